@@ -1,0 +1,227 @@
+//! Message buses: where messages come from, and where results and dead letters go.
+//!
+//! A bus is one folder here and one line in [`BUSES`]. The rules that every bus must keep are in
+//! `tests/bus_contract`, which walks them all.
+
+pub mod kafka;
+pub mod local;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::settings::BusSettings;
+use crate::message::{Delivery, Message, Outgoing, Partition};
+
+/// What went wrong on the bus, by what the caller does about it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BusError {
+    /// Not reachable, or busy: the same call may well succeed later.
+    #[error("bus not available: {0}")]
+    Unavailable(String),
+    /// Credentials or rights are missing; retried, since they may change.
+    #[error("bus denies access: {0}")]
+    Denied(String),
+    /// A topic or partition that is not there.
+    #[error("no such topic: {0}")]
+    NotFound(String),
+    /// A message larger than the topic takes.
+    #[error("message too large: {0}")]
+    TooLarge(String),
+    /// The log lost messages before they were read, and `on_gap` is `stop`.
+    #[error("messages lost before they were read: {0}")]
+    Gap(String),
+    /// Settings that can never work.
+    #[error("bus settings: {0}")]
+    Settings(String),
+    /// Anything else; the process ends.
+    #[error("bus failed: {0}")]
+    Failed(String),
+}
+
+impl BusError {
+    /// Whether the same call may succeed later without anyone changing the program or its settings.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Denied(_))
+    }
+}
+
+/// A connection to one bus. Cheap to make: nothing is contacted before a method is called.
+#[async_trait]
+pub trait Bus: Send + Sync {
+    /// Joins a consumer group. A new group starts at the earliest message.
+    async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError>;
+
+    /// A publisher; one serves a whole process.
+    async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError>;
+
+    /// Reads a topic outside every group, from `from` up to the end that each partition has now.
+    async fn browse(&self, topic: &str, from: BrowseFrom) -> Result<Box<dyn Browse>, BusError>;
+
+    /// What the bus knows of a topic; [`BusError::NotFound`] where it does not exist.
+    async fn topic(&self, name: &str) -> Result<TopicInfo, BusError>;
+
+    /// Makes a topic; one that exists is left as it is.
+    async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError>;
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// The topic, which on Kafka is the subscription too.
+    pub topic: String,
+    /// The consumer group.
+    pub group: String,
+    /// End once the group's committed positions have reached the ends that the topic's partitions
+    /// had when the first assignment came (hard-cases 5 and 37).
+    pub drain: bool,
+    /// Bytes that may be fetched ahead.
+    pub fetch_bytes: usize,
+    /// What to do when messages expired before they were read.
+    pub on_gap: OnGap,
+}
+
+/// What to do when a log's retention has passed the group's position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// Go on at the earliest message left, log an error, count the gap.
+    #[default]
+    Continue,
+    /// End with [`BusError::Gap`].
+    Stop,
+}
+
+/// A place in a consumer group: its messages and, apart from them, what must be heard even when
+/// there is no room to read another message.
+pub struct Subscription {
+    /// The messages.
+    pub source: Box<dyn Source>,
+    /// Partitions that are about to go to another consumer.
+    pub handovers: mpsc::Receiver<Handover>,
+    /// How far behind this consumer is.
+    pub status: watch::Receiver<Vec<PartitionStatus>>,
+}
+
+/// Partitions are about to go to another consumer, which waits until this is dropped.
+///
+/// What is acknowledged by then is committed before they go. What is acknowledged later is
+/// acknowledged for the partitions that are kept, and silently nothing for those that went.
+#[derive(Debug)]
+pub struct Handover {
+    /// What is going away.
+    pub partitions: Vec<Partition>,
+    /// Dropped, it lets them go.
+    pub release: oneshot::Sender<()>,
+}
+
+/// What [`Source::next`] brings.
+#[derive(Debug)]
+pub enum Received {
+    /// Messages, numbered in order. At least one.
+    Messages(Vec<Message>),
+    /// Every assigned partition has been read up to its end, for now. A hint, not a promise.
+    CaughtUp,
+    /// There will be no more: a drain has reached its end.
+    End,
+}
+
+/// The messages of a consumer.
+#[async_trait]
+pub trait Source: Send {
+    /// The next messages, in the order of each partition; waits until there are some.
+    ///
+    /// Cancel-safe: a dropped call loses nothing. Messages of a partition that was taken away are
+    /// never returned after its handover was released.
+    async fn next(&mut self) -> Result<Received, BusError>;
+
+    /// Everything delivered up to and including `last` is dealt with. Durable soon, not at once;
+    /// at the latest when a handover is released, or in [`Source::close`].
+    async fn acknowledge(&mut self, last: Delivery) -> Result<(), BusError>;
+
+    /// Makes every acknowledgement durable and leaves the group.
+    async fn close(&mut self) -> Result<(), BusError>;
+}
+
+/// How far a consumer is in one partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionStatus {
+    /// Which one.
+    pub partition: Partition,
+    /// The next offset to be acknowledged, where known.
+    pub position: Option<i64>,
+    /// The end of the partition, where known.
+    pub end: Option<i64>,
+    /// Age of the oldest message that is not acknowledged; zero at the end.
+    pub lag: Duration,
+}
+
+/// Sends messages.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Sends messages and returns once the bus has all of them for good, with where each landed.
+    ///
+    /// After an error some may have landed; sending them again is the caller's decision.
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError>;
+}
+
+/// Where a published message landed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub partition: Partition,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// Where a reading outside every group begins.
+#[derive(Clone, Debug)]
+pub enum BrowseFrom {
+    /// The earliest message left.
+    Earliest,
+    /// The positions that a group has committed; the earliest where it has none.
+    Group(String),
+    /// The last so many messages of each partition.
+    Last(u64),
+    /// One position of one partition.
+    Position(i32, i64),
+}
+
+/// A reading outside every group.
+#[async_trait]
+pub trait Browse: Send {
+    /// The next messages, or none at the end.
+    async fn next(&mut self) -> Result<Vec<Message>, BusError>;
+}
+
+/// What a bus knows of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Largest message in bytes, where the bus has a limit.
+    pub max_message_bytes: Option<usize>,
+    /// Messages in the topic now, as far as offsets tell.
+    pub messages: u64,
+}
+
+/// A kind of bus, as `bus_backend` names it.
+pub struct BusKind {
+    /// The value of `bus_backend`.
+    pub name: &'static str,
+    /// Makes a connection from checked settings; `None` where they are another kind's.
+    pub open: fn(&BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>>,
+}
+
+/// Every bus of this version.
+pub static BUSES: &[BusKind] =
+    &[BusKind { name: "LOCAL", open: local::open }, BusKind { name: "KAFKA", open: kafka::open }];
+
+/// The bus that the settings name.
+pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
+    BUSES
+        .iter()
+        .find_map(|kind| (kind.open)(settings))
+        .unwrap_or_else(|| Err(BusError::Settings(format!("{settings:?} is not a bus of this version"))))
+}

@@ -1,0 +1,195 @@
+//! Settings as the rest of the program uses them: checked, complete, with every default filled in.
+//!
+//! Nothing here reads a file or knows how a setting is spelled there; [`super::load`] makes these.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::OnGap;
+use crate::config::secret::SecretRef;
+use crate::value::dtype::DataType;
+use crate::writer::WriterType;
+
+/// Everything that one writer process runs by.
+#[derive(Clone, Debug)]
+pub struct WriterSettings {
+    /// The writer's name (hard-cases 45).
+    pub name: String,
+    /// Which of the nine jobs.
+    pub writer_type: WriterType,
+    /// The bus.
+    pub bus: BusSettings,
+    /// Topic or subscription that it reads.
+    pub subscription: String,
+    /// Consumer group: `chalk-<writer name>`, or the override.
+    pub group: String,
+    /// Topic of dead letters; without one a bad row stops the writer.
+    pub dlq_topic: Option<String>,
+    /// The environments that it writes for.
+    pub environments: Arc<Environments>,
+    /// Batches, memory, retries and the like.
+    pub tuning: Tuning,
+    /// `query_table_write_drop_ratio`: share of rows of `query_log` that are not written, 0 to 1.
+    pub query_table_write_drop_ratio: f64,
+    /// `skip_offline_writes_for_online_cached_features`
+    pub skip_offline_writes_for_online_cached_features: bool,
+    /// Address of probes and metrics; `None` opens no port.
+    pub listen: Option<String>,
+}
+
+/// Which bus, and how to reach it.
+#[derive(Clone, Debug)]
+pub enum BusSettings {
+    /// The embedded bus.
+    Local(LocalSettings),
+    /// Kafka.
+    Kafka(KafkaSettings),
+    /// Google Pub/Sub: known to the configuration, not in this version.
+    Pubsub,
+}
+
+/// The embedded bus.
+#[derive(Clone, Debug)]
+pub struct LocalSettings {
+    /// Its SQLite file.
+    pub path: PathBuf,
+}
+
+/// Kafka, as librdkafka takes it.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// `host:port` of one broker or more.
+    pub bootstrap_servers: Vec<String>,
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub security_protocol: String,
+    /// `PLAIN`, `SCRAM-SHA-256`, …; `None` without SASL.
+    pub sasl_mechanism: Option<String>,
+    /// Secret with user name and password, as `{"username", "password"}` or
+    /// `{"sasl_username", "sasl_password"}`; it may hold `bootstrap_servers` too.
+    pub sasl_secret: Option<SecretRef>,
+    /// Any other librdkafka property (`kafka: {…}`), applied last.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// The environments of a deployment, by id; `*` stands for any without an entry of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Environments {
+    /// Entries as the configuration names them.
+    pub entries: BTreeMap<String, Environment>,
+}
+
+impl Environments {
+    /// The entry for an environment's id: its own, else `*`.
+    pub fn get(&self, id: &str) -> Option<&Environment> {
+        self.entries.get(id).or_else(|| self.entries.get("*"))
+    }
+}
+
+/// One environment.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Where its newest values live.
+    pub online_store: Option<StoreSettings>,
+    /// Where its history lives.
+    pub offline_store: Option<StoreSettings>,
+    /// For features without a staleness of their own; `None` where it is not given.
+    pub default_max_staleness: Option<MaxStaleness>,
+    /// Declared features by FQN; `None` where there is no list at all (hard-cases 14).
+    pub features: Option<BTreeMap<String, Feature>>,
+}
+
+/// A store by its URI.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The URI, or where to find it. May hold credentials.
+    pub uri: SecretRef,
+    /// Put before every key (`cache_prefix`, or the writer's `storage_cache_prefix`).
+    pub cache_prefix: String,
+    /// `redis_is_clustered`
+    pub clustered: bool,
+}
+
+/// How long a value counts as fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxStaleness {
+    /// It never goes stale.
+    Infinity,
+    /// From the observed time on. Zero means that it is not stored unless asked for explicitly.
+    For(Duration),
+}
+
+/// What is declared of a feature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// Fully qualified name.
+    pub fqn: String,
+    /// Declared type.
+    pub dtype: Option<DataType>,
+    /// `None` takes the environment's default.
+    pub max_staleness: Option<MaxStaleness>,
+    /// Whether it goes online; `None` where it is not said explicitly.
+    pub store_online: Option<bool>,
+    /// Whether it goes offline; default true.
+    pub store_offline: bool,
+    /// What an update does with nulls and defaults.
+    pub cache_strategy: CacheStrategy,
+    /// Changes when the feature is dropped or migrated; part of its persistence key when above 0.
+    pub internal_version: u32,
+    /// The feature's default value, for the strategies, as JSON; `None` where it has none.
+    pub default: Option<serde_json::Value>,
+}
+
+/// The public `CacheStrategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CacheStrategy {
+    /// Every value is stored.
+    #[default]
+    All,
+    /// A null changes nothing.
+    NoNulls,
+    /// A null removes what is stored.
+    EvictNulls,
+    /// A default changes nothing.
+    NoDefaults,
+    /// A default removes what is stored.
+    EvictDefaults,
+    /// Neither changes anything.
+    NoNullsOrDefaults,
+    /// Either removes what is stored.
+    EvictNullsAndDefaults,
+}
+
+/// Batches, memory, retries, dead letters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tuning {
+    /// Rows in a batch at the most (`batch.max_rows`, or `max_batch_size`).
+    pub batch_max_rows: usize,
+    /// Decoded bytes in a batch at the most.
+    pub batch_max_bytes: usize,
+    /// Age at which a batch is written though it is not full.
+    pub batch_max_age: Duration,
+    /// Requests to one store at a time (`message_processing_concurrency`).
+    pub concurrency: usize,
+    /// Memory that fetch buffers and batches may take together, in bytes.
+    pub memory_limit: usize,
+    /// Longest pause between two attempts.
+    pub retry_max_pause: Duration,
+    /// First pause.
+    pub retry_first_pause: Duration,
+    /// Share of messages that may be buried.
+    pub dlq_max_ratio: f64,
+    /// Messages in a row that may be buried.
+    pub dlq_max_consecutive: u64,
+    /// Time for writing what is at hand on SIGTERM and on a revocation.
+    pub drain_timeout: Duration,
+    /// How far ahead of the clock an observed time may be.
+    pub max_future_skew: Duration,
+    /// How long a tombstone is kept.
+    pub tombstone_retention: Duration,
+    /// A larger message, decoded, is refused.
+    pub max_message_bytes: usize,
+    /// What to do when messages expired before they were read.
+    pub on_gap: OnGap,
+}

@@ -1,0 +1,53 @@
+//! What a writer makes of one message: rows to be written, and verdicts on what can never be.
+
+use crate::message::Message;
+use crate::sink::Refusal;
+
+/// Turns messages into rows. Does no I/O and sees no clock but the one that it was given.
+pub trait Decoder<R>: Send + Sync {
+    /// Appends what the message says to `decoded`.
+    ///
+    /// No rows and no refusal is an answer: nothing to write, still acknowledged. A message may
+    /// give rows and refusals both: its sound rows are written, and it is buried once, whole.
+    fn decode(&self, message: &Message, decoded: &mut Decoded<R>);
+}
+
+/// Rows and verdicts of one message.
+#[derive(Debug)]
+pub struct Decoded<R> {
+    /// The environment that the message is of, for metrics and dead letters.
+    pub environment: Option<std::sync::Arc<str>>,
+    /// Event time that freshness is measured from, microseconds since 1970.
+    pub event_time: Option<i64>,
+    /// Rows to be written.
+    pub rows: Vec<R>,
+    /// Why parts of the message, or all of it, can never be written.
+    pub refused: Vec<Refusal>,
+    /// What was left out on purpose: reason and number of values, for metrics and `peek`.
+    pub skipped: Vec<(&'static str, u64)>,
+}
+
+impl<R> Default for Decoded<R> {
+    fn default() -> Self {
+        Self { environment: None, event_time: None, rows: Vec::new(), refused: Vec::new(), skipped: Vec::new() }
+    }
+}
+
+impl<R> Decoded<R> {
+    /// Counts values that were left out for a reason.
+    pub fn skip(&mut self, reason: &'static str, values: u64) {
+        match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += values,
+            None => self.skipped.push((reason, values)),
+        }
+    }
+
+    /// Makes it as new, keeping its memory.
+    pub fn clear(&mut self) {
+        self.environment = None;
+        self.event_time = None;
+        self.rows.clear();
+        self.refused.clear();
+        self.skipped.clear();
+    }
+}

@@ -1,0 +1,1 @@
+//! Realistic results for `publish --generate`, `demo`, the benchmarks and the torture checker.

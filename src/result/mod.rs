@@ -1,0 +1,122 @@
+//! `QueryResult`, the message of the result bus: one finished query, in one shape for every encoding.
+//!
+//! Text and bytes in it are slices of the message; a part that no writer asks for is passed over
+//! without being built (see [`Wanted`]).
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::proto;
+use crate::value::Value;
+
+/// One finished query: what was asked, what came out, what went wrong.
+#[derive(Clone, Debug, Default)]
+pub struct QueryResult {
+    /// The environment that the body names; empty where it names none.
+    pub environment_id: ByteString,
+    /// The deployment; may be empty.
+    pub deployment_id: ByteString,
+    /// The query's id; may be empty.
+    pub operation_id: ByteString,
+    /// Number of the public `OperationKind`; 0 where it is not given.
+    pub operation_kind: i32,
+    /// Microseconds since 1970; the time of every row that has none of its own.
+    pub observed_at: Option<i64>,
+    /// The query itself. `None` where the message carries none, or nobody asked for it.
+    pub query: Option<Box<proto::pubsub::v1::QueryMessagePubSub>>,
+    /// One table per namespace.
+    pub tables: Vec<FeatureTable>,
+    /// Whether the results are to be stored online and offline at all.
+    pub persistence: Persistence,
+}
+
+/// Whether a query's results are to be stored; both default to true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// `persist_online_storage`
+    pub online: bool,
+    /// `persist_offline_storage`
+    pub offline: bool,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Self { online: true, offline: true }
+    }
+}
+
+/// Which parts of a result a writer uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// [`QueryResult::query`]
+    pub query: bool,
+}
+
+/// The rows of one namespace.
+#[derive(Clone, Debug)]
+pub struct FeatureTable {
+    /// Name of the namespace.
+    pub namespace: ByteString,
+    /// What it holds.
+    pub body: TableBody,
+}
+
+/// A table in one of its two forms.
+#[derive(Clone, Debug)]
+pub enum TableBody {
+    /// Row form: columns once, rows aligned with them.
+    Rows {
+        /// Fully qualified names of features (`user.name`, `user.name@2`).
+        columns: Vec<ByteString>,
+        /// The rows.
+        rows: Vec<EntityRow>,
+    },
+    /// An Arrow IPC file or stream, not opened.
+    Arrow(Bytes),
+}
+
+/// One entity with the features that the query computed or read for it.
+#[derive(Clone, Debug)]
+pub struct EntityRow {
+    /// The primary key: [`Value::Int`] or [`Value::Text`].
+    pub id: Value,
+    /// Microseconds since 1970; `None` means the message's.
+    pub observed_at: Option<i64>,
+    /// The features that the row has; a column that is not named here is absent, not null.
+    pub cells: Vec<Cell>,
+    /// What makes this one row unreadable, while the message and its other rows are sound.
+    pub fault: Option<String>,
+}
+
+/// One feature of one entity.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Index into the table's columns.
+    pub column: usize,
+    /// The value.
+    pub value: Value,
+    /// Where the value came from.
+    pub source: Source,
+    /// FQN of the resolver; empty where unknown.
+    pub source_id: ByteString,
+}
+
+/// Where a value came from (`source_type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Not given.
+    #[default]
+    Unknown,
+    /// A resolver computed it.
+    Resolver,
+    /// A cache hit.
+    OnlineStore,
+    /// Read from the offline store.
+    OfflineStore,
+    /// The feature's default.
+    Default,
+    /// The caller gave it.
+    Given,
+    /// There is no value.
+    Missing,
+}

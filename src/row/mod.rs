@@ -1,0 +1,4 @@
+//! What writers make of messages and stores write: plain data.
+
+pub mod feature;
+pub mod table;

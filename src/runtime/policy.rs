@@ -1,0 +1,57 @@
+//! Limits and times that a pipeline keeps to.
+
+use std::time::Duration;
+
+/// Limits and times of one pipeline.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `ONLINE_WRITER`, …: in dead letters, logs and metrics.
+    pub writer_type: &'static str,
+    /// Rows in a batch at the most.
+    pub max_rows: usize,
+    /// Decoded bytes in a batch at the most.
+    pub max_bytes: usize,
+    /// Messages in a batch at the most: empty ones have no rows and next to no bytes.
+    pub max_messages: usize,
+    /// Age at which a batch is written though it is not full.
+    pub max_age: Duration,
+    /// Batches being written at once. One keeps the order of rows that share a key.
+    pub in_flight: usize,
+    /// Time for writing what is at hand on shutdown and on a revocation.
+    pub drain_within: Duration,
+    /// Write what is at hand as soon as the source has caught up: a drain does not wait for `max_age`.
+    pub eager: bool,
+    /// Pauses between attempts.
+    pub retry: Retry,
+    /// How many messages may be buried.
+    pub budget: DeadLetterBudget,
+    /// A larger message, decoded, is refused as `TOO_LARGE`.
+    pub max_message_bytes: usize,
+}
+
+/// Pauses between attempts: full jitter, doubling.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// The first.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+/// How many messages may be buried before something else must be wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetterBudget {
+    /// Share of messages, judged over at least 100.
+    pub max_ratio: f64,
+    /// Messages in a row.
+    pub max_consecutive: u64,
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug)]
+pub struct DeadLetterTopic {
+    /// The topic.
+    pub name: String,
+    /// Largest message that it takes, where the bus says so.
+    pub max_message_bytes: Option<usize>,
+}

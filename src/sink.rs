@@ -1,0 +1,211 @@
+//! What the runtime asks of a store: write these rows, and say what became of each.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// What a writer makes of a message and a sink writes.
+pub trait Row: Send + Sync + Sized + 'static {
+    /// Rows that share a key overwrite one another.
+    type Key: Hash + Eq + Clone + Send + Sync;
+
+    /// `None`: the row stands alone.
+    fn key(&self) -> Option<&Self::Key>;
+
+    /// Which of the pipeline's destinations it goes to.
+    fn destination(&self) -> usize;
+
+    /// Bytes that it takes in a batch.
+    fn size(&self) -> usize;
+}
+
+/// Rows to be written in one call.
+#[derive(Debug)]
+pub struct Write<'a, R> {
+    /// Names this set of rows. A repetition after an unknown outcome carries the same id and the
+    /// same rows, so a sink may derive file names and tokens from it. Unique over all processes.
+    pub id: &'a str,
+    /// The rows, oldest first; no two share a key.
+    pub rows: &'a [&'a R],
+}
+
+/// What became of the rows of one call. Those named in neither list are durable.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Not written this time, nothing wrong with them, and known not to be under way.
+    pub again: Vec<usize>,
+    /// The store will never take them.
+    pub refused: Vec<(usize, Refusal)>,
+    /// Values (features online, rows offline) that the store now holds because of this call.
+    pub stored: u64,
+    /// Values that were older than what the store holds, and so left no trace.
+    pub stale: u64,
+}
+
+/// What the whole call met. No row of it is known to be durable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The same rows may well be taken later: a reset, a time-out, a full disk.
+    #[error("not now: {reason}")]
+    Transient {
+        /// What happened, for people.
+        reason: String,
+    },
+    /// The store asks for less.
+    #[error("throttled: {reason}")]
+    Throttled {
+        /// What happened, for people.
+        reason: String,
+        /// How long the store asked us to wait.
+        after: Option<Duration>,
+    },
+    /// Credentials or rights are missing. Retried; never a verdict on a row.
+    #[error("denied: {reason}")]
+    Denied {
+        /// What happened, for people.
+        reason: String,
+    },
+    /// A row among these is at fault, and the store does not say which.
+    #[error("a row is at fault: {0}")]
+    Poisoned(Refusal),
+    /// An impossible state: the process ends with everything unacknowledged.
+    #[error("bug: {reason}")]
+    Bug {
+        /// What happened, for people.
+        reason: String,
+    },
+}
+
+/// A place that rows are written to.
+#[async_trait]
+pub trait Sink<R: Row>: Send + Sync {
+    /// Writes rows; returns once those that the outcome does not name are durable.
+    ///
+    /// Must stand repetition: the same rows may come again, after a crash in another cut.
+    async fn write(&self, write: Write<'_, R>) -> Result<Outcome, SinkError>;
+
+    /// One row that leaves this store in the state in which writing all of these would.
+    ///
+    /// The rows share a key and are in order of arrival; there are at least two.
+    fn collapse(&self, rows: &[&R]) -> R;
+}
+
+/// Why a message or a row was refused for good. The classes are part of the dead letter contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// The body cannot be read.
+    Decode,
+    /// A type that nobody here consumes.
+    UnknownType,
+    /// An environment that the metadata does not know.
+    UnknownEnvironment,
+    /// Header and body name different environments.
+    EnvironmentMismatch,
+    /// A value of another type than declared or stored.
+    TypeMismatch,
+    /// A value that the store cannot hold.
+    ValueRefused,
+    /// Larger than the bus, the store or the limit allows.
+    TooLarge,
+    /// An observed time too far ahead of the clock.
+    TimeInFuture,
+    /// A vector of another dimension.
+    DimensionMismatch,
+    /// A file that a message names is not there.
+    FileMissing,
+    /// A file that a message names cannot be read.
+    FileInvalid,
+    /// A person decided to pass over it.
+    Skipped,
+}
+
+impl ErrorClass {
+    /// Every class, in the order of the documentation.
+    pub const ALL: [Self; 12] = [
+        Self::Decode,
+        Self::UnknownType,
+        Self::UnknownEnvironment,
+        Self::EnvironmentMismatch,
+        Self::TypeMismatch,
+        Self::ValueRefused,
+        Self::TooLarge,
+        Self::TimeInFuture,
+        Self::DimensionMismatch,
+        Self::FileMissing,
+        Self::FileInvalid,
+        Self::Skipped,
+    ];
+
+    /// Its name in headers, metrics and filters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "DECODE",
+            Self::UnknownType => "UNKNOWN_TYPE",
+            Self::UnknownEnvironment => "UNKNOWN_ENVIRONMENT",
+            Self::EnvironmentMismatch => "ENVIRONMENT_MISMATCH",
+            Self::TypeMismatch => "TYPE_MISMATCH",
+            Self::ValueRefused => "VALUE_REFUSED",
+            Self::TooLarge => "TOO_LARGE",
+            Self::TimeInFuture => "TIME_IN_FUTURE",
+            Self::DimensionMismatch => "DIMENSION_MISMATCH",
+            Self::FileMissing => "FILE_MISSING",
+            Self::FileInvalid => "FILE_INVALID",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A verdict on a message or on a row of it: it will never be taken as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The class, for filters and metrics.
+    pub class: ErrorClass,
+    /// The store's own code, where it has one.
+    pub code: Option<Cow<'static, str>>,
+    /// What was found and what was expected, for people. Holds no payload beyond the value at fault, cut short.
+    pub message: String,
+    /// Index or key of the row inside the message.
+    pub row: Option<String>,
+    /// The table or namespace.
+    pub table: Option<String>,
+}
+
+impl Refusal {
+    /// A verdict with a class and a sentence; the rest is added where it is known.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, code: None, message: message.into(), row: None, table: None }
+    }
+
+    /// Names the row inside the message.
+    #[must_use]
+    pub fn row(mut self, row: impl fmt::Display) -> Self {
+        self.row = Some(row.to_string());
+        self
+    }
+
+    /// Names the table or namespace.
+    #[must_use]
+    pub fn table(mut self, table: impl fmt::Display) -> Self {
+        self.table = Some(table.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class, self.message)?;
+        if let Some(row) = &self.row {
+            write!(f, " (row {row})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Logs, metrics, probes: what an operator sees of a running writer.

@@ -1,0 +1,92 @@
+//! A feature's value, in the types that every encoding and every store agree on.
+
+pub mod dtype;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// One value with its type. Text and bytes are slices of the message that they came in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A value that is known to be absent.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A 64-bit integer; never passed through a double.
+    Int(i64),
+    /// A 64-bit IEEE number, not-a-number and the infinities included.
+    Double(f64),
+    /// Unicode text.
+    Text(ByteString),
+    /// Bytes.
+    Bytes(Bytes),
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i64),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// A decimal in canonical text: an optional `-`, digits, at most one `.`; no exponent.
+    Decimal(ByteString),
+    /// A list.
+    List(Vec<Value>),
+    /// Named fields in order.
+    Struct(Vec<(ByteString, Value)>),
+    /// A vector of fixed size.
+    Vector(Arc<Vector>),
+}
+
+/// A vector with its precision; half precision is kept as its 16 bits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Vector {
+    /// IEEE half precision, each element its bits.
+    Fp16(Vec<u16>),
+    /// Single precision.
+    Fp32(Vec<f32>),
+    /// Double precision.
+    Fp64(Vec<f64>),
+}
+
+impl Value {
+    /// Bytes that it holds beyond its own size.
+    pub fn heap_size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Decimal(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(items) => items.iter().map(Self::size).sum(),
+            Self::Struct(fields) => fields.iter().map(|(name, value)| name.len() + value.size()).sum(),
+            Self::Vector(vector) => vector.dimension() * vector.width(),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Timestamp(_) | Self::Date(_) => 0,
+        }
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        std::mem::size_of::<Self>() + self.heap_size()
+    }
+
+    /// Text from a Rust string.
+    pub fn text(text: impl Into<ByteString>) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl Vector {
+    /// Number of elements.
+    pub fn dimension(&self) -> usize {
+        match self {
+            Self::Fp16(elements) => elements.len(),
+            Self::Fp32(elements) => elements.len(),
+            Self::Fp64(elements) => elements.len(),
+        }
+    }
+
+    /// Bytes of one element.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Fp16(_) => 2,
+            Self::Fp32(_) => 4,
+            Self::Fp64(_) => 8,
+        }
+    }
+}
