@@ -115,7 +115,12 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Runs the pipeline; a test that would never end fails after a day of virtual time.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
+        tokio::time::timeout(Duration::from_secs(86_400), self.run_on(shutdown)).await.expect("the pipeline ends")
+    }
+
+    async fn run_on(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
         let destinations = self.sinks.into_iter().enumerate();
         let pipeline = Pipeline {
             subscription: self.subscription,
