@@ -77,15 +77,18 @@ fn walk(folder: &Path) -> Vec<String> {
 #[test]
 fn a_killed_writer_keeps_its_promises_and_leaves_only_whole_files() {
     let root = tempfile::tempdir().expect("folder");
+    let deadline = Instant::now() + Duration::from_secs(120);
     let mut promised = Vec::new();
-    for round in 0..12 {
+    let mut round = 0;
+    while round < 12 || promised.len() < 10 {
+        assert!(Instant::now() < deadline, "{} units were written in {round} rounds", promised.len());
         let writer = start(root.path(), round);
-        // From before the first file to the middle of a later one.
+        // The moment of the kill wanders from before the first file to the middle of a later one.
         std::thread::sleep(Duration::from_millis(20 + 37 * round.unsigned_abs()));
         promised.extend(kill(writer));
         check(root.path(), &promised);
+        round += 1;
     }
-    assert!(!promised.is_empty(), "no writer lived long enough to write anything");
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn tag(value: &Value) -> Option<&'static str> {
         Value::Bytes(_) => "bytes",
         Value::Timestamp(_) => "timestamp",
         Value::Date(_) => "date",
+        Value::List(items) if items.is_empty() => "empty list",
         Value::List(items) if items.iter().any(|item| matches!(item, Value::List(_))) => "lists",
         Value::List(_) => "list",
         Value::Struct(_) => "struct",
@@ -69,8 +70,8 @@ impl Model {
                     }
                 }
                 (known, found) if known == found => {}
-                // A list of no items fits a list of anything, but teaches the model nothing.
-                ("list" | "lists", "list") if *value == Value::List(vec![]) => {}
+                ("empty list", "list" | "lists") => *known = found,
+                ("list" | "lists", "empty list") => {}
                 _ => return false,
             }
         }

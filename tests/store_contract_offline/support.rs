@@ -18,17 +18,17 @@ use chalk_writer::value::{Value, Vector};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// 2026-11-22T18:32:00.123456Z
-pub const NOON: i64 = 1_795_372_320_123_456;
-pub const DAY: i64 = 86_400_000_000;
+pub(crate) const NOON: i64 = 1_795_372_320_123_456;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
-pub type Store = Arc<dyn Sink<TableRow>>;
-pub type ReadRow = BTreeMap<String, Value>;
+pub(crate) type Store = Arc<dyn Sink<TableRow>>;
+pub(crate) type ReadRow = BTreeMap<String, Value>;
 
-pub fn open(root: &Path) -> Store {
+pub(crate) fn open(root: &Path) -> Store {
     open_uri(&format!("file://{}", root.display())).expect("the lake opens")
 }
 
-pub fn open_uri(uri: &str) -> Result<Store, chalk_writer::store::StoreError> {
+pub(crate) fn open_uri(uri: &str) -> Result<Store, chalk_writer::store::StoreError> {
     offline::open(&StoreOptions {
         uri: SecretRef::plain(uri),
         fetched: uri.to_owned().into(),
@@ -41,7 +41,7 @@ pub fn open_uri(uri: &str) -> Result<Store, chalk_writer::store::StoreError> {
 }
 
 /// A shape of the `namespace` layout with these feature columns.
-pub fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape> {
+pub(crate) fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape> {
     let system = [("__observation_id__", Some("string")), ("__id__", None), ("__ts__", Some("timestamp"))];
     let columns = system.iter().chain(features).map(|(name, data_type)| Column {
         name: (*name).into(),
@@ -50,7 +50,7 @@ pub fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape> {
     Arc::new(Shape { table: table.into(), columns: columns.collect(), time: 2, key: vec![0] })
 }
 
-pub fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIterator<Item = Value>) -> TableRow {
+pub(crate) fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIterator<Item = Value>) -> TableRow {
     let system = [Value::text(format!("obs-{id}")), Value::Int(id), Value::Timestamp(time)];
     TableRow {
         destination: 0,
@@ -60,18 +60,18 @@ pub fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIterator<I
     }
 }
 
-pub async fn write(store: &Store, id: &str, rows: &[TableRow]) -> Result<Outcome, SinkError> {
+pub(crate) async fn write(store: &Store, id: &str, rows: &[TableRow]) -> Result<Outcome, SinkError> {
     let rows: Vec<&TableRow> = rows.iter().collect();
     store.write(Write { id, rows: &rows }).await
 }
 
 /// Every row of every file of a table; a null is as absent.
-pub fn read(root: &Path, table: &str) -> Vec<ReadRow> {
+pub(crate) fn read(root: &Path, table: &str) -> Vec<ReadRow> {
     let files = offline::lake::read::files(root, table).unwrap_or_default();
     files.iter().flat_map(|file| read_file(file)).collect()
 }
 
-pub fn read_file(file: &Path) -> Vec<ReadRow> {
+pub(crate) fn read_file(file: &Path) -> Vec<ReadRow> {
     let file = File::open(file).expect("a visible file opens");
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a visible file is whole").build();
     let mut rows = Vec::new();
@@ -91,7 +91,7 @@ pub fn read_file(file: &Path) -> Vec<ReadRow> {
 }
 
 /// The rows by observation id, doubles (which must be equal) dropped.
-pub fn read_once(root: &Path, table: &str) -> BTreeMap<String, ReadRow> {
+pub(crate) fn read_once(root: &Path, table: &str) -> BTreeMap<String, ReadRow> {
     let mut once = BTreeMap::new();
     for mut row in read(root, table) {
         row.remove("__inserted_at__").expect("every row of a namespace says when it was inserted");
@@ -136,7 +136,7 @@ fn value(array: &dyn Array, at: usize) -> Value {
 }
 
 /// A child process that runs one test of this crate with an environment of its own.
-pub fn child(test: &str, environment: &[(&str, &str)]) -> std::process::Command {
+pub(crate) fn child(test: &str, environment: &[(&str, &str)]) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().expect("this test has a path"));
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     command.envs(environment.iter().copied());
