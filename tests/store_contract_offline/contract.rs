@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use chalk_writer::row::table::{Column, Shape};
 use chalk_writer::sink::ErrorClass::{DimensionMismatch, TypeMismatch, ValueRefused};
-use chalk_writer::store::offline::OFFLINE_STORES;
+use chalk_writer::store::offline::{OFFLINE_STORES, lake};
 use chalk_writer::value::{Value, Vector};
 
 use crate::support::{DAY, NOON, open, open_uri, read, read_once, row, shape, write};
@@ -50,6 +52,22 @@ async fn the_same_message_twice_gives_the_same_rows() {
     write(&store, "third", two).await.expect("written");
     assert_eq!(read(root.path(), "user").len(), 200);
     assert_eq!(read_once(root.path(), "user"), once);
+}
+
+#[tokio::test]
+async fn a_lake_is_counted_and_sampled_from_its_newest_rows() {
+    let root = tempfile::tempdir().expect("folder");
+    let store = open(root.path());
+    assert_eq!(lake::read::tables(root.path()).expect("an empty lake"), Vec::<String>::new());
+    let shape = shape("user", &[("n", None)]);
+    let rows: Vec<_> = (0..30).map(|n| row(&shape, n, NOON + n / 10 * DAY, [Value::Int(n)])).collect();
+    write(&store, "w", &rows).await.expect("written");
+    assert_eq!(lake::read::count(root.path(), "user").expect("counted"), 30);
+    let sample = lake::read::sample(root.path(), "user", 15).expect("read").expect("there are rows");
+    assert_eq!(sample.num_rows(), 15);
+    let newest = sample.column_by_name("__id__").expect("ids").as_primitive::<Int64Type>().value(0);
+    assert_eq!(newest, 20);
+    assert!(lake::read::sample(&root.path().join("none"), "user", 1).is_err());
 }
 
 #[tokio::test]
@@ -182,7 +200,7 @@ async fn types_and_names_survive() {
         assert_eq!(found["obs-2"].get(&column), Some(value), "{name}");
         assert_eq!(found["obs-1"].get(&column), None, "{name}");
     }
-    let tables = chalk_writer::store::offline::lake::read::tables(root.path()).expect("readable");
+    let tables = lake::read::tables(root.path()).expect("readable");
     assert_eq!(tables, [table]);
     assert_eq!(std::fs::read_dir(root.path()).expect("readable").count(), 3, "a table, the schemas, the staging");
 }
