@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chalk_writer::bus::Received;
-use chalk_writer::message::Delivery;
 
 use crate::harness::Harness;
 use crate::member::{Behaviour, Member, body, fresh_topic, left, place, publish, subscribe};
@@ -171,6 +170,6 @@ pub async fn reading_up_to_the_end_is_said(harness: Arc<dyn Harness>) {
     let before = member.seen().caught_up;
     publish(&harness, &topic, 1, 0..10).await;
     let seen = member.until("it says so again", |seen| seen.messages.len() == 20 && seen.caught_up > before).await;
-    member.acknowledge(Delivery(seen.messages[19].delivery.0)).await;
+    member.acknowledge(seen.messages[19].delivery).await;
     member.close().await;
 }
