@@ -48,10 +48,6 @@ impl Seen {
         self.messages.iter().map(place).collect()
     }
 
-    /// Bodies as text in order of arrival.
-    pub fn bodies(&self) -> Vec<String> {
-        self.messages.iter().map(body).collect()
-    }
 
     /// The partitions that it has now.
     pub fn assigned(&self) -> Vec<i32> {
