@@ -48,7 +48,6 @@ impl Seen {
         self.messages.iter().map(place).collect()
     }
 
-
     /// The partitions that it has now.
     pub fn assigned(&self) -> Vec<i32> {
         let mut numbers: Vec<i32> = self.status.iter().map(|status| status.partition.number).collect();

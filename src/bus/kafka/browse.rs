@@ -89,7 +89,7 @@ fn plan(consumer: &BaseConsumer<Asking>, topic: &str, from: &BrowseFrom) -> Resu
         }
         consumer.context().complaints.explain("no answer", &error)
     };
-    let mut partitions = positions::partitions(consumer, topic).map_err(explain)?;
+    let mut partitions = positions::partitions(consumer, topic, ANSWER_WITHIN).map_err(explain)?;
     if let BrowseFrom::Position(wanted, _) = from {
         if !partitions.contains(wanted) {
             return Err(BusError::NotFound(format!("{topic}/{wanted}")));

@@ -93,15 +93,19 @@ pub(super) fn starts<C: ConsumerContext>(
 /// The end of every partition of a topic: what a reader of committed transactions can see now.
 pub(super) fn ends<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<(i32, i64)>, KafkaError> {
     let mut ends = Vec::new();
-    for partition in partitions(consumer, topic)? {
+    for partition in partitions(consumer, topic, ANSWER_WITHIN)? {
         ends.push((partition, consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?.1));
     }
     Ok(ends)
 }
 
 /// The numbers of a topic's partitions.
-pub(super) fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN)?;
+pub(super) fn partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    within: Duration,
+) -> Result<Vec<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), within)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let unknown = KafkaError::MetadataFetch(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition);
     let found = found.ok_or(unknown.clone())?;

@@ -13,6 +13,7 @@ use super::access::Access;
 use super::chunk::Chunk;
 use super::poll::Poller;
 use super::rebalance::Shared;
+use super::{positions, topics};
 use crate::bus::{BusError, Received, Source, Subscribe, Subscription};
 use crate::config::settings::KafkaSettings;
 use crate::message::Delivery;
@@ -23,6 +24,9 @@ const WAITING: usize = 4;
 const HANDOVERS: usize = 16;
 /// How long leaving may take: the last commit, the group, and librdkafka's own threads.
 const CLOSE_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long a start waits to hear whether the topic is there.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the poll thread has to say.
 pub(super) enum Item {
@@ -38,6 +42,12 @@ pub(super) enum Item {
 /// Starts a consumer. Its thread lives until the source is closed or dropped.
 pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe) -> Result<Subscription, BusError> {
     let access = Access::fetch(&settings).await?;
+    let topic = subscribe.topic.clone();
+    let known = topics::ask(&settings, &access, move |consumer| positions::partitions(consumer, &topic, KNOWN_WITHIN));
+    // A missing topic is the caller's business; while Kafka is away the thread says so and tries on.
+    if let Err(BusError::NotFound(_)) = known.await {
+        return Err(BusError::NotFound(subscribe.topic));
+    }
     let (items_in, items) = mpsc::channel(WAITING);
     let (handovers_in, handovers) = mpsc::channel(HANDOVERS);
     let (status_in, status) = watch::channel(Vec::new());

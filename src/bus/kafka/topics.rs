@@ -22,7 +22,7 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     let access = Access::fetch(settings).await?;
     let topic = name.to_owned();
     let (partitions, messages) = ask(settings, &access, move |consumer| {
-        let ends = positions::partitions(consumer, &topic)?
+        let ends = positions::partitions(consumer, &topic, ANSWER_WITHIN)?
             .into_iter()
             .map(|partition| consumer.fetch_watermarks(&topic, partition, ANSWER_WITHIN))
             .collect::<Result<Vec<_>, _>>()?;
