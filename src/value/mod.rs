@@ -1,6 +1,9 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
+mod calendar;
 pub mod dtype;
+pub mod json;
+pub mod msgpack;
 
 use std::sync::Arc;
 
