@@ -5,6 +5,9 @@ pub mod decimal;
 pub mod dtype;
 pub mod infer;
 pub mod time;
+mod calendar;
+pub mod json;
+pub mod msgpack;
 
 use std::sync::Arc;
 
