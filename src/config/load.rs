@@ -227,15 +227,17 @@ struct Notes {
 impl Notes {
     /// Adds an error unless the value there was already found wrong.
     fn error(&mut self, path: &str, problem: Problem) {
-        if !self.is_wrong(path) {
-            let path = self.spelled(path);
-            self.findings.errors.push(ConfigError { path, origin: None, problem });
+        let error = ConfigError { path: self.spelled(path), origin: None, problem };
+        if !self.is_wrong(path) && !self.findings.errors.contains(&error) {
+            self.findings.errors.push(error);
         }
     }
 
     fn warn(&mut self, path: &str, message: String) {
-        let path = self.spelled(path);
-        self.warnings.push(Warning { path, message });
+        let warning = Warning { path: self.spelled(path), message };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Whether a value, or one that it stands in, was left out because it was wrong.
@@ -249,18 +251,9 @@ impl Notes {
     fn spelled(&self, path: &str) -> String {
         let known: &BTreeMap<String, String> = &self.findings.spelled;
         let ends = path.match_indices(['.', '[']).map(|(at, _)| at).chain([path.len()]);
-        ends.rev_find(|end| known.contains_key(&path[..*end]))
+        ends.filter(|end| known.contains_key(&path[..*end]))
+            .last()
             .map_or_else(|| path.to_owned(), |end| format!("{}{}", known[&path[..end]], &path[end..]))
-    }
-}
-
-trait FindFromTheEnd: Iterator {
-    fn rev_find(self, wanted: impl FnMut(&Self::Item) -> bool) -> Option<Self::Item>;
-}
-
-impl<I: Iterator> FindFromTheEnd for I {
-    fn rev_find(self, mut wanted: impl FnMut(&Self::Item) -> bool) -> Option<Self::Item> {
-        self.filter(|item| wanted(item)).last()
     }
 }
 
@@ -287,18 +280,24 @@ impl Examined {
         for writer in &self.writers {
             let tuned = self.tuned(writer);
             for (field, problem) in tuned.errors {
-                notes.error(&format!("{}.{field}", writer.at), problem);
+                notes.error(&self.tuning_path(writer, field), problem);
             }
             for (field, message) in tuned.warnings {
-                notes.warn(&format!("{}.{field}", writer.at), message);
+                notes.warn(&self.tuning_path(writer, field), message);
             }
             if writer.info.works && writers::common(&self.file, "kafka_dlq_topic").is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
                 notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
             }
         }
-        notes.warnings.dedup();
         self.judge_environments(notes);
+    }
+
+    /// Where a tuning field stands: in the writer's entry, else at the top level.
+    fn tuning_path(&self, writer: &Outline, field: &str) -> String {
+        let group = field.split('.').next().unwrap_or(field);
+        let own = writer.number.and_then(|number| self.file.get("writers")?.get(number)?.get(group));
+        if own.is_some() { format!("{}.{field}", writer.at) } else { field.to_owned() }
     }
 
     fn judge_secrets(&self, notes: &mut Notes) {
@@ -356,7 +355,7 @@ impl Examined {
             }
             Some(MetadataProvider::Config) | None => {}
         }
-        for writer in &self.writers {
+        for writer in self.writers.iter().filter(|writer| writer.info.works) {
             if let Some(problem) = self.missing_store(writer) {
                 notes.error("environments", problem);
             }
