@@ -86,6 +86,8 @@ pub struct HealthState {
     pub buried: u64,
     /// Messages that were read and are not acknowledged.
     pub in_hand: u64,
+    /// When the loop last turned; `None` before it started.
+    pub turned: Option<std::time::Instant>,
     /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
     pub troubles: std::collections::BTreeMap<String, Trouble>,
     /// The last errors, newest last, at most ten.
