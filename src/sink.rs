@@ -30,6 +30,9 @@ pub struct Write<'a, R> {
     pub id: &'a str,
     /// The rows, oldest first; no two share a key.
     pub rows: &'a [&'a R],
+    /// Requests that the sink may have under way at once; at least one. Halved when the store
+    /// throttles, and grown back by one.
+    pub concurrency: usize,
 }
 
 /// What became of the rows of one call. Those named in neither list are durable.

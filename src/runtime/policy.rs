@@ -17,6 +17,8 @@ pub struct Policy {
     pub max_age: Duration,
     /// Batches being written at once. One keeps the order of rows that share a key.
     pub in_flight: usize,
+    /// Requests to one destination at once, as long as it does not throttle.
+    pub concurrency: usize,
     /// Time for writing what is at hand on shutdown and on a revocation.
     pub drain_within: Duration,
     /// Write what is at hand as soon as the source has caught up: a drain does not wait for `max_age`.

@@ -1,0 +1,175 @@
+//! A batch is the unit of everything: of writing, of retrying and of acknowledging.
+//!
+//! It holds every message consumed since the last one was cut, also those that gave no rows and
+//! those that could not be read, so that acknowledging its last delivery acknowledges no message
+//! that nobody dealt with.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use tokio::time::Instant;
+
+use super::Policy;
+use crate::decode::Decoded;
+use crate::message::{Delivery, Message, Partition};
+use crate::sink::{Refusal, Row, Sink};
+
+/// A message of a batch, and what was found out about it while it was read.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) message: Message,
+    pub(super) environment: Option<Arc<str>>,
+    pub(super) event_time: Option<i64>,
+    /// The first verdict on it: a message is buried once, whole, whatever else is wrong with it.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Messages and their rows, in order of arrival.
+#[derive(Debug)]
+pub(super) struct Batch<R> {
+    pub(super) messages: Vec<Held>,
+    /// Each row with the index of its message.
+    pub(super) rows: Vec<(R, usize)>,
+    pub(super) partitions: HashSet<Partition>,
+    last: Option<Delivery>,
+    bytes: usize,
+    due: Option<Instant>,
+}
+
+/// Rows that are written as one: all of one key, or a single row without a key.
+#[derive(Debug)]
+pub(super) struct Unit<R> {
+    /// What stands for the members where there are several.
+    pub(super) collapsed: Option<R>,
+    /// Indices into [`Batch::rows`], in order of arrival; at least one.
+    pub(super) members: Vec<usize>,
+}
+
+impl<R> Default for Batch<R> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), rows: Vec::new(), partitions: HashSet::new(), last: None, bytes: 0, due: None }
+    }
+}
+
+impl<R: Row> Batch<R> {
+    /// Takes a message with what was made of it; `decoded` is left empty.
+    pub(super) fn push(&mut self, message: Message, decoded: &mut Decoded<R>, policy: &Policy) {
+        self.last = Some(message.delivery);
+        self.due.get_or_insert_with(|| Instant::now() + policy.max_age);
+        self.bytes += size_of(&message, decoded);
+        if !self.partitions.contains(&message.partition) {
+            self.partitions.insert(message.partition.clone());
+        }
+        let at = self.messages.len();
+        self.rows.extend(decoded.rows.drain(..).map(|row| (row, at)));
+        self.messages.push(Held {
+            message,
+            environment: decoded.environment.take(),
+            event_time: decoded.event_time.take(),
+            refusal: decoded.refused.drain(..).next(),
+        });
+    }
+
+    /// Whether the message with its rows still fits. An empty batch takes any message: one that is
+    /// larger than the limit is written alone.
+    pub(super) fn has_room_for(&self, message: &Message, decoded: &Decoded<R>, policy: &Policy) -> bool {
+        self.messages.is_empty()
+            || (self.rows.len() + decoded.rows.len() <= policy.max_rows
+                && self.bytes + size_of(message, decoded) <= policy.max_bytes
+                && self.messages.len() < policy.max_messages)
+    }
+
+    pub(super) fn is_full(&self, policy: &Policy) -> bool {
+        self.rows.len() >= policy.max_rows
+            || self.bytes >= policy.max_bytes
+            || self.messages.len() >= policy.max_messages
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The delivery whose acknowledgement acknowledges this batch; `None` where it never held one.
+    pub(super) fn last(&self) -> Option<Delivery> {
+        self.last
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When it is to be written though it is not full.
+    pub(super) fn due(&self) -> Instant {
+        self.due.unwrap_or_else(Instant::now)
+    }
+
+    /// Makes it due at once.
+    pub(super) fn hurry(&mut self) {
+        self.due = Some(Instant::now());
+    }
+
+    /// Whether it holds messages of any of these partitions.
+    pub(super) fn involves(&self, partitions: &[Partition]) -> bool {
+        partitions.iter().any(|partition| self.partitions.contains(partition))
+    }
+
+    /// Drops what belongs to these partitions: their next owner reads it again.
+    pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        let kept: Vec<bool> = self.messages.iter().map(|held| !partitions.contains(&held.message.partition)).collect();
+        let mut moved = Vec::with_capacity(kept.len());
+        let mut next = 0;
+        for keep in &kept {
+            moved.push(next);
+            next += usize::from(*keep);
+        }
+        self.rows.retain_mut(|(_, message)| {
+            let keep = kept[*message];
+            *message = moved[*message];
+            keep
+        });
+        let mut verdicts = kept.iter();
+        self.messages.retain(|_| *verdicts.next().expect("one verdict per message"));
+        self.partitions.retain(|partition| !partitions.contains(partition));
+        if self.messages.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// The rows of one destination as units: rows of one key are collapsed by the sink that knows
+    /// which of two equally old values wins.
+    pub(super) fn units(&self, destination: usize, sink: &dyn Sink<R>) -> Vec<Unit<R>> {
+        let mut units: Vec<Unit<R>> = Vec::new();
+        let mut by_key: HashMap<&R::Key, usize> = HashMap::new();
+        for (at, (row, _)) in self.rows.iter().enumerate() {
+            if row.destination() != destination {
+                continue;
+            }
+            let unit = row.key().map_or(units.len(), |key| *by_key.entry(key).or_insert(units.len()));
+            match units.get_mut(unit) {
+                Some(unit) => unit.members.push(at),
+                None => units.push(Unit { collapsed: None, members: vec![at] }),
+            }
+        }
+        for unit in units.iter_mut().filter(|unit| unit.members.len() > 1) {
+            let rows: Vec<&R> = unit.members.iter().map(|at| &self.rows[*at].0).collect();
+            unit.collapsed = Some(sink.collapse(&rows));
+        }
+        units
+    }
+}
+
+impl<R: Row> Unit<R> {
+    /// The row that is written for it.
+    pub(super) fn row<'a>(&'a self, batch: &'a Batch<R>) -> &'a R {
+        self.collapsed.as_ref().unwrap_or_else(|| &batch.rows[self.members[0]].0)
+    }
+
+    /// One unit per member, in order of arrival.
+    pub(super) fn split(self) -> impl Iterator<Item = Self> {
+        self.members.into_iter().map(|member| Self { collapsed: None, members: vec![member] })
+    }
+}
+
+fn size_of<R: Row>(message: &Message, decoded: &Decoded<R>) -> usize {
+    message.size() + decoded.rows.iter().map(Row::size).sum::<usize>()
+}

@@ -1,0 +1,162 @@
+//! Buries messages: published to the dead letter topic and confirmed before anything is acknowledged.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::sleep;
+
+use super::health::Health;
+use super::pause::Pauses;
+use super::{DeadLetterTopic, PipelineError, Policy};
+use crate::bus::{BusError, Publisher};
+use crate::dead_letter::{Note, compose};
+use crate::message::{Message, Outgoing};
+use crate::sink::Refusal;
+
+/// The part of the pipeline that health names.
+const PART: &str = "dead letter topic";
+
+/// The least that a dead letter is cut to; a topic that takes less takes no dead letters.
+const SMALLEST: usize = 4096;
+
+/// Dead letters of one publish.
+const TOGETHER: usize = 100;
+
+/// Burials of one batch that are logged one by one.
+const SAID_OF_A_BATCH: usize = 5;
+
+/// A message that is to be buried, and why.
+#[derive(Debug)]
+pub(super) struct Burial<'a> {
+    pub(super) message: &'a Message,
+    pub(super) environment: Option<&'a str>,
+    pub(super) refusal: Refusal,
+    pub(super) sink: Option<String>,
+    pub(super) attempts: u32,
+}
+
+/// Where and how messages are buried.
+#[derive(Clone)]
+pub(super) struct Graveyard {
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) topic: DeadLetterTopic,
+}
+
+impl Graveyard {
+    /// Returns once the bus has confirmed every one of them. What is away is waited for without
+    /// end: nothing may be acknowledged before.
+    pub(super) async fn bury(
+        &self,
+        burials: &[&Burial<'_>],
+        batch_id: &str,
+        policy: &Policy,
+        health: &Health,
+    ) -> Result<(), PipelineError> {
+        let failed_at_ms = now_ms();
+        let notes: Vec<Note> = burials.iter().map(|burial| burial.note(batch_id, failed_at_ms, policy)).collect();
+        for (burials, notes) in burials.chunks(TOGETHER).zip(notes.chunks(TOGETHER)) {
+            let letters: Vec<Outgoing> = burials
+                .iter()
+                .zip(notes)
+                .flat_map(|(burial, note)| self.letters(burial, note, self.topic.max_message_bytes))
+                .collect();
+            match self.publish(&letters, policy, health).await {
+                // The bus counts more than we do, or its limit has changed: find out whose it is.
+                Err(PipelineError::Bus(BusError::TooLarge(_))) => {
+                    for (burial, note) in burials.iter().zip(notes) {
+                        self.bury_cut(burial, note, policy, health).await?;
+                    }
+                }
+                other => other?,
+            }
+        }
+        self.report(burials);
+        Ok(())
+    }
+
+    /// One letter, cut into smaller and smaller parts until the topic takes it.
+    async fn bury_cut(
+        &self,
+        burial: &Burial<'_>,
+        note: &Note,
+        policy: &Policy,
+        health: &Health,
+    ) -> Result<(), PipelineError> {
+        let mut limit = self.topic.max_message_bytes;
+        loop {
+            match self.publish(&self.letters(burial, note, limit), policy, health).await {
+                Err(PipelineError::Bus(BusError::TooLarge(reason))) => {
+                    let smaller = limit.unwrap_or_else(|| burial.message.size()) / 2;
+                    if smaller < SMALLEST {
+                        return Err(BusError::TooLarge(format!("{PART} {}: {reason}", self.topic.name)).into());
+                    }
+                    limit = Some(smaller);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn letters(&self, burial: &Burial<'_>, note: &Note, limit: Option<usize>) -> Vec<Outgoing> {
+        compose(burial.message, note, &self.topic.name, limit)
+    }
+
+    async fn publish(&self, letters: &[Outgoing], policy: &Policy, health: &Health) -> Result<(), PipelineError> {
+        let mut pauses = Pauses::new(policy.retry);
+        loop {
+            match self.publisher.publish(letters).await {
+                Ok(_) => {
+                    health.works(PART);
+                    return Ok(());
+                }
+                // A topic that was there at the start is waited for: dropping the message is no choice.
+                Err(error) if error.is_transient() || matches!(error, BusError::NotFound(_)) => {
+                    health.failed(PART, &error.to_string(), matches!(error, BusError::Denied(_)));
+                    sleep(pauses.next(None)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn report(&self, burials: &[&Burial<'_>]) {
+        for burial in burials {
+            let class = burial.refusal.class.as_str();
+            metrics::counter!("chalk_writer_messages_buried_total", "class" => class).increment(1);
+        }
+        for burial in burials.iter().take(SAID_OF_A_BATCH) {
+            tracing::warn!(
+                topic = &*burial.message.partition.topic,
+                partition = burial.message.partition.number,
+                offset = burial.message.offset,
+                class = burial.refusal.class.as_str(),
+                "buried in {}: {}",
+                self.topic.name,
+                burial.refusal
+            );
+        }
+        if burials.len() > SAID_OF_A_BATCH {
+            let more = burials.len() - SAID_OF_A_BATCH;
+            tracing::warn!(more, "buried more of the same batch in {}", self.topic.name);
+        }
+    }
+}
+
+impl Burial<'_> {
+    fn note(&self, batch_id: &str, failed_at_ms: i64, policy: &Policy) -> Note {
+        Note {
+            writer_type: policy.writer_type,
+            environment: self.environment.map(str::to_owned),
+            sink: self.sink.clone(),
+            refusal: self.refusal.clone(),
+            first_failed_at_ms: failed_at_ms,
+            failed_at_ms,
+            attempts: self.attempts,
+            batch_id: batch_id.to_owned(),
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

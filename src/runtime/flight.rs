@@ -1,0 +1,245 @@
+//! Batches being written, oldest first: each in a task of its own, finished in the order they were cut.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::batch::Batch;
+use super::budget::Budget;
+use super::burial::{Burial, Graveyard};
+use super::health::Health;
+use super::write::{Written, write};
+use super::{Destination, PipelineError, Policy};
+use crate::message::{Delivery, Partition};
+use crate::sink::Row;
+
+/// What every batch of a pipeline is written with.
+pub(super) struct Shared<R: Row> {
+    pub(super) destinations: Vec<Destination<R>>,
+    graveyard: Option<Graveyard>,
+    pub(super) policy: Policy,
+    pub(super) health: Arc<Health>,
+    budget: Mutex<Budget>,
+}
+
+impl<R: Row> Shared<R> {
+    pub(super) fn new(
+        destinations: Vec<Destination<R>>,
+        graveyard: Option<Graveyard>,
+        policy: Policy,
+        health: Arc<Health>,
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(policy.budget));
+        Self { destinations, graveyard, policy, health, budget }
+    }
+}
+
+/// A batch that came to its end: all of it is stored, or buried and confirmed.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) last: Delivery,
+    messages: u64,
+    /// Event times of its messages, by environment and destination: what freshness is measured from.
+    event_times: Vec<((Arc<str>, usize), Vec<i64>)>,
+}
+
+impl Landed {
+    /// Measures freshness: called after the acknowledgement, because only then it is done.
+    pub(super) fn measure<R: Row>(self, shared: &Shared<R>) {
+        metrics::counter!("chalk_writer_messages_acknowledged_total").increment(self.messages);
+        shared.health.update(|state| state.acknowledged += self.messages);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        for ((environment, destination), times) in self.event_times {
+            let histogram = metrics::histogram!(
+                "chalk_writer_freshness_seconds",
+                "environment" => environment.to_string(),
+                "destination" => shared.destinations[destination].name.clone()
+            );
+            for time in times {
+                histogram.record(now.saturating_sub(time).max(0) as f64 / 1e6);
+            }
+        }
+    }
+}
+
+/// One batch being written.
+struct Flight {
+    task: AbortOnDropHandle<Result<Landed, PipelineError>>,
+    partitions: HashSet<Partition>,
+    /// Partitions that went away meanwhile: their messages are written on with the rest, which does
+    /// no harm, but they are not buried, since their next owner will.
+    lost: Arc<Mutex<Vec<Partition>>>,
+    messages: usize,
+}
+
+/// The batches being written.
+pub(super) struct Flights<R> {
+    queue: VecDeque<Flight>,
+    /// Resolved, or dropped, when the youngest batch has been judged: the next one's turn.
+    judged: Option<oneshot::Receiver<()>>,
+    rows: std::marker::PhantomData<fn(R)>,
+}
+
+impl<R> Default for Flights<R> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), judged: None, rows: std::marker::PhantomData }
+    }
+}
+
+impl<R: Row> Flights<R> {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.queue.iter().map(|flight| flight.messages).sum()
+    }
+
+    pub(super) fn involve(&self, partitions: &[Partition]) -> bool {
+        self.queue.iter().any(|flight| partitions.iter().any(|partition| flight.partitions.contains(partition)))
+    }
+
+    pub(super) fn start(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
+        let lost: Arc<Mutex<Vec<Partition>>> = Arc::default();
+        let (partitions, messages) = (batch.partitions.clone(), batch.messages.len());
+        let (mine, next) = oneshot::channel();
+        let turn = self.judged.replace(next);
+        let task = fly(shared.clone(), batch, lost.clone(), turn, mine);
+        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        self.queue.push_back(Flight { task, partitions, lost, messages });
+    }
+
+    /// The oldest batch, once it has landed. Cancel-safe: it stays the oldest until it is returned.
+    pub(super) async fn next(&mut self) -> Result<Landed, PipelineError> {
+        let Some(oldest) = self.queue.front_mut() else {
+            return std::future::pending().await;
+        };
+        let landed = (&mut oldest.task).await;
+        self.queue.pop_front();
+        landed.unwrap_or_else(|error| Err(PipelineError::Bug(format!("a write ended abnormally: {error}"))))
+    }
+
+    /// Partitions went away: a batch that holds nothing else is cancelled, any other is written on.
+    pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        for flight in &mut self.queue {
+            flight.lost.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(partitions);
+            flight.partitions.retain(|partition| !partitions.contains(partition));
+        }
+        self.queue.retain(|flight| !flight.partitions.is_empty());
+    }
+
+    /// Cancels every write; the bus delivers their messages again.
+    pub(super) fn abandon(&mut self) {
+        self.queue.clear();
+    }
+}
+
+/// Writes a batch, judges the burials in the order of batches, buries, and has landed.
+async fn fly<R: Row>(
+    shared: Arc<Shared<R>>,
+    batch: Batch<R>,
+    lost: Arc<Mutex<Vec<Partition>>>,
+    turn: Option<oneshot::Receiver<()>>,
+    judged: oneshot::Sender<()>,
+) -> Result<Landed, PipelineError> {
+    let id = uuid::Uuid::now_v7().to_string();
+    metrics::histogram!("chalk_writer_batch_rows").record(batch.rows.len() as f64);
+    metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
+    let Shared { destinations, policy, health, .. } = &*shared;
+    let written = write(&id, &batch, destinations, policy, health).await.map_err(PipelineError::Bug)?;
+    if let Some(turn) = turn {
+        // An error means that the batch before was cancelled: then it is our turn as well.
+        let _ = turn.await;
+    }
+    let burials = burials(&batch, &written, &lost.lock().unwrap_or_else(PoisonError::into_inner));
+    bury(&shared, &batch, &burials, &id).await?;
+    let _ = judged.send(());
+    let buried = burials.len() as u64;
+    metrics::counter!("chalk_writer_batches_written_total").increment(1);
+    metrics::counter!("chalk_writer_values_stored_total").increment(written.stored);
+    metrics::counter!("chalk_writer_values_stale_total").increment(written.stale);
+    health.update(|state| {
+        state.stored += written.stored;
+        state.stale += written.stale;
+        state.buried += buried;
+    });
+    drop(burials);
+    let last = batch.last().ok_or_else(|| PipelineError::Bug("an empty batch was written".to_owned()))?;
+    Ok(Landed { last, messages: batch.messages.len() as u64, event_times: event_times(&batch) })
+}
+
+/// One burial per bad message of partitions that are still ours, in order of arrival.
+fn burials<'a, R: Row>(batch: &'a Batch<R>, written: &Written, lost: &[Partition]) -> Vec<(usize, Burial<'a>)> {
+    let mut verdicts = HashMap::new();
+    for verdict in &written.verdicts {
+        verdicts.entry(verdict.message).or_insert(verdict);
+    }
+    let ours = batch.messages.iter().enumerate().filter(|(_, held)| !lost.contains(&held.message.partition));
+    ours.filter_map(|(at, held)| {
+        let burial = |refusal: &crate::sink::Refusal, sink, attempts| Burial {
+            message: &held.message,
+            environment: held.environment.as_deref(),
+            refusal: refusal.clone(),
+            sink,
+            attempts,
+        };
+        let burial = match (&held.refusal, verdicts.get(&at)) {
+            (Some(refusal), _) => burial(refusal, None, 1),
+            (None, Some(verdict)) => burial(&verdict.refusal, Some(verdict.sink.clone()), verdict.attempts),
+            (None, None) => return None,
+        };
+        Some((at, burial))
+    })
+    .collect()
+}
+
+async fn bury<R: Row>(
+    shared: &Shared<R>,
+    batch: &Batch<R>,
+    burials: &[(usize, Burial<'_>)],
+    id: &str,
+) -> Result<(), PipelineError> {
+    {
+        let mut bad = burials.iter().map(|(at, _)| *at).peekable();
+        let judgement = (0..batch.messages.len()).map(|at| bad.next_if_eq(&at).is_some());
+        let mut budget = shared.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.judge(judgement).map_err(|reason| {
+            let example = burials.last().map(|(_, burial)| burial.refusal.to_string()).unwrap_or_default();
+            PipelineError::Budget(format!("{reason}; the latest: {example}"))
+        })?;
+    }
+    let Some((_, first)) = burials.first() else { return Ok(()) };
+    let Some(graveyard) = &shared.graveyard else {
+        let partition = &first.message.partition;
+        return Err(PipelineError::NoDeadLetterTopic(format!(
+            "{}/{}/{}: {}",
+            partition.topic, partition.number, first.message.offset, first.refusal
+        )));
+    };
+    let burials: Vec<&Burial<'_>> = burials.iter().map(|(_, burial)| burial).collect();
+    graveyard.bury(&burials, id, &shared.policy, &shared.health).await
+}
+
+fn event_times<R: Row>(batch: &Batch<R>) -> Vec<((Arc<str>, usize), Vec<i64>)> {
+    let mut destinations = HashMap::new();
+    for (row, message) in &batch.rows {
+        destinations.entry(*message).or_insert(row.destination());
+    }
+    let mut times: HashMap<(Arc<str>, usize), Vec<i64>> = HashMap::new();
+    for (at, held) in batch.messages.iter().enumerate() {
+        if let (Some(environment), Some(time), Some(destination)) =
+            (&held.environment, held.event_time, destinations.get(&at))
+        {
+            times.entry((environment.clone(), *destination)).or_default().push(time);
+        }
+    }
+    times.into_iter().collect()
+}

@@ -1,0 +1,148 @@
+//! What a pipeline says of itself while it runs: for probes, the status page and the progress line.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Trouble of this age makes a pipeline not ready; before that it may be a restart of the store.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A part that keeps failing is logged again after this long,
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// and one that fails in a new way after this long.
+const BRIEFLY: Duration = Duration::from_secs(5);
+
+/// How many errors are remembered.
+const REMEMBERED: usize = 10;
+
+/// Shared between a pipeline and whoever asks how it is.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: Mutex<HealthState>,
+}
+
+/// A copy of the state of a pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct HealthState {
+    /// Messages acknowledged since the start.
+    pub acknowledged: u64,
+    /// Values that stores hold because of this pipeline.
+    pub stored: u64,
+    /// Values that were older than what was stored.
+    pub stale: u64,
+    /// Messages buried.
+    pub buried: u64,
+    /// Messages that were read and are not acknowledged.
+    pub in_hand: u64,
+    /// When the loop last turned; `None` before it started.
+    pub turned: Option<Instant>,
+    /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
+    pub troubles: BTreeMap<String, Trouble>,
+    /// The last errors, newest last.
+    pub last_errors: VecDeque<(SystemTime, String)>,
+}
+
+/// A part that does not work now.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Since when.
+    pub since: Instant,
+    /// Failed attempts since then.
+    pub attempts: u64,
+    /// What it says.
+    pub reason: String,
+    /// Missing credentials or rights: not ready at once, since waiting alone does not help.
+    pub denied: bool,
+    /// When it was last logged.
+    said: Option<Instant>,
+}
+
+impl Health {
+    /// The state now.
+    pub fn state(&self) -> HealthState {
+        self.lock().clone()
+    }
+
+    /// Why the pipeline is not ready, per part; empty when it is.
+    pub fn not_ready(&self) -> Vec<(String, String)> {
+        self.lock()
+            .troubles
+            .iter()
+            .filter(|(_, trouble)| trouble.denied || trouble.since.elapsed() >= PATIENCE)
+            .map(|(part, trouble)| (part.clone(), trouble.reason.clone()))
+            .collect()
+    }
+
+    /// A part failed. Logged when it begins, when it fails in a new way, and every minute.
+    pub(super) fn failed(&self, part: &str, reason: &str, denied: bool) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let trouble = state.troubles.entry(part.to_owned()).or_insert_with(|| Trouble {
+            since: now,
+            attempts: 0,
+            reason: reason.to_owned(),
+            denied,
+            said: None,
+        });
+        let changed = trouble.reason != reason || trouble.denied != denied;
+        let say = trouble.said.is_none_or(|said| {
+            let silence = now.duration_since(said);
+            silence >= REMINDER || (changed && silence >= BRIEFLY)
+        });
+        trouble.attempts += 1;
+        reason.clone_into(&mut trouble.reason);
+        trouble.denied = denied;
+        if say {
+            trouble.said = Some(now);
+        }
+        let attempts = trouble.attempts;
+        if say {
+            state.last_errors.push_back((SystemTime::now(), format!("{part}: {reason}")));
+            if state.last_errors.len() > REMEMBERED {
+                state.last_errors.pop_front();
+            }
+            drop(state);
+            tracing::warn!(part, attempts, denied, "{reason}; will be tried again");
+        }
+    }
+
+    /// A part works. Logged when it did not before.
+    pub(super) fn works(&self, part: &str) {
+        let trouble = self.lock().troubles.remove(part);
+        if let Some(trouble) = trouble {
+            let seconds = trouble.since.elapsed().as_secs_f64();
+            tracing::info!(part, attempts = trouble.attempts, seconds, "works again");
+        }
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut HealthState)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
+        // A panic while it was held ends the process anyway; until then the numbers are still true.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_are_not_ready_at_once_and_a_lost_connection_is_given_a_minute() {
+        let health = Health::default();
+        health.failed("store a", "connection reset", false);
+        assert_eq!(health.not_ready(), []);
+        health.failed("store b", "wrong password", true);
+        assert_eq!(health.not_ready(), [("store b".to_owned(), "wrong password".to_owned())]);
+        health.works("store b");
+        assert_eq!(health.not_ready(), []);
+        health.update(|state| {
+            let trouble = state.troubles.get_mut("store a").expect("still failing");
+            trouble.since = trouble.since.checked_sub(PATIENCE).expect("the machine is up for a minute");
+        });
+        assert_eq!(health.not_ready().len(), 1);
+    }
+}

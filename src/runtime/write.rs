@@ -1,0 +1,218 @@
+//! Writes one batch to its end: every row durable, or its message among those to be buried.
+//!
+//! Each destination is written by itself, so that one which is away holds up only what goes to it.
+//! Within one, rows are written as parts. A part whose fate is unknown is repeated as it is, under
+//! the same id; it is cut smaller only after the store has said that it took none of it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use super::batch::{Batch, Unit};
+use super::health::Health;
+use super::pause::Pauses;
+use super::{Destination, Policy};
+use crate::sink::{Outcome, Refusal, Row, SinkError, Write};
+
+/// A verdict on a row of a batch.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// Index of the row's message in the batch.
+    pub(super) message: usize,
+    pub(super) refusal: Refusal,
+    /// Name of the destination.
+    pub(super) sink: String,
+    pub(super) attempts: u32,
+}
+
+/// What a batch's rows came to.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) stored: u64,
+    pub(super) stale: u64,
+}
+
+/// Units that are written in one call.
+struct Part<R> {
+    id: String,
+    units: Vec<Unit<R>>,
+}
+
+/// Writes the rows of a batch; ends with an error only on a bug.
+pub(super) async fn write<R: Row>(
+    id: &str,
+    batch: &Batch<R>,
+    destinations: &[Destination<R>],
+    policy: &Policy,
+    health: &Health,
+) -> Result<Written, String> {
+    let each = destinations.iter().enumerate().map(|(index, destination)| {
+        let units = batch.units(index, &*destination.sink);
+        let writing = Writing { batch, destination, policy, health, attempts: 0 };
+        writing.run(Part { id: format!("{id}-{index}"), units })
+    });
+    let mut whole = Written::default();
+    for part in join_all(each).await {
+        let part = part?;
+        whole.verdicts.extend(part.verdicts);
+        whole.stored += part.stored;
+        whole.stale += part.stale;
+    }
+    Ok(whole)
+}
+
+/// The rows of one batch on their way into one destination.
+struct Writing<'a, R: Row> {
+    batch: &'a Batch<R>,
+    destination: &'a Destination<R>,
+    policy: &'a Policy,
+    health: &'a Health,
+    attempts: u32,
+}
+
+impl<R: Row> Writing<'_, R> {
+    async fn run(mut self, whole: Part<R>) -> Result<Written, String> {
+        let mut written = Written::default();
+        let mut pauses = Pauses::new(self.policy.retry);
+        let mut concurrency = self.policy.concurrency;
+        let mut parts = VecDeque::from([whole]);
+        while let Some(part) = parts.pop_front() {
+            if part.units.is_empty() {
+                continue;
+            }
+            match self.attempt(&part, concurrency).await {
+                Ok(outcome) => {
+                    let mut rest = self.settle(part, outcome, &mut written)?;
+                    concurrency = (concurrency + 1).min(self.policy.concurrency);
+                    if rest.again.is_empty() {
+                        self.health.works(&self.destination.name);
+                        pauses.reset();
+                    } else {
+                        self.failed("again", "some rows were not taken yet", false);
+                        parts.push_front(rest.again_part());
+                        sleep(pauses.next(None)).await;
+                    }
+                    parts.extend(rest.members);
+                }
+                Err(SinkError::Transient { reason }) => {
+                    self.failed("transient", &reason, false);
+                    parts.push_front(part);
+                    sleep(pauses.next(None)).await;
+                }
+                Err(SinkError::Throttled { reason, after }) => {
+                    self.failed("throttled", &reason, false);
+                    concurrency = (concurrency / 2).max(1);
+                    parts.push_front(part);
+                    sleep(pauses.next(after)).await;
+                }
+                Err(SinkError::Denied { reason }) => {
+                    self.failed("denied", &reason, true);
+                    parts.push_front(part);
+                    sleep(pauses.next(None)).await;
+                }
+                Err(SinkError::Poisoned(refusal)) => {
+                    // The store answered, so it is not in trouble.
+                    self.health.works(&self.destination.name);
+                    pauses.reset();
+                    for part in self.isolate(part, refusal, &mut written).into_iter().rev() {
+                        parts.push_front(part);
+                    }
+                }
+                Err(SinkError::Bug { reason }) => return Err(format!("{}: {reason}", self.destination.name)),
+            }
+        }
+        Ok(written)
+    }
+
+    async fn attempt(&mut self, part: &Part<R>, concurrency: usize) -> Result<Outcome, SinkError> {
+        self.attempts += 1;
+        let rows: Vec<&R> = part.units.iter().map(|unit| unit.row(self.batch)).collect();
+        let begun = Instant::now();
+        let result = self.destination.sink.write(Write { id: &part.id, rows: &rows, concurrency }).await;
+        metrics::histogram!("chalk_writer_store_write_seconds", "destination" => self.destination.name.clone())
+            .record(begun.elapsed().as_secs_f64());
+        result
+    }
+
+    /// Sorts a part's units by what became of them.
+    fn settle(&self, part: Part<R>, outcome: Outcome, written: &mut Written) -> Result<Rest<R>, String> {
+        let count = part.units.len();
+        let mut units: Vec<Option<Unit<R>>> = part.units.into_iter().map(Some).collect();
+        let mut take = |at: usize| {
+            units
+                .get_mut(at)
+                .and_then(Option::take)
+                .ok_or_else(|| format!("{} named row {at} of {count}, or named it twice", self.destination.name))
+        };
+        let mut rest = Rest { id: part.id, again: Vec::new(), members: Vec::new() };
+        for (at, refusal) in outcome.refused {
+            self.refuse(take(at)?, refusal, &mut rest, written);
+        }
+        for at in outcome.again {
+            rest.again.push(take(at)?);
+        }
+        written.stored += outcome.stored;
+        written.stale += outcome.stale;
+        Ok(rest)
+    }
+
+    /// Halves a part until the row at fault stands alone.
+    fn isolate(&self, mut part: Part<R>, refusal: Refusal, written: &mut Written) -> Vec<Part<R>> {
+        if part.units.len() > 1 {
+            let second = part.units.split_off(part.units.len() / 2);
+            return vec![
+                Part { id: format!("{}0", part.id), units: part.units },
+                Part { id: format!("{}1", part.id), units: second },
+            ];
+        }
+        let mut rest = Rest { id: part.id, again: Vec::new(), members: Vec::new() };
+        for unit in part.units {
+            self.refuse(unit, refusal.clone(), &mut rest, written);
+        }
+        rest.members
+    }
+
+    /// A collapsed unit that the store refuses is written member by member: the messages whose
+    /// values were collapsed away are done only when a newer value of theirs is stored.
+    fn refuse(&self, unit: Unit<R>, refusal: Refusal, rest: &mut Rest<R>, written: &mut Written) {
+        if let [row] = unit.members[..] {
+            written.verdicts.push(Verdict {
+                message: self.batch.rows[row].1,
+                refusal,
+                sink: self.destination.name.clone(),
+                attempts: self.attempts,
+            });
+            return;
+        }
+        for (round, member) in unit.split().enumerate() {
+            if rest.members.len() <= round {
+                rest.members.push(Part { id: format!("{}-m{round}", rest.id), units: Vec::new() });
+            }
+            rest.members[round].units.push(member);
+        }
+    }
+
+    fn failed(&self, kind: &'static str, reason: &str, denied: bool) {
+        metrics::counter!("chalk_writer_store_errors_total", "destination" => self.destination.name.clone(), "kind" => kind)
+            .increment(1);
+        self.health.failed(&self.destination.name, reason, denied);
+    }
+}
+
+/// What is left of a part after an answer.
+struct Rest<R> {
+    id: String,
+    again: Vec<Unit<R>>,
+    /// Members of refused units, in rounds: no two rows of one round share a key.
+    members: Vec<Part<R>>,
+}
+
+impl<R> Rest<R> {
+    /// Other rows than before, so another id.
+    fn again_part(&mut self) -> Part<R> {
+        Part { id: format!("{}-r", self.id), units: std::mem::take(&mut self.again) }
+    }
+}
