@@ -33,7 +33,7 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
         topic: "results".to_owned(),
         group: "chalk-demo".to_owned(),
     };
-    let writer = Watched::new(identity, Arc::new(Health::default()), recorded);
+    let writer = Watched::new(identity, Arc::new(Health::default()), recorded, Duration::from_secs(30));
     let (listener, address) = listen("127.0.0.1:0").await.expect("a free port").expect("not off");
     let address = address.to_string();
     let server = tokio::spawn(serve(listener, Arc::clone(&writer)));

@@ -53,23 +53,31 @@ pub struct Watched {
     pub health: Arc<Health>,
     /// When the process started it.
     pub started: Instant,
+    drain_within: Duration,
     phase: AtomicU8,
     partitions: OnceLock<watch::Receiver<Vec<PartitionStatus>>>,
     throughput: Mutex<Throughput>,
     recorded: PrometheusHandle,
 }
 
-/// A loop that has not turned for so long is stuck: it turns at least every few seconds, also when
-/// there is nothing to read or a store is away.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// The loop turns every second, also when there is nothing to read or a store is away. The one thing
+/// that holds it up is writing what is at hand for a rebalance or for the end, and that has a limit
+/// of its own; beyond that and this it is stuck.
+const MARGIN: Duration = Duration::from_secs(60);
 
 impl Watched {
-    /// A writer that is starting.
-    pub fn new(identity: Identity, health: Arc<Health>, recorded: PrometheusHandle) -> Arc<Self> {
+    /// A writer that is starting, and that may take `drain_within` for writing what is at hand.
+    pub fn new(
+        identity: Identity,
+        health: Arc<Health>,
+        recorded: PrometheusHandle,
+        drain_within: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             identity,
             health,
             started: Instant::now(),
+            drain_within,
             phase: AtomicU8::new(Phase::Starting as u8),
             partitions: OnceLock::new(),
             throughput: Mutex::default(),
@@ -130,7 +138,7 @@ impl Watched {
     pub fn dead(&self) -> Option<String> {
         match (self.phase(), self.health.state().turned) {
             (Phase::Ended, _) => Some("the pipeline has ended".to_owned()),
-            (Phase::Running | Phase::Stopping, Some(turned)) if turned.elapsed() >= STUCK_AFTER => {
+            (Phase::Running | Phase::Stopping, Some(turned)) if turned.elapsed() >= self.drain_within + MARGIN => {
                 Some(format!("the pipeline's loop has not turned for {} s", turned.elapsed().as_secs()))
             }
             _ => None,
