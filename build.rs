@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &descriptors.file {
         mapping.register_file_descriptor(file.clone());
     }
-    mapping.out_dir(out).build(&[".chalk"])?;
+    mapping.extern_path(".google.protobuf", "::pbjson_types").preserve_proto_field_names().ignore_unknown_fields();
+    mapping.out_dir(out).build(&[".chalk", ".chalk_writer"])?;
     Ok(())
 }
 

@@ -1,8 +1,26 @@
 //! Dead letters: how a message that can never be written is kept, with everything that is needed
 //! to understand it and to send it again.
+//!
+//! [`compose`](compose()) makes them, [`read`](read()) and [`Assembler`] take them apart again, [`Filter`] and [`Entry`]
+//! list them. A message comes back from them as it went in: key, body, timestamp and headers, but
+//! for `ce_id`, which is added where it was missing so that a replay keeps its identity.
 
-use crate::message::{Message, Outgoing};
+pub mod assemble;
+pub mod compose;
+mod fold;
+pub mod headers;
+pub mod list;
+pub mod read;
+
+#[cfg(test)]
+mod tests;
+
 use crate::sink::Refusal;
+
+pub use assemble::Assembler;
+pub use compose::{SMALLEST_LIMIT, compose};
+pub use list::{Details, Entry, Filter};
+pub use read::{DeadLetter, read};
 
 /// What is written beside a buried message.
 #[derive(Clone, Debug)]
@@ -23,20 +41,4 @@ pub struct Note {
     pub attempts: u32,
     /// The batch that it was in.
     pub batch_id: String,
-}
-
-/// The dead letter of a message, in as many parts as the topic's limit asks for (hard-cases 18).
-///
-/// Key, body, timestamp and headers are those of the message; `ce_id` is added where it has none
-/// (hard-cases 3), and the `chalk_dlq_*` and `__connect.errors.*` headers of the published contract.
-pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: Option<usize>) -> Vec<Outgoing> {
-    let _ = (note, max_message_bytes);
-    vec![Outgoing {
-        topic: topic.to_owned(),
-        partition: None,
-        key: message.key.clone(),
-        headers: message.headers.clone(),
-        payload: message.payload.clone(),
-        timestamp_ms: message.timestamp_ms,
-    }]
 }

@@ -1,6 +1,10 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
+pub mod conform;
+pub mod decimal;
 pub mod dtype;
+pub mod infer;
+pub mod time;
 
 use std::sync::Arc;
 

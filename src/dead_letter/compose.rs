@@ -1,0 +1,187 @@
+//! From a refused message to its dead letter, in as many parts as the topic's limit asks for.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Note, fold, headers};
+use crate::message::headers::append;
+use crate::message::{Headers, Message, Outgoing};
+
+/// The smallest limit of a topic, in bytes, under which every part is sure to fit.
+///
+/// A dead letter topic that takes less is refused when a writer starts.
+pub const SMALLEST_LIMIT: usize = 16 * 1024;
+
+/// What a bus adds to a record: the batch's header, lengths, timestamps.
+const RECORD_OVERHEAD: usize = 256;
+/// What a bus adds to a header: two lengths.
+const HEADER_OVERHEAD: usize = 10;
+/// Longest error text that is kept whatever the limit; twice in a letter, as Kafka Connect's too.
+const LONGEST_ERROR: usize = 16 * 1024;
+/// What is kept of an error text when room is short.
+const SHORT_ERROR: usize = 512;
+/// Longest other text of a note: names and ids.
+const LONGEST_NAME: usize = 300;
+
+/// The dead letter of a message, in as many parts as the topic's limit asks for.
+///
+/// Key, body, timestamp and headers are those of the message. Notes of an earlier burial
+/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds, which stays.
+/// `ce_id` is added where it is missing. A letter too large for the topic has its error text cut;
+/// where that is not enough, its body is cut into numbered parts that share one key, so that they
+/// stay in one partition and in order.
+pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: Option<usize>) -> Vec<Outgoing> {
+    let limit = max_message_bytes.unwrap_or(usize::MAX).max(SMALLEST_LIMIT);
+    let original = original_headers(message);
+    let outgoing = |key: Option<Bytes>, headers: Headers, payload: Option<Bytes>| Outgoing {
+        topic: topic.to_owned(),
+        partition: None,
+        key,
+        headers,
+        payload,
+        timestamp_ms: message.timestamp_ms,
+    };
+    for longest_error in [LONGEST_ERROR, SHORT_ERROR] {
+        let all = joined(&original, &notes(message, note, longest_error));
+        if taken(message.key.as_ref(), &all) + message.body().len() <= limit {
+            return vec![outgoing(message.key.clone(), all, message.payload.clone())];
+        }
+    }
+
+    // In parts. Plainly where key and headers leave half of a record for the body, else folded.
+    let plain_notes = notes(message, note, SHORT_ERROR);
+    let first = joined(&original, &plain_notes);
+    let plain = message.key.as_ref().filter(|key| room(limit, Some(*key), &first) >= limit / 2);
+    let (key, whole, folded) = match plain {
+        Some(key) => (key.clone(), message.payload.clone().unwrap_or_default(), None),
+        None => {
+            let (whole, before_body) = fold::fold(message.key.as_ref(), &original, message.payload.as_ref());
+            (Bytes::from(place_id(message)), whole, Some(before_body))
+        }
+    };
+    let first_headers = if folded.is_some() { Headers::new() } else { original };
+    let number_room = 3 * (HEADER_OVERHEAD + headers::FOLDED.len() + 20);
+    let room_of_first = room(limit, Some(&key), &joined(&first_headers, &plain_notes)).saturating_sub(number_room);
+    let room_of_others = room(limit, Some(&key), &plain_notes).saturating_sub(number_room);
+    let mut rest = whole;
+    let mut bodies = vec![rest.split_to(room_of_first.min(rest.len()))];
+    while !rest.is_empty() {
+        bodies.push(rest.split_to(room_of_others.clamp(1, rest.len())));
+    }
+    let parts = bodies.len();
+    bodies
+        .into_iter()
+        .enumerate()
+        .map(|(at, body)| {
+            let mut block = BytesMut::new();
+            let own = if at == 0 { &first_headers } else { &Headers::new() };
+            block.extend_from_slice(own.as_block());
+            block.extend_from_slice(plain_notes.as_block());
+            put(&mut block, headers::PART, &(at + 1).to_string());
+            put(&mut block, headers::PARTS, &parts.to_string());
+            if let Some(before_body) = folded {
+                put(&mut block, headers::FOLDED, &before_body.to_string());
+            }
+            outgoing(Some(key.clone()), Headers::from_block(block.freeze()), Some(body))
+        })
+        .collect()
+}
+
+/// Bytes left for the body of a record with this key and these headers.
+fn room(limit: usize, key: Option<&Bytes>, headers: &Headers) -> usize {
+    limit.saturating_sub(taken(key, headers))
+}
+
+/// Bytes of a record with this key and these headers and no body.
+fn taken(key: Option<&Bytes>, headers: &Headers) -> usize {
+    RECORD_OVERHEAD + key.map_or(0, Bytes::len) + headers.size() + HEADER_OVERHEAD * headers.iter().count()
+}
+
+fn joined(first: &Headers, second: &Headers) -> Headers {
+    let mut block = BytesMut::with_capacity(first.size() + second.size());
+    block.extend_from_slice(first.as_block());
+    block.extend_from_slice(second.as_block());
+    Headers::from_block(block.freeze())
+}
+
+/// The message's own headers, with `ce_id` where it has none.
+fn original_headers(message: &Message) -> Headers {
+    let mut block = BytesMut::new();
+    for (name, value) in message.headers.iter().filter(|(name, _)| !headers::is_note(name)) {
+        append(&mut block, name, value);
+    }
+    if message.headers.get("ce_id").is_none() && message.headers.get("ce-id").is_none() {
+        put(&mut block, "ce_id", &place_id(message));
+    }
+    Headers::from_block(block.freeze())
+}
+
+/// What a message without an id of its own is known by: where it stands.
+fn place_id(message: &Message) -> String {
+    let timestamp = message.timestamp_ms.unwrap_or_default();
+    format!("{}/{}/{}/{timestamp}", message.partition.topic, message.partition.number, message.offset)
+}
+
+fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
+    let refusal = &note.refusal;
+    let error = cut(&refusal.message, longest_error);
+    let partition = message.partition.number.to_string();
+    let offset = message.offset.to_string();
+    let round = message.headers.get_str(headers::REDRIVE_COUNT).and_then(|count| count.parse::<u32>().ok());
+    let stage = if note.sink.is_some() { "TASK_PUT" } else { "VALUE_CONVERTER" };
+    let mut block = BytesMut::new();
+    let mut name = |header: &str, value: &str| put(&mut block, header, &cut(value, LONGEST_NAME));
+    name(headers::SCHEMA_VERSION, headers::VERSION);
+    name(headers::TOPIC, &message.partition.topic);
+    name(headers::PARTITION, &partition);
+    name(headers::OFFSET, &offset);
+    name(headers::WRITER_TYPE, note.writer_type);
+    name(headers::WRITER_VERSION, env!("CARGO_PKG_VERSION"));
+    for (header, value) in [
+        (headers::ENVIRONMENT, note.environment.as_deref()),
+        (headers::SINK, note.sink.as_deref()),
+        (headers::TABLE, refusal.table.as_deref()),
+        (headers::ERROR_CODE, refusal.code.as_deref()),
+        (headers::ERROR_ROW, refusal.row.as_deref()),
+    ] {
+        if let Some(value) = value {
+            name(header, value);
+        }
+    }
+    name(headers::ERROR_CLASS, refusal.class.as_str());
+    name(headers::FIRST_FAILED_AT, &rfc3339(note.first_failed_at_ms));
+    name(headers::FAILED_AT, &rfc3339(note.failed_at_ms));
+    name(headers::ATTEMPTS, &note.attempts.to_string());
+    name(headers::BATCH_ID, &note.batch_id);
+    name(headers::REDRIVE_COUNT, &round.unwrap_or_default().to_string());
+    name(headers::CONNECT_TOPIC, &message.partition.topic);
+    name(headers::CONNECT_PARTITION, &partition);
+    name(headers::CONNECT_OFFSET, &offset);
+    name(headers::CONNECT_NAME, note.writer_type);
+    name(headers::CONNECT_STAGE, stage);
+    name(headers::CONNECT_CLASS, refusal.class.as_str());
+    put(&mut block, headers::ERROR_MESSAGE, &error);
+    put(&mut block, headers::CONNECT_MESSAGE, &error);
+    Headers::from_block(block.freeze())
+}
+
+fn put(block: &mut BytesMut, name: &str, value: &str) {
+    append(block, name, Some(value.as_bytes()));
+}
+
+/// A text of at most so many bytes; a longer one ends in `…`.
+fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return Cow::Borrowed(text);
+    }
+    let kept = &text[..text.floor_char_boundary(longest - '…'.len_utf8())];
+    Cow::Owned(format!("{kept}…"))
+}
+
+fn rfc3339(milliseconds: i64) -> String {
+    DateTime::<Utc>::from_timestamp_millis(milliseconds)
+        .unwrap_or_default()
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
+}

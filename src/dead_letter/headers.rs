@@ -1,0 +1,73 @@
+//! Names of the headers of a dead letter: a published contract, never changed, only added to.
+
+/// Version of this contract, as the header [`SCHEMA_VERSION`] carries it.
+pub const VERSION: &str = "1";
+
+/// What every header of ours begins with.
+pub const PREFIX: &str = "chalk_dlq_";
+/// What every header of Kafka Connect's error reports begins with.
+pub const CONNECT_PREFIX: &str = "__connect.errors.";
+
+/// The contract's version; its presence makes a message a dead letter.
+pub const SCHEMA_VERSION: &str = "chalk_dlq_schema_version";
+/// The topic that the message was read from.
+pub const TOPIC: &str = "chalk_dlq_topic";
+/// Its partition there.
+pub const PARTITION: &str = "chalk_dlq_partition";
+/// Its offset there.
+pub const OFFSET: &str = "chalk_dlq_offset";
+/// `ONLINE_WRITER`, …
+pub const WRITER_TYPE: &str = "chalk_dlq_writer_type";
+/// Version of the program that buried it.
+pub const WRITER_VERSION: &str = "chalk_dlq_writer_version";
+/// The environment, where known.
+pub const ENVIRONMENT: &str = "chalk_dlq_environment";
+/// The destination that refused it.
+pub const SINK: &str = "chalk_dlq_sink";
+/// The table or namespace of the row at fault.
+pub const TABLE: &str = "chalk_dlq_table";
+/// The class: `DECODE`, `TYPE_MISMATCH`, …
+pub const ERROR_CLASS: &str = "chalk_dlq_error_class";
+/// The store's own code.
+pub const ERROR_CODE: &str = "chalk_dlq_error_code";
+/// What was found and what was expected.
+pub const ERROR_MESSAGE: &str = "chalk_dlq_error_message";
+/// Index or key of the row at fault inside the message.
+pub const ERROR_ROW: &str = "chalk_dlq_error_row";
+/// RFC 3339, UTC.
+pub const FIRST_FAILED_AT: &str = "chalk_dlq_first_failed_at";
+/// RFC 3339, UTC.
+pub const FAILED_AT: &str = "chalk_dlq_failed_at";
+/// How many times it was tried.
+pub const ATTEMPTS: &str = "chalk_dlq_attempts";
+/// The batch that it was in.
+pub const BATCH_ID: &str = "chalk_dlq_batch_id";
+/// How many times it has been sent again; 0 for a first burial.
+pub const REDRIVE_COUNT: &str = "chalk_dlq_redrive_count";
+/// Number of this part, from 1; absent where the letter is whole.
+pub const PART: &str = "chalk_dlq_part";
+/// How many parts there are.
+pub const PARTS: &str = "chalk_dlq_parts";
+/// Length of what stands before the body in the joined parts: key and headers that had no room in
+/// the record's own.
+pub const FOLDED: &str = "chalk_dlq_folded_bytes";
+
+/// Kafka Connect: the original topic.
+pub const CONNECT_TOPIC: &str = "__connect.errors.topic";
+/// Kafka Connect: the original partition.
+pub const CONNECT_PARTITION: &str = "__connect.errors.partition";
+/// Kafka Connect: the original offset.
+pub const CONNECT_OFFSET: &str = "__connect.errors.offset";
+/// Kafka Connect: the connector; ours is the writer's type.
+pub const CONNECT_NAME: &str = "__connect.errors.connector.name";
+/// Kafka Connect: `VALUE_CONVERTER` for what could not be read, `TASK_PUT` for what a store refused.
+pub const CONNECT_STAGE: &str = "__connect.errors.stage";
+/// Kafka Connect: the class of the exception; ours is the error class.
+pub const CONNECT_CLASS: &str = "__connect.errors.exception.class.name";
+/// Kafka Connect: the message of the exception.
+pub const CONNECT_MESSAGE: &str = "__connect.errors.exception.message";
+
+/// Whether a header is a note about a burial and no part of the original message.
+pub fn is_note(name: &str) -> bool {
+    name.starts_with(PREFIX) || name.starts_with(CONNECT_PREFIX)
+}

@@ -1,0 +1,265 @@
+//! What goes into a dead letter comes out of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::Message;
+use crate::message::{Delivery, Headers, Outgoing, Partition};
+use crate::sink::ErrorClass;
+
+fn message(key: Option<&[u8]>, headers: Headers, payload: Option<Vec<u8>>) -> Message {
+    Message {
+        delivery: Delivery(1),
+        partition: Partition { topic: "results".into(), number: 3 },
+        offset: 41,
+        timestamp_ms: Some(1_700_000_000_000),
+        key: key.map(Bytes::copy_from_slice),
+        headers,
+        payload: payload.map(Bytes::from),
+    }
+}
+
+fn note(text: &str) -> Note {
+    Note {
+        writer_type: "ONLINE_WRITER",
+        environment: Some("prod".to_owned()),
+        sink: None,
+        refusal: Refusal::new(ErrorClass::TypeMismatch, text).row("user/42").table("user"),
+        first_failed_at_ms: 1_700_000_000_000,
+        failed_at_ms: 1_700_000_001_500,
+        attempts: 2,
+        batch_id: "b-1".to_owned(),
+    }
+}
+
+/// The record as the dead letter topic gives it back.
+fn delivered(outgoing: &Outgoing, offset: i64) -> Message {
+    Message {
+        delivery: Delivery(offset as u64),
+        partition: Partition { topic: Arc::from(outgoing.topic.as_str()), number: 0 },
+        offset,
+        timestamp_ms: outgoing.timestamp_ms,
+        key: outgoing.key.clone(),
+        headers: outgoing.headers.clone(),
+        payload: outgoing.payload.clone(),
+    }
+}
+
+fn record_size(outgoing: &Outgoing) -> usize {
+    outgoing.key.as_ref().map_or(0, Bytes::len)
+        + outgoing.payload.as_ref().map_or(0, Bytes::len)
+        + outgoing.headers.size()
+        + 10 * outgoing.headers.iter().count()
+        + 100
+}
+
+fn round_trip(message: &Message, limit: Option<usize>) -> DeadLetter {
+    let records = compose(message, &note("x"), "dlq", limit);
+    let mut assembler = Assembler::new(usize::MAX);
+    let mut whole = None;
+    for (offset, record) in records.iter().enumerate() {
+        assert!(whole.is_none(), "whole before the last part");
+        whole = assembler.push(read(&delivered(record, offset as i64)).expect("it is a letter"));
+    }
+    assert!(assembler.incomplete().is_empty());
+    whole.expect("all parts are there")
+}
+
+#[test]
+fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
+    let headers: Headers = [("ce_id", "e-1"), ("other", "x")].into_iter().collect();
+    let records = compose(&message(Some(b"k"), headers.clone(), Some(b"body".to_vec())), &note("no"), "dlq", None);
+    let [record] = &records[..] else { panic!("one record, not {}", records.len()) };
+    let header = |name: &str| record.headers.get_str(name).map(str::to_owned);
+    for (name, value) in [
+        ("chalk_dlq_schema_version", "1"),
+        ("chalk_dlq_topic", "results"),
+        ("chalk_dlq_partition", "3"),
+        ("chalk_dlq_offset", "41"),
+        ("chalk_dlq_writer_type", "ONLINE_WRITER"),
+        ("chalk_dlq_environment", "prod"),
+        ("chalk_dlq_table", "user"),
+        ("chalk_dlq_error_class", "TYPE_MISMATCH"),
+        ("chalk_dlq_error_message", "no"),
+        ("chalk_dlq_error_row", "user/42"),
+        ("chalk_dlq_first_failed_at", "2023-11-14T22:13:20.000Z"),
+        ("chalk_dlq_failed_at", "2023-11-14T22:13:21.500Z"),
+        ("chalk_dlq_attempts", "2"),
+        ("chalk_dlq_batch_id", "b-1"),
+        ("chalk_dlq_redrive_count", "0"),
+        ("__connect.errors.topic", "results"),
+        ("__connect.errors.partition", "3"),
+        ("__connect.errors.offset", "41"),
+        ("__connect.errors.stage", "VALUE_CONVERTER"),
+        ("__connect.errors.exception.class.name", "TYPE_MISMATCH"),
+        ("__connect.errors.exception.message", "no"),
+    ] {
+        assert_eq!(header(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(header("chalk_dlq_part"), None);
+    assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
+    assert_eq!(record.payload.as_deref(), Some(&b"body"[..]));
+    assert_eq!(record.timestamp_ms, Some(1_700_000_000_000));
+    assert_eq!(read(&delivered(record, 0)).expect("a letter").original.headers, headers);
+}
+
+#[test]
+fn a_message_without_an_id_is_given_the_one_it_is_known_by() {
+    let letter = round_trip(&message(None, Headers::new(), None), None);
+    assert_eq!(letter.original.headers.get_str("ce_id"), Some("results/3/41/1700000000000"));
+    assert_eq!(letter.original.payload, None);
+    assert_eq!(letter.original.key, None);
+}
+
+#[test]
+fn a_second_burial_keeps_the_count_of_rounds_and_replaces_the_other_notes() {
+    let headers: Headers = [
+        ("ce_id", "e"),
+        ("chalk_dlq_redrive_count", "3"),
+        ("chalk_dlq_error_message", "old"),
+        ("__connect.errors.topic", "old"),
+    ]
+    .into_iter()
+    .collect();
+    let letter = round_trip(&message(None, headers, Some(vec![1])), None);
+    assert_eq!(letter.notes.redrive_count, 3);
+    assert_eq!(letter.notes.error_message, "x");
+    assert_eq!(letter.original.headers.iter().count(), 1);
+}
+
+#[test]
+fn the_error_text_is_cut_before_the_body_is() {
+    let body = vec![7; SMALLEST_LIMIT - 6_000];
+    let long = "ü".repeat(9_000);
+    let records =
+        compose(&message(None, Headers::new(), Some(body.clone())), &note(&long), "dlq", Some(SMALLEST_LIMIT));
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].payload.as_deref(), Some(&body[..]));
+    let text = records[0].headers.get_str("chalk_dlq_error_message").expect("UTF-8 in spite of the cut");
+    assert!(text.ends_with('…') && text.len() <= 512, "{} bytes", text.len());
+}
+
+#[test]
+fn a_body_too_large_is_cut_into_parts_that_share_a_key_and_each_fit() {
+    let body: Vec<u8> = (0..100_000_u32).map(|byte| byte as u8).collect();
+    for key in [Some(&b"prod/user/42"[..]), None] {
+        let records =
+            compose(&message(key, Headers::new(), Some(body.clone())), &note("x"), "dlq", Some(SMALLEST_LIMIT));
+        assert!(records.len() > 5);
+        assert!(records.iter().all(|record| record_size(record) <= SMALLEST_LIMIT));
+        assert!(records.iter().all(|record| record.key.is_some() && record.key == records[0].key));
+    }
+}
+
+#[test]
+fn parts_are_joined_out_of_order_repeated_and_mixed() {
+    let first = message(Some(b"k"), Headers::new(), Some(vec![1; 40_000]));
+    let mut second = message(Some(b"k"), Headers::new(), Some(vec![2; 40_000]));
+    second.offset = 42;
+    let mut records: Vec<_> = [&first, &second]
+        .into_iter()
+        .flat_map(|message| compose(message, &note("x"), "dlq", Some(SMALLEST_LIMIT)))
+        .collect();
+    records.push(records[0].clone());
+    records.reverse();
+    let mut assembler = Assembler::new(usize::MAX);
+    let wholes: Vec<_> = records
+        .iter()
+        .enumerate()
+        .filter_map(|(offset, record)| assembler.push(read(&delivered(record, offset as i64)).expect("a letter")))
+        .collect();
+    let bodies: Vec<_> = wholes.iter().map(|whole| whole.original.payload.clone().expect("a body")).collect();
+    assert_eq!(bodies, [Bytes::from(vec![2; 40_000]), Bytes::from(vec![1; 40_000])]);
+}
+
+#[test]
+fn a_letter_whose_parts_are_missing_is_shown_as_incomplete_and_memory_stays_bounded() {
+    let mut assembler = Assembler::new(20_000);
+    for offset in 0..50 {
+        let mut message = message(Some(b"k"), Headers::new(), Some(vec![1; 40_000]));
+        message.offset = offset;
+        let records = compose(&message, &note("x"), "dlq", Some(SMALLEST_LIMIT));
+        assert_eq!(assembler.push(read(&delivered(&records[0], 0)).expect("a letter")), None);
+    }
+    assert_eq!(assembler.incomplete().len(), 50);
+}
+
+#[test]
+fn what_is_no_dead_letter_is_not_read_as_one() {
+    assert_eq!(read(&message(None, Headers::new(), Some(b"{}".to_vec()))), None);
+}
+
+#[test]
+fn letters_are_chosen_by_writer_class_table_and_time() {
+    let letter = round_trip(&message(None, Headers::new(), Some(b"{}".to_vec())), None);
+    let at = |text: &str| Some(text.parse().expect("a time"));
+    let matching = [
+        Filter::default(),
+        Filter { writer: Some("online_writer".to_owned()), ..Filter::default() },
+        Filter { class: Some("TYPE_MISMATCH".to_owned()), table: Some("user".to_owned()), ..Filter::default() },
+        Filter { from: at("2023-11-14T22:13:21.5Z"), until: at("2023-11-14T22:13:22Z"), ..Filter::default() },
+    ];
+    let other = [
+        Filter { writer: Some("OFFLINE_WRITER".to_owned()), ..Filter::default() },
+        Filter { class: Some("DECODE".to_owned()), ..Filter::default() },
+        Filter { table: Some("card".to_owned()), ..Filter::default() },
+        Filter { from: at("2023-11-14T22:13:22Z"), ..Filter::default() },
+        Filter { until: at("2023-11-14T22:13:21.5Z"), ..Filter::default() },
+    ];
+    assert!(matching.iter().all(|filter| filter.matches(&letter)));
+    assert!(!other.iter().any(|filter| filter.matches(&letter)));
+}
+
+#[test]
+fn a_listing_names_the_place_the_origin_and_the_reason() {
+    let letter = round_trip(&message(Some(&[0xff]), Headers::new(), Some(b"{}".to_vec())), None);
+    let shown = serde_json::to_value(Details::from(&letter)).expect("plain data");
+    assert_eq!(shown["place"], "0/0");
+    assert_eq!(shown["origin"], "results/3/41");
+    assert_eq!(shown["class"], "TYPE_MISMATCH");
+    assert_eq!(shown["body"]["text"], "{}");
+    assert_eq!(shown["key"]["base64"], "/w==");
+}
+
+fn headers() -> impl Strategy<Value = Headers> {
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..200));
+    prop::collection::vec(("[a-z_]{0,20}", value), 0..60)
+        .prop_map(|headers| headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect())
+}
+
+proptest! {
+    /// Seen to fail with the fold's header block left out, and with the last part dropped.
+    #[test]
+    fn the_original_comes_back_whatever_its_size_and_the_limit(
+        key in prop::option::of(prop::collection::vec(any::<u8>(), 0..30_000)),
+        headers in headers(),
+        payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..80_000)),
+        limit in prop::option::of(0..200_000_usize),
+        error in "\\PC{0,3000}",
+    ) {
+        let message = message(key.as_deref(), headers, payload);
+        for record in compose(&message, &note(&error), "dlq", limit) {
+            prop_assert!(limit.is_none_or(|limit| record_size(&record) <= limit.max(SMALLEST_LIMIT)));
+        }
+        let letter = round_trip(&message, limit);
+        prop_assert_eq!(&letter.original.key, &message.key);
+        prop_assert_eq!(&letter.original.payload, &message.payload);
+        prop_assert_eq!(letter.original.timestamp_ms, message.timestamp_ms);
+        let added = usize::from(message.headers.get("ce_id").is_none());
+        let back: Vec<_> = letter.original.headers.iter().collect();
+        let sent: Vec<_> = message.headers.iter().collect();
+        prop_assert_eq!(&back[..back.len() - added], &sent[..]);
+    }
+
+    #[test]
+    fn a_record_of_any_headers_is_read_without_a_panic(headers in headers(), payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..100)), part in 0..5_u32, of in 0..5_u32, folded in 0..200_usize) {
+        let noted = [("chalk_dlq_schema_version", "1".to_owned()), ("chalk_dlq_part", part.to_string()), ("chalk_dlq_parts", of.to_string()), ("chalk_dlq_folded_bytes", folded.to_string())];
+        let all: Headers = headers.iter().chain(noted.iter().map(|(name, value)| (*name, Some(value.as_bytes())))).collect();
+        let letter = read(&message(None, all, payload)).expect("it says it is a letter");
+        let mut assembler = Assembler::new(1_000);
+        let _ = assembler.push(letter);
+    }
+}
