@@ -1,0 +1,202 @@
+//! The schema of a table, agreed on by every process that writes it: numbered files, of which each
+//! number is given out once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::row::table::TableRow;
+use crate::sink::SinkError;
+
+use super::files::Files;
+use super::layout;
+use super::plan::{Plan, plan};
+use super::types::ColumnType;
+
+/// Each round is lost only to a writer that won, so a table in peace settles in one or two.
+const ROUNDS: usize = 100;
+
+/// The columns of one table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TableSchema {
+    version: u64,
+    columns: Vec<ColumnSchema>,
+    index: HashMap<String, usize>,
+}
+
+/// One column, as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ColumnSchema {
+    name: String,
+    #[serde(rename = "type")]
+    data_type: ColumnType,
+}
+
+/// The file of one version.
+#[derive(Serialize, Deserialize)]
+struct SchemaFile {
+    /// Of this description; 1.
+    format: u32,
+    /// The table, not escaped.
+    table: String,
+    /// In the order in which they appeared.
+    columns: Vec<ColumnSchema>,
+}
+
+impl TableSchema {
+    fn new(version: u64, columns: Vec<ColumnSchema>) -> Self {
+        let index = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
+        Self { version, columns, index }
+    }
+
+    pub(super) fn columns(&self) -> &[ColumnSchema] {
+        &self.columns
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    pub(super) fn name(&self, column: usize) -> &str {
+        &self.columns[column].name
+    }
+
+    pub(super) fn column_type(&self, column: usize) -> &ColumnType {
+        &self.columns[column].data_type
+    }
+
+    pub(super) fn types(&self) -> impl Iterator<Item = &ColumnType> {
+        self.columns.iter().map(|column| &column.data_type)
+    }
+
+    pub(super) fn set_type(&mut self, column: usize, data_type: ColumnType) {
+        self.columns[column].data_type = data_type;
+    }
+
+    /// The index of a column, which is added with a type where it is new.
+    pub(super) fn add(&mut self, name: &str, data_type: &ColumnType) -> usize {
+        if let Some(column) = self.position(name) {
+            return column;
+        }
+        self.columns.push(ColumnSchema { name: name.to_owned(), data_type: data_type.clone() });
+        self.index.insert(name.to_owned(), self.columns.len() - 1);
+        self.columns.len() - 1
+    }
+
+    /// Leaves out columns of which only nulls were seen: they appear once there is a type for them.
+    pub(super) fn forget_unknown(&mut self) {
+        if self.types().any(|data_type| *data_type == ColumnType::Unknown) {
+            let known = self.columns.drain(..).filter(|column| column.data_type != ColumnType::Unknown).collect();
+            *self = Self::new(self.version, known);
+        }
+    }
+
+    /// The schema of the table's files.
+    pub(super) fn arrow(&self) -> SchemaRef {
+        let fields: Vec<Field> =
+            self.columns.iter().map(|column| Field::new(&column.name, column.data_type.arrow(), true)).collect();
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// The schemas of every table in a lake.
+#[derive(Default)]
+pub(super) struct Ledger {
+    tables: Mutex<HashMap<String, Arc<TableSchema>>>,
+}
+
+impl Ledger {
+    /// Sorts out rows of a table against its schema, and makes the schema hold them.
+    ///
+    /// When this returns, the version that the plan names is durable. `folder` is the table's
+    /// escaped name.
+    pub(super) async fn agree<'a>(
+        &self,
+        files: &Files,
+        table: &str,
+        folder: &str,
+        rows: &[(usize, &'a TableRow)],
+    ) -> Result<Plan<'a>, SinkError> {
+        let mut known = self.newest(files, table, folder).await?;
+        for _ in 0..ROUNDS {
+            let mut planned = plan(&known, rows)?;
+            if !planned.evolved {
+                return Ok(planned);
+            }
+            planned.schema.version = known.version + 1;
+            if self.publish(files, table, folder, &planned.schema).await? {
+                return Ok(planned);
+            }
+            known = self.newest(files, table, folder).await?;
+        }
+        let reason = format!("the schema of table `{table}` was changed by others {ROUNDS} times in a row");
+        Err(SinkError::Transient { reason })
+    }
+
+    fn cached(&self, table: &str) -> Option<Arc<TableSchema>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
+
+    fn cache(&self, table: &str, schema: Arc<TableSchema>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = tables.get(table).is_none_or(|cached| cached.version < schema.version);
+        if newer {
+            tables.insert(table.to_owned(), schema);
+        }
+    }
+
+    /// The newest version. Where one is in memory already, this costs a look at whether a next one is there.
+    async fn newest(&self, files: &Files, table: &str, folder: &str) -> Result<Arc<TableSchema>, SinkError> {
+        let path = layout::schemas(folder);
+        let mut newest = match self.cached(table) {
+            Some(schema) => schema,
+            None => match files
+                .list(&path)
+                .await?
+                .iter()
+                .filter_map(|name| layout::version_of(name))
+                .filter(|version| *version > 0)
+                .max()
+            {
+                Some(version) => Arc::new(TableSchema { version: version - 1, ..TableSchema::default() }),
+                None => Arc::default(),
+            },
+        };
+        loop {
+            let version = newest.version + 1;
+            let place = layout::file(&path, &layout::version_name(version));
+            let Some(bytes) = files.read(&place).await? else {
+                self.cache(table, Arc::clone(&newest));
+                return Ok(newest);
+            };
+            newest = Arc::new(read(version, &bytes).map_err(|reason| SinkError::Transient {
+                reason: format!("schema file {place} of the lake: {reason}"),
+            })?);
+        }
+    }
+
+    /// Publishes a version; `false` where another writer was first.
+    async fn publish(&self, files: &Files, table: &str, folder: &str, schema: &TableSchema) -> Result<bool, SinkError> {
+        let file = SchemaFile { format: 1, table: table.to_owned(), columns: schema.columns.clone() };
+        let text = serde_json::to_vec_pretty(&file).map_err(|error| SinkError::Bug { reason: error.to_string() })?;
+        let name = layout::version_name(schema.version);
+        if !files.create(&layout::schemas(folder), &name, Bytes::from(text)).await? {
+            return Ok(false);
+        }
+        metrics::counter!("chalk_writer_lake_schema_versions_total").increment(1);
+        tracing::info!(table, version = schema.version, columns = schema.columns.len(), "lake schema changed");
+        self.cache(table, Arc::new(schema.clone()));
+        Ok(true)
+    }
+}
+
+fn read(version: u64, bytes: &[u8]) -> Result<TableSchema, String> {
+    let file: SchemaFile = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if file.format != 1 {
+        return Err(format!("format {} was written by a newer version; this one knows format 1", file.format));
+    }
+    Ok(TableSchema::new(version, file.columns))
+}

@@ -1,0 +1,94 @@
+//! The environments as a writer looks them up: prepared once, found by the id in a message.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::config::settings::{Environment, Environments};
+
+/// How many ids under `*` are kept; more are still written, only not remembered.
+const REMEMBERED: usize = 10_000;
+
+/// What a writer prepared for each entry of the configuration, by environment.
+#[derive(Debug)]
+pub struct Catalog<E> {
+    named: HashMap<Box<str>, Known<E>>,
+    star: Option<Star<E>>,
+}
+
+/// The entry `*`, and the ids that came under it.
+#[derive(Debug)]
+struct Star<E> {
+    entry: Arc<E>,
+    ids: Mutex<HashSet<Arc<str>>>,
+}
+
+/// An environment that the configuration knows.
+#[derive(Debug)]
+pub struct Known<E> {
+    /// Its id, shared by all of its rows.
+    pub id: Arc<str>,
+    /// What was prepared for it; environments under `*` share one.
+    pub entry: Arc<E>,
+}
+
+impl<E> Clone for Known<E> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), entry: self.entry.clone() }
+    }
+}
+
+impl<E> Catalog<E> {
+    /// Prepares every entry.
+    pub fn new(environments: &Environments, mut prepare: impl FnMut(&str, &Environment) -> E) -> Self {
+        let mut entries: BTreeMap<_, _> =
+            environments.entries.iter().map(|(id, entry)| (id.as_str(), Arc::new(prepare(id, entry)))).collect();
+        let star = entries.remove("*").map(|entry| Star { entry, ids: Mutex::default() });
+        let named = entries.into_iter().map(|(id, entry)| (id.into(), Known { id: id.into(), entry })).collect();
+        Self { named, star }
+    }
+
+    /// The environment of an id: its own entry, else `*`. No id is no environment, `*` or not.
+    pub fn get(&self, id: &str) -> Option<Known<E>> {
+        if let Some(known) = self.named.get(id) {
+            return Some(known.clone());
+        }
+        let star = self.star.as_ref().filter(|_| !id.is_empty() && id != "*")?;
+        let mut ids = star.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = ids.get(id).cloned().unwrap_or_else(|| {
+            let id: Arc<str> = id.into();
+            if ids.len() < REMEMBERED {
+                ids.insert(id.clone());
+            }
+            id
+        });
+        Some(Known { id, entry: star.entry.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(ids: &[&str]) -> Catalog<String> {
+        let entries = ids.iter().map(|id| ((*id).to_owned(), Environment::default())).collect();
+        Catalog::new(&Environments { entries }, |id, _| format!("entry of {id}"))
+    }
+
+    #[test]
+    fn an_environment_has_its_own_entry_or_the_star() {
+        let catalog = catalog(&["prod", "*"]);
+        let found = |id: &str| catalog.get(id).map(|known| (known.id.to_string(), known.entry.to_string()));
+        assert_eq!(found("prod"), Some(("prod".to_owned(), "entry of prod".to_owned())));
+        assert_eq!(found("dev"), Some(("dev".to_owned(), "entry of *".to_owned())));
+        assert_eq!(found(""), None);
+        assert_eq!(found("*"), None);
+        assert!(Arc::ptr_eq(&catalog.get("dev").expect("star").id, &catalog.get("dev").expect("star").id));
+    }
+
+    #[test]
+    fn without_a_star_an_unlisted_environment_is_unknown() {
+        assert!(catalog(&["prod"]).get("dev").is_none());
+    }
+}

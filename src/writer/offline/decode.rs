@@ -1,0 +1,231 @@
+//! OFFLINE_WRITER's decoder: from a result to rows of history and to the query's own row.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::observation_id::ObservationIds;
+use super::shapes::{OBSERVATION_ID, OfflineEnvironment, QUERY_LOG, SYSTEM, TS, Target};
+use super::{kind, query_log};
+use crate::decode::{Decoded, Decoder};
+use crate::message::Message;
+use crate::result::{EntityRow, FeatureTable, Source, TableBody, Wanted};
+use crate::row::table::{Shape, TableRow};
+use crate::sink::{ErrorClass, Refusal};
+use crate::value::Value;
+use crate::value::conform::conform;
+use crate::writer::catalog::Catalog;
+use crate::writer::open::{Gate, Opened, Opening};
+use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
+use crate::writer::{entity, skip};
+
+/// 0001-01-01T00:00:00Z: history may be older than 1970, but has a date that a table can be cut by.
+const EARLIEST: i64 = -62_135_596_800_000_000;
+
+/// Makes rows of results. What it needs of the environments was prepared when it was made.
+pub struct OfflineDecoder {
+    pub(super) gate: Gate,
+    pub(super) catalog: Catalog<OfflineEnvironment>,
+    pub(super) clock: Clock,
+    /// How far ahead of the clock an observed time may be, microseconds.
+    pub(super) max_future_skew: i64,
+    /// `skip_offline_writes_for_online_cached_features`
+    pub(super) skip_cached: bool,
+    /// `query_table_write_drop_ratio`
+    pub(super) query_drop_ratio: f64,
+    pub(super) query_log: Arc<Shape>,
+}
+
+/// What holds for every row of a message.
+struct Context<'a> {
+    environment: &'a OfflineEnvironment,
+    destination: usize,
+    times: MessageTimes,
+    believable: Believable,
+    skip_cached: bool,
+    /// Values of `__environment__`, `__operation_id__`, `__operation_kind__`, `__deployment_id__`.
+    of_message: [Value; 4],
+    ids: ObservationIds,
+}
+
+impl Decoder<TableRow> for OfflineDecoder {
+    fn decode(&self, message: &Message, decoded: &mut Decoded<TableRow>) {
+        match self.gate.open(message, Wanted { query: true }) {
+            Opening::Opened(opened) => self.rows(*opened, decoded),
+            Opening::Skipped(reason) => decoded.skip(reason, 1),
+            Opening::Refused(refusal) => decoded.refused.push(refusal),
+        }
+    }
+}
+
+impl OfflineDecoder {
+    /// Appends the rows of an opened message.
+    pub(super) fn rows(&self, mut opened: Opened, decoded: &mut Decoded<TableRow>) {
+        let id = opened.environment.clone();
+        let Some(environment) = self.catalog.get(&id) else {
+            decoded.refused.push(entity::unknown_environment(&id));
+            return;
+        };
+        decoded.environment = Some(environment.id.clone());
+        decoded.event_time = opened.event_time();
+        let Some(destination) = environment.entry.destination else {
+            decoded.refused.push(entity::no_store(&id, "offline_store"));
+            return;
+        };
+        let tables = std::mem::take(&mut opened.result.tables);
+        if !opened.result.persistence.offline {
+            decoded.skip(skip::PERSISTENCE_OFF, tables.iter().map(entity::values).sum::<u64>().max(1));
+            return;
+        }
+        let text = |text: &ByteString| if text.is_empty() { Value::Null } else { Value::Text(text.clone()) };
+        let mut context = Context {
+            environment: &environment.entry,
+            destination,
+            times: opened.times(),
+            believable: Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) },
+            skip_cached: self.skip_cached,
+            of_message: [
+                Value::Text(id.clone()),
+                text(&opened.operation_id),
+                kind::value(opened.result.operation_kind),
+                text(&opened.deployment_id),
+            ],
+            ids: ObservationIds::of_event(&opened.source, &opened.event_id),
+        };
+        let mut value_tables = Vec::new();
+        for (at, table) in tables.into_iter().enumerate() {
+            let namespace = table.namespace.clone();
+            let before = decoded.rows.len();
+            context.table(at, table, decoded);
+            if decoded.rows.len() > before && !value_tables.contains(&namespace) {
+                value_tables.push(namespace);
+            }
+        }
+        self.query(opened, destination, value_tables, decoded);
+    }
+
+    /// Appends the row of `query_log`, where the message carries its query.
+    fn query(
+        &self,
+        opened: Opened,
+        destination: usize,
+        value_tables: Vec<ByteString>,
+        decoded: &mut Decoded<TableRow>,
+    ) {
+        let Some(query) = &opened.result.query else { return };
+        let operation_id = [query.operation_id.as_str(), &opened.operation_id, &opened.event_id]
+            .into_iter()
+            .find(|id| !id.is_empty())
+            .map(|id| ByteString::from(id.to_owned()))
+            .unwrap_or_default();
+        if query_log::dropped(&operation_id, self.query_drop_ratio) {
+            return decoded.skip(skip::QUERY_DROPPED, 1);
+        }
+        // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
+        let created_at = Some(query.created_at).filter(|time| *time != 0);
+        let believable = Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) };
+        let name = ByteString::from(format!("{QUERY_LOG}/{operation_id}"));
+        match observed_at(created_at, opened.times()).and_then(|time| believable.check(time)) {
+            Err(refusal) => decoded.refused.push(refusal.row(&name).table(QUERY_LOG)),
+            Ok(query_timestamp) => {
+                let around = query_log::Around {
+                    operation_id,
+                    environment_id: &opened.environment,
+                    deployment_id: &opened.deployment_id,
+                    operation_kind: opened.result.operation_kind,
+                    query_timestamp,
+                    value_tables,
+                };
+                let values = query_log::values(query, around);
+                decoded.rows.push(TableRow { destination, shape: self.query_log.clone(), values, name });
+            }
+        }
+    }
+}
+
+impl Context<'_> {
+    fn table(&mut self, table_at: usize, table: FeatureTable, decoded: &mut Decoded<TableRow>) {
+        let FeatureTable { namespace, body } = table;
+        let (columns, rows) = match body {
+            TableBody::Rows { columns, rows } => (columns, rows),
+            TableBody::Arrow(_) => return decoded.refused.push(entity::arrow(&namespace)),
+        };
+        if namespace.is_empty() {
+            return decoded.refused.push(entity::no_namespace());
+        }
+        if &*namespace == QUERY_LOG {
+            let reason = format!("namespace `{QUERY_LOG}` has the name of the table of queries");
+            return decoded.refused.push(Refusal::new(ErrorClass::ValueRefused, reason).table(QUERY_LOG));
+        }
+        let layout = self.environment.layout(&namespace, &columns);
+        for (at, row) in rows.into_iter().enumerate() {
+            let id = row.id.clone();
+            match self.row(&layout, (table_at, at), row, decoded) {
+                Ok(Some(row)) => decoded.rows.push(row),
+                Ok(None) => {}
+                Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
+            }
+        }
+    }
+
+    /// The row of an entity; `None` where nothing of it is to be stored.
+    fn row(
+        &mut self,
+        layout: &super::shapes::Layout,
+        (table_at, at): (usize, usize),
+        row: EntityRow,
+        decoded: &mut Decoded<TableRow>,
+    ) -> Result<Option<TableRow>, Refusal> {
+        if let Some(fault) = row.fault {
+            return Err(Refusal::new(ErrorClass::Decode, fault));
+        }
+        let namespace = &layout.shape.table;
+        let primary_key = entity::primary_key(&row.id)?;
+        let own_time = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
+        let mut values = vec![Value::Null; layout.shape.columns.len()];
+        let mut written = 0;
+        for cell in row.cells {
+            let target = match layout.columns.get(cell.column) {
+                Some(Target::Write(target)) => *target,
+                Some(Target::Skip(reason)) => {
+                    decoded.skip(reason, 1);
+                    continue;
+                }
+                Some(Target::Time) => continue,
+                Some(Target::Refuse(reason)) => return Err(Refusal::new(ErrorClass::Decode, reason.as_str())),
+                None => return Err(entity::no_column(cell.column)),
+            };
+            if self.skip_cached && cell.source == Source::OnlineStore {
+                decoded.skip(skip::CACHE_HIT, 1);
+                continue;
+            }
+            written += 1;
+            if cell.source == Source::Missing {
+                continue;
+            }
+            let column = &layout.shape.columns[target];
+            values[target] = match &column.data_type {
+                Some(dtype) => {
+                    conform(cell.value, dtype).map_err(|fault| entity::type_mismatch(&column.name, &fault))?
+                }
+                None => cell.value,
+            };
+        }
+        if written == 0 {
+            decoded.skip(skip::EMPTY_ROW, 1);
+            return Ok(None);
+        }
+        let ts = self.believable.check(observed_at(own_time, self.times)?)?;
+        let id = match &layout.id_type {
+            Some(dtype) => conform(row.id, dtype).map_err(|fault| entity::type_mismatch("id", &fault))?,
+            None => row.id,
+        };
+        let name = ByteString::from(format!("{namespace}/{primary_key}"));
+        values[OBSERVATION_ID] = Value::text(self.ids.row(namespace, &primary_key, table_at, at));
+        values[1..=self.of_message.len()].clone_from_slice(&self.of_message);
+        values[super::shapes::ID] = id;
+        values[TS] = Value::Timestamp(ts);
+        debug_assert!(values.len() >= SYSTEM.len());
+        Ok(Some(TableRow { destination: self.destination, shape: layout.shape.clone(), values, name }))
+    }
+}

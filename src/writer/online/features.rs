@@ -1,0 +1,203 @@
+//! What ONLINE_WRITER does with each feature of an environment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use hashbrown::HashMap;
+
+use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
+use crate::value::Value;
+use crate::value::dtype::DataType;
+use crate::writer::column::{Named, named};
+use crate::writer::declared;
+use crate::writer::layouts::Layouts;
+use crate::writer::skip;
+use crate::writer::time::micros;
+
+/// One environment, prepared.
+#[derive(Debug)]
+pub struct OnlineEnvironment {
+    /// Index of the pipeline's destination; `None` where it has no online store.
+    pub destination: Option<usize>,
+    /// Listed features by fully qualified name; `None` where there is no list, and all are stored.
+    listed: Option<HashMap<Box<str>, Column>>,
+    /// For features where there is no list.
+    default_expiry: Option<Expiry>,
+    tombstone_retention: i64,
+    layouts: Layouts<Layout>,
+}
+
+/// What is done with the columns of one table.
+#[derive(Debug)]
+pub struct Layout {
+    /// Aligned with the table's columns.
+    pub columns: Vec<Column>,
+    /// The columns that hold the row's own observed time.
+    pub times: Vec<usize>,
+}
+
+/// What is done with a column.
+#[derive(Clone, Debug)]
+pub enum Column {
+    /// Its values are stored.
+    Store(Arc<Stored>),
+    /// They are left out, for this reason.
+    Skip(&'static str),
+    /// It holds the row's observed time.
+    Time,
+    /// A row that has it is refused, for this reason.
+    Refuse(Arc<str>),
+}
+
+/// How a feature is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its persistence key without namespace.
+    pub feature: Arc<str>,
+    /// Its declared type.
+    pub dtype: Option<DataType>,
+    /// When its values expire.
+    pub expiry: Expiry,
+    /// When its tombstones do.
+    pub tombstone_expiry: Expiry,
+    /// What nulls and defaults do.
+    pub strategy: CacheStrategy,
+    /// Its default, where it is declared.
+    pub default: Option<Value>,
+}
+
+/// When a value stops being valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It does not.
+    Never,
+    /// So many microseconds after its observed time.
+    After(i64),
+}
+
+impl Expiry {
+    /// The time, in microseconds since 1970; `None` is never.
+    pub fn of(self, observed_at: i64) -> Option<i64> {
+        match self {
+            Self::Never => None,
+            Self::After(microseconds) => Some(observed_at.saturating_add(microseconds)),
+        }
+    }
+
+    fn no_shorter_than(self, microseconds: i64) -> Self {
+        match self {
+            Self::Never => Self::Never,
+            Self::After(own) => Self::After(own.max(microseconds)),
+        }
+    }
+}
+
+impl OnlineEnvironment {
+    /// Prepares an environment; the names of faulty defaults go to `faults`.
+    pub fn new(
+        environment: &Environment,
+        destination: Option<usize>,
+        tombstone_retention: i64,
+        faults: &mut Vec<String>,
+    ) -> Self {
+        let listed = environment.features.as_ref();
+        let mut prepare = |features: &BTreeMap<String, Feature>| {
+            let columns = features.values().map(|feature| {
+                (feature.fqn.as_str().into(), listed_column(feature, environment, tombstone_retention, faults))
+            });
+            columns.collect()
+        };
+        Self {
+            destination,
+            listed: listed.map(&mut prepare),
+            default_expiry: match environment.default_max_staleness.unwrap_or(MaxStaleness::Infinity) {
+                MaxStaleness::Infinity => Some(Expiry::Never),
+                MaxStaleness::For(staleness) if staleness.is_zero() => None,
+                MaxStaleness::For(staleness) => Some(Expiry::After(micros(staleness))),
+            },
+            tombstone_retention,
+            layouts: Layouts::default(),
+        }
+    }
+
+    /// What is done with the columns of a table.
+    pub fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
+        self.layouts.get(namespace, columns, || {
+            let mut layout = Layout { columns: Vec::with_capacity(columns.len()), times: Vec::new() };
+            for (at, name) in columns.iter().enumerate() {
+                let column = if columns[..at].contains(name) {
+                    Column::Refuse(format!("column `{name}` stands twice").into())
+                } else {
+                    self.column(namespace, name)
+                };
+                if matches!(column, Column::Time) {
+                    layout.times.push(at);
+                }
+                layout.columns.push(column);
+            }
+            layout
+        })
+    }
+
+    fn column(&self, namespace: &str, name: &str) -> Column {
+        let feature = match named(namespace, name) {
+            Err(reason) => return Column::Refuse(reason.into()),
+            Ok(Named::Time) => return Column::Time,
+            Ok(Named::Metadata) => return Column::Skip(skip::METADATA),
+            Ok(Named::Feature(feature)) => feature,
+        };
+        if let Some(listed) = &self.listed {
+            return listed.get(name).cloned().unwrap_or(Column::Skip(skip::UNLISTED));
+        }
+        let Some(expiry) = self.default_expiry else { return Column::Skip(skip::NOT_CACHED) };
+        Column::Store(Arc::new(Stored {
+            feature: feature.into(),
+            dtype: None,
+            expiry,
+            tombstone_expiry: expiry.no_shorter_than(self.tombstone_retention),
+            strategy: CacheStrategy::All,
+            default: None,
+        }))
+    }
+}
+
+/// A listed feature. Without a staleness of its own or of the environment it is not cached, as in
+/// Chalk; `store_online` without a staleness stores it without an expiry.
+fn listed_column(
+    feature: &Feature,
+    environment: &Environment,
+    tombstone_retention: i64,
+    faults: &mut Vec<String>,
+) -> Column {
+    let staleness = feature.max_staleness.or(environment.default_max_staleness);
+    let expiry = match staleness {
+        Some(MaxStaleness::Infinity) => Some(Expiry::Never),
+        Some(MaxStaleness::For(staleness)) if !staleness.is_zero() => Some(Expiry::After(micros(staleness))),
+        _ => None,
+    };
+    let expiry = match (feature.store_online, expiry) {
+        (Some(false), _) => return Column::Skip(skip::STORE_ONLINE_OFF),
+        (None, None) => return Column::Skip(skip::NOT_CACHED),
+        (Some(true), None) => Expiry::Never,
+        (_, Some(expiry)) => expiry,
+    };
+    let name = feature.fqn.split_once('.').map_or(feature.fqn.as_str(), |(_, name)| name);
+    let default = declared::default_value(feature).unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    });
+    Column::Store(Arc::new(Stored {
+        feature: persistence_key(name, feature.internal_version).into(),
+        dtype: feature.dtype.clone(),
+        expiry,
+        tombstone_expiry: expiry.no_shorter_than(tombstone_retention),
+        strategy: feature.cache_strategy,
+        default,
+    }))
+}
+
+/// `score`, `score@2`, and `~N` after it for an internal version above 0.
+fn persistence_key(name: &str, internal_version: u32) -> String {
+    if internal_version == 0 { name.to_owned() } else { format!("{name}~{internal_version}") }
+}

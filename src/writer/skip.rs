@@ -1,0 +1,33 @@
+//! Reasons for leaving something out on purpose: the label `reason` of the skip counters, and what
+//! `peek` shows.
+
+/// The message's type is known to be read by another writer.
+pub const OTHER_TYPE: &str = "other_type";
+/// The message was replayed for another consumer group (`chalk_target_group`).
+pub const OTHER_GROUP: &str = "other_group";
+/// The query asked for its results not to be stored (`persistence`).
+pub const PERSISTENCE_OFF: &str = "persistence_off";
+/// The feature has `store_online: false`.
+pub const STORE_ONLINE_OFF: &str = "store_online_off";
+/// The feature has `store_offline: false`.
+pub const STORE_OFFLINE_OFF: &str = "store_offline_off";
+/// The feature has no staleness, and `store_online` does not ask for it.
+pub const NOT_CACHED: &str = "not_cached";
+/// The environment lists its features, and not this one.
+pub const UNLISTED: &str = "unlisted";
+/// The value came from the online store.
+pub const CACHE_HIT: &str = "cache_hit";
+/// The caller of the query gave the value.
+pub const GIVEN: &str = "given";
+/// There is no value.
+pub const MISSING: &str = "missing";
+/// The feature's cache strategy passes over it.
+pub const STRATEGY: &str = "cache_strategy";
+/// Its expiry had passed when it arrived.
+pub const EXPIRED: &str = "expired";
+/// A column that says something about the row and is no feature.
+pub const METADATA: &str = "metadata_column";
+/// A row that has no feature to be stored.
+pub const EMPTY_ROW: &str = "empty_row";
+/// A query's row that `query_table_write_drop_ratio` drops.
+pub const QUERY_DROPPED: &str = "query_dropped";
