@@ -154,7 +154,7 @@ fn print(listing: &Listing) -> anyhow::Result<()> {
         ]);
     }
     if !listing.letters.is_empty() {
-        output::line(table.to_string())?;
+        output::line(table.trim_fmt())?;
     }
     let shown = listing.letters.len() as u64;
     let mut end = format!("{} in `{}`", count(listing.matching, "dead letter"), listing.topic);
@@ -187,7 +187,7 @@ async fn show(arguments: Show) -> Result<(), Failure> {
             table.add_row([name.replace('_', " "), value.as_str().map_or_else(|| value.to_string(), str::to_owned)]);
         }
     }
-    output::line(table.to_string())?;
+    output::line(table.trim_fmt())?;
     if let Some(key) = letter.original.key.as_deref() {
         output::line(format!("\nkey\n{}", text::body(key)))?;
     }

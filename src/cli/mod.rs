@@ -9,6 +9,8 @@ mod deployment;
 mod dlq;
 pub mod exit;
 mod get;
+mod input;
+mod lake;
 mod output;
 mod peek;
 mod progress;

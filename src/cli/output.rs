@@ -34,7 +34,7 @@ pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 /// An empty table with a heading: lines between columns only, so that it can be copied and read by tools.
 pub fn table<const N: usize>(heading: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(heading);
     table
 }
@@ -57,14 +57,17 @@ pub fn count(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// Text cut to so many characters, with `…` where something is missing.
+/// The first line of a text cut to so many characters, with `…` where something is missing. Control
+/// characters do not reach the terminal: what is shown may come from a message.
 pub fn shortened(text: &str, most: usize) -> String {
     let line = text.split('\n').next().unwrap_or_default();
-    if line.len() == text.len() && line.chars().count() <= most {
-        return line.to_owned();
+    let mut short: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(most).collect();
+    if line.len() < text.len() || line.chars().nth(most).is_some() {
+        while short.chars().count() >= most.max(1) {
+            short.pop();
+        }
+        short.push('…');
     }
-    let mut short: String = line.chars().take(most.saturating_sub(1)).collect();
-    short.push('…');
     short
 }
 
@@ -86,6 +89,7 @@ mod tests {
     fn text_is_cut_by_characters_and_at_the_first_line() {
         assert_eq!(shortened("größer", 6), "größer");
         assert_eq!(shortened("größer", 4), "grö…");
-        assert_eq!(shortened("one\ntwo", 10), "one…");
+        assert_eq!(shortened("one\ntwo", 4), "one…");
+        assert_eq!(shortened("\x1b[31m", 9), "\u{fffd}[31m");
     }
 }

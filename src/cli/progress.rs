@@ -1,5 +1,6 @@
 //! The line in a terminal that shows how a drain gets on.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::telemetry::watched::Watched;
 use super::output::grouped;
 
 /// Shows the line until it is dropped; where stderr is not a terminal, waits and shows nothing.
-pub async fn show(writer: &Watched) {
+pub(super) async fn show(writer: &Watched) -> Infallible {
     if !std::io::stderr().is_terminal() {
         return std::future::pending().await;
     }

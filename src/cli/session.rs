@@ -1,5 +1,6 @@
 //! One writer from its start to its end: the way of `--drain`, of a deployment and of `demo` alike.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::{BusSettings, WriterSettings};
-use crate::runtime::PipelineError;
 use crate::telemetry::watched::{Identity, Phase, Watched};
 use crate::writer;
 
 use super::exit::{Exit, Failure};
+use super::output::count;
 use super::progress;
 use super::signals::Signals;
 
@@ -57,14 +58,65 @@ impl Session {
     /// Runs the writer to its end, and says in one line how it went.
     pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
         let shutdown = CancellationToken::new();
+        let watched = &*self.watched;
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
-            failure = forced(stop.signals, &shutdown, &self.watched) => Err(failure),
-            () = self.watched.keep_sampling() => unreachable_end(),
-            () = progress::show(&self.watched), if self.drain => unreachable_end(),
+            failure = forced(stop.signals, &shutdown, watched) => Err(failure),
+            never = watched.keep_sampling() => match never {},
+            never = progress::show(watched), if self.drain => match never {},
         };
-        self.watched.enter(Phase::Ended);
-        self.summarize();
+        watched.enter(Phase::Ended);
+        summarize(watched);
         result
     }
+
+    async fn start_and_run(&self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
+        let started = tokio::select! {
+            started = writer::start(&self.settings, self.drain, Arc::clone(&self.watched.health)) => started?,
+            // Nothing was read yet, so nothing is left.
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        self.watched.subscribed(started.status);
+        let mut running = pin!(started.pipeline.run(shutdown.clone()));
+        let Some(limit) = limit else { return Ok(running.await?) };
+        tokio::select! {
+            result = &mut running => return Ok(result?),
+            () = sleep(limit) => {}
+        }
+        let left = self.watched.lag_messages();
+        self.watched.enter(Phase::Stopping);
+        shutdown.cancel();
+        running.await?;
+        let text = format!("not drained after {limit:?} (`--drain-timeout`): {} left", count(left, "message"));
+        Err(Failure::new(Exit::Failed, text))
+    }
+}
+
+/// Asks for the end at the first signal, and gives up at the second.
+async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, watched: &Watched) -> Failure {
+    let Some(signals) = signals else { return std::future::pending().await };
+    let first = signals.next().await;
+    tracing::info!("{first}: stopping; a second signal does not wait for what is at hand");
+    watched.enter(Phase::Stopping);
+    shutdown.cancel();
+    let second = signals.next().await;
+    let left = watched.health.state().in_hand;
+    let text = format!("{second} while stopping: {} not written; they will be delivered again", count(left, "message"));
+    Failure::new(Exit::Failed, text)
+}
+
+/// The last line of every run.
+fn summarize(watched: &Watched) {
+    let state = watched.health.state();
+    let seconds = watched.started.elapsed().as_secs_f64();
+    tracing::info!(
+        acknowledged = state.acknowledged,
+        stored = state.stored,
+        stale = state.stale,
+        buried = state.buried,
+        left = watched.lag_messages(),
+        seconds = (seconds * 1000.).round() / 1000.,
+        per_second = (state.acknowledged as f64 / seconds).round(),
+        "writer ends"
+    );
 }

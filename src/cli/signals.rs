@@ -1,7 +1,6 @@
 //! SIGTERM and SIGINT: the first asks a writer to stop, the second does not wait for it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// The two signals that ask a process to end, heard from now on.
 pub struct Signals {
@@ -21,15 +20,5 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
-    }
-
-    /// Cancels at the first signal, and returns at the second. Not to be dropped between both.
-    pub async fn second(&mut self, shutdown: &CancellationToken) -> &'static str {
-        if !shutdown.is_cancelled() {
-            let first = self.next().await;
-            tracing::info!("{first}: writing what is at hand; a second signal ends at once");
-            shutdown.cancel();
-        }
-        self.next().await
     }
 }

@@ -113,6 +113,12 @@ pub(super) fn age(span: Duration) -> String {
     }
 }
 
+/// To a time in microseconds since 1970; `… ago` where it has passed.
+pub(super) fn until(micros: i64, now: i64) -> String {
+    let span = age(Duration::from_micros(now.abs_diff(micros)));
+    if micros > now { format!("in {span}") } else { format!("{span} ago") }
+}
+
 /// Since a time in microseconds since 1970; `in …` where it is yet to come.
 pub(super) fn since(micros: i64, now: i64) -> String {
     let span = age(Duration::from_micros(now.abs_diff(micros)));

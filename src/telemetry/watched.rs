@@ -1,5 +1,6 @@
 //! A running writer as the HTTP port, the progress line and the last log line see it.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -166,7 +167,7 @@ impl Watched {
 
     /// Takes a sample every second until it is dropped: for the rates, and so that what histograms
     /// collect between two scrapes does not pile up.
-    pub async fn keep_sampling(&self) {
+    pub async fn keep_sampling(&self) -> Infallible {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             second.tick().await;
