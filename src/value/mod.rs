@@ -1,9 +1,12 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
+mod calendar;
 pub mod conform;
 pub mod decimal;
 pub mod dtype;
 pub mod infer;
+pub mod json;
+pub mod msgpack;
 pub mod time;
 
 use std::sync::Arc;

@@ -1,13 +1,21 @@
 //! Online stores: the newest value of each feature of each entity.
 //!
-//! Every one is last-write-wins by observed time, per feature, atomically in the store
-//! (hard-cases 8 to 11 and 38). `tests/store_contract` walks [`ONLINE_STORES`] and holds each to it.
+//! Every one is last-write-wins by observed time, per feature, atomically in the store, so that every
+//! order of arrival ends in the same state; [`merge`] has the rules in full. `tests/store_contract`
+//! walks [`ONLINE_STORES`] and holds each to them.
+
+mod merge;
+pub mod redis;
+pub mod sqlite;
 
 use std::sync::Arc;
+
+pub use merge::LARGEST_VALUE;
 
 use async_trait::async_trait;
 
 use super::{StoreError, StoreOptions};
+use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::Sink;
 use crate::value::Value;
@@ -43,4 +51,26 @@ pub struct OnlineStoreKind {
 }
 
 /// Every online store of this version.
-pub static ONLINE_STORES: &[OnlineStoreKind] = &[];
+pub static ONLINE_STORES: &[OnlineStoreKind] = &[
+    OnlineStoreKind { schemes: &["sqlite"], open: sqlite::open },
+    OnlineStoreKind { schemes: &["redis"], open: redis::open },
+];
+
+/// Schemes that the configuration may name and this version cannot open.
+const NOT_YET: [&str; 6] = ["rediss", "valkey", "valkeys", "dynamodb", "bigtable", "postgres"];
+
+/// Opens the store that the URI's scheme names. Contacts nothing.
+pub fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    let uri = expose(&options.fetched);
+    let known = || ONLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect::<Vec<_>>().join(", ");
+    let Some((scheme, _)) = uri.split_once(':') else {
+        // The text may be a password that ended up in the wrong place: it is not shown.
+        return Err(StoreError(format!("online store: a URI without a scheme; known schemes are {}", known())));
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if let Some(kind) = ONLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme.as_str())) {
+        return (kind.open)(options);
+    }
+    let why = if NOT_YET.contains(&scheme.as_str()) { "is not in this version" } else { "is unknown" };
+    Err(StoreError(format!("online store: scheme `{scheme}` {why}; known are {}", known())))
+}

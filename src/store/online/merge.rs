@@ -1,0 +1,107 @@
+//! Which of two values of a feature stands, and what no online store takes.
+//!
+//! # Rules
+//! The later observed time wins. Of equal times the larger value in the store's own encoding wins,
+//! no value (a tombstone) being smallest and null next; of equal values the later expiry, never being
+//! the latest. So the outcome depends on what was written and not on its order, and writing anything
+//! again changes nothing.
+//!
+//! A cell that has expired when it arrives is not stored, but an older value of its feature goes:
+//! that is the state in which storing it and waiting for the end of its life would leave the store.
+//! It counts as stale.
+
+use std::cmp::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use crate::row::feature::{FeatureCell, FeatureRow};
+use crate::sink::{ErrorClass, Refusal};
+use crate::value::Value;
+
+/// The largest encoded value that an online store is given, in bytes; a larger one is `TOO_LARGE`.
+///
+/// Below what the stores themselves can hold (SQLite 1 GB, Redis 512 MB), so that their own limit,
+/// which may end the connection rather than name the value, is never met with default settings.
+pub const LARGEST_VALUE: usize = 256 * 1024 * 1024;
+
+/// Why no online store takes a row, where that is so.
+pub(super) fn refusal(row: &FeatureRow) -> Option<Refusal> {
+    row.cells.iter().find_map(|cell| {
+        let refusal = if cell.observed_at < 0 {
+            Refusal::new(
+                ErrorClass::ValueRefused,
+                format!("`{}` was observed at {} µs; times before 1970 cannot be stored", cell.feature, cell.observed_at),
+            )
+        } else if cell.feature.is_empty() {
+            Refusal::new(ErrorClass::ValueRefused, "a feature without a name cannot be stored")
+        } else if cell.value.as_ref().map_or(0, Value::heap_size) > LARGEST_VALUE {
+            too_large(&cell.feature)
+        } else {
+            return None;
+        };
+        Some(at(refusal, row))
+    })
+}
+
+/// The verdict on a value that is larger than a store can hold.
+pub(super) fn too_large(feature: &str) -> Refusal {
+    Refusal::new(ErrorClass::TooLarge, format!("the value of `{feature}` is larger than {LARGEST_VALUE} bytes"))
+}
+
+/// Adds to a verdict which row it is on.
+pub(super) fn at(refusal: Refusal, row: &FeatureRow) -> Refusal {
+    let entity = &row.entity;
+    refusal.row(format_args!("{}/{}", entity.namespace, entity.primary_key)).table(&entity.namespace)
+}
+
+/// One row that stands for rows of one entity: of each feature the cell that wins among them.
+///
+/// `compare` orders two values of which neither is null or a tombstone, as the store does.
+pub(super) fn collapse(rows: &[&FeatureRow], compare: fn(&Value, &Value) -> Ordering) -> FeatureRow {
+    let (first, later) = rows.split_first().expect("collapse is given rows");
+    let mut merged = FeatureRow::clone(first);
+    let mut places: HashMap<_, _> =
+        merged.cells.iter().enumerate().map(|(place, cell)| (cell.feature.clone(), place)).collect();
+    for cell in later.iter().flat_map(|row| &row.cells) {
+        match places.entry(cell.feature.clone()) {
+            Entry::Occupied(place) => {
+                let standing = &mut merged.cells[*place.get()];
+                if order(cell, standing, compare).is_gt() {
+                    *standing = cell.clone();
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(merged.cells.len());
+                merged.cells.push(cell.clone());
+            }
+        }
+    }
+    merged
+}
+
+/// The order in which cells of one feature win, the last over all before it.
+fn order(one: &FeatureCell, other: &FeatureCell, compare: fn(&Value, &Value) -> Ordering) -> Ordering {
+    one.observed_at
+        .cmp(&other.observed_at)
+        .then_with(|| rank(one).cmp(&rank(other)))
+        .then_with(|| match (&one.value, &other.value) {
+            (Some(one), Some(other)) => compare(one, other),
+            _ => Ordering::Equal,
+        })
+        .then_with(|| one.expires_at.unwrap_or(i64::MAX).cmp(&other.expires_at.unwrap_or(i64::MAX)))
+}
+
+fn rank(cell: &FeatureCell) -> u8 {
+    match cell.value {
+        None => 0,
+        Some(Value::Null) => 1,
+        Some(_) => 2,
+    }
+}
+
+/// The time now in microseconds since 1970.
+pub(super) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
