@@ -141,7 +141,7 @@ fn the_documented_result_goes_from_a_file_into_both_stores() {
 
     let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--last", "1", "--json"]).ok();
     let peeked: serde_json::Value = serde_json::from_str(peeked.trim()).expect("one line of JSON");
-    assert_eq!(peeked["rows"][0]["cells"][0]["stored"]["value"], 0.7, "the stored value stands beside: {peeked}");
+    assert_eq!(peeked["rows"][0]["features"][0]["stored"]["value"], 0.7, "the stored value stands beside: {peeked}");
 
     assert!(folder.path().join("lake/user").is_dir() && folder.path().join("lake/query_log").is_dir());
     let again = folder.drain("ONLINE_WRITER");

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::bus::BusError;
 use crate::runtime::PipelineError;
+use crate::writer::{PlanError, StartError};
 
 /// Why a command did not do what it was asked to; each has an exit code of its own, after `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,26 @@ impl From<PipelineError> for Failure {
             PipelineError::Bus(error) => error.into(),
             PipelineError::Budget(_) | PipelineError::NoDeadLetterTopic(_) => Self::new(Exit::Data, error),
             PipelineError::DrainTimeout { .. } | PipelineError::Bug(_) => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let exit = match error {
+            PlanError::NotInThisVersion(_) => Exit::Usage,
+            PlanError::Settings(_) => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Configuration(_) => Self::new(Exit::Configuration, error),
+            StartError::Bus(error) => error.into(),
+            StartError::Stopped(_) => Self::new(Exit::Failed, error),
         }
     }
 }

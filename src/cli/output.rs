@@ -9,12 +9,12 @@ use serde::Serialize;
 /// Prints a line.
 ///
 /// A reader that has gone (`| head`) ends the process quietly: nobody is left to tell.
-pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
+pub(super) fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
     write(text.as_ref().as_bytes()).and_then(|()| write(b"\n"))
 }
 
 /// Prints bytes as they are.
-pub fn write(bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     match stdout().lock().write_all(bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         result => result.context("cannot write to standard output"),
@@ -22,17 +22,17 @@ pub fn write(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Prints a value as JSON, indented.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)
 }
 
 /// Prints a value as JSON in one line: for results of any number.
-pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string(value)?)
 }
 
 /// An empty table with a heading: lines between columns only, so that it can be copied and read by tools.
-pub fn table<const N: usize>(heading: [&str; N]) -> Table {
+pub(super) fn table<const N: usize>(heading: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(heading);
@@ -40,7 +40,7 @@ pub fn table<const N: usize>(heading: [&str; N]) -> Table {
 }
 
 /// A number with a comma after every third digit.
-pub fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -53,13 +53,13 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// `1 message`, `2 messages`, `1,000 messages`.
-pub fn count(number: u64, one: &str) -> String {
+pub(super) fn count(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// The first line of a text cut to so many characters, with `…` where something is missing. Control
 /// characters do not reach the terminal: what is shown may come from a message.
-pub fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     let line = text.split('\n').next().unwrap_or_default();
     let mut short: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(most).collect();
     if line.len() < text.len() || line.chars().nth(most).is_some() {

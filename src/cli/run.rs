@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 
-use crate::config;
+use crate::bus;
 use crate::runtime::Health;
 use crate::telemetry::http;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
+use crate::writer;
 
-use super::deployment::{self, Selection};
+use super::deployment::{self, Deployment, Selection};
 use super::exit::{Exit, Failure, OrExit};
 use super::session::{self, Session, Stop};
 use super::signals::Signals;
 
 /// Which writer, and how to run it.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("which").args(["writer_type", "writer"]).required(true).multiple(false)))]
 pub(super) struct Arguments {
     #[command(flatten)]
     selection: Selection,
@@ -35,7 +35,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = Signals::listen().or_exit(Exit::Failed)?;
-    let settings = arguments.selection.load(arguments.listen.as_deref())?;
+    let deployment = Deployment::load(&arguments.selection.file()?)?;
+    let settings = deployment.writer(&arguments.selection, arguments.listen.as_deref())?;
+    let plan = writer::plan(&settings)?;
+    let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
 
     let labels = [("writer", identity.writer.clone()), ("type", identity.writer_type.to_owned())];
@@ -53,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     announce(&watched, port.as_ref().map_or_else(|| "off".to_owned(), |(_, address)| address.to_string()));
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
-    let session = Session { settings, watched, drain: arguments.drain };
+    let session = Session { plan, bus, watched, drain: arguments.drain };
     let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
     session.run(stop).await
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::Bus;
 use crate::config::settings::{BusSettings, WriterSettings};
 use crate::telemetry::watched::{Identity, Phase, Watched};
-use crate::writer;
+use crate::writer::{AnyPlan, Start, StartError};
 
 use super::exit::{Exit, Failure};
 use super::output::count;
@@ -18,8 +19,10 @@ use super::signals::Signals;
 
 /// A writer that is ready to be started.
 pub(super) struct Session {
-    /// What it runs by.
-    pub settings: WriterSettings,
+    /// What it decided by its settings.
+    pub plan: Box<dyn AnyPlan>,
+    /// Where its messages come from.
+    pub bus: Arc<dyn Bus>,
     /// Who looks on.
     pub watched: Arc<Watched>,
     /// Whether it ends when the bus is empty.
@@ -58,33 +61,40 @@ impl Session {
     /// Runs the writer to its end, and says in one line how it went.
     pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
         let shutdown = CancellationToken::new();
-        let watched = &*self.watched;
+        let (watched, drain) = (Arc::clone(&self.watched), self.drain);
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
-            failure = forced(stop.signals, &shutdown, watched) => Err(failure),
+            failure = forced(stop.signals, &shutdown, &watched) => Err(failure),
             never = watched.keep_sampling() => match never {},
-            never = progress::show(watched), if self.drain => match never {},
+            never = progress::show(&watched), if drain => match never {},
         };
         watched.enter(Phase::Ended);
-        summarize(watched);
+        summarize(&watched);
         result
     }
 
-    async fn start_and_run(&self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
-        let started = tokio::select! {
-            started = writer::start(&self.settings, self.drain, Arc::clone(&self.watched.health)) => started?,
-            // Nothing was read yet, so nothing is left.
-            () = shutdown.cancelled() => return Ok(()),
+    async fn start_and_run(self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
+        let Self { plan, bus, watched, drain } = self;
+        let with = Start { bus, health: Arc::clone(&watched.health), drain, shutdown: shutdown.clone() };
+        let running = async {
+            match plan.start(with).await {
+                Ok(pipeline) => {
+                    watched.subscribed(pipeline.status());
+                    Ok(pipeline.run(shutdown.clone()).await?)
+                }
+                // Nothing had been read, so nothing is left.
+                Err(StartError::Stopped(_)) if shutdown.is_cancelled() => Ok(()),
+                Err(error) => Err(error.into()),
+            }
         };
-        self.watched.subscribed(started.status);
-        let mut running = pin!(started.pipeline.run(shutdown.clone()));
-        let Some(limit) = limit else { return Ok(running.await?) };
+        let mut running = pin!(running);
+        let Some(limit) = limit else { return running.await };
         tokio::select! {
-            result = &mut running => return Ok(result?),
+            result = &mut running => return result,
             () = sleep(limit) => {}
         }
-        let left = self.watched.lag_messages();
-        self.watched.enter(Phase::Stopping);
+        let left = watched.lag_messages();
+        watched.enter(Phase::Stopping);
         shutdown.cancel();
         running.await?;
         let text = format!("not drained after {limit:?} (`--drain-timeout`): {} left", count(left, "message"));
