@@ -1,0 +1,534 @@
+//! The thread of a consumer: renews the lease, reads ahead, commits, hands over.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::file::BusFile;
+use super::group::{self, Commit, Membership, Share};
+use super::log::{self, Limits, Log, Reader};
+use super::shared::{Acknowledged, Chunk, Shared};
+use super::{Options, no_file};
+use crate::bus::{BusError, Handover, OnGap, PartitionStatus, Subscribe};
+use crate::message::{Message, Partition};
+
+/// How often the file is looked at for news of other processes; costs microseconds.
+const POLL: Duration = Duration::from_millis(20);
+/// The shortest time between two commits: each costs an `fsync`.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
+/// The shortest time between two updates of the status.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause after a failure that may pass.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long closing tries to commit.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// Messages and bytes of one chunk.
+const CHUNK: Limits = Limits { messages: 512, bytes: 1 << 20 };
+/// Chunks read before other duties are looked at again.
+const CHUNKS_AT_ONCE: usize = 16;
+
+/// What a consumer is to do.
+pub(super) struct Plan {
+    pub(super) path: PathBuf,
+    pub(super) subscribe: Subscribe,
+    pub(super) options: Options,
+}
+
+/// A partition that this member owns.
+struct Owned {
+    log: Log,
+    generation: i64,
+    /// The next offset to be read.
+    read: i64,
+    acknowledged: i64,
+    committed: i64,
+    /// Announced as going; nothing more is read or delivered.
+    leaving: bool,
+}
+
+/// A handover that was announced.
+struct Leaving {
+    /// `None` once it was released.
+    released: Option<oneshot::Receiver<()>>,
+    deadline: Instant,
+}
+
+pub(super) struct Member {
+    plan: Plan,
+    shared: Arc<Shared>,
+    handovers: mpsc::Sender<Handover>,
+    status: watch::Sender<Vec<PartitionStatus>>,
+    file: BusFile,
+    reader: Reader,
+    topic: Arc<str>,
+    membership: Membership,
+    owned: BTreeMap<i32, Owned>,
+    shares: Vec<Share>,
+    leaving: Option<Leaving>,
+    /// Where a drain ends: the ends of all partitions at the first assignment.
+    drain_ends: Option<BTreeMap<i32, i64>>,
+    /// The version of the file at the last look; `None` asks for a look.
+    version: Option<i64>,
+    told_caught_up: bool,
+    first_partition: usize,
+    next_beat: Instant,
+    last_commit: Option<Instant>,
+    last_status: Option<Instant>,
+    told_trouble: bool,
+}
+
+impl Member {
+    /// Joins, tells `ready` how that went, and works until the source is closed or dropped.
+    pub(super) fn run(
+        plan: Plan,
+        shared: Arc<Shared>,
+        handovers: mpsc::Sender<Handover>,
+        status: watch::Sender<Vec<PartitionStatus>>,
+        ready: oneshot::Sender<Result<(), BusError>>,
+    ) {
+        // A runtime of its own, for waiting on bells, handovers and time at once: a busy or paused one
+        // elsewhere cannot keep the lease from being renewed.
+        let joined = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| BusError::Unavailable(format!("no runtime for the consumer's thread: {error}")))
+            .and_then(|runtime| Ok((runtime, Self::join(plan, shared, handovers, status)?)));
+        match joined {
+            Ok((runtime, member)) => {
+                // Where nobody waits any longer, the source was dropped, and `work` sees that it is closing.
+                drop(ready.send(Ok(())));
+                runtime.block_on(member.work());
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    }
+
+    fn join(
+        plan: Plan,
+        shared: Arc<Shared>,
+        handovers: mpsc::Sender<Handover>,
+        status: watch::Sender<Vec<PartitionStatus>>,
+    ) -> Result<Self, BusError> {
+        let name = &plan.subscribe.topic;
+        let file = BusFile::open(&plan.path)?.ok_or_else(|| no_file(name, &plan.path))?;
+        let topic = file.read(|connection| log::topic(connection, name))?;
+        let membership = Membership {
+            topic: topic.id,
+            group: plan.subscribe.group.clone(),
+            member: uuid::Uuid::new_v4().to_string(),
+            session_timeout: plan.options.session_timeout,
+        };
+        let mut member = Self {
+            plan,
+            shared,
+            handovers,
+            status,
+            file,
+            reader: Reader::default(),
+            topic: topic.name,
+            membership,
+            owned: BTreeMap::new(),
+            shares: Vec::new(),
+            leaving: None,
+            drain_ends: None,
+            version: None,
+            told_caught_up: false,
+            first_partition: 0,
+            next_beat: Instant::now(),
+            last_commit: None,
+            last_status: None,
+            told_trouble: false,
+        };
+        member.beat()?;
+        Ok(member)
+    }
+
+    async fn work(mut self) {
+        loop {
+            if self.shared.lock().closing {
+                return self.close().await;
+            }
+            let pause = match self.step() {
+                Ok(pause) => {
+                    self.told_trouble = false;
+                    pause
+                }
+                Err(error) if error.is_transient() => {
+                    if !self.told_trouble {
+                        self.told_trouble = true;
+                        self.shared.lock().trouble = Some(error);
+                        self.shared.news.notify_one();
+                    }
+                    RETRY_PAUSE
+                }
+                Err(error) => return self.fail(error),
+            };
+            self.wait(pause).await;
+        }
+    }
+
+    /// One round of all duties; returns how long nothing is due.
+    fn step(&mut self) -> Result<Duration, BusError> {
+        if Instant::now() >= self.next_beat {
+            self.beat()?;
+        } else {
+            self.look()?;
+        }
+        self.take_acknowledgements();
+        self.hand_over()?;
+        let until_commit = self.commit_when_due()?;
+        let more = self.read_ahead()?;
+        self.check_drain();
+        self.tell_status()?;
+        Ok(if more { Duration::ZERO } else { until_commit.min(POLL) })
+    }
+
+    async fn wait(&mut self, pause: Duration) {
+        let released = async {
+            match self.leaving.as_mut().and_then(|leaving| leaving.released.as_mut()) {
+                Some(released) => drop(released.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = released => {
+                if let Some(leaving) = &mut self.leaving {
+                    leaving.released = None;
+                }
+            }
+            () = self.shared.work.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Renews the lease and takes what is due.
+    fn beat(&mut self) -> Result<(), BusError> {
+        // From before the transaction: the lease counts from then.
+        let start = Instant::now();
+        let shares = self.file.write(|transaction| self.membership.beat(transaction))?;
+        self.next_beat = start + self.plan.options.session_timeout / 4;
+        self.see(shares)
+    }
+
+    /// Sees what other processes have changed, if anything.
+    fn look(&mut self) -> Result<(), BusError> {
+        let version = self.file.version()?;
+        if self.version.replace(version) == Some(version) {
+            self.shared.lock().seen = Instant::now();
+            return Ok(());
+        }
+        let shares = self.file.read(|connection| self.membership.look(connection))?;
+        self.see(shares)?;
+        if self.shares.iter().any(|share| share.wanted && share.free) {
+            self.beat()?;
+        }
+        Ok(())
+    }
+
+    /// Takes over a view of the partitions: new ones, lost ones, new ends.
+    fn see(&mut self, shares: Vec<Share>) -> Result<(), BusError> {
+        for share in &shares {
+            let number = share.log.number;
+            match (share.owned, self.owned.get_mut(&number)) {
+                (Some(generation), Some(owned)) if owned.generation == generation => {
+                    owned.log.end = share.log.end;
+                    owned.committed = share.committed;
+                }
+                (Some(generation), _) => self.take(share, generation)?,
+                (None, Some(_)) => {
+                    tracing::warn!(topic = %self.topic, partition = number, "partition lost to another consumer");
+                    self.owned.remove(&number);
+                }
+                (None, None) => {}
+            }
+        }
+        if self.plan.subscribe.drain && self.drain_ends.is_none() {
+            self.drain_ends = Some(shares.iter().map(|share| (share.log.number, share.log.end)).collect());
+        }
+        self.shares = shares;
+        self.publish_ownership();
+        Ok(())
+    }
+
+    fn take(&mut self, share: &Share, generation: i64) -> Result<(), BusError> {
+        let Share { log, committed, .. } = *share;
+        let (topic, number, end) = (&self.topic, log.number, log.end);
+        if committed > end {
+            return Err(BusError::Gap(format!(
+                "position {committed} of group {} in {topic}/{number} is beyond its end {end}: the topic was recreated",
+                self.membership.group
+            )));
+        }
+        let owned = Owned { log, generation, read: committed, acknowledged: committed, committed, leaving: false };
+        self.owned.insert(number, owned);
+        self.told_caught_up = false;
+        Ok(())
+    }
+
+    /// Tells the async side what it may deliver.
+    fn publish_ownership(&self) {
+        let mut state = self.shared.lock();
+        state.seen = Instant::now();
+        state.deliverable = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| !owned.leaving)
+            .map(|(number, owned)| (*number, owned.generation))
+            .collect();
+        drop(state);
+        // It may wait for `seen` alone.
+        self.shared.news.notify_one();
+    }
+
+    fn take_acknowledgements(&mut self) {
+        let taken = std::mem::take(&mut self.shared.lock().acknowledged);
+        for (number, Acknowledged { generation, position }) in taken {
+            if let Some(owned) = self.owned.get_mut(&number).filter(|owned| owned.generation == generation) {
+                owned.acknowledged = owned.acknowledged.max(position);
+            }
+        }
+    }
+
+    /// Announces what shall go to others, and lets go what was released.
+    fn hand_over(&mut self) -> Result<(), BusError> {
+        if let Some(leaving) = &mut self.leaving {
+            if let Some(released) = &mut leaving.released {
+                let held = released.try_recv() == Err(oneshot::error::TryRecvError::Empty);
+                if held && Instant::now() < leaving.deadline {
+                    return Ok(());
+                }
+                if held {
+                    tracing::warn!(topic = %self.topic, "a handover was not released in time; its partitions go");
+                }
+                leaving.released = None;
+            }
+            return self.let_go();
+        }
+        let going: Vec<i32> = self
+            .shares
+            .iter()
+            .filter(|share| share.owned.is_some() && !share.wanted)
+            .map(|share| share.log.number)
+            .filter(|number| self.owned.contains_key(number))
+            .collect();
+        if going.is_empty() {
+            return Ok(());
+        }
+        for number in &going {
+            if let Some(owned) = self.owned.get_mut(number) {
+                owned.leaving = true;
+            }
+        }
+        self.publish_ownership();
+        let (release, released) = oneshot::channel();
+        let partitions = going.iter().map(|number| Partition { topic: self.topic.clone(), number: *number }).collect();
+        // Where nobody listens, the handover is dropped here, which releases it.
+        drop(self.handovers.try_send(Handover { partitions, release }));
+        self.leaving =
+            Some(Leaving { released: Some(released), deadline: Instant::now() + self.plan.options.handover_timeout });
+        Ok(())
+    }
+
+    /// Commits what is acknowledged and gives up the partitions that are leaving, in one transaction.
+    fn let_go(&mut self) -> Result<(), BusError> {
+        // What was acknowledged before the release must count.
+        self.take_acknowledgements();
+        let commits = self.commits();
+        let going: Vec<(i64, i64)> =
+            self.owned.values().filter(|owned| owned.leaving).map(|owned| (owned.log.id, owned.generation)).collect();
+        self.file.write(|transaction| {
+            self.membership.commit(transaction, &commits)?;
+            self.membership.let_go(transaction, &going)
+        })?;
+        self.leaving = None;
+        self.owned.retain(|_, owned| !owned.leaving);
+        self.committed();
+        self.last_status = None;
+        self.look()
+    }
+
+    fn commits(&self) -> Vec<Commit> {
+        self.owned
+            .values()
+            .filter(|owned| owned.acknowledged > owned.committed)
+            .map(|owned| Commit { partition: owned.log.id, generation: owned.generation, position: owned.acknowledged })
+            .collect()
+    }
+
+    /// Commits if it is time to; returns how long it is until then.
+    fn commit_when_due(&mut self) -> Result<Duration, BusError> {
+        let commits = self.commits();
+        if commits.is_empty() {
+            return Ok(Duration::MAX);
+        }
+        let since = self.last_commit.map_or(Duration::MAX, |last| last.elapsed());
+        if since < COMMIT_INTERVAL {
+            return Ok(COMMIT_INTERVAL - since);
+        }
+        self.file.write(|transaction| self.membership.commit(transaction, &commits))?;
+        self.committed();
+        self.look()?;
+        Ok(Duration::MAX)
+    }
+
+    /// Notes a commit of our own, which `version` does not show.
+    fn committed(&mut self) {
+        self.last_commit = Some(Instant::now());
+        self.version = None;
+    }
+
+    /// Fills the buffer; returns whether there is more to read right now.
+    fn read_ahead(&mut self) -> Result<bool, BusError> {
+        let room = self.plan.subscribe.fetch_bytes.max(1);
+        for _ in 0..CHUNKS_AT_ONCE {
+            let held = self.shared.lock().bytes;
+            if held >= room {
+                return Ok(false);
+            }
+            let Some(number) = self.next_to_read() else {
+                self.tell_caught_up();
+                return Ok(false);
+            };
+            self.read_chunk(number, Limits { bytes: CHUNK.bytes.min(room - held), ..CHUNK })?;
+        }
+        Ok(true)
+    }
+
+    /// The next partition that has something to read, in turn.
+    fn next_to_read(&mut self) -> Option<i32> {
+        let ready: Vec<i32> = self
+            .owned
+            .iter()
+            .filter(|(number, owned)| !owned.leaving && owned.read < self.limit(**number, owned))
+            .map(|(number, _)| *number)
+            .collect();
+        self.first_partition = self.first_partition.wrapping_add(1);
+        (!ready.is_empty()).then(|| ready[self.first_partition % ready.len()])
+    }
+
+    /// Up to where a partition is read: its end, or where a drain ends.
+    fn limit(&self, number: i32, owned: &Owned) -> i64 {
+        let drain_end = self.drain_ends.as_ref().and_then(|ends| ends.get(&number));
+        drain_end.map_or(owned.log.end, |end| owned.log.end.min(*end))
+    }
+
+    fn read_chunk(&mut self, number: i32, limits: Limits) -> Result<(), BusError> {
+        let Some(owned) = self.owned.get(&number) else { return Ok(()) };
+        let (from, generation) = (owned.read, owned.generation);
+        let log = Log { end: self.limit(number, owned), ..owned.log };
+        let messages = self.file.read(|connection| self.reader.read(connection, &self.topic, &log, from, limits))?;
+        let found = messages.first().map_or(log.end, |message| message.offset);
+        if found > from {
+            self.gap(number, from, found)?;
+        }
+        let Some(owned) = self.owned.get_mut(&number) else { return Ok(()) };
+        owned.read = messages.last().map_or(log.end, |message| message.offset + 1);
+        if found > from && owned.acknowledged == from {
+            // Nothing before the gap is open, so nothing will ever be acknowledged that moves past it.
+            owned.acknowledged = found;
+        }
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let bytes = messages.iter().map(Message::size).sum();
+        let mut state = self.shared.lock();
+        state.bytes += bytes;
+        state.caught_up = false;
+        state.chunks.push_back(Chunk { number, generation, messages, bytes });
+        drop(state);
+        self.told_caught_up = false;
+        self.shared.news.notify_one();
+        Ok(())
+    }
+
+    /// Messages were deleted before they were read.
+    fn gap(&self, number: i32, from: i64, found: i64) -> Result<(), BusError> {
+        let lost = found - from;
+        let text = format!("{lost} messages of {}/{number} from offset {from} on are gone", self.topic);
+        if self.plan.subscribe.on_gap == OnGap::Stop {
+            return Err(BusError::Gap(text));
+        }
+        tracing::error!(topic = %self.topic, partition = number, messages = lost, "{text}");
+        metrics::counter!("chalk_writer_source_gap_messages_total").increment(lost as u64);
+        Ok(())
+    }
+
+    fn tell_caught_up(&mut self) {
+        if !self.told_caught_up {
+            self.told_caught_up = true;
+            self.shared.lock().caught_up = true;
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// A drain ends when the positions of the whole group, whoever moved them, have reached its ends.
+    fn check_drain(&self) {
+        let Some(ends) = &self.drain_ends else { return };
+        let reached = self.shares.iter().all(|share| share.committed >= *ends.get(&share.log.number).unwrap_or(&0));
+        if reached {
+            self.shared.lock().ended = true;
+            self.shared.news.notify_one();
+        }
+    }
+
+    fn tell_status(&mut self) -> Result<(), BusError> {
+        if self.last_status.is_some_and(|last| last.elapsed() < STATUS_INTERVAL) {
+            return Ok(());
+        }
+        self.last_status = Some(Instant::now());
+        let now = group::now_ms();
+        let mut all = Vec::with_capacity(self.owned.len());
+        for owned in self.owned.values() {
+            let oldest = if owned.acknowledged < owned.log.end {
+                self.file.read(|connection| log::timestamp(connection, &owned.log, owned.acknowledged))?
+            } else {
+                None
+            };
+            all.push(PartitionStatus {
+                partition: Partition { topic: self.topic.clone(), number: owned.log.number },
+                position: Some(owned.acknowledged),
+                end: Some(owned.log.end),
+                lag: Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest).max(0)) as u64),
+            });
+        }
+        self.status.send_if_modified(|status| {
+            let changed = *status != all;
+            *status = all;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Commits, leaves and answers, with some attempts where the file is busy or the disk is full.
+    async fn close(mut self) {
+        let deadline = Instant::now() + CLOSE_LIMIT;
+        let closed = loop {
+            self.take_acknowledgements();
+            let commits = self.commits();
+            let done = self.file.write(|transaction| {
+                self.membership.commit(transaction, &commits)?;
+                self.membership.leave(transaction)
+            });
+            match done {
+                Err(error) if error.is_transient() && Instant::now() < deadline => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                done => break done,
+            }
+        };
+        self.shared.lock().closed = Some(closed);
+        self.shared.news.notify_one();
+    }
+
+    /// Ends with an error that no repetition heals. The lease runs out by itself.
+    fn fail(self, error: BusError) {
+        let mut state = self.shared.lock();
+        state.closed = Some(Err(error.clone()));
+        state.failed = Some(error);
+        drop(state);
+        self.shared.news.notify_one();
+    }
+}

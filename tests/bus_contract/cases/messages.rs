@@ -1,0 +1,155 @@
+//! One message: what of it survives the way over the bus, and where it lands.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chalk_writer::bus::{BrowseFrom, BusError};
+use chalk_writer::message::{Headers, Message, Outgoing};
+
+use crate::harness::Harness;
+use crate::member::{Behaviour, Member, browse, fresh_topic, text};
+
+/// Publishes messages to one partition and reads them back through a group and past it.
+async fn there_and_back(harness: &Arc<dyn Harness>, hint: &str, outgoing: Vec<Outgoing>) -> Vec<Message> {
+    let topic = fresh_topic(harness, hint, 1).await;
+    let outgoing: Vec<Outgoing> =
+        outgoing.into_iter().map(|message| Outgoing { topic: topic.clone(), ..message }).collect();
+    let publisher = harness.bus().publisher().await.expect("a publisher");
+    publisher.publish(&outgoing).await.expect("published");
+    let member = Member::join(harness, &topic, hint, Behaviour::default()).await;
+    let messages = member.messages(outgoing.len()).await;
+    member.close().await;
+    let browsed = browse(harness, &topic, BrowseFrom::Earliest).await;
+    for (one, other) in messages.iter().zip(&browsed) {
+        assert_eq!(
+            (&one.key, &one.payload, &one.headers, one.timestamp_ms),
+            (&other.key, &other.payload, &other.headers, other.timestamp_ms),
+        );
+    }
+    assert_eq!(messages.len(), browsed.len());
+    messages
+}
+
+pub async fn headers_keep_order_repetition_and_null(harness: Arc<dyn Harness>) {
+    let given: Vec<(&str, Option<&[u8]>)> = vec![
+        ("ce_type", Some(b"chalk.result.v1")),
+        ("twice", Some(b"1")),
+        ("null", None),
+        ("empty", Some(b"")),
+        ("twice", Some(b"2")),
+        ("binary", Some(&[0, 0xff, 0xc3, 0x28])),
+        ("größe", Some("äöü".as_bytes())),
+    ];
+    let with = Outgoing { headers: given.iter().copied().collect(), ..Outgoing::default() };
+    let messages = there_and_back(&harness, "headers", vec![with, Outgoing::default()]).await;
+    assert_eq!(messages[0].headers.iter().collect::<Vec<_>>(), given);
+    assert_eq!(messages[1].headers, Headers::new());
+}
+
+pub async fn a_null_body_is_not_an_empty_one(harness: Arc<dyn Harness>) {
+    let with = |payload, key| Outgoing { payload, key, ..Outgoing::default() };
+    let key = || Some(Bytes::from_static(b"k"));
+    let messages = there_and_back(
+        &harness,
+        "null",
+        vec![with(None, key()), with(Some(Bytes::new()), key()), with(Some(Bytes::from_static(b"x")), None)],
+    )
+    .await;
+    assert_eq!(messages[0].payload, None);
+    assert_eq!(messages[1].payload, Some(Bytes::new()));
+    assert_eq!(messages[2].payload.as_deref(), Some(&b"x"[..]));
+    assert_eq!(messages[2].key, None);
+}
+
+pub async fn key_and_timestamp_survive(harness: Arc<dyn Harness>) {
+    // A recent time: servers refuse or delete what is far from now.
+    let then = now_ms() - 60_000;
+    let message = Outgoing {
+        key: Some(Bytes::from_static(&[0, 1, 0xff])),
+        payload: Some(Bytes::from_static(b"x")),
+        timestamp_ms: Some(then),
+        ..Outgoing::default()
+    };
+    let before = now_ms();
+    let messages =
+        there_and_back(&harness, "key", vec![message.clone(), Outgoing { timestamp_ms: None, ..message }]).await;
+    assert_eq!(messages[0].key.as_deref(), Some(&[0, 1, 0xff][..]));
+    if harness.capabilities().keeps_timestamps {
+        assert_eq!(messages[0].timestamp_ms, Some(then));
+        let stamped = messages[1].timestamp_ms.expect("the bus gives a time");
+        assert!((before..=now_ms()).contains(&stamped), "{stamped} is not now");
+    }
+}
+
+pub async fn publishing_tells_where_each_message_landed(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "placed", 3).await;
+    let outgoing: Vec<Outgoing> = (0..90)
+        .map(|number| Outgoing {
+            partition: (number % 3 == 0).then_some(number % 2),
+            ..text(&topic, 0, &number.to_string())
+        })
+        .collect();
+    let publisher = harness.bus().publisher().await.expect("a publisher");
+    let placed = publisher.publish(&outgoing).await.expect("published");
+    assert_eq!(placed.len(), 90);
+    let stored = browse(&harness, &topic, BrowseFrom::Earliest).await;
+    for (number, placed) in placed.iter().enumerate() {
+        let at = stored
+            .iter()
+            .find(|message| message.partition == placed.partition && message.offset == placed.offset)
+            .expect("a message is where it is said to be");
+        assert_eq!(at.body(), number.to_string().as_bytes());
+        if let Some(wanted) = outgoing[number].partition {
+            assert_eq!(placed.partition.number, wanted);
+        }
+    }
+}
+
+pub async fn one_key_stays_in_one_partition(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "keys", 4).await;
+    let of_key = |key: u8| Outgoing {
+        topic: topic.clone(),
+        key: Some(Bytes::copy_from_slice(&[b'k', key])),
+        payload: Some(Bytes::from_static(b"x")),
+        ..Outgoing::default()
+    };
+    let mut rounds: Vec<Vec<i32>> = Vec::new();
+    for _ in 0..2 {
+        // Another publisher, as after a restart.
+        let publisher = harness.bus().publisher().await.expect("a publisher");
+        let placed = publisher.publish(&(0..40).map(of_key).collect::<Vec<_>>()).await.expect("published");
+        rounds.push(placed.iter().map(|placed| placed.partition.number).collect());
+    }
+    assert_eq!(rounds[0], rounds[1]);
+    let used: std::collections::BTreeSet<_> = rounds[0].iter().collect();
+    assert_eq!(used.len(), 4, "forty keys reach every partition");
+}
+
+pub async fn publishing_nothing_is_nothing(harness: Arc<dyn Harness>) {
+    let publisher = harness.bus().publisher().await.expect("a publisher");
+    assert_eq!(publisher.publish(&[]).await.expect("nothing is fine"), []);
+}
+
+pub async fn a_message_above_the_limit_is_too_large(harness: Arc<dyn Harness>) {
+    if !harness.capabilities().limits_message_size {
+        return;
+    }
+    let topic = fresh_topic(&harness, "large", 1).await;
+    let limit = harness.bus().topic(&topic).await.expect("known").max_message_bytes.expect("a limit is told");
+    let publisher = harness.bus().publisher().await.expect("a publisher");
+    // Bytes that no compression makes small.
+    let mut noise = vec![0; limit + 1];
+    let mut random = fastrand::Rng::with_seed(7);
+    random.fill(&mut noise);
+    let large = Outgoing { payload: Some(Bytes::from(noise)), ..text(&topic, 0, "") };
+    let error = publisher.publish(&[large]).await.expect_err("it is above the limit");
+    assert!(matches!(error, BusError::TooLarge(_)), "{error:?}");
+    publisher.publish(&[text(&topic, 0, "small")]).await.expect("the publisher still works");
+    let half = Outgoing { payload: Some(Bytes::from(vec![b'x'; limit / 2])), ..text(&topic, 0, "") };
+    publisher.publish(&[half]).await.expect("half the limit is taken");
+    assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 2);
+}
+
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}

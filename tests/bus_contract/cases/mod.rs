@@ -1,0 +1,77 @@
+//! The cases, by name.
+
+mod delivery;
+mod drain;
+mod messages;
+mod sharing;
+mod status;
+mod topics;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::harness::Harness;
+
+/// One rule of the contract, tried on a bus.
+pub type Case = fn(Arc<dyn Harness>) -> BoxFuture<'static, ()>;
+
+/// Every rule.
+pub const CASES: &[(&str, Case)] = &[
+    ("each_partition_arrives_in_order_and_each_message_once", |h| {
+        Box::pin(delivery::each_partition_arrives_in_order_and_each_message_once(h))
+    }),
+    ("delivery_numbers_count_up_by_one", |h| Box::pin(delivery::delivery_numbers_count_up_by_one(h))),
+    ("a_new_group_starts_at_the_earliest_message", |h| {
+        Box::pin(delivery::a_new_group_starts_at_the_earliest_message(h))
+    }),
+    ("two_groups_both_get_everything", |h| Box::pin(delivery::two_groups_both_get_everything(h))),
+    ("closing_commits_what_was_acknowledged_and_a_restart_goes_on_there", |h| {
+        Box::pin(delivery::closing_commits_what_was_acknowledged_and_a_restart_goes_on_there(h))
+    }),
+    ("what_was_not_acknowledged_comes_again", |h| Box::pin(delivery::what_was_not_acknowledged_comes_again(h))),
+    ("an_acknowledged_number_covers_every_partition_before_it", |h| {
+        Box::pin(delivery::an_acknowledged_number_covers_every_partition_before_it(h))
+    }),
+    ("an_acknowledgement_becomes_durable_without_closing", |h| {
+        Box::pin(delivery::an_acknowledgement_becomes_durable_without_closing(h))
+    }),
+    ("a_dropped_wait_loses_nothing", |h| Box::pin(delivery::a_dropped_wait_loses_nothing(h))),
+    ("reading_up_to_the_end_is_said", |h| Box::pin(delivery::reading_up_to_the_end_is_said(h))),
+    ("headers_keep_order_repetition_and_null", |h| Box::pin(messages::headers_keep_order_repetition_and_null(h))),
+    ("a_null_body_is_not_an_empty_one", |h| Box::pin(messages::a_null_body_is_not_an_empty_one(h))),
+    ("key_and_timestamp_survive", |h| Box::pin(messages::key_and_timestamp_survive(h))),
+    ("publishing_tells_where_each_message_landed", |h| {
+        Box::pin(messages::publishing_tells_where_each_message_landed(h))
+    }),
+    ("one_key_stays_in_one_partition", |h| Box::pin(messages::one_key_stays_in_one_partition(h))),
+    ("publishing_nothing_is_nothing", |h| Box::pin(messages::publishing_nothing_is_nothing(h))),
+    ("a_message_above_the_limit_is_too_large", |h| Box::pin(messages::a_message_above_the_limit_is_too_large(h))),
+    ("a_member_that_joins_gets_a_share_and_only_after_the_release", |h| {
+        Box::pin(sharing::a_member_that_joins_gets_a_share_and_only_after_the_release(h))
+    }),
+    ("nothing_of_a_lost_partition_comes_after_its_release", |h| {
+        Box::pin(sharing::nothing_of_a_lost_partition_comes_after_its_release(h))
+    }),
+    ("a_late_acknowledgement_does_not_move_a_lost_partition", |h| {
+        Box::pin(sharing::a_late_acknowledgement_does_not_move_a_lost_partition(h))
+    }),
+    ("kept_partitions_go_on_untouched", |h| Box::pin(sharing::kept_partitions_go_on_untouched(h))),
+    ("a_member_that_leaves_gives_its_share_back", |h| Box::pin(sharing::a_member_that_leaves_gives_its_share_back(h))),
+    ("more_members_than_partitions_do_no_harm", |h| Box::pin(sharing::more_members_than_partitions_do_no_harm(h))),
+    ("a_drain_ends_with_empty_partitions", |h| Box::pin(drain::a_drain_ends_with_empty_partitions(h))),
+    ("a_drain_of_an_empty_topic_ends", |h| Box::pin(drain::a_drain_of_an_empty_topic_ends(h))),
+    ("a_drain_waits_for_the_acknowledgement", |h| Box::pin(drain::a_drain_waits_for_the_acknowledgement(h))),
+    ("a_drain_ends_at_the_ends_it_found", |h| Box::pin(drain::a_drain_ends_at_the_ends_it_found(h))),
+    ("a_drain_of_what_is_done_already_ends", |h| Box::pin(drain::a_drain_of_what_is_done_already_ends(h))),
+    ("two_members_drain_together", |h| Box::pin(drain::two_members_drain_together(h))),
+    ("the_status_follows_acknowledgements_and_lag_is_zero_at_the_end", |h| {
+        Box::pin(status::the_status_follows_acknowledgements_and_lag_is_zero_at_the_end(h))
+    }),
+    ("an_unknown_topic_is_not_found", |h| Box::pin(topics::an_unknown_topic_is_not_found(h))),
+    ("a_topic_that_exists_is_left_as_it_is", |h| Box::pin(topics::a_topic_that_exists_is_left_as_it_is(h))),
+    ("browsing_starts_where_it_is_told", |h| Box::pin(topics::browsing_starts_where_it_is_told(h))),
+    ("browsing_ends_at_the_end_it_found_and_leaves_groups_alone", |h| {
+        Box::pin(topics::browsing_ends_at_the_end_it_found_and_leaves_groups_alone(h))
+    }),
+];
