@@ -1,7 +1,7 @@
 //! `dlq list` and `dlq show`: what lies in the dead letter topic, on every bus alike.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -100,7 +100,15 @@ struct Listing {
     letters: Vec<Entry>,
 }
 
-async fn list(arguments: List) -> Result<(), Failure> {
+impl List {
+    /// The newest letters of a configuration, whatever they are.
+    pub(super) fn newest(config: &Path, limit: usize) -> Self {
+        let place = Place { config: config.to_owned(), topic: None };
+        Self { place, writer_type: None, class: None, table: None, since: None, until: None, limit, json: false }
+    }
+}
+
+pub(super) async fn list(arguments: List) -> Result<(), Failure> {
     let (bus, topic) = open(&arguments.place)?;
     let filter = Filter {
         writer: arguments.writer_type,
