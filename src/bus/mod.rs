@@ -104,16 +104,20 @@ pub struct Subscription {
     pub status: watch::Receiver<Vec<PartitionStatus>>,
 }
 
-/// Partitions are about to go to another consumer, which waits until this is dropped.
+/// Partitions are about to go to another consumer, which waits until `release` is dropped.
 ///
-/// What is acknowledged by then is committed before they go. What is acknowledged later is
-/// acknowledged for the partitions that are kept, and silently nothing for those that went.
+/// What is acknowledged by then is committed before they go. What is acknowledged after `gone` has
+/// resolved is acknowledged for the partitions that are kept, and silently nothing for those that
+/// went. In between nothing may be acknowledged: a number stands for everything delivered before
+/// it, and of the partitions that go some of that has just been thrown away.
 #[derive(Debug)]
 pub struct Handover {
     /// What is going away.
     pub partitions: Vec<Partition>,
     /// Dropped, it lets them go.
     pub release: oneshot::Sender<()>,
+    /// Resolves (or is dropped by the bus) once the bus no longer takes acknowledgements for them.
+    pub gone: oneshot::Receiver<()>,
 }
 
 /// What [`Source::next`] brings.

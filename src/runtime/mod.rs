@@ -52,6 +52,9 @@ const BUS: &str = "bus";
 /// The longest that leaving the bus may take; its members wait for us no longer either.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
+/// The longest that the bus may take to let partitions go: a commit, which it bounds itself.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+
 /// A place that rows of one pipeline go to.
 pub struct Destination<R: Row> {
     /// What people know it by (`online store of prod`); never holds a credential.
@@ -307,9 +310,7 @@ impl<R: Row> Loop<R> {
             );
         }
         self.let_go(&going);
-        // Everything acknowledged so far is committed now, and the partitions are free.
-        drop(handover.release);
-        Ok(())
+        release(handover).await
     }
 
     fn let_go(&mut self, going: &[Partition]) {
@@ -355,8 +356,9 @@ impl<R: Row> Loop<R> {
                 Some(handover) = self.subscription.handovers.recv() => handover,
                 () = sleep_until(deadline) => break,
             };
-            // Nobody waits for a process that is leaving anyway.
+            // The next owner does not wait for a process that is leaving anyway.
             self.let_go(&handover.partitions);
+            release(handover).await?;
         }
         while let Some(last) = self.owed.take() {
             self.acknowledge_up_to(last).await?;
@@ -414,6 +416,16 @@ fn decode<R>(decoder: &dyn Decoder<R>, message: &Message, decoded: &mut Decoded<
     decoder.decode(message, decoded);
     for (reason, values) in &decoded.skipped {
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
+    }
+}
+
+/// Lets partitions go, and waits until the bus has. Until then an acknowledgement of later messages
+/// would be taken for those of these partitions that were thrown away.
+async fn release(handover: Handover) -> Result<(), PipelineError> {
+    drop(handover.release);
+    match timeout(GONE_WITHIN, handover.gone).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(BusError::Failed(format!("the bus did not let partitions go within {GONE_WITHIN:?}")).into()),
     }
 }
 

@@ -1,0 +1,32 @@
+# One image for every writer: the type is chosen by `--type`, the probes are HTTP (/livez, /readyz on 9090).
+
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates g++ make perl pkg-config libssl-dev zlib1g-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+# The dependencies first, in a layer of their own: they are built again only when they change.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src && echo 'fn main() {}' > src/main.rs && echo > src/lib.rs && echo 'fn main() {}' > build.rs \
+ && cargo build --release --locked --bin chalk-writer \
+ && rm -rf src build.rs
+COPY build.rs ./
+COPY proto proto
+COPY src src
+# cargo goes by modification times: the real files must be newer than the placeholders were.
+RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked --bin chalk-writer
+# All that the binary loads, and nothing else: no shell, no package manager.
+RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp \
+ && cp target/release/chalk-writer /image/usr/local/bin/ \
+ && ldd target/release/chalk-writer | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
+ && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+ && echo 'nonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin' > /image/etc/passwd \
+ && echo 'nonroot:x:65532:' > /image/etc/group && chmod 1777 /image/tmp
+
+FROM scratch
+COPY --from=build /image /
+USER 65532:65532
+EXPOSE 9090
+# The writers drain on SIGTERM: what is at hand is written and acknowledged before they leave.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/chalk-writer"]

@@ -1,0 +1,228 @@
+//! Single cases that a random walk would meet too seldom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chalk_writer::runtime::{DeadLetterBudget, Health, PipelineError};
+use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::broker::Broker;
+use super::kit::{Letters, Setup, encode, policy};
+use super::store::{Faults, FaultyStore, TestRow, Value};
+
+fn row(key: u64, serial: u64) -> TestRow {
+    TestRow { destination: 0, key: Some(key), value: Value { time: 0, serial }, bad: false }
+}
+
+fn broker(partitions: i32) -> (Broker, chalk_writer::bus::Subscription) {
+    Broker::new(partitions, 100, Box::new(|_, _| ()))
+}
+
+fn setup(subscription: chalk_writer::bus::Subscription, sink: Arc<dyn Sink<TestRow>>) -> Setup {
+    Setup { subscription, sinks: vec![sink], letters: Some(Arc::default()), policy: policy(), health: Arc::default() }
+}
+
+/// A store that never answers.
+struct Silent;
+
+#[async_trait]
+impl Sink<TestRow> for Silent {
+    async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+        std::future::pending().await
+    }
+
+    fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+        rows[0].clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_past_its_limit_says_how_much_is_left_and_acknowledges_none_of_it() {
+    let (broker, subscription) = broker(1);
+    for serial in 0..7 {
+        broker.append(0, encode(&Some(vec![row(serial, serial)])));
+    }
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setup(subscription, Arc::new(Silent)).run(stop.clone()));
+    sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    stop.cancel();
+    let error = running.await.unwrap().unwrap_err();
+    assert!(matches!(error, PipelineError::DrainTimeout { messages: 7 }), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert_eq!(broker.committed()[&0], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_writes_and_acknowledges_what_is_in_the_batch() {
+    let (broker, subscription) = broker(1);
+    let store = Arc::new(FaultyStore::new(1, Faults::default()));
+    let mut setup = setup(subscription, store.clone());
+    setup.policy.max_age = Duration::from_secs(3600);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setup.run(stop.clone()));
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(broker.committed()[&0], 0, "the batch is neither full nor old");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(broker.committed()[&0], 1);
+    assert_eq!(store.newest().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_heard_while_the_pipeline_is_full() {
+    let (broker, subscription) = broker(1);
+    for serial in 0..1000 {
+        broker.append(0, encode(&Some(vec![row(serial, serial)])));
+    }
+    let running = tokio::spawn(setup(subscription, Arc::new(Silent)).run(CancellationToken::new()));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(broker.revoke(&[0]).await.as_secs(), 5);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_partition_is_written_on_when_another_is_taken_too_early() {
+    // The store is away for longer than a revocation may take; then it comes back.
+    struct Away(Instant, FaultyStore);
+    #[async_trait]
+    impl Sink<TestRow> for Away {
+        async fn write(&self, write: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            if Instant::now() < self.0 {
+                return Err(SinkError::Transient { reason: "away".into() });
+            }
+            self.1.write(write).await
+        }
+        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+            self.1.collapse(rows)
+        }
+    }
+    let (broker, subscription) = broker(2);
+    let back = Instant::now() + Duration::from_secs(30);
+    let store = Arc::new(Away(back, FaultyStore::new(1, Faults::default())));
+    broker.append(0, encode(&Some(vec![row(10, 1)])));
+    broker.append(1, encode(&Some(vec![row(20, 2)])));
+    let running = tokio::spawn(setup(subscription, store.clone()).run(CancellationToken::new()));
+    sleep(Duration::from_secs(1)).await;
+    broker.revoke(&[0]).await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(store.1.newest().contains_key(&20), "the row of the kept partition is stored");
+    assert_eq!(broker.committed()[&1], 1);
+    assert_eq!(broker.committed()[&0], 0, "the other owner's position is not ours to move");
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_destination_away_does_not_keep_rows_of_the_same_batch_from_another() {
+    let (broker, subscription) = broker(1);
+    let sound = Arc::new(FaultyStore::new(1, Faults::default()));
+    let mut setup = setup(subscription, Arc::new(Silent));
+    setup.sinks.push(sound.clone());
+    broker.append(0, encode(&Some(vec![row(1, 1), TestRow { destination: 1, ..row(2, 2) }])));
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_secs(1)).await;
+    assert!(sound.newest().contains_key(&2));
+    assert_eq!(broker.committed()[&0], 0);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_stops_the_writer_before_it_buries() {
+    let (broker, subscription) = broker(1);
+    let mut setup = setup(subscription, Arc::new(FaultyStore::new(1, Faults::default())));
+    let letters: Arc<Letters> = Arc::default();
+    setup.letters = Some(letters.clone());
+    setup.policy.max_rows = 1000;
+    setup.policy.budget = DeadLetterBudget { max_ratio: 0.1, max_consecutive: 1000 };
+    for serial in 0..200 {
+        broker.append(0, if serial % 5 == 0 { b"{".to_vec() } else { encode(&Some(vec![row(serial, serial)])) });
+    }
+    let error = setup.run(CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(&error, PipelineError::Budget(reason) if reason.contains("40 of the last 200")), "{error}");
+    assert_eq!(letters.buried().len(), 0);
+    assert_eq!(broker.committed()[&0], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_dead_letter_topic_a_bad_message_stops_the_writer_and_is_named() {
+    let (broker, subscription) = broker(1);
+    let mut setup = setup(subscription, Arc::new(FaultyStore::new(1, Faults::default())));
+    setup.letters = None;
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    broker.append(0, b"{".to_vec());
+    let error = setup.run(CancellationToken::new()).await.unwrap_err();
+    assert!(
+        matches!(&error, PipelineError::NoDeadLetterTopic(what) if what.starts_with("results/0/1: DECODE")),
+        "{error}"
+    );
+    assert_eq!(broker.committed()[&0], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_store_ends_the_pipeline_with_nothing_acknowledged() {
+    struct Panics;
+    #[async_trait]
+    impl Sink<TestRow> for Panics {
+        async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            panic!("an index out of range");
+        }
+        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+            rows[0].clone()
+        }
+    }
+    let (broker, subscription) = broker(1);
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let error = setup(subscription, Arc::new(Panics)).run(CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, PipelineError::Bug(_)), "{error}");
+    assert_eq!(broker.committed()[&0], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_rights_are_retried_and_never_bury() {
+    struct Denies(AtomicUsize);
+    #[async_trait]
+    impl Sink<TestRow> for Denies {
+        async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            if self.0.fetch_add(1, Ordering::Relaxed) < 50 {
+                return Err(SinkError::Denied { reason: "wrong password".into() });
+            }
+            Ok(Outcome { stored: 1, ..Outcome::default() })
+        }
+        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+            rows[0].clone()
+        }
+    }
+    let (broker, subscription) = broker(1);
+    let health: Arc<Health> = Arc::default();
+    let mut setup = setup(subscription, Arc::new(Denies(AtomicUsize::new(0))));
+    setup.health = health.clone();
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(health.not_ready(), [("store 0".to_owned(), "wrong password".to_owned())]);
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(health.not_ready(), []);
+    assert_eq!(broker.committed()[&0], 1);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rows_at_hand_stay_within_the_limits_while_a_store_is_away() {
+    let (broker, subscription) = broker(1);
+    let health: Arc<Health> = Arc::default();
+    let mut setup = setup(subscription, Arc::new(Silent));
+    setup.health = health.clone();
+    for serial in 0..100_000 {
+        broker.append(0, encode(&Some(vec![row(serial, serial)])));
+    }
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_secs(10)).await;
+    // One batch in flight, one filled, and the rest of one chunk.
+    assert!(health.state().in_hand <= 20 + 20 + 100, "{} messages at hand", health.state().in_hand);
+    running.abort();
+}
