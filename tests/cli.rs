@@ -139,7 +139,8 @@ fn the_documented_result_goes_from_a_file_into_both_stores() {
     let shown = folder.run(&["get", "--config", "chalk.json", "--environment", "prod", "user", "42"]).ok();
     assert!(shown.contains("score") && shown.contains("0.7"), "{shown}");
 
-    let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--last", "1", "--json"]).ok();
+    let peeked =
+        folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--last", "1", "--json"]).ok();
     let peeked: serde_json::Value = serde_json::from_str(peeked.trim()).expect("one line of JSON");
     assert_eq!(peeked["rows"][0]["features"][0]["stored"]["value"], 0.7, "the stored value stands beside: {peeked}");
 
@@ -164,7 +165,8 @@ fn a_message_that_cannot_be_read_is_listed_and_shown_among_the_dead_letters() {
     let listed = folder.run(&["dlq", "list", "--config", "chalk.json", "--json"]).ok();
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     let place = listed["letters"][0]["place"].as_str().expect("a place").to_owned();
-    for filter in [["--class", "TOO_LARGE"], ["--writer-type", "OFFLINE_WRITER"], ["--until", "1h"], ["--table", "no"]] {
+    for filter in [["--class", "TOO_LARGE"], ["--writer-type", "OFFLINE_WRITER"], ["--until", "1h"], ["--table", "no"]]
+    {
         let arguments = [&["dlq", "list", "--config", "chalk.json"][..], &filter].concat();
         assert!(folder.run(&arguments).ok().contains("0 dead letters"), "{filter:?}");
     }
@@ -189,7 +191,8 @@ fn a_file_with_a_line_that_is_not_json_publishes_nothing() {
     let ended = folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "bad.jsonl"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("line 3") && ended.stderr.contains("nothing was published"), "{ended:?}");
-    let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start", "--json"]).ok();
+    let peeked =
+        folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start", "--json"]).ok();
     assert_eq!(peeked, "");
 }
 
@@ -199,7 +202,11 @@ fn generated_results_are_the_same_for_one_seed() {
         let folder = Deployment::new();
         let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", "7"];
         folder.run(&arguments).ok();
-        folder.run(&["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json"]).ok().lines().count()
+        folder
+            .run(&["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json"])
+            .ok()
+            .lines()
+            .count()
     };
     assert_eq!((bodies(), bodies()), (20, 20));
 }
@@ -238,9 +245,10 @@ fn sigterm_drains_and_ends_with_0_and_the_port_answers_until_then() {
     folder.write("one.json", RESULT);
     folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "one.json"]).ok();
     setup::eventually(Duration::from_secs(20), "acknowledged", || {
-        setup::ask(&address, "/metrics").1.lines().any(|line| {
-            line.starts_with("chalk_writer_messages_acknowledged_total") && line.ends_with(" 1")
-        })
+        setup::ask(&address, "/metrics")
+            .1
+            .lines()
+            .any(|line| line.starts_with("chalk_writer_messages_acknowledged_total") && line.ends_with(" 1"))
     });
     let (code, status) = setup::ask(&address, "/status.json");
     assert!(code == 200 && status.contains("\"acknowledged\":1"), "{status}");
@@ -256,7 +264,9 @@ fn demo_shows_what_landed_where_and_can_be_repeated() {
     let folder = Deployment::new();
     for round in 1..=2 {
         let said = folder.run(&["demo", "--dir", "demo", "--messages", "2000"]).ok();
-        for word in ["ONLINE_WRITER", "OFFLINE_WRITER", "dead letter", "query_log", "chalk-writer", "get --config", "peek"] {
+        for word in
+            ["ONLINE_WRITER", "OFFLINE_WRITER", "dead letter", "query_log", "chalk-writer", "get --config", "peek"]
+        {
             assert!(said.contains(word), "round {round}: `{word}` is not in:\n{said}");
         }
     }

@@ -61,9 +61,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let example = publish(&*bus, arguments.messages).await?;
     for writer in WRITERS {
-        let selection = Selection::of(writer.facts().writer_type, &config);
-        let settings = deployment.writer(&selection, None)?;
-        drain(settings).await?;
+        drain(Selection::of(writer.facts().writer_type, &config).load(None)?).await?;
     }
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
@@ -126,7 +124,11 @@ async fn publish(bus: &dyn Bus, messages: u64) -> Result<Option<Entity>, Failure
     }
     publishing.flush().await?;
     let published = publishing.finish();
-    line(format!("published {} to `{RESULTS}` in {:.1}s", count(published.messages, "message"), began.elapsed().as_secs_f64()))?;
+    line(format!(
+        "published {} to `{RESULTS}` in {:.1}s",
+        count(published.messages, "message"),
+        began.elapsed().as_secs_f64()
+    ))?;
     Ok(example)
 }
 
@@ -162,7 +164,7 @@ async fn drain(settings: WriterSettings) -> Result<(), Failure> {
 }
 
 async fn show_entity(deployment: &Deployment, entity: &Entity) -> Result<(), Failure> {
-    let store = deployment.online_store(&entity.environment).await?;
+    let store = deployment.online_store(&get::online_writer(), &entity.environment).await?;
     let features = store.read(entity).await.or_exit(Exit::Failed)?;
     let now = text::now_micros();
     let features: Vec<_> = features.iter().map(|stored| Stored::at(stored, now)).collect();

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::bus::{Bus, BrowseFrom};
+use crate::bus::{BrowseFrom, Bus};
 use crate::dead_letter::{Assembler, DeadLetter, Details, Entry, Filter, read};
 use crate::sink::ErrorClass;
 
@@ -146,8 +146,7 @@ pub(super) async fn list(arguments: List) -> Result<(), Failure> {
 }
 
 fn print(listing: &Listing) -> anyhow::Result<()> {
-    let mut table =
-        output::table(["position", "buried at", "writer", "class", "table", "row", "from", "error"]);
+    let mut table = output::table(["position", "buried at", "writer", "class", "table", "row", "from", "error"]);
     for letter in &listing.letters {
         let optional = |text: &Option<String>| text.as_deref().unwrap_or("–").to_owned();
         table.add_row([
@@ -211,7 +210,10 @@ async fn show(arguments: Show) -> Result<(), Failure> {
 /// The letter at a place; where only a part of it is there, the rest is looked for.
 async fn find(bus: &dyn Bus, topic: &str, (partition, offset): (i32, i64)) -> Result<DeadLetter, Failure> {
     let missing = || {
-        Failure::new(Exit::Failed, format_args!("no message at {partition}/{offset} of `{topic}`; `dlq list` has the places"))
+        Failure::new(
+            Exit::Failed,
+            format_args!("no message at {partition}/{offset} of `{topic}`; `dlq list` has the places"),
+        )
     };
     let mut browse = bus.browse(topic, BrowseFrom::Position(partition, offset)).await?;
     let messages = browse.next().await?;
@@ -220,7 +222,10 @@ async fn find(bus: &dyn Bus, topic: &str, (partition, offset): (i32, i64)) -> Re
         .find(|message| message.partition.number == partition && message.offset == offset)
         .ok_or_else(missing)?;
     let letter = read(message).ok_or_else(|| {
-        Failure::new(Exit::Failed, format_args!("the message at {partition}/{offset} of `{topic}` is not a dead letter"))
+        Failure::new(
+            Exit::Failed,
+            format_args!("the message at {partition}/{offset} of `{topic}` is not a dead letter"),
+        )
     })?;
     if letter.part.is_none() {
         return Ok(letter);
@@ -247,7 +252,10 @@ fn open(place: &Place) -> Result<(std::sync::Arc<dyn Bus>, String), Failure> {
     let topic = place.topic.clone().or_else(|| deployment.dlq_topic()).ok_or_else(|| {
         Failure::new(
             Exit::Configuration,
-            format_args!("{} names no dead letter topic (`kafka_dlq_topic`); `--topic` takes one", place.config.display()),
+            format_args!(
+                "{} names no dead letter topic (`kafka_dlq_topic`); `--topic` takes one",
+                place.config.display()
+            ),
         )
     })?;
     Ok((deployment.bus()?, topic))

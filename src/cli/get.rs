@@ -6,9 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::config::Selection;
 use crate::row::feature::Entity;
 use crate::store::online::StoredFeature;
 use crate::value::json;
+use crate::writer::WriterType;
 
 use super::deployment::Deployment;
 use super::exit::{Exit, Failure, OrExit};
@@ -23,6 +25,9 @@ pub(super) struct Arguments {
     /// The environment
     #[arg(long, value_name = "ID")]
     environment: String,
+    /// The writer whose store it is, where the file has several online writers
+    #[arg(long, value_name = "NAME")]
+    writer: Option<String>,
     /// The namespace (`user`)
     namespace: String,
     /// The primary key
@@ -108,7 +113,8 @@ impl Stored {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let deployment = Deployment::load(&arguments.config)?;
-    let store = deployment.online_store(&arguments.environment).await?;
+    let which = arguments.writer.clone().map_or_else(online_writer, Selection::Writer);
+    let store = deployment.online_store(&which, &arguments.environment).await?;
     let entity = Entity {
         environment: arguments.environment.as_str().into(),
         namespace: arguments.namespace.as_str().into(),
@@ -128,6 +134,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         output::line(table(&features))?;
     }
     if nothing { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+}
+
+/// The only online writer of a file.
+pub(super) fn online_writer() -> Selection {
+    Selection::Type(WriterType::Online.as_str().to_owned())
 }
 
 /// Features as a table.
@@ -165,6 +176,9 @@ mod tests {
         assert_eq!((expired.state, expired.shown()), (State::Expired, "7 (expired)".to_owned()));
         assert_eq!(expired.expires, "1.0s ago");
         let evicted = at(stored(None, None));
-        assert_eq!((evicted.state, evicted.shown(), evicted.age), (State::Evicted, "(evicted)".to_owned(), "4.0s".to_owned()));
+        assert_eq!(
+            (evicted.state, evicted.shown(), evicted.age),
+            (State::Evicted, "(evicted)".to_owned(), "4.0s".to_owned())
+        );
     }
 }

@@ -50,7 +50,11 @@ impl Iterator for Input {
             Self::Lines { rest, line } => next_line(rest, line),
             Self::Stream(values) => {
                 let value = values.next()?;
-                Some(value.map_err(|error| anyhow!("not JSON: {error}")).and_then(|value| object(value.get().as_bytes())))
+                Some(
+                    value
+                        .map_err(|error| anyhow!("not JSON: {error}"))
+                        .and_then(|value| object(value.get().as_bytes())),
+                )
             }
         }
     }
@@ -135,7 +139,10 @@ mod tests {
 
     #[test]
     fn values_come_out_as_they_are_written() {
-        assert_eq!(read("a.jsonl", "{\"a\": 1.10}\n\n {\"b\":2}"), [Ok("{\"a\": 1.10}".to_owned()), Ok("{\"b\":2}".to_owned())]);
+        assert_eq!(
+            read("a.jsonl", "{\"a\": 1.10}\n\n {\"b\":2}"),
+            [Ok("{\"a\": 1.10}".to_owned()), Ok("{\"b\":2}".to_owned())]
+        );
         assert_eq!(read("a.json", "{\n \"a\": 1\n}\n{}"), [Ok("{\n \"a\": 1\n}".to_owned()), Ok("{}".to_owned())]);
     }
 

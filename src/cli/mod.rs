@@ -29,14 +29,19 @@ use exit::Failure;
 ///
 /// With --type or --writer it runs a writer until it is asked to stop; every other job is a command.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 64 usage, 65 stopped by what is on the bus, 78 configuration.\n\
                         `chalk-writer demo` shows all of it with nothing installed.")]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: Option<run::Arguments>,
+    run: run::Arguments,
     /// How log lines look; RUST_LOG filters them
     #[arg(long, value_name = "FORMAT", default_value = "auto", global = true)]
     pub log_format: LogFormat,
@@ -77,10 +82,7 @@ impl CommandLine {
             Some(Command::Get(arguments)) => get::run(arguments).await,
             Some(Command::Dlq(command)) => dlq::run(command).await,
             Some(Command::Demo(arguments)) => demo::run(arguments).await,
-            None => match self.run {
-                Some(arguments) => run::run(arguments).await,
-                None => Err(Failure::new(exit::Exit::Usage, "nothing was asked for; `--help` lists what can be")),
-            },
+            None => run::run(self.run).await,
         }
     }
 }

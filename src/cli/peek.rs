@@ -15,7 +15,7 @@ use crate::store::online::{OnlineStore, StoredFeature};
 use crate::writer::preview::{Preview, PreviewRow, ShownFeature, ShownRow};
 use crate::writer::{self, AnyPlan};
 
-use super::deployment::{self, Deployment, Selection};
+use super::deployment::{self, Selection};
 use super::dlq::position;
 use super::exit::Failure;
 use super::get::Stored;
@@ -51,7 +51,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = Deployment::load(&arguments.selection.file()?)?.writer(&arguments.selection, None)?;
+    let settings = arguments.selection.load(None)?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;
     let from = match (arguments.from_start, arguments.group, arguments.position) {

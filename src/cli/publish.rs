@@ -12,7 +12,7 @@ use crate::config::settings::BusSettings;
 use crate::generate;
 use crate::message::Outgoing;
 
-use super::deployment::Deployment;
+use super::deployment::{self, Deployment};
 use super::exit::{Exit, Failure, OrExit};
 use super::input::{self, Input};
 use super::output::{self, count, grouped};
@@ -81,13 +81,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let deployment = Deployment::load(&arguments.config)?;
     let topic = match (&arguments.topic, &arguments.writer_type) {
         (Some(topic), _) => topic.clone(),
-        (None, writer_type) => deployment.writer(writer_type.as_deref(), None, None)?.subscription,
+        (None, Some(writer_type)) => deployment.writer(&deployment::by_type(writer_type)?)?.subscription,
+        (None, None) => return Err(Failure::new(Exit::Usage, "`--topic` or `--type` is missing")),
     };
     // Standard input is read once, so it cannot be looked through before: see `Publishing::finish`.
     let seekable = arguments.file.as_deref().filter(|path| *path != Path::new("-"));
     if let Some(path) = seekable {
         for value in Input::open(path).or_exit(Exit::Failed)? {
-            value.map_err(|error| Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display())))?;
+            value.map_err(|error| {
+                Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display()))
+            })?;
         }
     }
     let bus = deployment.bus()?;

@@ -12,7 +12,7 @@ use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
 use crate::writer;
 
-use super::deployment::{self, Deployment, Selection};
+use super::deployment::{self, Selection};
 use super::exit::{Exit, Failure, OrExit};
 use super::session::{self, Session, Stop};
 use super::signals::Signals;
@@ -35,8 +35,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = Signals::listen().or_exit(Exit::Failed)?;
-    let deployment = Deployment::load(&arguments.selection.file()?)?;
-    let settings = deployment.writer(&arguments.selection, arguments.listen.as_deref())?;
+    let settings = arguments.selection.load(arguments.listen.as_deref())?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);

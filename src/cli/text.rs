@@ -141,7 +141,10 @@ mod tests {
     fn bytes_are_shown_in_hexadecimal_and_no_control_character_reaches_the_terminal() {
         assert_eq!(body(b"plain text"), "plain text");
         let shown = body(b"\x1b[31mred\xff");
-        assert!(shown.starts_with("00000000  1b 5b 33 31 6d 72 65 64 ff ") && shown.ends_with(".[31mred.\n"), "{shown}");
+        assert!(
+            shown.starts_with("00000000  1b 5b 33 31 6d 72 65 64 ff ") && shown.ends_with(".[31mred.\n"),
+            "{shown}"
+        );
         assert!(body(&[0; 5000]).contains("2952 bytes more"));
     }
 

@@ -200,10 +200,7 @@ mod tests {
             (Value::Bytes(Bytes::from_static(&[1])), &[0xc4, 1, 1]),
             (Value::Timestamp(1_000_000), &[0xd6, 0xff, 0, 0, 0, 1]),
             (Value::Timestamp(1_000_001), &[0xd7, 0xff, 0, 0, 0x0f, 0xa0, 0, 0, 0, 1]),
-            (
-                Value::Timestamp(-1),
-                &[0xc7, 12, 0xff, 0x3b, 0x9a, 0xc6, 0x18, 255, 255, 255, 255, 255, 255, 255, 255],
-            ),
+            (Value::Timestamp(-1), &[0xc7, 12, 0xff, 0x3b, 0x9a, 0xc6, 0x18, 255, 255, 255, 255, 255, 255, 255, 255]),
             (Value::Date(0), b"\xaa1970-01-01"),
             (Value::Decimal("1.50".into()), b"\xa41.50"),
             (Value::Struct(vec![("b".into(), Value::Null)]), &[0x81, 0xa1, b'b', 0xc0]),

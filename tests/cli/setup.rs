@@ -104,7 +104,8 @@ impl Deployment {
 
     /// Runs a writer until the bus is empty.
     pub fn drain(&self, writer_type: &str) -> Ended {
-        let arguments = ["--type", writer_type, "--config", "chalk.json", "--listen", "off", "--drain", "--drain-timeout", "60s"];
+        let arguments =
+            ["--type", writer_type, "--config", "chalk.json", "--listen", "off", "--drain", "--drain-timeout", "60s"];
         self.run(&arguments)
     }
 

@@ -32,7 +32,10 @@ pub(super) fn refusal(row: &FeatureRow) -> Option<Refusal> {
         let refusal = if cell.observed_at < 0 {
             Refusal::new(
                 ErrorClass::ValueRefused,
-                format!("`{}` was observed at {} µs; times before 1970 cannot be stored", cell.feature, cell.observed_at),
+                format!(
+                    "`{}` was observed at {} µs; times before 1970 cannot be stored",
+                    cell.feature, cell.observed_at
+                ),
             )
         } else if cell.feature.is_empty() {
             Refusal::new(ErrorClass::ValueRefused, "a feature without a name cannot be stored")

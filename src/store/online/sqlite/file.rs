@@ -186,8 +186,8 @@ impl File {
         let rows = self.rows(entity).map_err(|error| failure(Path::new(&path), &error))?;
         rows.into_iter()
             .map(|(feature, text, observed_at, expires_at)| {
-                let value = text.as_deref().map(json::from_text).transpose().map_err(|error| {
-                    SinkError::Transient { reason: format!("SQLite file `{path}`: feature `{feature}`: {error}") }
+                let value = text.as_deref().map(json::from_text).transpose().map_err(|error| SinkError::Transient {
+                    reason: format!("SQLite file `{path}`: feature `{feature}`: {error}"),
                 })?;
                 Ok(StoredFeature { feature, observed_at, expires_at, value })
             })
@@ -269,9 +269,9 @@ fn failure(path: &Path, error: &rusqlite::Error) -> SinkError {
     };
     let reason = format!("SQLite file `{}`: {error}{hint}", path.display());
     match error.sqlite_error_code() {
-        Some(
-            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied,
-        ) => SinkError::Denied { reason },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            SinkError::Denied { reason }
+        }
         _ => SinkError::Transient { reason },
     }
 }

@@ -106,9 +106,10 @@ impl Sink<FeatureRow> for SqliteStore {
         outcome.stored = written.stored;
         outcome.stale = written.stale;
         outcome.refused.extend(
-            written.too_large.into_iter().map(|(row, feature)| {
-                (row, merge::at(merge::too_large(&feature), write.rows[row]))
-            }),
+            written
+                .too_large
+                .into_iter()
+                .map(|(row, feature)| (row, merge::at(merge::too_large(&feature), write.rows[row]))),
         );
         Ok(outcome)
     }
