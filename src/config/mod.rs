@@ -1,4 +1,38 @@
 //! Configuration: one JSON file for a whole deployment, out of which a process picks one writer.
+//!
+//! The way of a file: `json` reads it, `walk` checks it against the schema of `raw` and makes
+//! one spelling out of every name, `layers` lays environment variables and flags over it, and
+//! `load` judges the whole and turns it into [`settings`].
 
+mod bus;
+mod check;
+mod choice;
+mod defaults;
+mod environments;
+mod errors;
+mod json;
+mod layers;
+mod leaf;
+mod load;
+mod memory;
+mod nearest;
+mod path;
+mod raw;
+mod schema;
+mod schemes;
 pub mod secret;
 pub mod settings;
+mod tuning;
+mod types;
+mod units;
+mod walk;
+mod writers;
+
+pub use check::{CheckReport, CheckedEnvironment, CheckedWriter, check};
+pub use defaults::{Default, defaults, in_flight};
+pub use errors::{ConfigError, ConfigErrors, Problem};
+pub use layers::{Flag, Overrides};
+pub use load::{Loaded, Selection, Warning, load};
+pub use memory::limit as memory_limit;
+pub use schema::schema;
+pub use types::{NotAType, TypeInfo, info as type_info, resolve as resolve_type, types, types_text};

@@ -1,6 +1,12 @@
 //! Values that may be secrets: given in the file, or named there and fetched.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+/// What a value begins with that names a secret instead of being one.
+const PREFIX: &str = "secret:";
 
 /// A credential or URI: the text itself, or where to find it (`secret:NAME`, `secret:NAME#field`).
 ///
@@ -28,7 +34,7 @@ pub enum SecretClient {
     /// A file of the secret's name; a relative name is looked up in the folder of the configuration file.
     File {
         /// Where relative names are looked up.
-        folder: std::path::PathBuf,
+        folder: PathBuf,
     },
     /// AWS Secrets Manager: known to the configuration, not in this version.
     Aws,
@@ -42,15 +48,99 @@ impl SecretRef {
         Self::Plain(SecretString::from(text.into()))
     }
 
-    /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.
-    pub async fn fetch(&self) -> Result<SecretString, SecretError> {
-        match self {
-            Self::Plain(text) => Ok(text.clone()),
-            Self::Named { client, name, .. } => {
-                Err(SecretError(format!("secret `{name}`: {client:?} is not in this version")))
-            }
+    /// The secret of a name (`NAME` or `NAME#field`, with or without `secret:` before it).
+    pub fn named(text: &str, client: SecretClient) -> Self {
+        let text = text.strip_prefix(PREFIX).unwrap_or(text);
+        match text.split_once('#') {
+            Some((name, field)) => Self::Named { client, name: name.to_owned(), field: Some(field.to_owned()) },
+            None => Self::Named { client, name: text.to_owned(), field: None },
         }
     }
+
+    /// Whether a text of the file names a secret.
+    pub fn is_name(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.
+    pub async fn fetch(&self) -> Result<SecretString, SecretError> {
+        let Self::Named { client, name, field } = self else {
+            let Self::Plain(text) = self else { unreachable!("there are two variants") };
+            return Ok(text.clone());
+        };
+        let whole = match client {
+            SecretClient::Env => std::env::var(name).map_err(|error| {
+                let what = match error {
+                    std::env::VarError::NotPresent => "is not set",
+                    std::env::VarError::NotUnicode(_) => "is not UTF-8",
+                };
+                SecretError(format!("secret `{name}`: environment variable `{name}` {what}"))
+            })?,
+            SecretClient::File { folder } => {
+                let path = folder.join(name);
+                tokio::fs::read_to_string(&path)
+                    .await
+                    .map_err(|error| SecretError(format!("secret `{name}`: file {}: {error}", path.display())))?
+            }
+            SecretClient::Aws => return Err(not_yet(name, "AWS")),
+            SecretClient::Gcp => return Err(not_yet(name, "GCP")),
+        };
+        let whole = whole.trim_end_matches(['\r', '\n']);
+        match field {
+            None => Ok(SecretString::from(whole)),
+            Some(field) => pick(name, whole, field),
+        }
+    }
+
+    /// What it is, for people: the secret's name, or the URI without credentials.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Plain(text) => masked(text.expose_secret()),
+            Self::Named { name, field: None, .. } => format!("{PREFIX}{name}"),
+            Self::Named { name, field: Some(field), .. } => format!("{PREFIX}{name}#{field}"),
+        }
+    }
+}
+
+fn not_yet(name: &str, client: &str) -> SecretError {
+    SecretError(format!("secret `{name}`: secret_client {client} is not in this version; use ENV or FILE"))
+}
+
+/// One field of a JSON secret; text as it is, anything else as JSON.
+fn pick(name: &str, whole: &str, field: &str) -> Result<SecretString, SecretError> {
+    match serde_json::from_str::<Value>(whole) {
+        Ok(Value::Object(mut fields)) => match fields.remove(field) {
+            Some(Value::String(text)) => Ok(SecretString::from(text)),
+            Some(other) => Ok(SecretString::from(other.to_string())),
+            None => Err(SecretError(format!("secret `{name}` has no field `{field}`"))),
+        },
+        _ => Err(SecretError(format!("secret `{name}` is not a JSON object, so it has no field `{field}`"))),
+    }
+}
+
+/// A URI without user, password and the values of its query; only the scheme where it cannot be read.
+pub fn masked(uri: &str) -> String {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let Ok(mut url) = url::Url::parse(uri) else { return format!("{scheme}:…") };
+    if url.cannot_be_a_base() {
+        return match scheme {
+            "sqlite" | "file" => uri.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            _ => format!("{scheme}:…"),
+        };
+    }
+    if !url.has_host() && !matches!(scheme, "sqlite" | "file" | "dynamodb") {
+        return format!("{scheme}:…");
+    }
+    if (!url.username().is_empty() || url.password().is_some())
+        && (url.set_username("…").is_err() || url.set_password(None).is_err())
+    {
+        return format!("{scheme}:…");
+    }
+    let names: Vec<String> = url.query_pairs().map(|(name, _)| format!("{name}=…")).collect();
+    url.set_query(None);
+    url.set_fragment(None);
+    let query = if names.is_empty() { String::new() } else { format!("?{}", names.join("&")) };
+    format!("{}{query}", url.as_str().replace("%E2%80%A6", "…"))
 }
 
 /// A secret that could not be had. Names the secret, never its value.
@@ -61,4 +151,79 @@ pub struct SecretError(pub String);
 /// The text of a secret, at the place that hands it to a client.
 pub fn expose(secret: &SecretString) -> &str {
     secret.expose_secret()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "hunter2";
+
+    async fn fetched(secret: &SecretRef) -> Result<String, String> {
+        secret.fetch().await.map(|text| expose(&text).to_owned()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_beside_the_configuration_and_again_after_a_rotation() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let client = SecretClient::File { folder: folder.path().to_owned() };
+        let secret = SecretRef::named("secret:prod-redis", client.clone());
+        assert!(fetched(&secret).await.expect_err("no file").contains("prod-redis"));
+        std::fs::write(folder.path().join("prod-redis"), "redis://one\r\n").expect("written");
+        assert_eq!(fetched(&secret).await, Ok("redis://one".to_owned()));
+        std::fs::write(folder.path().join("prod-redis"), "redis://two").expect("written");
+        assert_eq!(fetched(&secret).await, Ok("redis://two".to_owned()));
+
+        std::fs::write(folder.path().join("json"), r#"{"password": "hunter2", "port": 6379}"#).expect("written");
+        assert_eq!(fetched(&SecretRef::named("json#password", client.clone())).await, Ok(SECRET.to_owned()));
+        assert_eq!(fetched(&SecretRef::named("json#port", client.clone())).await, Ok("6379".to_owned()));
+        assert_eq!(
+            fetched(&SecretRef::named("json#user", client.clone())).await,
+            Err("secret `json` has no field `user`".to_owned())
+        );
+        assert_eq!(
+            fetched(&SecretRef::named("prod-redis#user", client)).await,
+            Err("secret `prod-redis` is not a JSON object, so it has no field `user`".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn other_clients_say_what_to_use() {
+        assert_eq!(
+            fetched(&SecretRef::named("CHALK_TEST_NOT_SET", SecretClient::Env)).await,
+            Err("secret `CHALK_TEST_NOT_SET`: environment variable `CHALK_TEST_NOT_SET` is not set".to_owned())
+        );
+        assert!(fetched(&SecretRef::named("PATH", SecretClient::Env)).await.is_ok());
+        assert_eq!(
+            fetched(&SecretRef::named("x", SecretClient::Aws)).await,
+            Err("secret `x`: secret_client AWS is not in this version; use ENV or FILE".to_owned())
+        );
+    }
+
+    #[test]
+    fn nothing_prints_a_value() {
+        let plain = SecretRef::plain(format!("redis://user:{SECRET}@host:6379/0?token={SECRET}#{SECRET}"));
+        for text in [format!("{plain:?}"), plain.describe()] {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+        assert_eq!(plain.describe(), "redis://…@host:6379/0?token=…");
+        assert_eq!(SecretRef::named("secret:a#b", SecretClient::Env).describe(), "secret:a#b");
+    }
+
+    #[test]
+    fn a_masked_uri_shows_where_and_never_who() {
+        for (uri, shown) in [
+            ("redis://host:6379/0", "redis://host:6379/0"),
+            ("redis://:hunter2@host", "redis://…@host"),
+            ("postgres://u:hunter2@h/db?sslmode=require", "postgres://…@h/db?sslmode=…"),
+            ("sqlite:/var/lib/online.db", "sqlite:/var/lib/online.db"),
+            ("file:///lake", "file:///lake"),
+            ("snowflake:user:hunter2", "snowflake:…"),
+            ("redis:/user:hunter2@host", "redis:…"),
+            ("hunter2", ":…"),
+            ("redis://u:hunter2@[bad", "redis:…"),
+        ] {
+            assert_eq!(masked(uri), shown);
+        }
+    }
 }

@@ -1,0 +1,157 @@
+//! Makes the settings of the bus.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::choice::{BusBackend, Choice, SaslMechanism, SecretClientName, SecurityProtocol};
+use super::errors::Problem;
+use super::path;
+use super::raw::{RawDeployment, get};
+use super::secret::{SecretClient, SecretRef};
+use super::settings::{BusSettings, KafkaSettings, LocalSettings};
+
+/// The embedded bus's file where none is named.
+const LOCAL_BUS_FILE: &str = "chalk-bus.sqlite";
+
+/// librdkafka properties that the writer sets by itself, because its guarantees rest on them.
+const OWN_PROPERTIES: [&str; 6] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+];
+
+/// librdkafka properties with a credential in them.
+const CREDENTIALS: [&str; 6] = [
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.client.secret",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
+
+/// What is wrong with the bus, by path under the schema's names.
+#[derive(Debug, Default)]
+pub(super) struct BusFindings {
+    pub(super) errors: Vec<(String, Problem)>,
+    pub(super) warnings: Vec<(String, String)>,
+}
+
+/// Which bus: the one that is named, or Kafka where its brokers or its secret are.
+pub(super) fn backend(raw: &RawDeployment) -> Option<BusBackend> {
+    get(&raw.common_persistence_specs.bus_backend).or_else(|| {
+        (raw.kafka_bootstrap_servers.is_some() || raw.kafka_sasl_secret.is_some()).then_some(BusBackend::Kafka)
+    })
+}
+
+/// The secret client that the file names.
+pub(super) fn secret_client(raw: &RawDeployment, folder: &Path) -> Option<SecretClient> {
+    get(&raw.common_persistence_specs.secret_client).map(|name| match name {
+        SecretClientName::Env => SecretClient::Env,
+        SecretClientName::File => SecretClient::File { folder: folder.to_owned() },
+        SecretClientName::Aws => SecretClient::Aws,
+        SecretClientName::Gcp => SecretClient::Gcp,
+    })
+}
+
+/// The bus; `None` where the file does not say enough.
+pub(super) fn settings(raw: &RawDeployment, folder: &Path) -> (Option<BusSettings>, BusFindings) {
+    let mut findings = BusFindings::default();
+    let settings = match backend(raw) {
+        None => {
+            let text = "is missing; it is KAFKA, LOCAL (a file, nothing to install) or PUBSUB";
+            findings.errors.push(("common_persistence_specs.bus_backend".to_owned(), Problem::Rule(text.to_owned())));
+            None
+        }
+        Some(BusBackend::Local) => {
+            let file = get(&raw.local_bus_path).unwrap_or_else(|| LOCAL_BUS_FILE.to_owned());
+            Some(BusSettings::Local(LocalSettings { path: folder.join(file) }))
+        }
+        Some(BusBackend::Pubsub) => {
+            let text = "PUBSUB is not in this version; KAFKA and LOCAL are";
+            findings.warnings.push(("common_persistence_specs.bus_backend".to_owned(), text.to_owned()));
+            Some(BusSettings::Pubsub)
+        }
+        Some(BusBackend::Kafka) => Some(BusSettings::Kafka(kafka(raw, folder, &mut findings))),
+    };
+    (settings, findings)
+}
+
+fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> KafkaSettings {
+    let servers = get(&raw.kafka_bootstrap_servers).map(|brokers| brokers.0).unwrap_or_default();
+    let secret = get(&raw.kafka_sasl_secret);
+    if servers.is_empty() && secret.is_none() {
+        let text = "is missing; it is `host:port` of one broker or more (a `bootstrap_servers` in the secret that \
+                    `kafka_sasl_secret` names will do)";
+        findings.errors.push(("kafka_bootstrap_servers".to_owned(), Problem::Rule(text.to_owned())));
+    }
+    let mechanism = get(&raw.kafka_sasl_mechanism);
+    let protocol = get(&raw.kafka_security_protocol).unwrap_or(if mechanism.is_some() || secret.is_some() {
+        SecurityProtocol::SaslSsl
+    } else {
+        SecurityProtocol::Plaintext
+    });
+    let sasl = matches!(protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl);
+    if sasl && secret.is_none() && mechanism != Some(SaslMechanism::Gssapi) {
+        let text = format!("is missing; {} signs in with the user name and password of that secret", protocol.word());
+        findings.errors.push(("kafka_sasl_secret".to_owned(), Problem::Rule(text)));
+    }
+    if !sasl && mechanism.is_some() {
+        let text = format!("is not used with {}", protocol.word());
+        findings.warnings.push(("kafka_sasl_mechanism".to_owned(), text));
+    }
+    if !sasl && secret.is_some() && !servers.is_empty() {
+        let text = format!("is not used with {}", protocol.word());
+        findings.warnings.push(("kafka_sasl_secret".to_owned(), text));
+    }
+    let mut properties = BTreeMap::new();
+    for (name, value) in &raw.kafka {
+        let problem = if OWN_PROPERTIES.contains(&&**name) {
+            Some("is set by the writer itself, because its guarantees rest on it")
+        } else if CREDENTIALS.contains(&&**name) {
+            Some(
+                "is a credential, which does not belong here; user name and password go into the secret that \
+                  `kafka_sasl_secret` names, keys into files (`ssl.key.location`)",
+            )
+        } else {
+            None
+        };
+        match problem {
+            Some(text) => findings.errors.push((path::key("kafka", name), Problem::Rule(text.to_owned()))),
+            None => drop(properties.insert(name.clone(), value.0.0.clone())),
+        }
+    }
+    KafkaSettings {
+        bootstrap_servers: servers,
+        security_protocol: protocol.word().to_owned(),
+        sasl_mechanism: sasl.then(|| mechanism.unwrap_or(SaslMechanism::ScramSha512).word().to_owned()),
+        sasl_secret: secret
+            .zip(secret_client(raw, folder))
+            .filter(|_| sasl || raw.kafka_bootstrap_servers.is_none())
+            .map(|(name, client)| SecretRef::named(&name, client)),
+        properties,
+    }
+}
+
+/// Paths of values that are fetched through the secret client.
+pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
+    let kafka = backend(raw) == Some(BusBackend::Kafka) && raw.kafka_sasl_secret.is_some();
+    let mut paths: Vec<String> = kafka.then(|| "kafka_sasl_secret".to_owned()).into_iter().collect();
+    for (id, environment) in raw.environments.iter().flatten() {
+        for (field, store) in [
+            ("online_store", &environment.online_store),
+            ("offline_store", &environment.offline_store),
+            ("metrics_store", &environment.metrics_store),
+            ("usage_store", &environment.usage_store),
+            ("vector_store", &environment.vector_store),
+        ] {
+            if store.as_ref().and_then(|store| get(&store.uri)).is_some_and(|uri| SecretRef::is_name(&uri)) {
+                paths.push(format!("{}.{field}.uri", path::key("environments", id)));
+            }
+        }
+    }
+    paths
+}

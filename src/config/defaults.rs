@@ -1,0 +1,163 @@
+//! Every default of the tuning, in one table, each with its reason.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::writer::WriterType;
+
+/// One default, spelled as in the file.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Default {
+    /// JSON path of the field, below the top level or a writer.
+    pub field: &'static str,
+    /// For writers of newest values (`ONLINE_WRITER`).
+    pub online: &'static str,
+    /// For writers of history.
+    pub offline: &'static str,
+    /// Why this value.
+    pub reason: &'static str,
+}
+
+static DEFAULTS: &[Default] = &[
+    Default {
+        field: "batch.max_rows",
+        online: "10000",
+        offline: "100000",
+        reason: "online: some milliseconds of a store's work; offline: files of a useful size",
+    },
+    Default {
+        field: "batch.max_bytes",
+        online: "8MiB",
+        offline: "48MiB",
+        reason: "at most; less where the memory limit asks for it. Keeps the process small whatever the rows weigh",
+    },
+    Default {
+        field: "batch.max_age",
+        online: "500ms",
+        offline: "10s",
+        reason: "online: freshness; offline: fewer and larger files",
+    },
+    Default {
+        field: "message_processing_concurrency",
+        online: "4",
+        offline: "2",
+        reason: "hides a store's round trips; more rarely helps one store and costs memory",
+    },
+    Default { field: "memory_limit", online: "auto", offline: "auto", reason: "half of what the container has" },
+    Default {
+        field: "retry.first_pause",
+        online: "100ms",
+        offline: "100ms",
+        reason: "longer than a connection takes to come back",
+    },
+    Default {
+        field: "retry.max_pause",
+        online: "30s",
+        offline: "30s",
+        reason: "a store that is back is found within half a minute",
+    },
+    Default {
+        field: "dlq.max_ratio",
+        online: "0.1",
+        offline: "0.1",
+        reason: "one bad message in ten is no longer about the messages",
+    },
+    Default {
+        field: "dlq.max_consecutive",
+        online: "100",
+        offline: "100",
+        reason: "so many in a row have one cause, which a person should see",
+    },
+    Default {
+        field: "drain_timeout",
+        online: "25s",
+        offline: "25s",
+        reason: "Kubernetes kills after 30 seconds unless told otherwise",
+    },
+    Default {
+        field: "max_future_skew",
+        online: "24h",
+        offline: "24h",
+        reason: "a clock in another zone is off by less; a value from further ahead would never be replaced",
+    },
+    Default {
+        field: "tombstone_retention",
+        online: "7d",
+        offline: "7d",
+        reason: "longer than buses usually keep messages that could bring an old value back",
+    },
+    Default {
+        field: "max_message_bytes",
+        online: "64MiB",
+        offline: "64MiB",
+        reason: "above any sensible message, and a bound on decompression",
+    },
+    Default {
+        field: "on_gap",
+        online: "continue",
+        offline: "continue",
+        reason: "what is lost is lost; what is left should still be written",
+    },
+    Default {
+        field: "skip_offline_writes_for_online_cached_features",
+        online: "false",
+        offline: "false",
+        reason: "a complete history unless asked for less",
+    },
+    Default {
+        field: "http.listen",
+        online: "0.0.0.0:9090",
+        offline: "0.0.0.0:9090",
+        reason: "probes reach a pod by it",
+    },
+];
+
+/// Largest `memory_limit` that `auto` gives, in bytes: a large machine is no reason to take more of it.
+pub(super) const fn auto_memory_most(writer_type: WriterType) -> u64 {
+    match writer_type {
+        WriterType::Online => 64 << 20,
+        _ => 192 << 20,
+    }
+}
+
+/// Batches of a writer that are being written at once. Where rows overwrite one another one keeps their order.
+pub const fn in_flight(writer_type: WriterType) -> usize {
+    match writer_type {
+        WriterType::Online | WriterType::OnlineVectorStore => 1,
+        _ => 2,
+    }
+}
+
+/// The table.
+pub fn defaults() -> &'static [Default] {
+    DEFAULTS
+}
+
+/// The default of one field.
+pub(super) fn of(field: &str, writer_type: WriterType) -> &'static str {
+    DEFAULTS.iter().find(|default| default.field == field).map_or("", |default| pick(default, writer_type))
+}
+
+/// The defaults as the weakest layer.
+pub(super) fn layer(writer_type: WriterType) -> Value {
+    let mut layer = Map::new();
+    for default in DEFAULTS {
+        let value = Value::from(pick(default, writer_type));
+        match default.field.split_once('.') {
+            None => drop(layer.insert(default.field.to_owned(), value)),
+            Some((parent, field)) => {
+                if let Value::Object(parent) = layer.entry(parent).or_insert_with(|| Value::Object(Map::new())) {
+                    parent.insert(field.to_owned(), value);
+                }
+            }
+        }
+    }
+    Value::Object(layer)
+}
+
+const fn pick(default: &'static Default, writer_type: WriterType) -> &'static str {
+    match writer_type {
+        WriterType::Online | WriterType::OnlineVectorStore => default.online,
+        _ => default.offline,
+    }
+}

@@ -1,0 +1,236 @@
+//! Makes the environments of a writer: stores, and what is declared of features.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::errors::Problem;
+use super::leaf::Caching;
+use super::path;
+use super::raw::{Maybe, RawDeployment, RawEnvironment, RawFeature, RawStore, get};
+use super::schemes::{StoreKind, Support, support};
+use super::secret::{SecretClient, SecretRef};
+use super::settings::{CacheStrategy, Environment, Environments, Feature, StoreSettings};
+
+/// Columns that every table of the offline store has, which no feature can be named like.
+const SYSTEM_COLUMNS: [&str; 8] = [
+    "__observation_id__",
+    "__environment__",
+    "__operation_id__",
+    "__operation_kind__",
+    "__deployment_id__",
+    "__id__",
+    "__ts__",
+    "__inserted_at__",
+];
+
+/// What is wrong with environments, by path under the schema's names.
+#[derive(Debug, Default)]
+pub(super) struct EnvironmentFindings {
+    pub(super) errors: Vec<(String, Problem)>,
+    /// Stores that are known and not in this version: path, kind, scheme.
+    pub(super) not_yet: Vec<(String, StoreKind, String)>,
+}
+
+/// Where URIs and secrets are looked up.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings<'a> {
+    /// Folder of the configuration file, absolute.
+    pub(super) folder: &'a Path,
+    /// The secret client, where one is named.
+    pub(super) secrets: Option<SecretClient>,
+}
+
+/// The environments of the file for a writer with the given `storage_cache_prefix`.
+pub(super) fn environments(
+    raw: &RawDeployment,
+    cache_prefix: Option<&str>,
+    surroundings: &Surroundings<'_>,
+) -> (Environments, EnvironmentFindings) {
+    let clustered = get(&raw.redis_is_clustered).unwrap_or(false);
+    let mut findings = EnvironmentFindings::default();
+    let mut entries = BTreeMap::new();
+    for (id, environment) in raw.environments.iter().flatten() {
+        let at = path::key("environments", id);
+        let entry = Environment {
+            online_store: store(&environment.online_store, StoreKind::Online, &at, surroundings, &mut findings).map(
+                |mut store| {
+                    store.clustered = clustered;
+                    if let (None, Some(prefix)) = (given_prefix(environment), cache_prefix) {
+                        prefix.clone_into(&mut store.cache_prefix);
+                    }
+                    store
+                },
+            ),
+            offline_store: store(&environment.offline_store, StoreKind::Offline, &at, surroundings, &mut findings),
+            default_max_staleness: get(&environment.default_max_staleness),
+            features: features(environment, &at, &mut findings),
+        };
+        for (raw, kind) in [
+            (&environment.metrics_store, StoreKind::Metrics),
+            (&environment.usage_store, StoreKind::Usage),
+            (&environment.vector_store, StoreKind::Vector),
+        ] {
+            store(raw, kind, &at, surroundings, &mut findings);
+        }
+        entries.insert(id.clone(), entry);
+    }
+    (Environments { entries }, findings)
+}
+
+fn given_prefix(environment: &RawEnvironment) -> Option<String> {
+    environment.online_store.as_ref().and_then(|store| get(&store.cache_prefix))
+}
+
+const fn field(kind: StoreKind) -> &'static str {
+    match kind {
+        StoreKind::Online => "online_store",
+        StoreKind::Offline => "offline_store",
+        StoreKind::Metrics => "metrics_store",
+        StoreKind::Usage => "usage_store",
+        StoreKind::Vector => "vector_store",
+    }
+}
+
+fn store(
+    raw: &Option<RawStore>,
+    kind: StoreKind,
+    environment: &str,
+    surroundings: &Surroundings<'_>,
+    findings: &mut EnvironmentFindings,
+) -> Option<StoreSettings> {
+    let raw = raw.as_ref()?;
+    let at = format!("{environment}.{}.uri", field(kind));
+    let Some(text) = get(&raw.uri) else {
+        let text = "is missing; a store is named by its URI, such as `sqlite:online.db` or `secret:NAME`";
+        findings.errors.push((at, Problem::Rule(text.to_owned())));
+        return None;
+    };
+    let uri = if SecretRef::is_name(&text) {
+        SecretRef::named(&text, surroundings.secrets.clone()?)
+    } else {
+        let Some((scheme, rest)) = text.split_once(':') else {
+            let text = "has no scheme; it begins with one, such as `sqlite:` or `redis://`";
+            findings.errors.push((at, Problem::Rule(text.to_owned())));
+            return None;
+        };
+        match support(kind, scheme) {
+            Ok(Support::Works) => {}
+            Ok(Support::NotYet) => findings.not_yet.push((at, kind, scheme.to_ascii_lowercase())),
+            Err(reason) => {
+                findings.errors.push((at, Problem::Rule(reason)));
+                return None;
+            }
+        }
+        SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.clone()))
+    };
+    Some(StoreSettings { uri, cache_prefix: get(&raw.cache_prefix).unwrap_or_default(), clustered: false })
+}
+
+/// A relative `sqlite:` or `file:` path, taken from the folder of the configuration file.
+fn beside(scheme: &str, rest: &str, folder: &Path) -> Option<String> {
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(&*scheme, "sqlite" | "file") || rest.starts_with('/') || rest.starts_with(':') {
+        return None;
+    }
+    let (file, query) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
+    let full = folder.join(file.strip_prefix("./").unwrap_or(file));
+    let slashes = if scheme == "file" { "//" } else { "" };
+    Some(format!("{scheme}:{slashes}{}{query}", full.to_str()?))
+}
+
+fn features(
+    environment: &RawEnvironment,
+    at: &str,
+    findings: &mut EnvironmentFindings,
+) -> Option<BTreeMap<String, Feature>> {
+    let list = environment.features.as_ref()?;
+    let mut features = BTreeMap::new();
+    for (number, raw) in list.iter().enumerate() {
+        let at = path::index(&format!("{at}.features"), number);
+        let Some(feature) = feature(raw, &at, findings) else { continue };
+        if let Some(before) = features.insert(feature.fqn.clone(), feature) {
+            let text = format!("`{}` is already declared in this environment", before.fqn);
+            findings.errors.push((format!("{at}.fqn"), Problem::Rule(text)));
+        }
+    }
+    Some(features)
+}
+
+fn feature(raw: &RawFeature, at: &str, findings: &mut EnvironmentFindings) -> Option<Feature> {
+    let mut wrong = |field: &str, text: String| findings.errors.push((format!("{at}.{field}"), Problem::Rule(text)));
+    let cache_strategy = match strategy(&raw.cache_strategy, &raw.cache_nulls, &raw.cache_defaults) {
+        Ok(strategy) => strategy,
+        Err(text) => {
+            wrong("cache_strategy", text);
+            CacheStrategy::default()
+        }
+    };
+    let internal_version = get(&raw.internal_version).unwrap_or(0);
+    let internal_version = u32::try_from(internal_version).unwrap_or_else(|_| {
+        wrong("internal_version", format!("expected at most {}, found {internal_version}", u32::MAX));
+        0
+    });
+    let Some(fqn) = get(&raw.fqn) else {
+        wrong("fqn", "is missing; a feature is named `namespace.feature`".to_owned());
+        return None;
+    };
+    let name = match fqn.split_once('.') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => name,
+        _ => {
+            wrong("fqn", format!("`{fqn}` has no namespace; a feature is named `namespace.feature`"));
+            return None;
+        }
+    };
+    if SYSTEM_COLUMNS.contains(&name) {
+        wrong("fqn", format!("`{name}` is a column that every table has; no feature can be named like it"));
+    }
+    Some(Feature {
+        fqn,
+        dtype: get(&raw.dtype),
+        max_staleness: get(&raw.max_staleness),
+        store_online: get(&raw.store_online),
+        store_offline: get(&raw.store_offline).unwrap_or(true),
+        cache_strategy,
+        internal_version,
+        default: raw.default.clone(),
+    })
+}
+
+/// The strategy of its one name, or of its two halves.
+fn strategy(
+    name: &Maybe<CacheStrategy>,
+    nulls: &Maybe<Caching>,
+    defaults: &Maybe<Caching>,
+) -> Result<CacheStrategy, String> {
+    use Caching::{Evict, Ignore, Keep};
+    let halves = (get(nulls), get(defaults));
+    let from_halves = match (halves.0.unwrap_or(Keep), halves.1.unwrap_or(Keep)) {
+        (Keep, Keep) => CacheStrategy::All,
+        (Ignore, Keep) => CacheStrategy::NoNulls,
+        (Evict, Keep) => CacheStrategy::EvictNulls,
+        (Keep, Ignore) => CacheStrategy::NoDefaults,
+        (Keep, Evict) => CacheStrategy::EvictDefaults,
+        (Ignore, Ignore) => CacheStrategy::NoNullsOrDefaults,
+        (Evict, Evict) => CacheStrategy::EvictNullsAndDefaults,
+        (Evict, Ignore) | (Ignore, Evict) => {
+            return Err(
+                "one of nulls and defaults is evicted and the other ignored; evict both, ignore both, or keep \
+                        one of them"
+                    .to_owned(),
+            );
+        }
+    };
+    match (get(name), halves) {
+        (None, _) => Ok(from_halves),
+        (Some(strategy), (None, None)) => Ok(strategy),
+        (Some(strategy), _) if strategy == from_halves => Ok(strategy),
+        (Some(strategy), _) => {
+            use super::choice::Choice;
+            Err(format!(
+                "is {}, but `cache_nulls` and `cache_defaults` say {}; keep one of them",
+                strategy.word(),
+                from_halves.word()
+            ))
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `environments`: which stores an environment has, and what is declared of its features.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Maybe;
+use crate::config::leaf::Caching;
+use crate::config::settings::{CacheStrategy, MaxStaleness};
+use crate::value::dtype::DataType;
+
+/// One environment.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawEnvironment {
+    /// Where its newest values live.
+    pub(in crate::config) online_store: Option<RawStore>,
+    /// Where its history lives.
+    pub(in crate::config) offline_store: Option<RawStore>,
+    /// Where metrics, queries and errors go.
+    #[schemars(extend("x-unused" = true))]
+    pub(in crate::config) metrics_store: Option<RawStore>,
+    /// Where usage events go.
+    #[schemars(extend("x-unused" = true))]
+    pub(in crate::config) usage_store: Option<RawStore>,
+    /// Where vectors go.
+    #[schemars(extend("x-unused" = true))]
+    pub(in crate::config) vector_store: Option<RawStore>,
+    /// How long a feature without a staleness of its own counts as fresh.
+    pub(in crate::config) default_max_staleness: Maybe<MaxStaleness>,
+    /// Declared features. Without a list every feature is stored; with one, others stay out of the online store.
+    pub(in crate::config) features: Option<Vec<RawFeature>>,
+}
+
+/// One store.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawStore {
+    /// Its URI, or `secret:NAME`; the scheme picks the store.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) uri: Maybe<String>,
+    /// Put before every key.
+    pub(in crate::config) cache_prefix: Maybe<String>,
+    /// ClickHouse beside a metrics store.
+    #[schemars(extend("x-secret" = true, "x-unused" = true))]
+    clickhouse_uri: Maybe<String>,
+    /// VictoriaMetrics beside a metrics store.
+    #[schemars(extend("x-secret" = true, "x-unused" = true))]
+    victoria_metrics_uri: Maybe<String>,
+}
+
+/// What is declared of a feature.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawFeature {
+    /// Fully qualified name: `namespace.feature`, with `@2` for a version.
+    pub(in crate::config) fqn: Maybe<String>,
+    /// Declared type; without one, the message's own.
+    pub(in crate::config) dtype: Maybe<DataType>,
+    /// How long a value counts as fresh.
+    pub(in crate::config) max_staleness: Maybe<MaxStaleness>,
+    /// Whether it goes into the online store.
+    pub(in crate::config) store_online: Maybe<bool>,
+    /// Whether it goes into the offline store.
+    pub(in crate::config) store_offline: Maybe<bool>,
+    /// What an update does with nulls and defaults.
+    pub(in crate::config) cache_strategy: Maybe<CacheStrategy>,
+    /// The nulls' part of `cache_strategy`, as Chalk's feature definitions spell it.
+    pub(in crate::config) cache_nulls: Maybe<Caching>,
+    /// The defaults' part of `cache_strategy`, as Chalk's feature definitions spell it.
+    pub(in crate::config) cache_defaults: Maybe<Caching>,
+    /// Changes when the feature is dropped or migrated.
+    pub(in crate::config) internal_version: Maybe<u64>,
+    /// The feature's default value.
+    pub(in crate::config) default: Option<Value>,
+}

@@ -1,0 +1,32 @@
+//! The file as it is written: every field optional, nothing judged.
+//!
+//! These types are the one source of what the file may hold: their JSON Schema is what the walk
+//! checks a file against, what `schema` prints, and where known names, aliases and the list of
+//! unused fields come from. Marks in the schema:
+//!
+//! - `x-aliases`: other names of the field; `x-deprecated`: those of them that are deprecated.
+//! - `x-unused`: the field is Chalk's, and nothing here uses it.
+//! - `x-plain-env`: also read from the environment variable of its upper-cased name.
+//! - `x-secret`: never shown.
+
+mod common;
+mod deployment;
+mod environment;
+mod tuning;
+mod writer;
+
+pub(super) use common::RawCommon;
+pub(super) use deployment::RawDeployment;
+pub(super) use environment::{RawEnvironment, RawFeature, RawStore};
+pub(super) use tuning::RawTuning;
+pub(super) use writer::RawWriter;
+
+use super::leaf::Given;
+
+/// A field that may be absent.
+pub(super) type Maybe<T> = Option<Given<T>>;
+
+/// The value of a field, where it is given.
+pub(super) fn get<T: Clone>(field: &Maybe<T>) -> Option<T> {
+    field.as_ref().map(|given| given.0.clone())
+}

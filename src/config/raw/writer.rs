@@ -1,0 +1,144 @@
+//! One entry of `writers`.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Given, Maybe, RawTuning};
+use crate::config::choice::{ClickHouseWriteMode, MetricsEmissionMode};
+use crate::config::leaf::{Ratio, Scalar};
+
+/// One writer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[expect(dead_code, reason = "fields that nothing uses are still known and judged")]
+pub(in crate::config) struct RawWriter {
+    /// Its name; the default is its type in lower case with `-`.
+    pub(in crate::config) name: Maybe<String>,
+    /// Container image of this writer.
+    #[schemars(extend("x-unused" = true))]
+    image_override: Maybe<String>,
+    /// Autoscaling.
+    #[schemars(extend("x-unused" = true))]
+    hpa_specs: RawHpa,
+    /// Whether it runs on GKE spot nodes.
+    #[schemars(extend("x-unused" = true))]
+    gke_spot: Maybe<bool>,
+    /// Whether Chalk's config map is loaded.
+    #[schemars(extend("x-unused" = true))]
+    load_writer_configmap: Maybe<bool>,
+    /// Version label.
+    #[schemars(extend("x-unused" = true))]
+    version: Maybe<String>,
+    /// Kubernetes resource requests.
+    #[schemars(extend("x-unused" = true))]
+    request: RawResources,
+    /// Kubernetes resource limits.
+    #[schemars(extend("x-unused" = true))]
+    limit: RawResources,
+    /// Which of the nine jobs; `chalk-writer types` lists them.
+    pub(in crate::config) bus_subscriber_type: Maybe<String>,
+    /// Number of replicas.
+    #[schemars(extend("x-unused" = true))]
+    default_replica_count: Maybe<u64>,
+    /// Consumer group instead of `chalk-<name>`.
+    pub(in crate::config) kafka_consumer_group_override: Maybe<String>,
+    /// Rows in a batch at the most; the same as `batch.max_rows`.
+    pub(in crate::config) max_batch_size: Maybe<NonZeroUsize>,
+    /// Requests to one store at a time.
+    pub(in crate::config) message_processing_concurrency: Maybe<NonZeroUsize>,
+    /// Secret with the certificate authority of the SQL metadata provider.
+    #[schemars(extend("x-unused" = true))]
+    metadata_sql_ssl_ca_cert_secret: Maybe<String>,
+    /// Secret with the client certificate of the SQL metadata provider.
+    #[schemars(extend("x-unused" = true))]
+    metadata_sql_ssl_client_cert_secret: Maybe<String>,
+    /// Secret with the client key of the SQL metadata provider.
+    #[schemars(extend("x-unused" = true))]
+    metadata_sql_ssl_client_key_secret: Maybe<String>,
+    /// Secret with the URI of the SQL metadata provider.
+    #[schemars(extend("x-unused" = true))]
+    metadata_sql_uri_secret: Maybe<String>,
+    /// Kind of the offline store that an insert writer writes to; here its URI says it.
+    #[schemars(extend("x-unused" = true))]
+    offline_store_inserter_db_type: Maybe<String>,
+    /// Put before every key of an online store that has no `cache_prefix`.
+    pub(in crate::config) storage_cache_prefix: Maybe<String>,
+    /// URI of the usage store.
+    #[schemars(extend("x-unused" = true, "x-secret" = true))]
+    usage_store_uri: Maybe<String>,
+    /// Leaves features out of the metrics.
+    #[schemars(extend("x-unused" = true))]
+    results_writer_skip_producing_feature_metrics: Maybe<bool>,
+    /// Share of rows of `query_log` that are not written.
+    pub(in crate::config) query_table_write_drop_ratio: Maybe<Ratio>,
+    /// Kubernetes instance type.
+    #[schemars(extend("x-unused" = true))]
+    instance_type: Maybe<String>,
+    /// Kubernetes node pool.
+    #[schemars(extend("x-unused" = true))]
+    nodepool: Maybe<String>,
+    /// Kubernetes node selector.
+    #[schemars(extend("x-unused" = true))]
+    node_selector: BTreeMap<String, Given<Scalar>>,
+    /// Further environment variables of the container.
+    #[schemars(extend("x-unused" = true, "x-secret" = true))]
+    additional_env_vars: BTreeMap<String, Given<Scalar>>,
+    /// Where query rows go.
+    #[schemars(extend("x-unused" = true))]
+    chalk_queries_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
+    /// ClickHouse table of query rows.
+    #[schemars(extend("x-unused" = true))]
+    chalk_queries_clickhouse_table: Maybe<String>,
+    /// Where query and resolver errors go.
+    #[schemars(extend("x-unused" = true))]
+    chalk_errors_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
+    /// ClickHouse table of query errors.
+    #[schemars(extend("x-unused" = true))]
+    chalk_query_errors_clickhouse_table: Maybe<String>,
+    /// ClickHouse table of resolver errors.
+    #[schemars(extend("x-unused" = true))]
+    chalk_resolver_errors_clickhouse_table: Maybe<String>,
+    /// Where metrics go.
+    #[schemars(extend("x-unused" = true))]
+    metrics_emission_mode: Maybe<MetricsEmissionMode>,
+    /// Pods that a disruption must leave: a number or a percentage.
+    #[schemars(extend("x-unused" = true))]
+    pub(in crate::config) pdb_min_available: Maybe<Scalar>,
+    /// Pods that a disruption may take: a number or a percentage.
+    #[schemars(extend("x-unused" = true))]
+    pub(in crate::config) pdb_max_unavailable: Maybe<Scalar>,
+    /// Tuning of this writer alone.
+    #[serde(flatten)]
+    tuning: RawTuning,
+}
+
+/// Autoscaling.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct RawHpa {
+    /// Subscription whose backlog is measured.
+    hpa_pubsub_subscription_id: Maybe<String>,
+    /// Replicas at the least; 0 is allowed.
+    hpa_min_replicas: Maybe<u64>,
+    /// Replicas at the most.
+    hpa_max_replicas: Maybe<u64>,
+    /// Undelivered messages per replica.
+    hpa_target_average_value: Maybe<u64>,
+}
+
+/// Kubernetes resources.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct RawResources {
+    /// Processor.
+    cpu: Maybe<Scalar>,
+    /// Memory.
+    memory: Maybe<Scalar>,
+    /// Ephemeral storage.
+    ephemeral_storage: Maybe<Scalar>,
+    /// Storage.
+    storage: Maybe<Scalar>,
+}

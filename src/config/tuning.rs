@@ -1,0 +1,210 @@
+//! Makes the tuning of one writer: defaults, the file's top level, the writer's own entry.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::errors::Problem;
+use super::layers::overlay;
+use super::leaf::{Given, Leaf, Memory, found};
+use super::raw::{RawTuning, RawWriter, get};
+use super::schema;
+use super::settings::Tuning;
+use super::units::show_size;
+use super::{defaults, memory};
+use crate::writer::WriterType;
+
+/// Fetch buffers need not hold more: a bus delivers faster than any store takes.
+const FETCH_MOST: usize = 16 << 20;
+
+/// Assumed where neither a control group nor the machine says how much memory there is.
+const UNKNOWN_MEMORY: u64 = 512 << 20;
+
+impl Tuning {
+    /// Bytes that the bus client may fetch ahead.
+    pub fn fetch_bytes(&self) -> usize {
+        self.batch_max_bytes.min(self.memory_limit / 4).clamp(64 << 10, FETCH_MOST)
+    }
+}
+
+/// A tuning, and what else the tuning's fields say.
+#[derive(Clone, Debug)]
+pub(super) struct Tuned {
+    pub(super) tuning: Tuning,
+    pub(super) listen: Option<String>,
+    pub(super) skip_offline_writes_for_online_cached_features: bool,
+    /// Rules that are broken, by path below the writer.
+    pub(super) errors: Vec<(&'static str, Problem)>,
+    /// Settings that contradict each other.
+    pub(super) warnings: Vec<(&'static str, String)>,
+}
+
+/// Memory of this machine or container, in bytes.
+pub(super) fn machine_memory() -> u64 {
+    memory::limit(Path::new("/sys/fs/cgroup"), Path::new("/proc")).unwrap_or(UNKNOWN_MEMORY)
+}
+
+/// The tuning of a writer from the whole file and from its entry.
+pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &RawWriter, machine: u64) -> Tuned {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let mut own = fields(entry);
+    if let (Some(rows), Value::Object(own)) = (entry.get("max_batch_size"), &mut own) {
+        let batch = own.entry("batch").or_insert_with(|| Value::Object(Map::new()));
+        match batch.get("max_rows") {
+            None => batch["max_rows"] = rows.clone(),
+            Some(other) if read::<std::num::NonZeroUsize>(other) != get(&raw.max_batch_size) => {
+                let problem = Problem::TwoSpellings {
+                    first: "max_batch_size".to_owned(),
+                    first_value: found(rows),
+                    second: "batch.max_rows".to_owned(),
+                    second_value: found(other),
+                };
+                errors.push(("max_batch_size", problem));
+            }
+            Some(_) => {}
+        }
+    }
+    let given = overlay([fields(file), own]);
+    let bytes_given = given.pointer("/batch/max_bytes").is_some();
+    let all = overlay([defaults::layer(writer_type), given]);
+    let raw_tuning = RawTuning::deserialize(&all).unwrap_or_default();
+
+    let parts = defaults::in_flight(writer_type) + 2;
+    let memory_limit = match need(&raw_tuning.memory_limit) {
+        Memory::Bytes(bytes) => bytes,
+        Memory::Auto => memory::share(machine).min(defaults::auto_memory_most(writer_type)) as usize,
+    };
+    let wanted = need(&raw_tuning.batch.max_bytes).0;
+    let batch_max_bytes = if bytes_given { wanted } else { wanted.min(memory_limit / parts).max(1) };
+    if batch_max_bytes.saturating_mul(parts) > memory_limit {
+        warnings.push((
+            "batch.max_bytes",
+            format!(
+                "{parts} batches of {} may be held at once, more than the memory limit of {}; lower `batch.max_bytes` \
+                 or raise `memory_limit`",
+                show_size(batch_max_bytes as u64),
+                show_size(memory_limit as u64)
+            ),
+        ));
+    }
+    let (first, longest) = (need(&raw_tuning.retry.first_pause), need(&raw_tuning.retry.max_pause));
+    if first > longest || first.is_zero() {
+        let text = "`first_pause` is above 0 and no longer than `max_pause`".to_owned();
+        errors.push(("retry.first_pause", Problem::Rule(text)));
+    }
+    let concurrency = get(&raw.message_processing_concurrency)
+        .map_or_else(|| defaults::of("message_processing_concurrency", writer_type).parse().unwrap_or(1), usize::from);
+    Tuned {
+        tuning: Tuning {
+            batch_max_rows: need(&raw_tuning.batch.max_rows).into(),
+            batch_max_bytes,
+            batch_max_age: need(&raw_tuning.batch.max_age),
+            concurrency,
+            memory_limit,
+            retry_max_pause: longest,
+            retry_first_pause: first,
+            dlq_max_ratio: need(&raw_tuning.dlq.max_ratio).0,
+            dlq_max_consecutive: usize::from(need(&raw_tuning.dlq.max_consecutive)) as u64,
+            drain_timeout: need(&raw_tuning.drain_timeout),
+            max_future_skew: need(&raw_tuning.max_future_skew),
+            tombstone_retention: need(&raw_tuning.tombstone_retention),
+            max_message_bytes: need(&raw_tuning.max_message_bytes).0,
+            on_gap: need(&raw_tuning.on_gap),
+        },
+        listen: need(&raw_tuning.http.listen).0,
+        skip_offline_writes_for_online_cached_features: need(
+            &raw_tuning.skip_offline_writes_for_online_cached_features,
+        ),
+        errors,
+        warnings,
+    }
+}
+
+/// The tuning's fields of an object.
+fn fields(object: &Value) -> Value {
+    let known = schema::tuning_fields();
+    let picked = object.as_object().into_iter().flatten().filter(|(name, _)| known.contains(*name));
+    Value::Object(picked.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+fn read<T: Leaf>(value: &Value) -> Option<T> {
+    T::read(value).ok()
+}
+
+/// A field that the table of defaults has.
+fn need<T: Clone>(field: &Option<Given<T>>) -> T {
+    get(field).expect("the table has a default for every field; a test walks it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn tuned(writer_type: WriterType, file: Value, entry: Value, machine: u64) -> Tuned {
+        let raw = RawWriter::deserialize(&entry).expect("a writer");
+        tune(writer_type, &file, &entry, &raw, machine)
+    }
+
+    #[test]
+    fn every_default_has_a_field_and_every_type_gets_all_it_needs() {
+        for writer_type in WriterType::ALL {
+            let tuned = tuned(writer_type, json!({}), json!({}), 4 * GIB);
+            assert!(tuned.errors.is_empty() && tuned.warnings.is_empty());
+        }
+        for default in defaults::defaults() {
+            let pointer = format!("/properties/{}", default.field.replace('.', "/properties/"));
+            let writer = &schema::schema()["properties"]["writers"]["items"];
+            assert!(writer.pointer(&pointer).is_some(), "{}", default.field);
+            assert!(!default.reason.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_documented_defaults_hold_on_a_large_machine() {
+        let online = tuned(WriterType::Online, json!({}), json!({}), 64 * GIB).tuning;
+        assert_eq!((online.batch_max_rows, online.batch_max_bytes), (10_000, 8 << 20));
+        assert_eq!((online.batch_max_age, online.memory_limit), (Duration::from_millis(500), 64 << 20));
+        assert_eq!(online.fetch_bytes(), 8 << 20);
+        let offline = tuned(WriterType::Offline, json!({}), json!({}), 64 * GIB).tuning;
+        assert_eq!((offline.batch_max_rows, offline.batch_max_bytes), (100_000, 48 << 20));
+        assert_eq!((offline.batch_max_age, offline.memory_limit), (Duration::from_secs(10), 192 << 20));
+        assert_eq!(offline.fetch_bytes(), 16 << 20);
+        assert_eq!(offline.drain_timeout, Duration::from_secs(25));
+    }
+
+    #[test]
+    fn a_small_container_makes_small_batches() {
+        let tuned = tuned(WriterType::Offline, json!({}), json!({}), 64 << 20);
+        assert_eq!(tuned.tuning.memory_limit, 32 << 20);
+        assert_eq!(tuned.tuning.batch_max_bytes, 8 << 20);
+        assert!(tuned.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_writers_own_entry_is_stronger_than_the_top_level() {
+        let file = json!({"batch": {"max_rows": 5, "max_age": "1s"}, "memory_limit": "1GiB"});
+        let tuned =
+            tuned(WriterType::Online, file, json!({"max_batch_size": "7", "batch": {"max_bytes": "1MiB"}}), GIB);
+        assert_eq!((tuned.tuning.batch_max_rows, tuned.tuning.batch_max_bytes), (7, 1 << 20));
+        assert_eq!((tuned.tuning.batch_max_age, tuned.tuning.memory_limit), (Duration::from_secs(1), 1 << 30));
+    }
+
+    #[test]
+    fn batches_above_the_memory_limit_are_warned_of() {
+        let tuned =
+            tuned(WriterType::Online, json!({"memory_limit": "20MiB"}), json!({"batch": {"max_bytes": "8MiB"}}), GIB);
+        assert_eq!(
+            tuned.warnings[0].1,
+            "3 batches of 8MiB may be held at once, more than the memory limit of 20MiB; lower `batch.max_bytes` or \
+             raise `memory_limit`"
+        );
+    }
+}
