@@ -3,6 +3,7 @@
 // A test has no users: `pub` here only means that the other module calls it.
 #![allow(unreachable_pub)]
 
+mod limits;
 mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalk_writer::bus::local::{LocalBus, Options};
-use chalk_writer::bus::{BrowseFrom, Bus, Handover, OnGap, Received, Source, Subscribe, Subscription};
+use chalk_writer::bus::{BrowseFrom, Bus, Handover, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::message::{Delivery, Message, Outgoing};
 use nix::sys::signal::Signal;
 use process::Process;

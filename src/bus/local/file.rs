@@ -264,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_may_pass() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = BusFile::create(&folder.path().join("bus.sqlite")).expect("made");
+        let pages = |file: &BusFile, count: u32| {
+            file.read(|connection| Ok(connection.pragma_update(None, "max_page_count", count)?)).expect("set");
+        };
+        let fill = |file: &mut BusFile| {
+            file.write(|connection| {
+                let blob = vec![0_u8; 1 << 20];
+                connection.execute("INSERT INTO messages (timestamp_ms, payload) VALUES (0, ?1)", [blob])?;
+                Ok(())
+            })
+        };
+        pages(&file, 30);
+        let error = fill(&mut file).expect_err("it is full");
+        assert!(matches!(&error, BusError::Unavailable(text) if text.contains("full")), "{error:?}");
+        pages(&file, 10_000);
+        fill(&mut file).expect("there is room again");
+    }
+
+    #[test]
     fn a_missing_folder_is_named() {
         let error = BusFile::create(Path::new("/nowhere/at/all/bus.sqlite")).err().expect("refused");
         assert!(matches!(&error, BusError::Settings(text) if text.contains("folder")), "{error:?}");
