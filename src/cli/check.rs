@@ -34,7 +34,7 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         output::json(&report)?;
     } else {
-        output::line(report.to_string())?;
+        output::line(report.to_string().trim_start())?;
     }
     if report.ok { Ok(()) } else { Err(Failure::told(Exit::Configuration)) }
 }

@@ -85,11 +85,11 @@ fn write_configuration(folder: &Path, config: &Path) -> Result<(), Failure> {
         "common_persistence_specs": {
             "bus_backend": "LOCAL",
             "kafka_dlq_topic": DEAD_LETTERS,
-            "metadata_provider": "CONFIG",
             "result_bus_topic_id": RESULTS,
             "result_bus_online_store_subscription_id": RESULTS,
             "result_bus_offline_store_subscription_id": RESULTS,
         },
+        "metadata_provider": "CONFIG",
         "local_bus_path": path("bus.sqlite"),
         "writers": WRITERS.iter().map(|writer| {
             serde_json::json!({ "bus_subscriber_type": writer.facts().writer_type.as_str() })

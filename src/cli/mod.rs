@@ -50,6 +50,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    /// Print the JSON Schema of the configuration file, for editors
     Schema,
     Types(check::TypesArguments),
     Publish(publish::Arguments),

@@ -32,9 +32,9 @@ const CONFIG: &str = r#"{
     "kafka_dlq_topic": "dlq",
     "result_bus_topic_id": "results",
     "result_bus_online_store_subscription_id": "results",
-    "result_bus_offline_store_subscription_id": "results",
-    "metadata_provider": "CONFIG"
+    "result_bus_offline_store_subscription_id": "results"
   },
+  "metadata_provider": "CONFIG",
   "writers": [
     {"bus_subscriber_type": "ONLINE_WRITER", "name": "online-writer"},
     {"bus_subscriber_type": "OFFLINE_WRITER", "name": "offline-writer"}
