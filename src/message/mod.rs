@@ -2,12 +2,16 @@
 //!
 //! Nothing here knows what a body means: that is [`crate::result`]'s business.
 
+pub mod envelope;
+pub mod event_type;
 pub mod headers;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use envelope::Envelope;
+pub use event_type::EventType;
 pub use headers::Headers;
 
 /// Where a message stands in the order in which this process received it, over all partitions.

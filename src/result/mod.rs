@@ -3,11 +3,21 @@
 //! Text and bytes in it are slices of the message; a part that no writer asks for is passed over
 //! without being built (see [`Wanted`]).
 
+mod columns;
+pub mod decode;
+pub mod encode;
+mod json;
+mod meta;
+mod protobuf;
+pub mod sniff;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::proto;
 use crate::value::Value;
+
+pub use decode::decode;
 
 /// One finished query: what was asked, what came out, what went wrong.
 #[derive(Clone, Debug, Default)]
@@ -119,4 +129,28 @@ pub enum Source {
     Given,
     /// There is no value.
     Missing,
+}
+
+/// What is wrong with a row that has more values than its table has columns.
+fn too_many(values: usize, columns: usize) -> String {
+    format!("`values`: expected at most {columns}, one for each of `columns`, found {values}")
+}
+
+/// Elements of half precision: two bytes each, little-endian.
+fn halves(bits: &[u8]) -> Option<Vec<u16>> {
+    let (pairs, rest) = bits.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect())
+}
+
+/// The first name that came before.
+fn first_double<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if names.len() <= 8 {
+        return names
+            .clone()
+            .enumerate()
+            .find(|(at, name)| names.clone().take(*at).any(|known| known == *name))
+            .map(|(_, name)| name);
+    }
+    let mut seen = hashbrown::HashSet::with_capacity(names.len());
+    names.into_iter().find(|name| !seen.insert(*name))
 }

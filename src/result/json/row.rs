@@ -1,0 +1,367 @@
+//! A row in JSON, in both of its forms: values aligned with the columns, or features by name.
+
+use std::borrow::Cow;
+
+use bytestring::ByteString;
+use serde::de::{self, MapAccess, SeqAccess};
+
+use super::part::{Ignored, Part, Seed, Seen, next_key, twice};
+use super::reader::Reader;
+use super::value::AnyValue;
+use crate::result::columns::Columns;
+use crate::result::meta::{Meta, Metas, source_named};
+use crate::result::{Cell, EntityRow, Source, too_many};
+use crate::value::conform::describe;
+use crate::value::{Value, time};
+
+/// The table that rows are read into.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) columns: Columns,
+    /// How many columns `columns` named; features add their own behind them.
+    pub(super) declared: Option<usize>,
+    pub(super) rows: Vec<EntityRow>,
+    /// Rows with `values` that came before `columns`, and how many values each has.
+    pub(super) early: Vec<(usize, usize)>,
+    /// For each column the last row (its number + 1) that had it, and the cell there.
+    last: Vec<(usize, usize)>,
+    metas: Metas,
+}
+
+impl Rows {
+    /// The column of a feature, made where it is new.
+    fn column<'de>(&mut self, reader: &Reader<'de>, name: Cow<'de, str>, expected: usize) -> usize {
+        match self.columns.find(&name, expected) {
+            Some(column) => column,
+            None => self.columns.push(match name {
+                Cow::Borrowed(name) => reader.slice(name),
+                Cow::Owned(name) => name.into(),
+            }),
+        }
+    }
+
+    /// Notes that the row in hand has a column; false if it had it before.
+    fn note(&mut self, column: usize, cell: usize) -> bool {
+        let row = self.rows.len() + 1;
+        if self.last.len() <= column {
+            self.last.resize(self.columns.len().max(column + 1), (0, 0));
+        }
+        let fresh = self.last[column].0 != row;
+        self.last[column] = (row, cell);
+        fresh
+    }
+}
+
+/// Reads one row and appends it.
+pub(super) struct Row<'r, 'de> {
+    pub(super) reader: &'r Reader<'de>,
+    pub(super) table: &'r mut Rows,
+    pub(super) depth: usize,
+}
+
+impl<'de> Part<'de> for Row<'_, 'de> {
+    type Output = ();
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+        let fault = Some(format!("expected a row as an object, found {found}"));
+        self.table.rows.push(EntityRow { id: Value::Null, observed_at: None, cells: Vec::new(), fault });
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self { reader, table, depth } = self;
+        let inner = depth + 1;
+        let any = AnyValue { reader, depth: inner };
+        let mut seen = Seen::default();
+        let (mut id, mut observed_at) = (None, None);
+        let mut cells = Vec::new();
+        let (mut values, mut features) = (None, false);
+        table.metas.clear();
+        while let Some(key) = next_key(&mut object)? {
+            match &*key {
+                "id" => {
+                    seen.field(0, "id")?;
+                    id = Some(object.next_value_seed(any)?);
+                }
+                "text_id" | "textId" | "int_id" | "intId" => {
+                    seen.field(0, "id")?;
+                    let integer = key.starts_with("int");
+                    id = Some(match object.next_value_seed(any)? {
+                        Value::Text(digits) if integer => digits.parse().map_or(Value::Text(digits), Value::Int),
+                        value => value,
+                    });
+                }
+                "observed_at" | "observedAt" => {
+                    seen.field(1, "observed_at")?;
+                    observed_at = match object.next_value_seed(any)? {
+                        Value::Null => None,
+                        Value::Text(text) if time::parse_timestamp(&text).is_some() => time::parse_timestamp(&text),
+                        value => {
+                            let found = describe(&value);
+                            reader.fault(format_args!("`observed_at`: expected an RFC 3339 time, found {found}"));
+                            None
+                        }
+                    };
+                }
+                "features" => {
+                    seen.field(2, "features")?;
+                    features = true;
+                    cells.reserve(table.columns.len().clamp(8, 64));
+                    object.next_value_seed(Seed(Features { reader, table, cells: &mut cells, depth: inner }))?;
+                }
+                "values" => {
+                    seen.field(3, "values")?;
+                    cells.reserve(table.columns.len().min(64));
+                    values = object.next_value_seed(Seed(Values { reader, cells: &mut cells, depth: inner }))?;
+                }
+                "meta" => {
+                    seen.field(4, "meta")?;
+                    object.next_value_seed(Seed(MetaOfRow { reader, table, depth: inner }))?;
+                }
+                _ => {
+                    seen.key(key)?;
+                    object.next_value_seed(Seed(Ignored(inner)))?;
+                }
+            }
+        }
+        let id = match id {
+            Some(id @ (Value::Int(_) | Value::Text(_))) => id,
+            None => {
+                reader.fault("`id` is missing: expected text or a 64-bit integer");
+                Value::Null
+            }
+            Some(other) => {
+                reader.fault(format_args!("`id`: expected text or a 64-bit integer, found {}", describe(&other)));
+                Value::Null
+            }
+        };
+        table.finish(reader, &mut cells, values, features);
+        let fault = reader.take_fault();
+        if fault.is_some() {
+            cells.clear();
+        }
+        table.rows.push(EntityRow { id, observed_at, cells, fault });
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// Checks the shape of the row in hand and gives its cells their meta.
+    fn finish(&mut self, reader: &Reader<'_>, cells: &mut Vec<Cell>, values: Option<usize>, features: bool) {
+        let aligned = self.metas.aligned.max(values.unwrap_or_default());
+        if features && (values.is_some() || self.metas.aligned > 0) {
+            reader.fault("a row has `features` by name, or `values` and `meta` as lists, not both");
+        } else if values.is_some() && !self.metas.named.is_empty() && self.metas.aligned == 0 {
+            reader.fault("`meta`: expected a list beside `values`, found an object");
+        } else if aligned > 0 {
+            match self.declared {
+                Some(declared) if aligned > declared => reader.fault(too_many(aligned, declared)),
+                Some(_) => {}
+                None => self.early.push((self.rows.len(), aligned)),
+            }
+        }
+        if self.metas.named.is_empty() {
+            return;
+        }
+        if !features {
+            self.metas.apply_in_order(cells);
+            return;
+        }
+        let row = self.rows.len() + 1;
+        let last = &self.last;
+        self.metas.apply(cells, |column| last.get(column).filter(|(of, _)| *of == row).map(|(_, cell)| *cell));
+    }
+}
+
+struct Features<'r, 'de> {
+    reader: &'r Reader<'de>,
+    table: &'r mut Rows,
+    cells: &'r mut Vec<Cell>,
+    depth: usize,
+}
+
+impl<'de> Part<'de> for Features<'_, 'de> {
+    type Output = ();
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+        self.reader.fault(format_args!("`features`: expected an object, found {found}"));
+        Ok(())
+    }
+
+    fn null<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self { reader, table, cells, depth } = self;
+        let mut expected = 0;
+        while let Some(name) = next_key(&mut object)? {
+            let column = table.column(reader, name.clone(), expected);
+            if !table.note(column, cells.len()) {
+                return Err(twice(&name));
+            }
+            expected = column + 1;
+            let value = object.next_value_seed(AnyValue { reader, depth: depth + 1 })?;
+            reader.name_fault(&name);
+            cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
+        }
+        Ok(())
+    }
+}
+
+/// The values of the compact form; how many there are, null and absent ones included.
+struct Values<'r, 'de> {
+    reader: &'r Reader<'de>,
+    cells: &'r mut Vec<Cell>,
+    depth: usize,
+}
+
+impl<'de> Part<'de> for Values<'_, 'de> {
+    type Output = Option<usize>;
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<Option<usize>, E> {
+        self.reader.fault(format_args!("`values`: expected a list, found {found}"));
+        Ok(None)
+    }
+
+    fn null<E: de::Error>(self) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<usize>, A::Error> {
+        let Self { reader, cells, depth } = self;
+        let any = AnyValue { reader, depth: depth + 1 };
+        let mut column = 0;
+        reader.empty_at.set(0);
+        while let Some(value) = list.next_element_seed(any)? {
+            reader.name_fault("values");
+            // `{}` is a value with nothing set: this row does not have that feature.
+            if reader.empty_at.replace(0) != any.depth || value != Value::Struct(Vec::new()) {
+                cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
+            }
+            column += 1;
+        }
+        Ok(Some(column))
+    }
+}
+
+/// Where values came from: a list aligned with the columns, or an object by feature.
+struct MetaOfRow<'r, 'de> {
+    reader: &'r Reader<'de>,
+    table: &'r mut Rows,
+    depth: usize,
+}
+
+impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
+    type Output = ();
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+        self.reader.fault(format_args!("`meta`: expected an object or a list, found {found}"));
+        Ok(())
+    }
+
+    fn null<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut column = 0;
+        while let Some(meta) =
+            list.next_element_seed(Seed(OneMeta { reader: self.reader, column, depth: self.depth + 1 }))?
+        {
+            self.table.metas.named.push(meta);
+            column += 1;
+        }
+        self.table.metas.aligned = column;
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self { reader, table, depth } = self;
+        let mut expected = 0;
+        while let Some(name) = next_key(&mut object)? {
+            let column = table.column(reader, name.clone(), expected);
+            let row = table.rows.len() + 1;
+            if !table.metas.note(column, row) {
+                return Err(twice(&name));
+            }
+            expected = column + 1;
+            let meta = object.next_value_seed(Seed(OneMeta { reader, column, depth: depth + 1 }))?;
+            reader.name_fault(&name);
+            table.metas.named.push(meta);
+        }
+        Ok(())
+    }
+}
+
+struct OneMeta<'r, 'de> {
+    reader: &'r Reader<'de>,
+    column: usize,
+    depth: usize,
+}
+
+impl<'de> Part<'de> for OneMeta<'_, 'de> {
+    type Output = Meta;
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<Meta, E> {
+        self.reader.fault(format_args!("`meta`: expected an object, found {found}"));
+        self.null()
+    }
+
+    fn null<E: de::Error>(self) -> Result<Meta, E> {
+        Ok(Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() })
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Meta, A::Error> {
+        let any = AnyValue { reader: self.reader, depth: self.depth + 1 };
+        let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() };
+        let mut seen = Seen::default();
+        while let Some(key) = next_key(&mut object)? {
+            match &*key {
+                "source_type" | "sourceType" => {
+                    seen.field(0, "source_type")?;
+                    meta.source = match object.next_value_seed(any)? {
+                        Value::Text(name) => source_named(&name),
+                        Value::Int(number) => i32::try_from(number).map_or(Source::Unknown, Source::numbered),
+                        _ => Source::Unknown,
+                    };
+                }
+                "source_id" | "sourceId" => {
+                    seen.field(1, "source_id")?;
+                    match object.next_value_seed(any)? {
+                        Value::Text(id) => meta.source_id = id,
+                        Value::Null => {}
+                        other => {
+                            self.reader.fault(format_args!("`source_id`: expected text, found {}", describe(&other)))
+                        }
+                    }
+                }
+                _ => {
+                    seen.key(key)?;
+                    object.next_value_seed(Seed(Ignored(any.depth)))?;
+                }
+            }
+        }
+        Ok(meta)
+    }
+}

@@ -1,0 +1,280 @@
+//! A value in JSON: plain, or an object with exactly one key that names its type.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use serde::Deserialize as _;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess};
+use serde_json::value::RawValue;
+
+use super::part::{Part, Seed, Seen, next_key};
+use super::reader::Reader;
+use crate::result::halves;
+use crate::value::conform::{decode_base64, describe, not_a_number};
+use crate::value::{Value, Vector, decimal, time};
+
+/// A value of a row. What is wrong with it is a fault of the row.
+#[derive(Clone, Copy)]
+pub(super) struct AnyValue<'r, 'de> {
+    pub(super) reader: &'r Reader<'de>,
+    pub(super) depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for AnyValue<'_, 'de> {
+    type Value = Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.reader.exact {
+            return self.from_raw(<&RawValue>::deserialize(deserializer)?.get());
+        }
+        deserializer.deserialize_any(Seed(self))
+    }
+}
+
+/// From here on a double may have been an integer of too many digits.
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+impl<'de> AnyValue<'_, 'de> {
+    /// Reads a value by its text: a number without fraction and exponent is an integer or a fault.
+    fn from_raw<E: de::Error>(self, raw: &'de str) -> Result<Value, E> {
+        let digits = raw.strip_prefix('-').unwrap_or(raw);
+        if digits != "0" && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(raw.parse().map(Value::Int).unwrap_or_else(|_| {
+                self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw)));
+                Value::Null
+            }));
+        }
+        serde_json::Deserializer::from_str(raw).deserialize_any(Seed(self)).map_err(E::custom)
+    }
+
+    fn inside(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+impl<'de> Part<'de> for AnyValue<'_, 'de> {
+    type Output = Value;
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn wrong<E: de::Error>(self, found: &str) -> Result<Value, E> {
+        self.reader.fault(found);
+        Ok(Value::Null)
+    }
+
+    fn null<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    #[inline]
+    fn int<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    #[inline]
+    fn double<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        if value.abs() >= TWO_TO_63 {
+            self.reader.doubtful.set(true);
+        }
+        Ok(Value::Double(value))
+    }
+
+    fn text<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::text(value))
+    }
+
+    #[inline]
+    fn borrowed<E: de::Error>(self, value: &'de str) -> Result<Value, E> {
+        Ok(Value::Text(self.reader.slice(value)))
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(self.inside())? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut seen = Seen::default();
+        let mut fields: Vec<(ByteString, Value)> = Vec::new();
+        while let Some(key) = next_key(&mut object)? {
+            let name = match &key {
+                std::borrow::Cow::Borrowed(name) => self.reader.slice(name),
+                std::borrow::Cow::Owned(name) => name.as_str().into(),
+            };
+            seen.key(key)?;
+            fields.push((name, object.next_value_seed(self.inside())?));
+        }
+        if let [(name, _)] = fields.as_slice()
+            && let Some(kind) = Kind::named(name)
+        {
+            let value = fields.pop().map_or(Value::Null, |(_, value)| value);
+            return Ok(kind.typed(value).unwrap_or_else(|fault| {
+                self.reader.fault(fault);
+                Value::Null
+            }));
+        }
+        if fields.is_empty() {
+            self.reader.empty_at.set(self.depth);
+        }
+        Ok(Value::Struct(fields))
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= 40 { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(40)]) }
+}
+
+/// The types that an object with one key names.
+#[derive(Clone, Copy)]
+enum Kind {
+    Null,
+    Bool,
+    Int,
+    Double,
+    Text,
+    Bytes,
+    Timestamp,
+    Date,
+    Decimal,
+    List,
+    Struct,
+    Vector,
+}
+
+impl Kind {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "null_value" | "nullValue" => Self::Null,
+            "bool_value" | "boolValue" => Self::Bool,
+            "int_value" | "intValue" => Self::Int,
+            "double_value" | "doubleValue" => Self::Double,
+            "string_value" | "stringValue" => Self::Text,
+            "bytes_value" | "bytesValue" => Self::Bytes,
+            "timestamp_value" | "timestampValue" => Self::Timestamp,
+            "date_value" | "dateValue" => Self::Date,
+            "decimal_value" | "decimalValue" => Self::Decimal,
+            "list_value" | "listValue" => Self::List,
+            "struct_value" | "structValue" => Self::Struct,
+            "vector_value" | "vectorValue" => Self::Vector,
+            _ => return None,
+        })
+    }
+
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "true or false",
+            Self::Int => "a 64-bit integer as a number or text",
+            Self::Double => "a number, \"NaN\", \"Infinity\" or \"-Infinity\"",
+            Self::Text => "text",
+            Self::Bytes => "base64 text",
+            Self::Timestamp => "an RFC 3339 time",
+            Self::Date => "a date as YYYY-MM-DD",
+            Self::Decimal => "a decimal as text, without an exponent",
+            Self::List => "an object with `items`",
+            Self::Struct => "an object with `fields`, each with a `name` of its own and a `value`",
+            Self::Vector => "an object with one of `fp16`, `fp32`, `fp64`",
+        }
+    }
+
+    /// The plain value under the name, as that type. An explicit null under any name is null, as an
+    /// absent field is.
+    fn typed(self, mut plain: Value) -> Result<Value, String> {
+        if plain == Value::Null {
+            return Ok(Value::Null);
+        }
+        self.converted(&mut plain).ok_or_else(|| format!("expected {}, found {}", self.expected(), describe(&plain)))
+    }
+
+    fn converted(self, plain: &mut Value) -> Option<Value> {
+        let taken = |value: &mut Value| std::mem::replace(value, Value::Null);
+        Some(match (self, plain) {
+            (Self::Null, Value::Int(0)) => Value::Null,
+            (Self::Null, Value::Text(name)) if **name == *"NULL_VALUE" => Value::Null,
+            (Self::Bool, same @ Value::Bool(_))
+            | (Self::Int, same @ Value::Int(_))
+            | (Self::Text, same @ Value::Text(_)) => taken(same),
+            (Self::Int, Value::Text(digits)) => Value::Int(digits.parse().ok()?),
+            (Self::Double, number) => Value::Double(double(number)?),
+            (Self::Bytes, Value::Text(text)) => Value::Bytes(decode_base64(text)?.into()),
+            (Self::Timestamp, Value::Text(text)) => Value::Timestamp(time::parse_timestamp(text)?),
+            (Self::Date, Value::Text(text)) => Value::Date(time::parse_date(text)?),
+            (Self::Decimal, Value::Text(text)) => Value::Decimal(match decimal::canonical(text)? {
+                std::borrow::Cow::Borrowed(_) => text.clone(),
+                std::borrow::Cow::Owned(canonical) => canonical.into(),
+            }),
+            (Self::List, Value::Struct(fields)) => match field(fields, "items") {
+                None | Some(Value::Null) => Value::List(Vec::new()),
+                Some(list @ Value::List(_)) => taken(list),
+                Some(_) => return None,
+            },
+            (Self::Struct, Value::Struct(fields)) => match field(fields, "fields") {
+                None | Some(Value::Null) => Value::Struct(Vec::new()),
+                Some(Value::List(fields)) => Value::Struct(structure(fields)?),
+                Some(_) => return None,
+            },
+            (Self::Vector, Value::Struct(fields)) => Value::Vector(Arc::new(vector(fields)?)),
+            _ => return None,
+        })
+    }
+}
+
+fn field<'a>(fields: &'a mut [(ByteString, Value)], name: &str) -> Option<&'a mut Value> {
+    fields.iter_mut().find(|(known, _)| **known == *name).map(|(_, value)| value)
+}
+
+fn double(number: &Value) -> Option<f64> {
+    match number {
+        Value::Double(double) => Some(*double),
+        // The text had no fraction; the nearest double is what the field means.
+        Value::Int(int) => Some(*int as f64),
+        Value::Text(text) => not_a_number(text).or_else(|| text.parse().ok().filter(|double: &f64| double.is_finite())),
+        _ => None,
+    }
+}
+
+fn structure(fields: &mut [Value]) -> Option<Vec<(ByteString, Value)>> {
+    let mut seen = hashbrown::HashSet::new();
+    fields
+        .iter_mut()
+        .map(|entry| {
+            let Value::Struct(entry) = entry else { return None };
+            let name = match field(entry, "name") {
+                Some(Value::Text(name)) => name.clone(),
+                None => ByteString::new(),
+                Some(_) => return None,
+            };
+            let value = field(entry, "value").map_or(Value::Null, |value| std::mem::replace(value, Value::Null));
+            seen.insert(name.clone()).then_some((name, value))
+        })
+        .collect()
+}
+
+fn vector(fields: &mut [(ByteString, Value)]) -> Option<Vector> {
+    let [(precision, Value::Struct(inner))] = fields else { return None };
+    let elements = |inner| match field(inner, "elements") {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::List(items)) => items.iter().map(double).collect::<Option<Vec<f64>>>(),
+        Some(_) => None,
+    };
+    Some(match &**precision {
+        "fp16" => match field(inner, "bits") {
+            None | Some(Value::Null) => Vector::Fp16(Vec::new()),
+            Some(Value::Text(text)) => Vector::Fp16(halves(&decode_base64(text)?)?),
+            Some(_) => return None,
+        },
+        "fp32" => Vector::Fp32(elements(inner)?.into_iter().map(|element| element as f32).collect()),
+        "fp64" => Vector::Fp64(elements(inner)?),
+        _ => return None,
+    })
+}

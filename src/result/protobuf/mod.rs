@@ -1,0 +1,219 @@
+//! `QueryResult` as protobuf, read straight into the model: texts and bytes are slices of the
+//! message, and no generated type is built on the way but for the query, where it is wanted.
+//!
+//! Fields may come in any order and more than once: of a scalar the last counts, messages merge,
+//! lists grow, as the format has it.
+
+mod value;
+mod wire;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use prost::Message as _;
+
+use self::value::{TimestampParts, merge_value};
+use self::wire::{Field, Wire};
+use super::columns::Columns;
+use super::meta::{Meta, Metas};
+use super::{Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody, Wanted};
+use crate::proto::pubsub::v1::QueryMessagePubSub;
+use crate::sink::{ErrorClass, Refusal};
+use crate::value::Value;
+
+/// Reads a message.
+pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
+    let mut wire = Wire::new(body);
+    let mut result = QueryResult::default();
+    let mut observed_at: Option<TimestampParts> = None;
+    let mut known = false;
+    while let Some((number, field)) = wire.next()? {
+        known |= (1..=10).contains(&number);
+        match number {
+            1 => result.environment_id = wire.text("environment_id", field)?,
+            2 => result.deployment_id = wire.text("deployment_id", field)?,
+            3 => result.operation_id = wire.text("operation_id", field)?,
+            4 => result.operation_kind = wire.integer("operation_kind", field)? as i32,
+            5 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
+            6 => result.tables.push(table(wire.message("tables", field)?)?),
+            7 => persistence(wire.message("persistence", field)?, &mut result.persistence)?,
+            8 => {
+                let content = wire.bytes("query", field)?;
+                if wanted.query {
+                    let query: &mut QueryMessagePubSub = result.query.get_or_insert_default();
+                    query.merge(content).map_err(|error| refused(format!("protobuf: `query`: {error}")))?;
+                }
+            }
+            9 => drop(wire.bytes("errors", field)?),
+            10 => drop(wire.bytes("resolver_runs", field)?),
+            _ => {}
+        }
+    }
+    if !known {
+        return Err(refused(super::decode::NOTHING_KNOWN.to_owned()));
+    }
+    if let Some(parts) = observed_at {
+        let micros = parts.micros().ok_or_else(|| refused(format!("protobuf: `observed_at`: {}", parts.fault())))?;
+        result.observed_at = Some(micros);
+    }
+    Ok(result)
+}
+
+fn refused(message: String) -> Refusal {
+    Refusal::new(ErrorClass::Decode, message)
+}
+
+fn persistence(mut wire: Wire<'_>, persistence: &mut Persistence) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        match number {
+            3 => persistence.online = wire.integer("persist_online_storage", field)? != 0,
+            4 => persistence.offline = wire.integer("persist_offline_storage", field)? != 0,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a table while they are read.
+#[derive(Default)]
+struct Rows {
+    columns: Columns,
+    rows: Vec<EntityRow>,
+    /// Values or meta that each row has, where that is more than the columns read so far.
+    wide: Vec<(usize, usize)>,
+    metas: Metas,
+}
+
+fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Refusal> {
+    let mut namespace = ByteString::new();
+    let mut rows = Rows::default();
+    let mut arrow = None;
+    while let Some((number, field)) = wire.next()? {
+        match number {
+            1 => namespace = wire.text("namespace", field)?,
+            2 => {
+                // Of the two bodies the last counts; rows after rows are more of the same.
+                if arrow.take().is_some() {
+                    rows = Rows::default();
+                }
+                rows.merge(wire.message("rows", field)?)?;
+            }
+            3 => arrow = Some(wire.bytes("arrow_ipc", field)?),
+            _ => {}
+        }
+    }
+    let body = match arrow {
+        Some(arrow) => TableBody::Arrow(arrow),
+        None => rows.finish(),
+    };
+    let mut table = FeatureTable { namespace, body };
+    table.check_namespace();
+    Ok(table)
+}
+
+impl Rows {
+    fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+        while let Some((number, field)) = wire.next()? {
+            match number {
+                1 => {
+                    let name = wire.text("columns", field)?;
+                    if self.columns.find(&name, usize::MAX).is_some() {
+                        return Err(refused(format!("`columns`: `{name}` stands twice")));
+                    }
+                    self.columns.push(name);
+                }
+                2 => self.row(wire.message("rows", field)?)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+        let mut id = None;
+        let mut observed_at: Option<TimestampParts> = None;
+        let mut cells: Vec<Cell> = Vec::with_capacity(self.columns.len().min(64));
+        let mut fault = None;
+        let mut values = 0;
+        self.metas.clear();
+        while let Some((number, field)) = wire.next()? {
+            match number {
+                1 => id = Some(Value::Text(wire.text("text_id", field)?)),
+                2 => id = Some(Value::Int(wire.integer("int_id", field)? as i64)),
+                3 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
+                4 => {
+                    let mut value = None;
+                    merge_value(wire.message("values", field)?, &mut value, &mut fault)?;
+                    if let Some(value) = value {
+                        cells.push(Cell {
+                            column: values,
+                            value,
+                            source: Source::Unknown,
+                            source_id: ByteString::new(),
+                        });
+                    }
+                    values += 1;
+                }
+                5 => {
+                    let column = self.metas.aligned;
+                    self.metas.named.push(meta(wire.message("meta", field)?, column)?);
+                    self.metas.aligned += 1;
+                }
+                _ => {}
+            }
+        }
+        let width = values.max(self.metas.aligned);
+        if width > self.columns.len() {
+            self.wide.push((self.rows.len(), width));
+        }
+        if !self.metas.named.is_empty() {
+            self.metas.apply_in_order(&mut cells);
+        }
+        if id.is_none() {
+            fault.get_or_insert_with(|| "`id` is missing: expected `text_id` or `int_id`".to_owned());
+        }
+        let observed_at = match observed_at {
+            None => None,
+            Some(parts) => {
+                let micros = parts.micros();
+                if micros.is_none() {
+                    fault.get_or_insert_with(|| format!("`observed_at`: {}", parts.fault()));
+                }
+                micros
+            }
+        };
+        if fault.is_some() {
+            cells.clear();
+        }
+        self.rows.push(EntityRow { id: id.unwrap_or(Value::Null), observed_at, cells, fault });
+        Ok(())
+    }
+
+    fn finish(mut self) -> TableBody {
+        let columns = self.columns.into_names();
+        for (row, values) in self.wide.into_iter().filter(|(_, values)| *values > columns.len()) {
+            let row = &mut self.rows[row];
+            row.cells.clear();
+            row.fault.get_or_insert_with(|| super::too_many(values, columns.len()));
+        }
+        TableBody::Rows { columns, rows: self.rows }
+    }
+}
+
+fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Refusal> {
+    let mut meta = Meta { column, source: Source::Unknown, source_id: ByteString::new() };
+    while let Some((number, field)) = wire.next()? {
+        match number {
+            1 => meta.source = Source::numbered(wire.integer("source_type", field)? as i32),
+            2 => meta.source_id = wire.text("source_id", field)?,
+            _ => {}
+        }
+    }
+    Ok(meta)
+}
+
+/// The elements of a packed or repeated field of numbers.
+fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Refusal> {
+    let Field::Length(content) = field else { return Err(wire.mistyped("elements", field)) };
+    let (chunks, rest) = content.as_chunks::<N>();
+    if rest.is_empty() { Ok(chunks) } else { Err(refused(format!("protobuf: `elements` of {} bytes", content.len()))) }
+}

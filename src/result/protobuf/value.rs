@@ -1,0 +1,233 @@
+//! A value on the wire.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::wire::{Field, Wire};
+use super::{elements, refused};
+use crate::result::halves;
+use crate::sink::Refusal;
+use crate::value::{Value, Vector, decimal, time};
+
+/// A `google.protobuf.Timestamp` while its fields come in.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TimestampParts {
+    seconds: i64,
+    nanos: i32,
+}
+
+impl TimestampParts {
+    pub(super) fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+        while let Some((number, field)) = wire.next()? {
+            match number {
+                1 => self.seconds = wire.integer("seconds", field)? as i64,
+                2 => self.nanos = wire.integer("nanos", field)? as i32,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn micros(self) -> Option<i64> {
+        time::from_parts(self.seconds, self.nanos)
+    }
+
+    pub(super) fn fault(self) -> String {
+        let Self { seconds, nanos } = self;
+        format!("expected a time in the years 1 to 9999, found {seconds} seconds and {nanos} nanoseconds")
+    }
+}
+
+/// Reads a `Value` into what an earlier part of the same value left; `None` has nothing set.
+///
+/// What is wrong with a value, as against the wire, is a fault of its row.
+pub(super) fn merge_value(
+    mut wire: Wire<'_>,
+    value: &mut Option<Value>,
+    fault: &mut Option<String>,
+) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        *value = Some(match number {
+            1 => {
+                wire.integer("null_value", field)?;
+                Value::Null
+            }
+            2 => Value::Bool(wire.integer("bool_value", field)? != 0),
+            3 => Value::Int(wire.integer("int_value", field)? as i64),
+            4 => match field {
+                Field::Fixed64(bits) => Value::Double(f64::from_bits(bits)),
+                other => return Err(wire.mistyped("double_value", other)),
+            },
+            5 => Value::Text(wire.text("string_value", field)?),
+            6 => Value::Bytes(wire.bytes("bytes_value", field)?),
+            7 => {
+                let mut parts = match value {
+                    // The earlier part of a time in two parts; digits cut from it change nothing.
+                    Some(Value::Timestamp(micros)) => TimestampParts {
+                        seconds: micros.div_euclid(1_000_000),
+                        nanos: micros.rem_euclid(1_000_000) as i32 * 1000,
+                    },
+                    _ => TimestampParts::default(),
+                };
+                parts.merge(wire.message("timestamp_value", field)?)?;
+                sound(parts.micros().map(Value::Timestamp), fault, || parts.fault())
+            }
+            8 => {
+                let text = wire.text("date_value", field)?;
+                let found = || format!("expected a date as YYYY-MM-DD, found {:?}", cut(&text));
+                sound(time::parse_date(&text).map(Value::Date), fault, found)
+            }
+            9 => {
+                let text = wire.text("decimal_value", field)?;
+                let canonical = decimal::canonical(&text).map(|canonical| match canonical {
+                    std::borrow::Cow::Borrowed(_) => text.clone(),
+                    std::borrow::Cow::Owned(canonical) => canonical.into(),
+                });
+                let found = || format!("expected a decimal as text, without an exponent, found {:?}", cut(&text));
+                sound(canonical.map(Value::Decimal), fault, found)
+            }
+            10 => {
+                let mut items = match value.take() {
+                    Some(Value::List(items)) => items,
+                    _ => Vec::new(),
+                };
+                merge_list(wire.message("list_value", field)?, &mut items, fault)?;
+                Value::List(items)
+            }
+            11 => {
+                let mut fields = match value.take() {
+                    Some(Value::Struct(fields)) => fields,
+                    _ => Vec::new(),
+                };
+                merge_struct(wire.message("struct_value", field)?, &mut fields, fault)?;
+                Value::Struct(fields)
+            }
+            12 => {
+                let mut vector = match value.take() {
+                    Some(Value::Vector(vector)) => Arc::try_unwrap(vector).ok(),
+                    _ => None,
+                };
+                merge_vector(wire.message("vector_value", field)?, &mut vector, fault)?;
+                let nothing = || "expected a vector of fp16, fp32 or fp64, found none of them".to_owned();
+                sound(vector.map(|vector| Value::Vector(Arc::new(vector))), fault, nothing)
+            }
+            _ => continue,
+        });
+    }
+    Ok(())
+}
+
+fn sound(value: Option<Value>, fault: &mut Option<String>, what: impl FnOnce() -> String) -> Value {
+    value.unwrap_or_else(|| {
+        fault.get_or_insert_with(what);
+        Value::Null
+    })
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(40)]
+}
+
+fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        if number == 1 {
+            let mut item = None;
+            merge_value(wire.message("items", field)?, &mut item, fault)?;
+            items.push(item.unwrap_or(Value::Null));
+        }
+    }
+    Ok(())
+}
+
+fn merge_struct(
+    mut wire: Wire<'_>,
+    fields: &mut Vec<(ByteString, Value)>,
+    fault: &mut Option<String>,
+) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        if number != 1 {
+            continue;
+        }
+        let mut inner = wire.message("fields", field)?;
+        let (mut name, mut value) = (ByteString::new(), None);
+        while let Some((number, field)) = inner.next()? {
+            match number {
+                1 => name = inner.text("name", field)?,
+                2 => merge_value(inner.message("value", field)?, &mut value, fault)?,
+                _ => {}
+            }
+        }
+        fields.push((name, value.unwrap_or(Value::Null)));
+    }
+    if let Some(name) = super::super::first_double(fields.iter().map(|(name, _)| &**name)) {
+        fault.get_or_insert_with(|| format!("field {:?} stands twice in a struct", cut(name)));
+    }
+    Ok(())
+}
+
+fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Option<String>) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        match number {
+            1 => {
+                let mut halves = match vector.take() {
+                    Some(Vector::Fp16(halves)) => halves,
+                    _ => Vec::new(),
+                };
+                merge_halves(wire.message("fp16", field)?, &mut halves, fault)?;
+                *vector = Some(Vector::Fp16(halves));
+            }
+            2 => {
+                let mut singles = match vector.take() {
+                    Some(Vector::Fp32(singles)) => singles,
+                    _ => Vec::new(),
+                };
+                let mut inner = wire.message("fp32", field)?;
+                while let Some((number, field)) = inner.next()? {
+                    match (number, field) {
+                        (1, Field::Fixed32(bits)) => singles.push(f32::from_bits(bits)),
+                        (1, field) => singles.extend(elements(&inner, field)?.iter().map(|b| f32::from_le_bytes(*b))),
+                        _ => {}
+                    }
+                }
+                *vector = Some(Vector::Fp32(singles));
+            }
+            3 => {
+                let mut doubles = match vector.take() {
+                    Some(Vector::Fp64(doubles)) => doubles,
+                    _ => Vec::new(),
+                };
+                let mut inner = wire.message("fp64", field)?;
+                while let Some((number, field)) = inner.next()? {
+                    match (number, field) {
+                        (1, Field::Fixed64(bits)) => doubles.push(f64::from_bits(bits)),
+                        (1, field) => doubles.extend(elements(&inner, field)?.iter().map(|b| f64::from_le_bytes(*b))),
+                        _ => {}
+                    }
+                }
+                *vector = Some(Vector::Fp64(doubles));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `bits` is a scalar: the last one counts.
+fn merge_halves(mut wire: Wire<'_>, elements: &mut Vec<u16>, fault: &mut Option<String>) -> Result<(), Refusal> {
+    while let Some((number, field)) = wire.next()? {
+        if number != 1 {
+            continue;
+        }
+        let Field::Length(bits) = field else { return Err(refused("protobuf: `bits` is not bytes".to_owned())) };
+        match halves(bits) {
+            Some(read) => *elements = read,
+            None => {
+                fault.get_or_insert_with(|| {
+                    format!("expected two bytes an element of fp16, found {} bytes", bits.len())
+                });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The protobuf wire format, borrowed: fields of a message one after another, nothing allocated.
+
+use bytes::{Buf as _, Bytes};
+use bytestring::ByteString;
+use prost::encoding::decode_varint;
+
+use crate::sink::{ErrorClass, Refusal};
+
+/// Messages inside messages may go no deeper: reading them uses the stack.
+pub(super) const DEEPEST: usize = 64;
+
+/// One field as it stands on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Field<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32(u32),
+    Length(&'a [u8]),
+}
+
+/// A message, or a part of one, and what is left of it.
+#[derive(Clone, Copy)]
+pub(super) struct Wire<'a> {
+    whole: &'a Bytes,
+    rest: &'a [u8],
+    /// Messages around this one.
+    pub(super) depth: usize,
+    /// Where the field that was read last begins.
+    start: usize,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(whole: &'a Bytes) -> Self {
+        Self { whole, rest: whole, depth: 0, start: 0 }
+    }
+
+    /// The next field and its number; fields of groups are passed over.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Refusal> {
+        let mut groups: Vec<u64> = Vec::new();
+        loop {
+            if self.rest.is_empty() {
+                return match groups.is_empty() {
+                    true => Ok(None),
+                    false => Err(self.malformed("a group without an end")),
+                };
+            }
+            self.start = self.offset();
+            let key = self.varint()?;
+            let (number, wire_type) = (key >> 3, key & 7);
+            if number == 0 || number > (1 << 29) - 1 {
+                return Err(self.malformed(&format!("field number {number}")));
+            }
+            let field = match wire_type {
+                0 => Field::Varint(self.varint()?),
+                1 => Field::Fixed64(u64::from_le_bytes(*self.take_array("a number of 8 bytes")?)),
+                5 => Field::Fixed32(u32::from_le_bytes(*self.take_array("a number of 4 bytes")?)),
+                2 => {
+                    let length = self.varint()?;
+                    match usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) {
+                        Some((content, rest)) => {
+                            self.rest = rest;
+                            Field::Length(content)
+                        }
+                        None => {
+                            let left = self.rest.len();
+                            return Err(self.malformed(&format!("a length of {length} with {left} bytes left")));
+                        }
+                    }
+                }
+                3 if groups.len() + self.depth < DEEPEST => {
+                    groups.push(number);
+                    continue;
+                }
+                3 => return Err(self.too_deep()),
+                4 if groups.pop() == Some(number) => continue,
+                4 => return Err(self.malformed("the end of a group that has not begun")),
+                _ => return Err(self.malformed(&format!("wire type {wire_type}"))),
+            };
+            if groups.is_empty() {
+                return Ok(Some((number as u32, field)));
+            }
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Refusal> {
+        if let Some((byte, rest)) = self.rest.split_first()
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        let mut rest = self.rest;
+        match decode_varint(&mut rest) {
+            Ok(value) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(_) => Err(self.malformed("an integer without an end")),
+        }
+    }
+
+    fn take_array<const N: usize>(&mut self, what: &str) -> Result<&'a [u8; N], Refusal> {
+        match self.rest.split_first_chunk() {
+            Some((array, rest)) => {
+                self.rest = rest;
+                Ok(array)
+            }
+            None => Err(self.malformed(&format!("{what} with {} left", self.rest.remaining()))),
+        }
+    }
+
+    fn offset(&self) -> usize {
+        self.rest.as_ptr() as usize - self.whole.as_ptr() as usize
+    }
+
+    /// The body is not protobuf, or cut off.
+    #[cold]
+    fn malformed(&self, what: &str) -> Refusal {
+        Refusal::new(ErrorClass::Decode, format!("protobuf: {what} at byte {}", self.start))
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Refusal {
+        self.malformed(&format!("nested deeper than {DEEPEST}"))
+    }
+
+    /// A field of ours has another type on the wire.
+    #[cold]
+    pub(super) fn mistyped(&self, name: &str, field: Field<'_>) -> Refusal {
+        let found = match field {
+            Field::Varint(_) => "a varint",
+            Field::Fixed64(_) => "8 bytes",
+            Field::Fixed32(_) => "4 bytes",
+            Field::Length(_) => "a length-delimited field",
+        };
+        self.malformed(&format!("`{name}` is {found}"))
+    }
+
+    /// The message in a field.
+    #[inline]
+    pub(super) fn message(&self, name: &str, field: Field<'a>) -> Result<Self, Refusal> {
+        let Field::Length(content) = field else { return Err(self.mistyped(name, field)) };
+        if self.depth >= DEEPEST {
+            return Err(self.too_deep());
+        }
+        Ok(Self { rest: content, depth: self.depth + 1, ..*self })
+    }
+
+    /// The bytes in a field, as a slice of the message.
+    #[inline]
+    pub(super) fn bytes(&self, name: &str, field: Field<'a>) -> Result<Bytes, Refusal> {
+        match field {
+            Field::Length(content) => Ok(self.whole.slice_ref(content)),
+            other => Err(self.mistyped(name, other)),
+        }
+    }
+
+    /// The text in a field, as a slice of the message.
+    #[inline]
+    pub(super) fn text(&self, name: &str, field: Field<'a>) -> Result<ByteString, Refusal> {
+        ByteString::try_from(self.bytes(name, field)?).map_err(|_| self.malformed(&format!("`{name}` is not UTF-8")))
+    }
+
+    #[inline]
+    pub(super) fn integer(&self, name: &str, field: Field<'a>) -> Result<u64, Refusal> {
+        match field {
+            Field::Varint(value) => Ok(value),
+            other => Err(self.mistyped(name, other)),
+        }
+    }
+}
