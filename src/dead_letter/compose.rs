@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Note, fold, headers};
+use crate::message::envelope::id_of;
 use crate::message::headers::append;
 use crate::message::{Headers, Message, Outgoing};
 
@@ -58,7 +59,7 @@ pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: O
         Some(key) => (key.clone(), message.payload.clone().unwrap_or_default(), None),
         None => {
             let (whole, before_body) = fold::fold(message.key.as_ref(), &original, message.payload.as_ref());
-            (Bytes::from(place_id(message)), whole, Some(before_body))
+            (Bytes::from(id_of(message)), whole, Some(before_body))
         }
     };
     let first_headers = if folded.is_some() { Headers::new() } else { original };
@@ -112,16 +113,11 @@ fn original_headers(message: &Message) -> Headers {
     for (name, value) in message.headers.iter().filter(|(name, _)| !headers::is_note(name)) {
         append(&mut block, name, value);
     }
-    if message.headers.get("ce_id").is_none() && message.headers.get("ce-id").is_none() {
-        put(&mut block, "ce_id", &place_id(message));
+    // An empty id is as good as none; of repeated headers the last counts.
+    if ["ce_id", "ce-id"].iter().all(|name| message.headers.get(name).is_none_or(<[u8]>::is_empty)) {
+        put(&mut block, "ce_id", &id_of(message));
     }
     Headers::from_block(block.freeze())
-}
-
-/// What a message without an id of its own is known by: where it stands.
-fn place_id(message: &Message) -> String {
-    let timestamp = message.timestamp_ms.unwrap_or_default();
-    format!("{}/{}/{}/{timestamp}", message.partition.topic, message.partition.number, message.offset)
 }
 
 fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {

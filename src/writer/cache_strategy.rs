@@ -106,7 +106,8 @@ mod tests {
             CacheStrategy::NoNullsOrDefaults,
             CacheStrategy::EvictNullsAndDefaults,
         ] {
-            let depends = [false, true].into_iter().any(|null| update(strategy, null, false) != update(strategy, null, true));
+            let depends =
+                [false, true].into_iter().any(|null| update(strategy, null, false) != update(strategy, null, true));
             assert_eq!(asks_for_default(strategy), depends, "{strategy:?}");
         }
     }

@@ -5,9 +5,11 @@ use bytestring::ByteString;
 use crate::result::{Cell, FeatureTable, TableBody};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
+use crate::value::conform::Mismatch;
+use crate::value::time::parse_timestamp;
 
 /// The primary key as text: an integer is its decimal text.
-pub fn primary_key(id: &Value) -> Result<ByteString, Refusal> {
+pub(super) fn primary_key(id: &Value) -> Result<ByteString, Refusal> {
     match id {
         Value::Text(text) => Ok(text.clone()),
         Value::Int(number) => Ok(ByteString::from(number.to_string())),
@@ -16,7 +18,7 @@ pub fn primary_key(id: &Value) -> Result<ByteString, Refusal> {
 }
 
 /// How a row is named in a dead letter: `user/42`, or its position where its key cannot be one.
-pub fn row_name(namespace: &str, id: &Value, at: usize) -> String {
+pub(super) fn row_name(namespace: &str, id: &Value, at: usize) -> String {
     match id {
         Value::Text(text) => format!("{namespace}/{text}"),
         Value::Int(number) => format!("{namespace}/{number}"),
@@ -25,29 +27,44 @@ pub fn row_name(namespace: &str, id: &Value, at: usize) -> String {
 }
 
 /// A verdict with the row that it is about.
-pub fn at_row(refusal: Refusal, namespace: &str, id: &Value, at: usize) -> Refusal {
+pub(super) fn at_row(refusal: Refusal, namespace: &str, id: &Value, at: usize) -> Refusal {
     refusal.row(row_name(namespace, id, at)).table(namespace)
 }
 
 /// The row's own observed time in the columns that hold one, if a cell has it.
-pub fn time_of(columns: &[usize], cells: &[Cell]) -> Result<Option<i64>, Refusal> {
+pub(super) fn time_of(columns: &[usize], cells: &[Cell]) -> Result<Option<i64>, Refusal> {
     for cell in cells.iter().filter(|cell| columns.contains(&cell.column)) {
         match &cell.value {
             Value::Timestamp(time) => return Ok(Some(*time)),
             Value::Null => {}
             Value::Text(text) => {
-                return chrono::DateTime::parse_from_rfc3339(text)
-                    .map(|time| Some(time.timestamp_micros()))
-                    .map_err(|_| Refusal::new(ErrorClass::Decode, "an observed time is a timestamp or RFC 3339 text"));
+                return parse_timestamp(text).map(Some).ok_or_else(no_time);
             }
-            _ => return Err(Refusal::new(ErrorClass::Decode, "an observed time is a timestamp or RFC 3339 text")),
+            _ => return Err(no_time()),
         }
     }
     Ok(None)
 }
 
+/// Refuses a row that has two values of one column: nobody knows which is meant.
+pub(super) fn each_column_once(cells: &[Cell]) -> Result<(), Refusal> {
+    if cells.is_sorted_by(|one, next| one.column < next.column) {
+        return Ok(());
+    }
+    let mut columns: Vec<_> = cells.iter().map(|cell| cell.column).collect();
+    columns.sort_unstable();
+    if columns.is_sorted_by(|one, next| one < next) {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorClass::Decode, "two values of one column"))
+}
+
+fn no_time() -> Refusal {
+    Refusal::new(ErrorClass::Decode, "an observed time is a timestamp, or RFC 3339 text")
+}
+
 /// Number of values in a table, for counters; a table in Arrow form counts as one.
-pub fn values(table: &FeatureTable) -> u64 {
+pub(super) fn values(table: &FeatureTable) -> u64 {
     match &table.body {
         TableBody::Rows { rows, .. } => rows.iter().map(|row| row.cells.len() as u64).sum(),
         TableBody::Arrow(_) => 1,
@@ -55,7 +72,7 @@ pub fn values(table: &FeatureTable) -> u64 {
 }
 
 /// An environment that the configuration does not know.
-pub fn unknown_environment(id: &str) -> Refusal {
+pub(super) fn unknown_environment(id: &str) -> Refusal {
     let message = if id.is_empty() {
         "the message names no environment, neither in its headers nor in its body".to_owned()
     } else {
@@ -65,27 +82,27 @@ pub fn unknown_environment(id: &str) -> Refusal {
 }
 
 /// An environment without the store that this writer writes to.
-pub fn no_store(id: &str, field: &str) -> Refusal {
+pub(super) fn no_store(id: &str, field: &str) -> Refusal {
     Refusal::new(ErrorClass::UnknownEnvironment, format!("environment `{id}` has no `{field}`"))
 }
 
 /// A table in Arrow form.
-pub fn arrow(namespace: &str) -> Refusal {
+pub(super) fn arrow(namespace: &str) -> Refusal {
     Refusal::new(ErrorClass::Decode, "the table is in Arrow form, which this version does not read; it reads `rows`")
         .table(namespace)
 }
 
 /// A table without a namespace.
-pub fn no_namespace() -> Refusal {
+pub(super) fn no_namespace() -> Refusal {
     Refusal::new(ErrorClass::Decode, "a table without a namespace")
 }
 
 /// A value of another type than declared.
-pub fn type_mismatch(feature: &str, fault: &impl std::fmt::Display) -> Refusal {
-    Refusal::new(ErrorClass::TypeMismatch, format!("feature `{feature}`: {fault}"))
+pub(super) fn type_mismatch(feature: &str, mismatch: &Mismatch) -> Refusal {
+    Refusal::new(mismatch.class(), format!("feature `{feature}`: {mismatch}"))
 }
 
 /// A cell of a column that the table does not have.
-pub fn no_column(column: usize) -> Refusal {
+pub(super) fn no_column(column: usize) -> Refusal {
     Refusal::new(ErrorClass::Decode, format!("a value of column {column}, which the table does not have"))
 }

@@ -36,10 +36,7 @@ struct Entry<L> {
 
 impl<L> Default for Layouts<L> {
     fn default() -> Self {
-        Self {
-            hasher: DefaultHashBuilder::default(),
-            known: Mutex::new(Entries { table: HashTable::new(), bytes: 0 }),
-        }
+        Self { hasher: DefaultHashBuilder::default(), known: Mutex::new(Entries { table: HashTable::new(), bytes: 0 }) }
     }
 }
 

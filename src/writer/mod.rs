@@ -1,54 +1,115 @@
 //! The writers: each is a descriptor in one registry, all share the runtime.
+//!
+//! [`plan`] is pure: it chooses and checks everything that can be without I/O. [`AnyPlan::start`]
+//! fetches secrets, opens stores, checks topics and subscribes; what it returns is ready to run.
+//!
+//! A new writer is one folder here and one line in [`WRITERS`]. It names the one row type between
+//! its decoder and its stores, so a store of another kind under it does not compile; the type is
+//! erased once, at [`Run`](crate::runtime::Run).
 
-/// The nine jobs (`bus_subscriber_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WriterType {
-    /// Result → newest value per entity and feature.
-    Online,
-    /// Result → metrics messages.
-    Metrics,
-    /// Metrics, query rows and error rows → the metrics store.
-    MetricsBus,
-    /// Result → history.
-    Offline,
-    /// Notification of parquet files → the offline store.
-    OfflineStoreBulkInsert,
-    /// Parquet in the message → the offline store.
-    OfflineStoreStreamingInsert,
-    /// Usage events → the usage store.
-    UsageBus,
-    /// Logged query → the same query again.
-    QueryMirror,
-    /// Vectors → a vector database.
-    OnlineVectorStore,
+pub mod cache_strategy;
+pub mod catalog;
+pub mod column;
+mod declared;
+pub mod destinations;
+mod entity;
+pub mod layouts;
+pub mod offline;
+pub mod online;
+pub mod open;
+pub mod plan;
+pub mod preview;
+pub mod skip;
+pub mod start;
+#[cfg(test)]
+mod testing;
+pub mod time;
+mod writer_type;
+
+use crate::config::settings::WriterSettings;
+use crate::message::EventType;
+use crate::sink::Row;
+
+pub use plan::{AnyPlan, Plan, PlanError};
+pub use preview::{Preview, Shown};
+pub use start::{Start, StartError};
+pub use writer_type::{WriterType, WriterTypeError};
+
+/// What is known of a writer without any settings: for `types` and `explain`.
+#[derive(Debug)]
+pub struct Facts {
+    /// Its type.
+    pub writer_type: WriterType,
+    /// The types of messages that it reads.
+    pub reads: &'static [EventType],
+    /// The field of an environment that holds its store.
+    pub store_field: &'static str,
+    /// What it guarantees, in a sentence or two.
+    pub guarantee: &'static str,
 }
 
-impl WriterType {
-    /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
-        Self::Online,
-        Self::Metrics,
-        Self::MetricsBus,
-        Self::Offline,
-        Self::OfflineStoreBulkInsert,
-        Self::OfflineStoreStreamingInsert,
-        Self::UsageBus,
-        Self::QueryMirror,
-        Self::OnlineVectorStore,
-    ];
+/// One kind of writer. Implement this, and add a line to [`WRITERS`].
+pub trait Writer: Sync {
+    /// What its decoder makes and its stores take.
+    type Row: Row + Shown;
 
-    /// Its name in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Online => "ONLINE_WRITER",
-            Self::Metrics => "METRICS_WRITER",
-            Self::MetricsBus => "METRICS_BUS_WRITER",
-            Self::Offline => "OFFLINE_WRITER",
-            Self::OfflineStoreBulkInsert => "OFFLINE_STORE_BULK_INSERT_WRITER",
-            Self::OfflineStoreStreamingInsert => "OFFLINE_STORE_STREAMING_INSERT_WRITER",
-            Self::UsageBus => "USAGE_BUS_WRITER",
-            Self::QueryMirror => "QUERY_MIRROR_CONSUMER",
-            Self::OnlineVectorStore => "ONLINE_VECTOR_STORE_WRITER",
+    /// What is known of it without settings.
+    fn facts(&self) -> &'static Facts;
+
+    /// Chooses and checks everything that can be without I/O.
+    fn plan(&self, settings: &WriterSettings) -> Result<Plan<Self::Row>, PlanError>;
+}
+
+/// A [`Writer`] whose row type no longer shows.
+pub trait AnyWriter: Sync {
+    /// What is known of it without settings.
+    fn facts(&self) -> &'static Facts;
+
+    /// Chooses and checks everything that can be without I/O.
+    fn plan(&self, settings: &WriterSettings) -> Result<Box<dyn AnyPlan>, PlanError>;
+}
+
+impl<W: Writer> AnyWriter for W {
+    fn facts(&self) -> &'static Facts {
+        Writer::facts(self)
+    }
+
+    fn plan(&self, settings: &WriterSettings) -> Result<Box<dyn AnyPlan>, PlanError> {
+        Ok(Box::new(Writer::plan(self, settings)?))
+    }
+}
+
+/// Every writer of this version.
+pub static WRITERS: &[&dyn AnyWriter] = &[&online::OnlineWriter, &offline::OfflineWriter];
+
+/// The writer of a type, where this version has it.
+pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
+    WRITERS.iter().copied().find(|writer| writer.facts().writer_type == writer_type)
+}
+
+/// The plan of the writer that the settings name.
+pub fn plan(settings: &WriterSettings) -> Result<Box<dyn AnyPlan>, PlanError> {
+    find(settings.writer_type).ok_or(PlanError::NotInThisVersion(settings.writer_type))?.plan(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
+        let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
+        assert_eq!(absent.len(), 7);
+        let error = PlanError::NotInThisVersion(WriterType::Metrics).to_string();
+        assert_eq!(error, "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
+    }
+
+    #[test]
+    fn every_writer_reads_what_is_known_to_be_read_by_it() {
+        for writer in WRITERS {
+            let facts = writer.facts();
+            assert!(facts.reads.contains(&EventType::default_of(facts.writer_type)));
+            assert!(facts.reads.iter().all(|reads| reads.read_by().contains(&facts.writer_type)));
         }
     }
 }

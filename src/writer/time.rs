@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sink::{ErrorClass, Refusal};
+use crate::value::time::format_timestamp;
 
 /// Says what time it is, in microseconds since 1970. Tests give a fixed one.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -50,15 +51,19 @@ impl Believable {
                 ErrorClass::TimeInFuture,
                 format!(
                     "observed at {}, later than {}, which is now and `max_future_skew`",
-                    text(observed_at),
-                    text(self.until)
+                    format_timestamp(observed_at),
+                    format_timestamp(self.until)
                 ),
             ));
         }
         if observed_at < self.from {
             return Err(Refusal::new(
                 ErrorClass::ValueRefused,
-                format!("observed at {}, before {}, the earliest that is stored", text(observed_at), text(self.from)),
+                format!(
+                    "observed at {}, before {}, the earliest that is stored",
+                    format_timestamp(observed_at),
+                    format_timestamp(self.from)
+                ),
             ));
         }
         Ok(observed_at)
@@ -78,13 +83,6 @@ pub fn observed_at(row: Option<i64>, times: MessageTimes) -> Result<i64, Refusal
     };
     metrics::counter!("chalk_writer_bus_time_rows_total").increment(1);
     Ok(bus)
-}
-
-fn text(microseconds: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(microseconds).map_or_else(
-        || format!("{microseconds} microseconds since 1970"),
-        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-    )
 }
 
 #[cfg(test)]

@@ -120,9 +120,8 @@ impl FromStr for WriterType {
     /// Reads a type's name or alias, in any letter case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.to_ascii_uppercase();
-        let find = |name: &str| {
-            Self::ALL.into_iter().find(|known| known.as_str() == name || known.aliases().contains(&name))
-        };
+        let find =
+            |name: &str| Self::ALL.into_iter().find(|known| known.as_str() == name || known.aliases().contains(&name));
         if name == "CLUSTER_MANAGER" {
             return Err(WriterTypeError::ClusterManager);
         }

@@ -15,7 +15,7 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::catalog::Catalog;
-use crate::writer::open::{Gate, Opened, Opening};
+use crate::writer::open::{Gate, Opened, Unopened};
 use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
 use crate::writer::{entity, skip};
 
@@ -51,33 +51,36 @@ struct Context<'a> {
 impl Decoder<TableRow> for OfflineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TableRow>) {
         match self.gate.open(message, Wanted { query: true }) {
-            Opening::Opened(opened) => self.rows(*opened, decoded),
-            Opening::Skipped(reason) => decoded.skip(reason, 1),
-            Opening::Refused(refusal) => decoded.refused.push(refusal),
+            Ok(opened) => self.rows(opened, decoded),
+            Err(Unopened::Skipped(reason)) => decoded.skip(reason, 1),
+            Err(Unopened::Refused { refusal, environment }) => {
+                decoded.environment = environment.and_then(|id| self.catalog.get(id)).map(|known| known.id);
+                decoded.refused.push(refusal);
+            }
         }
     }
 }
 
 impl OfflineDecoder {
     /// Appends the rows of an opened message.
-    pub(super) fn rows(&self, mut opened: Opened, decoded: &mut Decoded<TableRow>) {
-        let id = opened.environment.clone();
-        let Some(environment) = self.catalog.get(&id) else {
-            decoded.refused.push(entity::unknown_environment(&id));
+    pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRow>) {
+        let tables = std::mem::take(&mut opened.result.tables);
+        let id = opened.environment();
+        let Some(environment) = self.catalog.get(id) else {
+            decoded.refused.push(entity::unknown_environment(id));
             return;
         };
         decoded.environment = Some(environment.id.clone());
         decoded.event_time = opened.event_time();
         let Some(destination) = environment.entry.destination else {
-            decoded.refused.push(entity::no_store(&id, "offline_store"));
+            decoded.refused.push(entity::no_store(id, "offline_store"));
             return;
         };
-        let tables = std::mem::take(&mut opened.result.tables);
         if !opened.result.persistence.offline {
             decoded.skip(skip::PERSISTENCE_OFF, tables.iter().map(entity::values).sum::<u64>().max(1));
             return;
         }
-        let text = |text: &ByteString| if text.is_empty() { Value::Null } else { Value::Text(text.clone()) };
+        let text = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };
         let mut context = Context {
             environment: &environment.entry,
             destination,
@@ -85,12 +88,12 @@ impl OfflineDecoder {
             believable: Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) },
             skip_cached: self.skip_cached,
             of_message: [
-                Value::Text(id.clone()),
-                text(&opened.operation_id),
+                Value::text(id),
+                text(opened.operation()),
                 kind::value(opened.result.operation_kind),
-                text(&opened.deployment_id),
+                text(opened.deployment()),
             ],
-            ids: ObservationIds::of_event(&opened.source, &opened.event_id),
+            ids: ObservationIds::of_event(opened.source(), &opened.id()),
         };
         let mut value_tables = Vec::new();
         for (at, table) in tables.into_iter().enumerate() {
@@ -101,23 +104,21 @@ impl OfflineDecoder {
                 value_tables.push(namespace);
             }
         }
-        self.query(opened, destination, value_tables, decoded);
+        self.query(&opened, destination, value_tables, decoded);
     }
 
     /// Appends the row of `query_log`, where the message carries its query.
     fn query(
         &self,
-        opened: Opened,
+        opened: &Opened<'_>,
         destination: usize,
         value_tables: Vec<ByteString>,
         decoded: &mut Decoded<TableRow>,
     ) {
         let Some(query) = &opened.result.query else { return };
-        let operation_id = [query.operation_id.as_str(), &opened.operation_id, &opened.event_id]
-            .into_iter()
-            .find(|id| !id.is_empty())
-            .map(|id| ByteString::from(id.to_owned()))
-            .unwrap_or_default();
+        let id = opened.id();
+        let operation_id = [query.operation_id.as_str(), opened.operation()].into_iter().find(|id| !id.is_empty());
+        let operation_id = ByteString::from(operation_id.unwrap_or(&id));
         if query_log::dropped(&operation_id, self.query_drop_ratio) {
             return decoded.skip(skip::QUERY_DROPPED, 1);
         }
@@ -130,8 +131,8 @@ impl OfflineDecoder {
             Ok(query_timestamp) => {
                 let around = query_log::Around {
                     operation_id,
-                    environment_id: &opened.environment,
-                    deployment_id: &opened.deployment_id,
+                    environment_id: opened.environment(),
+                    deployment_id: opened.deployment(),
                     operation_kind: opened.result.operation_kind,
                     query_timestamp,
                     value_tables,
@@ -181,6 +182,7 @@ impl Context<'_> {
         }
         let namespace = &layout.shape.table;
         let primary_key = entity::primary_key(&row.id)?;
+        entity::each_column_once(&row.cells)?;
         let own_time = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
         let mut values = vec![Value::Null; layout.shape.columns.len()];
         let mut written = 0;

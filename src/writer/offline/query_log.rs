@@ -109,9 +109,9 @@ pub(super) fn values(query: &QueryMessagePubSub, around: Around<'_>) -> Vec<Valu
 /// The query's status, or the one that `has_errors` implies: older engines do not send it.
 fn status(query: &QueryMessagePubSub) -> Option<QueryStatus> {
     let given = query.status.and_then(|status| QueryStatus::try_from(status).ok());
-    given.filter(|status| *status != QueryStatus::Unspecified).or_else(|| {
-        query.has_errors.map(|errors| if errors { QueryStatus::Error } else { QueryStatus::Successful })
-    })
+    given
+        .filter(|status| *status != QueryStatus::Unspecified)
+        .or_else(|| query.has_errors.map(|errors| if errors { QueryStatus::Error } else { QueryStatus::Successful }))
 }
 
 /// Whether `query_table_write_drop_ratio` drops a query: always the same way for the same one.

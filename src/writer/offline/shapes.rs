@@ -34,9 +34,9 @@ pub(super) const QUERY_LOG: &str = "query_log";
 
 /// One environment, prepared.
 #[derive(Debug)]
-pub struct OfflineEnvironment {
+pub(super) struct OfflineEnvironment {
     /// Index of the pipeline's destination; `None` where it has no offline store.
-    pub destination: Option<usize>,
+    pub(super) destination: Option<usize>,
     listed: HashMap<Box<str>, Listed>,
     layouts: Layouts<Layout>,
 }
@@ -51,20 +51,20 @@ struct Listed {
 
 /// What is done with the columns of one table.
 #[derive(Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// Shared by every row of tables alike.
-    pub shape: Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
     /// Aligned with the columns of the message's table.
-    pub columns: Vec<Target>,
+    pub(super) columns: Vec<Target>,
     /// The columns that hold the row's own observed time.
-    pub times: Vec<usize>,
+    pub(super) times: Vec<usize>,
     /// The declared type of the primary key.
-    pub id_type: Option<DataType>,
+    pub(super) id_type: Option<DataType>,
 }
 
 /// Where the values of a message's column go.
 #[derive(Debug)]
-pub enum Target {
+pub(super) enum Target {
     /// Into the shape's column of this index.
     Write(usize),
     /// Nowhere, for this reason.
@@ -77,14 +77,14 @@ pub enum Target {
 
 impl OfflineEnvironment {
     /// Prepares an environment.
-    pub fn new(environment: &Environment, destination: Option<usize>) -> Self {
+    pub(super) fn new(environment: &Environment, destination: Option<usize>) -> Self {
         let listed = environment.features.iter().flatten();
         let listed = listed.map(|(_, feature)| (feature.fqn.as_str().into(), Listed::from(feature))).collect();
         Self { destination, listed, layouts: Layouts::default() }
     }
 
     /// What is done with the columns of a table.
-    pub fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
+    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
         self.layouts.get(namespace, columns, || self.make(namespace, columns))
     }
 
@@ -151,9 +151,9 @@ impl From<&Feature> for Listed {
 
 /// `score`, `score__v2` for `score@2`, and `__iN` after it for an internal version above 0.
 fn column_name(feature: &str, internal_version: u32) -> String {
-    let version = feature.rsplit_once('@').filter(|(_, number)| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let version = feature
+        .rsplit_once('@')
+        .filter(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
     let name = version.map_or_else(|| feature.to_owned(), |(name, number)| format!("{name}__v{number}"));
     if internal_version == 0 { name } else { format!("{name}__i{internal_version}") }
 }

@@ -14,9 +14,9 @@ use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::cache_strategy::{Update, asks_for_default, update};
 use crate::writer::catalog::{Catalog, Known};
-use crate::writer::open::{Gate, Opened, Opening};
+use crate::writer::open::{Gate, Opened, Unopened};
 use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
-use crate::writer::{entity, skip};
+use crate::writer::{declared, entity, skip};
 
 /// Makes rows of results. What it needs of the environments was prepared when it was made.
 pub struct OnlineDecoder {
@@ -39,17 +39,20 @@ struct Context<'a> {
 impl Decoder<FeatureRow> for OnlineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<FeatureRow>) {
         match self.gate.open(message, Wanted { query: false }) {
-            Opening::Opened(opened) => self.rows(*opened, decoded),
-            Opening::Skipped(reason) => decoded.skip(reason, 1),
-            Opening::Refused(refusal) => decoded.refused.push(refusal),
+            Ok(opened) => self.rows(opened, decoded),
+            Err(Unopened::Skipped(reason)) => decoded.skip(reason, 1),
+            Err(Unopened::Refused { refusal, environment }) => {
+                decoded.environment = environment.and_then(|id| self.catalog.get(id)).map(|known| known.id);
+                decoded.refused.push(refusal);
+            }
         }
     }
 }
 
 impl OnlineDecoder {
     /// Appends the rows of an opened message.
-    pub(super) fn rows(&self, opened: Opened, decoded: &mut Decoded<FeatureRow>) {
-        let id = &*opened.environment;
+    pub(super) fn rows(&self, opened: Opened<'_>, decoded: &mut Decoded<FeatureRow>) {
+        let id = opened.environment();
         let Some(environment) = self.catalog.get(id) else {
             decoded.refused.push(entity::unknown_environment(id));
             return;
@@ -112,6 +115,7 @@ impl Context<'_> {
             return Err(Refusal::new(ErrorClass::Decode, fault));
         }
         let primary_key = entity::primary_key(&row.id)?;
+        entity::each_column_once(&row.cells)?;
         if !layout.times.is_empty() {
             row.observed_at = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
         }
@@ -159,12 +163,15 @@ impl Context<'_> {
         observed_at: i64,
     ) -> Result<Result<FeatureCell, &'static str>, Refusal> {
         let value = match &stored.dtype {
-            Some(dtype) => conform(cell.value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
+            Some(dtype) => {
+                conform(cell.value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?
+            }
             None => cell.value,
         };
         let is_null = matches!(value, Value::Null);
         let is_default = asks_for_default(stored.strategy)
-            && (cell.source == Source::Default || stored.default.as_ref() == Some(&value));
+            && (cell.source == Source::Default
+                || stored.default.as_ref().is_some_and(|default| declared::same(default, &value)));
         let (value, expiry) = match update(stored.strategy, is_null, is_default) {
             Update::Store => (Some(value), stored.expiry),
             Update::Evict => (None, stored.tombstone_expiry),

@@ -17,9 +17,9 @@ use crate::writer::time::micros;
 
 /// One environment, prepared.
 #[derive(Debug)]
-pub struct OnlineEnvironment {
+pub(super) struct OnlineEnvironment {
     /// Index of the pipeline's destination; `None` where it has no online store.
-    pub destination: Option<usize>,
+    pub(super) destination: Option<usize>,
     /// Listed features by fully qualified name; `None` where there is no list, and all are stored.
     listed: Option<HashMap<Box<str>, Column>>,
     /// For features where there is no list.
@@ -30,16 +30,16 @@ pub struct OnlineEnvironment {
 
 /// What is done with the columns of one table.
 #[derive(Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// Aligned with the table's columns.
-    pub columns: Vec<Column>,
+    pub(super) columns: Vec<Column>,
     /// The columns that hold the row's own observed time.
-    pub times: Vec<usize>,
+    pub(super) times: Vec<usize>,
 }
 
 /// What is done with a column.
 #[derive(Clone, Debug)]
-pub enum Column {
+pub(super) enum Column {
     /// Its values are stored.
     Store(Arc<Stored>),
     /// They are left out, for this reason.
@@ -52,24 +52,24 @@ pub enum Column {
 
 /// How a feature is stored.
 #[derive(Debug)]
-pub struct Stored {
+pub(super) struct Stored {
     /// Its persistence key without namespace.
-    pub feature: Arc<str>,
+    pub(super) feature: Arc<str>,
     /// Its declared type.
-    pub dtype: Option<DataType>,
+    pub(super) dtype: Option<DataType>,
     /// When its values expire.
-    pub expiry: Expiry,
+    pub(super) expiry: Expiry,
     /// When its tombstones do.
-    pub tombstone_expiry: Expiry,
+    pub(super) tombstone_expiry: Expiry,
     /// What nulls and defaults do.
-    pub strategy: CacheStrategy,
+    pub(super) strategy: CacheStrategy,
     /// Its default, where it is declared.
-    pub default: Option<Value>,
+    pub(super) default: Option<Value>,
 }
 
 /// When a value stops being valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
+pub(super) enum Expiry {
     /// It does not.
     Never,
     /// So many microseconds after its observed time.
@@ -78,7 +78,7 @@ pub enum Expiry {
 
 impl Expiry {
     /// The time, in microseconds since 1970; `None` is never.
-    pub fn of(self, observed_at: i64) -> Option<i64> {
+    pub(super) fn of(self, observed_at: i64) -> Option<i64> {
         match self {
             Self::Never => None,
             Self::After(microseconds) => Some(observed_at.saturating_add(microseconds)),
@@ -95,7 +95,7 @@ impl Expiry {
 
 impl OnlineEnvironment {
     /// Prepares an environment; the names of faulty defaults go to `faults`.
-    pub fn new(
+    pub(super) fn new(
         environment: &Environment,
         destination: Option<usize>,
         tombstone_retention: i64,
@@ -122,7 +122,7 @@ impl OnlineEnvironment {
     }
 
     /// What is done with the columns of a table.
-    pub fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
+    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
         self.layouts.get(namespace, columns, || {
             let mut layout = Layout { columns: Vec::with_capacity(columns.len()), times: Vec::new() };
             for (at, name) in columns.iter().enumerate() {

@@ -1,0 +1,162 @@
+//! Where a writer's rows go: one client per distinct store, whichever environments share it.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+
+use super::plan::PlanError;
+use crate::config::secret::SecretRef;
+use crate::config::settings::{Environment, Environments, StoreSettings};
+use crate::row::feature::FeatureRow;
+use crate::row::table::TableRow;
+use crate::sink::{Row, Sink};
+use crate::store::offline::OFFLINE_STORES;
+use crate::store::online::{ONLINE_STORES, OnlineStore};
+use crate::store::{StoreError, StoreOptions};
+
+/// Opens a store from checked options; contacts nothing.
+pub type Opener<R> = fn(&StoreOptions) -> Result<Arc<dyn Sink<R>>, StoreError>;
+
+/// A store that a writer will write to.
+pub struct PlannedDestination<R: Row> {
+    /// What people know it by (`online store of prod, dev`); never holds a credential.
+    pub name: String,
+    /// How to reach it.
+    pub settings: StoreSettings,
+    /// Opens it.
+    pub open: Opener<R>,
+}
+
+/// A kind of store, as far as a plan has to know it.
+pub struct Kind<R: Row> {
+    /// `online store`, for names and messages.
+    pub name: &'static str,
+    /// The field of an environment.
+    pub field: &'static str,
+    /// Reads that field.
+    pub of: fn(&Environment) -> Option<&StoreSettings>,
+    /// Schemes of this version.
+    pub schemes: fn() -> Vec<&'static str>,
+    /// Opens one.
+    pub open: Opener<R>,
+}
+
+/// The stores of newest values.
+pub const ONLINE: Kind<FeatureRow> = Kind {
+    name: "online store",
+    field: "online_store",
+    of: |environment| environment.online_store.as_ref(),
+    schemes: || ONLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect(),
+    open: |options| open_online(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
+};
+
+/// The stores of history.
+pub const OFFLINE: Kind<TableRow> = Kind {
+    name: "offline store",
+    field: "offline_store",
+    of: |environment| environment.offline_store.as_ref(),
+    schemes: || OFFLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect(),
+    open: open_offline,
+};
+
+/// The online store of a URI's scheme: for a writer, and for reading values back.
+pub fn open_online(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    let scheme = scheme(options.fetched.expose_secret());
+    let kind = ONLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme));
+    let kind = kind.ok_or_else(|| StoreError(unknown_scheme(&ONLINE, scheme)))?;
+    (kind.open)(options)
+}
+
+fn open_offline(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreError> {
+    let scheme = scheme(options.fetched.expose_secret());
+    let kind = OFFLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme));
+    let kind = kind.ok_or_else(|| StoreError(unknown_scheme(&OFFLINE, scheme)))?;
+    (kind.open)(options)
+}
+
+/// The destinations of a writer, and how its environments find theirs.
+pub struct Destinations<R: Row> {
+    /// In the order of their indices.
+    pub planned: Vec<PlannedDestination<R>>,
+    indices: std::collections::BTreeMap<String, usize>,
+}
+
+impl<R: Row> Destinations<R> {
+    /// The index of an environment's store; `None` where it has none.
+    pub fn index(&self, environment: &str) -> Option<usize> {
+        self.indices.get(environment).copied()
+    }
+
+    /// Plans the stores of one kind. Environments with the same URI and prefix share one.
+    pub fn plan(environments: &Environments, kind: &Kind<R>) -> Result<Self, PlanError> {
+        let mut planned: Vec<(PlannedDestination<R>, Vec<&str>)> = Vec::new();
+        let mut indices = std::collections::BTreeMap::new();
+        for (id, environment) in &environments.entries {
+            let Some(settings) = (kind.of)(environment) else { continue };
+            check_scheme(id, settings, kind)?;
+            let index = planned.iter().position(|(known, _)| same_store(&known.settings, settings));
+            let index = index.unwrap_or_else(|| {
+                let settings = settings.clone();
+                planned.push((PlannedDestination { name: String::new(), settings, open: kind.open }, Vec::new()));
+                planned.len() - 1
+            });
+            planned[index].1.push(id);
+            indices.insert(id.clone(), index);
+        }
+        if planned.is_empty() {
+            return Err(PlanError::Settings(none_has_one(environments, kind)));
+        }
+        let planned = planned
+            .into_iter()
+            .map(|(planned, ids)| PlannedDestination {
+                name: format!("{} of {}", kind.name, ids.join(", ")),
+                ..planned
+            })
+            .collect();
+        Ok(Self { planned, indices })
+    }
+}
+
+fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {
+    let field = kind.field;
+    if environments.entries.is_empty() {
+        return format!("`environments` is empty: add one with `{field}`, or `*` for all");
+    }
+    let ids: Vec<_> = environments.entries.keys().map(|id| format!("`{id}`")).collect();
+    format!("no environment has an `{field}` to write to; add one under `environments`: {}", ids.join(", "))
+}
+
+/// A URI that stands in the configuration is checked here; one in a secret when it is fetched.
+fn check_scheme<R: Row>(environment: &str, settings: &StoreSettings, kind: &Kind<R>) -> Result<(), PlanError> {
+    let SecretRef::Plain(uri) = &settings.uri else { return Ok(()) };
+    let scheme = scheme(uri.expose_secret());
+    if (kind.schemes)().contains(&scheme) {
+        return Ok(());
+    }
+    let field = kind.field;
+    Err(PlanError::Settings(format!("`environments.{environment}.{field}.uri`: {}", unknown_scheme(kind, scheme))))
+}
+
+fn unknown_scheme<R: Row>(kind: &Kind<R>, scheme: &str) -> String {
+    let known = (kind.schemes)().join(", ");
+    format!("`{scheme}` is the scheme of no {} of this version; known are {known}", kind.name)
+}
+
+/// What stands before the first `:`; empty where that is no scheme (it may be a password then).
+fn scheme(uri: &str) -> &str {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let sound = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    if sound { scheme } else { "" }
+}
+
+fn same_store(one: &StoreSettings, other: &StoreSettings) -> bool {
+    let same_uri = match (&one.uri, &other.uri) {
+        (SecretRef::Plain(one), SecretRef::Plain(other)) => one.expose_secret() == other.expose_secret(),
+        (
+            SecretRef::Named { client, name, field },
+            SecretRef::Named { client: other_client, name: other_name, field: other_field },
+        ) => client == other_client && name == other_name && field == other_field,
+        _ => false,
+    };
+    same_uri && one.cache_prefix == other.cache_prefix && one.clustered == other.clustered
+}

@@ -1,0 +1,75 @@
+//! OFFLINE_WRITER: results → history, one table per namespace, and one row per query.
+
+mod decode;
+mod kind;
+pub mod observation_id;
+mod query_log;
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use decode::OfflineDecoder;
+
+use super::catalog::Catalog;
+use super::destinations::{Destinations, OFFLINE};
+use super::open::Gate;
+use super::plan::{Plan, PlanError, Reads, StoreLimits, policy};
+use super::time::{Clock, micros, system_clock};
+use super::{Facts, Writer, WriterType};
+use crate::config::settings::WriterSettings;
+use crate::message::EventType;
+use crate::row::table::TableRow;
+use shapes::OfflineEnvironment;
+
+/// The descriptor.
+pub struct OfflineWriter;
+
+static FACTS: Facts = Facts {
+    writer_type: WriterType::Offline,
+    reads: &[EventType::Result],
+    store_field: "offline_store",
+    guarantee: "at least once: a row that comes twice carries the same `__observation_id__`, by which stores with keys \
+                keep one of them and readers of a lake drop the others",
+};
+
+/// Batches being written at once: rows of history stand alone, so one can be decoded and cut while
+/// the one before it is written.
+const IN_FLIGHT: usize = 2;
+
+impl Writer for OfflineWriter {
+    type Row = TableRow;
+
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRow>, PlanError> {
+        let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
+        let decoder = decoder(settings, &destinations, system_clock());
+        Ok(Plan {
+            reads: Reads::new(settings),
+            dead_letter_topic: settings.dlq_topic.clone(),
+            decoder: Arc::new(decoder),
+            store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
+            destinations: destinations.planned,
+            policy: policy(settings, IN_FLIGHT),
+        })
+    }
+}
+
+/// The decoder for these settings, which takes the time from `clock`.
+pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRow>, clock: Clock) -> OfflineDecoder {
+    OfflineDecoder {
+        gate: Gate::new(settings),
+        catalog: Catalog::new(&settings.environments, |id, environment| {
+            OfflineEnvironment::new(environment, destinations.index(id))
+        }),
+        clock,
+        max_future_skew: micros(settings.tuning.max_future_skew),
+        skip_cached: settings.skip_offline_writes_for_online_cached_features,
+        query_drop_ratio: settings.query_table_write_drop_ratio,
+        query_log: query_log::shape(),
+    }
+}

@@ -1,0 +1,72 @@
+//! ONLINE_WRITER: results → the newest value of each feature of each entity.
+
+mod decode;
+mod features;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use decode::OnlineDecoder;
+
+use super::catalog::Catalog;
+use super::destinations::{Destinations, ONLINE};
+use super::open::Gate;
+use super::plan::{Plan, PlanError, Reads, StoreLimits, policy};
+use super::time::{Clock, micros, system_clock};
+use super::{Facts, Writer, WriterType};
+use crate::config::settings::WriterSettings;
+use crate::message::EventType;
+use crate::row::feature::FeatureRow;
+use features::OnlineEnvironment;
+
+/// The descriptor.
+pub struct OnlineWriter;
+
+static FACTS: Facts = Facts {
+    writer_type: WriterType::Online,
+    reads: &[EventType::Result],
+    store_field: "online_store",
+    guarantee: "at least once, and the newest observed time wins per feature, atomically in the store: redelivery, \
+                replay and disorder end in the same state",
+};
+
+impl Writer for OnlineWriter {
+    type Row = FeatureRow;
+
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    /// One batch at a time: two batches at once could race for an entity.
+    fn plan(&self, settings: &WriterSettings) -> Result<Plan<FeatureRow>, PlanError> {
+        let destinations = Destinations::plan(&settings.environments, &ONLINE)?;
+        let decoder = decoder(settings, &destinations, system_clock())?;
+        Ok(Plan {
+            reads: Reads::new(settings),
+            dead_letter_topic: settings.dlq_topic.clone(),
+            decoder: Arc::new(decoder),
+            store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
+            destinations: destinations.planned,
+            policy: policy(settings, 1),
+        })
+    }
+}
+
+/// The decoder for these settings, which takes the time from `clock`.
+pub fn decoder(
+    settings: &WriterSettings,
+    destinations: &Destinations<FeatureRow>,
+    clock: Clock,
+) -> Result<OnlineDecoder, PlanError> {
+    let retention = micros(settings.tuning.tombstone_retention);
+    let mut faults = Vec::new();
+    let catalog = Catalog::new(&settings.environments, |id, environment| {
+        OnlineEnvironment::new(environment, destinations.index(id), retention, &mut faults)
+    });
+    if !faults.is_empty() {
+        return Err(PlanError::Settings(faults.join("; ")));
+    }
+    let max_future_skew = micros(settings.tuning.max_future_skew);
+    Ok(OnlineDecoder { gate: Gate::new(settings), catalog, clock, max_future_skew })
+}

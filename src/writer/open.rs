@@ -1,0 +1,198 @@
+//! What every writer of results does first: is this message ours, and what does it say?
+
+use std::borrow::Cow;
+
+use super::skip;
+use super::time::MessageTimes;
+use crate::config::settings::WriterSettings;
+use crate::message::{Envelope, EventType, Message};
+use crate::result::{self, QueryResult, Wanted};
+use crate::sink::{ErrorClass, Refusal};
+use crate::writer::WriterType;
+
+/// The header by which a replay names the one consumer group that it is for.
+pub const TARGET_GROUP: &str = "chalk_target_group";
+
+/// Lets a writer's messages in.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    writer_type: WriterType,
+    group: String,
+    max_message_bytes: usize,
+}
+
+/// A message that a writer has to do with.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// What its headers say.
+    pub envelope: Envelope<'a>,
+    /// What its body says.
+    pub result: QueryResult,
+    /// The bus's timestamp, microseconds since 1970.
+    pub bus_time: Option<i64>,
+}
+
+/// A message that nothing is to be written of.
+#[derive(Debug)]
+pub enum Unopened<'a> {
+    /// On purpose, for this reason.
+    Skipped(&'static str),
+    /// It cannot be read, or must not be.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The environment that its headers name.
+        environment: Option<&'a str>,
+    },
+}
+
+impl Gate {
+    /// For the writer of these settings.
+    pub fn new(settings: &WriterSettings) -> Self {
+        Self {
+            writer_type: settings.writer_type,
+            group: settings.group.clone(),
+            max_message_bytes: settings.tuning.max_message_bytes,
+        }
+    }
+
+    /// Reads a message's envelope and, where it is for this writer, its body.
+    pub fn open<'a>(&self, message: &'a Message, wanted: Wanted) -> Result<Opened<'a>, Unopened<'a>> {
+        if let Some(group) = message.headers.get(TARGET_GROUP)
+            && group != self.group.as_bytes()
+        {
+            return Err(Unopened::Skipped(skip::OTHER_GROUP));
+        }
+        let envelope = Envelope::read(message, EventType::default_of(self.writer_type))
+            .map_err(|refusal| Unopened::Refused { refusal, environment: None })?;
+        let refused = |refusal| Unopened::Refused { refusal, environment: envelope.environment };
+        match envelope.event_type() {
+            Some(known) if known.read_by().contains(&self.writer_type) => {}
+            Some(_) => return Err(Unopened::Skipped(skip::OTHER_TYPE)),
+            None => return Err(refused(unknown_type(envelope.type_name))),
+        }
+        if message.body().len() > self.max_message_bytes {
+            return Err(refused(too_large(message.body().len(), self.max_message_bytes)));
+        }
+        let result = result::decode(message, &envelope, wanted).map_err(refused)?;
+        if let Some(header) = envelope.environment
+            && !result.environment_id.is_empty()
+            && *header != *result.environment_id
+        {
+            return Err(refused(Refusal::new(
+                ErrorClass::EnvironmentMismatch,
+                format!("the headers name environment `{header}`, the body `{}`", result.environment_id),
+            )));
+        }
+        Ok(Opened { envelope, result, bus_time: message.timestamp_ms.map(|time| time.saturating_mul(1_000)) })
+    }
+}
+
+fn unknown_type(name: &str) -> Refusal {
+    let known = EventType::ALL.map(EventType::as_str).join(", ");
+    Refusal::new(ErrorClass::UnknownType, format!("unknown type `{name}`; known are {known}"))
+}
+
+fn too_large(bytes: usize, limit: usize) -> Refusal {
+    Refusal::new(ErrorClass::TooLarge, format!("a body of {bytes} bytes; `max_message_bytes` is {limit}"))
+}
+
+impl Opened<'_> {
+    /// The environment's id; empty where neither headers nor body name one.
+    pub fn environment(&self) -> &str {
+        either(&self.result.environment_id, self.envelope.environment)
+    }
+
+    /// The deployment's id; may be empty.
+    pub fn deployment(&self) -> &str {
+        either(&self.result.deployment_id, self.envelope.deployment)
+    }
+
+    /// The query's id; may be empty.
+    pub fn operation(&self) -> &str {
+        either(&self.result.operation_id, self.envelope.operation)
+    }
+
+    /// The event's id; never empty.
+    pub fn id(&self) -> Cow<'_, str> {
+        self.envelope.id()
+    }
+
+    /// Who published it; empty where it does not say.
+    pub fn source(&self) -> &str {
+        self.envelope.source.unwrap_or_default()
+    }
+
+    /// The times that rows without one of their own take.
+    pub fn times(&self) -> MessageTimes {
+        MessageTimes { message: self.result.observed_at.or(self.envelope.time), bus: self.bus_time }
+    }
+
+    /// The time that freshness is measured from.
+    pub fn event_time(&self) -> Option<i64> {
+        self.envelope.time.or(self.result.observed_at).or(self.bus_time)
+    }
+}
+
+fn either<'a>(body: &'a str, header: Option<&'a str>) -> &'a str {
+    if body.is_empty() { header.unwrap_or_default() } else { body }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::writer::testing::{message, settings};
+
+    const BODY: &str = r#"{"environment_id": "prod", "tables": []}"#;
+
+    /// What becomes of a message: the environment that it is opened for, or why it is not.
+    fn outcome(headers: &[(&str, &str)]) -> Result<String, String> {
+        let mut message = message(headers);
+        message.payload = Some(Bytes::from_static(BODY.as_bytes()));
+        let mut settings = settings(WriterType::Online, &[]);
+        settings.tuning.max_message_bytes = BODY.len();
+        match Gate::new(&settings).open(&message, Wanted::default()) {
+            Ok(opened) => Ok(opened.environment().to_owned()),
+            Err(Unopened::Skipped(reason)) => Err(reason.to_owned()),
+            Err(Unopened::Refused { refusal, .. }) => Err(refusal.class.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_message_without_an_envelope_is_read() {
+        assert_eq!(outcome(&[]), Ok("prod".to_owned()));
+    }
+
+    #[test]
+    fn a_type_of_another_writer_is_passed_over_and_an_unknown_one_refused() {
+        assert_eq!(outcome(&[("ce_type", "chalk.result.v1")]), Ok("prod".to_owned()));
+        assert_eq!(outcome(&[("ce_type", "chalk.metrics.v1")]), Err(skip::OTHER_TYPE.to_owned()));
+        assert_eq!(outcome(&[("ce_type", "chalk.query_mirror.v1")]), Err(skip::OTHER_TYPE.to_owned()));
+        assert_eq!(outcome(&[("ce_type", "chalk.result.v9")]), Err("UNKNOWN_TYPE".to_owned()));
+    }
+
+    #[test]
+    fn a_replay_for_another_group_is_passed_over() {
+        assert_eq!(outcome(&[("chalk_target_group", "chalk-writer")]), Ok("prod".to_owned()));
+        assert_eq!(outcome(&[("chalk_target_group", "other")]), Err(skip::OTHER_GROUP.to_owned()));
+    }
+
+    #[test]
+    fn headers_and_body_must_name_the_same_environment() {
+        assert_eq!(outcome(&[("ce_environmentid", "prod")]), Ok("prod".to_owned()));
+        assert_eq!(outcome(&[("ce_environmentid", "dev")]), Err("ENVIRONMENT_MISMATCH".to_owned()));
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_is_refused_unread() {
+        let mut message = message(&[]);
+        message.payload = Some(Bytes::from(vec![b' '; 101]));
+        let mut settings = settings(WriterType::Online, &[]);
+        settings.tuning.max_message_bytes = 100;
+        let opened = Gate::new(&settings).open(&message, Wanted::default());
+        let Err(Unopened::Refused { refusal, .. }) = opened else { panic!("it is too large") };
+        assert_eq!(refusal.class, ErrorClass::TooLarge);
+    }
+}

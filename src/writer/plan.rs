@@ -1,0 +1,155 @@
+//! What a writer decided before anything is connected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::destinations::PlannedDestination;
+use super::preview::{Preview, Shown};
+use super::start::{self, Start, StartError};
+use super::{WRITERS, WriterType};
+use crate::bus::OnGap;
+use crate::config::settings::{StoreSettings, Tuning, WriterSettings};
+use crate::decode::Decoder;
+use crate::message::Message;
+use crate::runtime::{DeadLetterBudget, Policy, Retry, Run};
+use crate::sink::Row;
+
+/// Why a writer cannot work with its settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A type that is known and that this version does not have; exit code 64.
+    #[error("{0} is not in this version; it has {has}", has = here())]
+    NotInThisVersion(WriterType),
+    /// Settings that can never work; exit code 78.
+    #[error("{0}")]
+    Settings(String),
+}
+
+fn here() -> String {
+    WRITERS.iter().map(|writer| writer.facts().writer_type.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// All that a writer decides before anything is connected.
+pub struct Plan<R: Row> {
+    /// Where its messages come from.
+    pub reads: Reads,
+    /// Where its dead letters go; without a topic a bad row stops it.
+    pub dead_letter_topic: Option<String>,
+    /// What it makes of a message.
+    pub decoder: Arc<dyn Decoder<R>>,
+    /// Its stores; rows name them by index.
+    pub destinations: Vec<PlannedDestination<R>>,
+    /// Limits that hold for each of its stores.
+    pub store_limits: StoreLimits,
+    /// Limits and times.
+    pub policy: Policy,
+}
+
+/// Where a writer's messages come from.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    /// The topic, or the subscription where the bus has both.
+    pub subscription: String,
+    /// The consumer group.
+    pub group: String,
+    /// Bytes that may be fetched ahead.
+    pub fetch_bytes: usize,
+    /// What to do when messages expired before they were read.
+    pub on_gap: OnGap,
+}
+
+/// Limits that hold for each store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreLimits {
+    /// Requests at a time.
+    pub concurrency: usize,
+    /// How long a tombstone is kept.
+    pub tombstone_retention: Duration,
+    /// Memory for building files, in bytes.
+    pub memory_limit: usize,
+}
+
+/// A [`Plan`] whose row type no longer shows.
+#[async_trait]
+pub trait AnyPlan: Send + Sync {
+    /// Where its messages come from.
+    fn reads(&self) -> &Reads;
+
+    /// Its stores, by name, in the order of a [`Preview`]'s destinations.
+    fn destinations(&self) -> Vec<(&str, &StoreSettings)>;
+
+    /// What a message would write, without writing it.
+    fn preview(&self, message: &Message) -> Preview;
+
+    /// Fetches secrets, opens stores, checks topics and subscribes.
+    ///
+    /// A bus that is away is asked again until it answers or `shutdown` is cancelled.
+    async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError>;
+}
+
+#[async_trait]
+impl<R: Row + Shown> AnyPlan for Plan<R> {
+    fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    fn destinations(&self) -> Vec<(&str, &StoreSettings)> {
+        self.destinations.iter().map(|planned| (planned.name.as_str(), &planned.settings)).collect()
+    }
+
+    fn preview(&self, message: &Message) -> Preview {
+        Preview::of(&*self.decoder, &self.destinations, message)
+    }
+
+    async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError> {
+        start::start(*self, with).await
+    }
+}
+
+impl Reads {
+    /// From the settings: a quarter of the memory is for what is fetched ahead.
+    pub fn new(settings: &WriterSettings) -> Self {
+        Self {
+            subscription: settings.subscription.clone(),
+            group: settings.group.clone(),
+            fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
+            on_gap: settings.tuning.on_gap,
+        }
+    }
+}
+
+impl StoreLimits {
+    /// From the settings: a quarter of the memory is for building files, of all stores together.
+    pub fn new(tuning: &Tuning, stores: usize) -> Self {
+        Self {
+            concurrency: tuning.concurrency,
+            tombstone_retention: tuning.tombstone_retention,
+            memory_limit: tuning.memory_limit / 4 / stores.max(1),
+        }
+    }
+}
+
+/// Messages in a batch at the most: those without rows take next to no memory, but not none.
+const MAX_MESSAGES: usize = 100_000;
+
+/// Limits and times from the settings, for a writer that has so many batches being written at once.
+///
+/// Batches (those being written, the one that fills and the one that waits) take half of the memory.
+pub fn policy(settings: &WriterSettings, in_flight: usize) -> Policy {
+    let tuning = &settings.tuning;
+    Policy {
+        writer_type: settings.writer_type.as_str(),
+        max_rows: tuning.batch_max_rows,
+        max_bytes: tuning.batch_max_bytes.min((tuning.memory_limit / 2 / (in_flight + 2)).max(1)),
+        max_messages: MAX_MESSAGES,
+        max_age: tuning.batch_max_age,
+        in_flight,
+        drain_within: tuning.drain_timeout,
+        eager: false,
+        retry: Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause },
+        budget: DeadLetterBudget { max_ratio: tuning.dlq_max_ratio, max_consecutive: tuning.dlq_max_consecutive },
+        max_message_bytes: tuning.max_message_bytes,
+    }
+}

@@ -1,0 +1,197 @@
+//! A writer starts when everything that it needs is there, and says what is not.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::bus::{Browse, BrowseFrom, Received, Source, Subscription, TopicInfo};
+use crate::config::settings::Environment;
+use crate::message::Delivery;
+use crate::row::feature::FeatureRow;
+use crate::sink::{Outcome, Sink, SinkError, Write};
+use crate::store::StoreError;
+use crate::writer::destinations::{Destinations, Kind};
+use crate::writer::online;
+use crate::writer::plan::{Reads, StoreLimits, policy};
+use crate::writer::testing::{NOW, settings, store};
+use crate::writer::{AnyPlan, WriterType};
+
+struct NoSink;
+
+#[async_trait]
+impl Sink<FeatureRow> for NoSink {
+    async fn write(&self, _: Write<'_, FeatureRow>) -> Result<Outcome, SinkError> {
+        Ok(Outcome::default())
+    }
+
+    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+        rows[0].clone()
+    }
+}
+
+const STORE: Kind<FeatureRow> = Kind {
+    name: "online store",
+    field: "online_store",
+    of: |environment| environment.online_store.as_ref(),
+    schemes: || vec!["sound", "faulty"],
+    open: |options| {
+        if crate::config::secret::expose(&options.fetched).starts_with("faulty") {
+            return Err(StoreError("no such option `x`".to_owned()));
+        }
+        Ok(Arc::new(NoSink))
+    },
+};
+
+/// A bus that answers `topic` from a list, the last answer for ever.
+#[derive(Default)]
+struct ScriptedBus {
+    topics: Mutex<VecDeque<Result<TopicInfo, BusError>>>,
+    subscribed: Mutex<Option<Subscribe>>,
+}
+
+struct NoSource;
+
+#[async_trait]
+impl Source for NoSource {
+    async fn next(&mut self) -> Result<Received, BusError> {
+        Ok(Received::End)
+    }
+
+    async fn acknowledge(&mut self, _: Delivery) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+struct NoPublisher;
+
+#[async_trait]
+impl Publisher for NoPublisher {
+    async fn publish(&self, _: &[crate::message::Outgoing]) -> Result<Vec<crate::bus::Placed>, BusError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Bus for ScriptedBus {
+    async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
+        *self.subscribed.lock().expect("no panic") = Some(subscription);
+        let (_, handovers) = mpsc::channel(1);
+        Ok(Subscription { source: Box::new(NoSource), handovers, status: watch::channel(Vec::new()).1 })
+    }
+
+    async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {
+        Ok(Arc::new(NoPublisher))
+    }
+
+    async fn browse(&self, _: &str, _: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
+        Err(BusError::Failed("not in this test".to_owned()))
+    }
+
+    async fn topic(&self, _: &str) -> Result<TopicInfo, BusError> {
+        let mut topics = self.topics.lock().expect("no panic");
+        if topics.len() > 1 { topics.pop_front().expect("two or more") } else { topics[0].clone() }
+    }
+
+    async fn create_topic(&self, _: &str, _: u32) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
+    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0 })
+}
+
+fn plan(uri: &str) -> Box<dyn AnyPlan> {
+    let environment = Environment { online_store: Some(store(uri)), ..Environment::default() };
+    let settings = settings(WriterType::Online, &[("prod", environment)]);
+    let destinations = Destinations::plan(&settings.environments, &STORE).expect("a store");
+    let decoder = online::decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings");
+    Box::new(Plan {
+        reads: Reads::new(&settings),
+        dead_letter_topic: settings.dlq_topic.clone(),
+        decoder: Arc::new(decoder),
+        store_limits: StoreLimits::new(&settings.tuning, 1),
+        destinations: destinations.planned,
+        policy: policy(&settings, 1),
+    })
+}
+
+fn with(topics: Vec<Result<TopicInfo, BusError>>) -> (Start, Arc<ScriptedBus>) {
+    let bus = Arc::new(ScriptedBus { topics: Mutex::new(topics.into()), ..ScriptedBus::default() });
+    let start = Start { bus: bus.clone(), health: Arc::default(), drain: true, shutdown: CancellationToken::new() };
+    (start, bus)
+}
+
+fn configuration(result: Result<Box<dyn Run>, StartError>) -> String {
+    match result.err() {
+        Some(StartError::Configuration(reason)) => reason,
+        other => panic!("a configuration that cannot work, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_writer_subscribes_once_its_topics_are_there() {
+    let (start, bus) = with(vec![there(None)]);
+    plan("sound:x").start(start).await.map(drop).expect("everything is there");
+    let subscribed = bus.subscribed.lock().expect("no panic").clone().expect("it subscribed");
+    assert_eq!((&*subscribed.topic, &*subscribed.group, subscribed.drain), ("results", "chalk-writer", true));
+}
+
+#[tokio::test]
+async fn a_missing_topic_is_a_configuration_that_cannot_work() {
+    let missing = || Err(BusError::NotFound("nothing there".to_owned()));
+    let (dead_letters, _) = with(vec![missing()]);
+    assert_eq!(
+        configuration(plan("sound:x").start(dead_letters).await),
+        "dead letter topic `dlq`: no such topic: nothing there"
+    );
+    let (results, bus) = with(vec![there(None), missing()]);
+    assert_eq!(configuration(plan("sound:x").start(results).await), "topic `results`: no such topic: nothing there");
+    assert!(bus.subscribed.lock().expect("no panic").is_none());
+}
+
+#[tokio::test]
+async fn a_dead_letter_topic_that_takes_next_to_nothing_is_refused() {
+    let (start, _) = with(vec![there(Some(1_000))]);
+    let reason = configuration(plan("sound:x").start(start).await);
+    assert!(reason.contains("at most 1000 bytes; it needs 16384 or more"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_names_itself() {
+    let (start, _) = with(vec![there(None)]);
+    assert_eq!(configuration(plan("faulty:x").start(start).await), "online store of prod: no such option `x`");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_away_is_asked_again_until_it_answers() {
+    let away = || Err(BusError::Unavailable("connection refused".to_owned()));
+    let denied = Err(BusError::Denied("wrong password".to_owned()));
+    let (start, bus) = with(vec![away(), away(), denied, there(None)]);
+    let health = start.health.clone();
+    plan("sound:x").start(start).await.map(drop).expect("it answers in the end");
+    assert!(bus.subscribed.lock().expect("no panic").is_some());
+    assert!(health.state().troubles.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_waits() {
+    let (start, _) = with(vec![Err(BusError::Denied("wrong password".to_owned()))]);
+    let (health, shutdown) = (start.health.clone(), start.shutdown.clone());
+    let waiting = tokio::spawn(plan("sound:x").start(start));
+    while health.not_ready().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let expected = ("dead letter topic `dlq`".to_owned(), "bus denies access: wrong password".to_owned());
+    assert_eq!(health.not_ready(), [expected]);
+    shutdown.cancel();
+    let result = waiting.await.expect("no panic");
+    assert!(matches!(result.err(), Some(StartError::Stopped(_))));
+}
