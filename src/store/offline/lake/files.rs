@@ -206,10 +206,8 @@ fn classify(doing: &str, place: &FilePath, error: &(dyn StdError + 'static)) -> 
         };
     }
     let place = place.display();
-    let reason = match found {
-        Some(error) => format!("{doing} {place}: {error}"),
-        None => format!("{doing} {place}: {error}"),
-    };
+    let cause = found.map_or_else(|| error.to_string(), ToString::to_string);
+    let reason = format!("{doing} {place}: {cause}");
     match found.map(io::Error::kind) {
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => SinkError::Denied { reason },
         _ => SinkError::Transient { reason },

@@ -60,7 +60,7 @@ pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
         (ColumnType::Vector(precision, dimension), Value::Vector(vector)) => {
             check_dimension(*dimension, vector.dimension())?;
             if precision_of(vector) > rank(*precision) {
-                return mismatch(column, value);
+                return Err(mismatch(column, value));
             }
             Ok(())
         }
@@ -70,12 +70,13 @@ pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
             check_dimension(*dimension, items.len())
         }
         (ColumnType::Unknown, _) | (ColumnType::Int64, Value::Double(_)) => Err(Misfit::Widen),
-        _ => mismatch(column, value),
+        _ => Err(mismatch(column, value)),
     }
 }
 
-fn mismatch(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
-    refused(ErrorClass::TypeMismatch, format!("expected {column}, found {}", describe(value)))
+/// The verdict on a value of a type that the column does not take.
+pub(super) fn mismatch(column: &ColumnType, value: &Value) -> Misfit {
+    Misfit::Refused(ErrorClass::TypeMismatch, format!("expected {column}, found {}", describe(value)))
 }
 
 fn check_dimension(expected: u32, found: usize) -> Result<(), Misfit> {
@@ -120,14 +121,14 @@ fn check_names(values: &[(bytestring::ByteString, Value)]) -> Result<(), Misfit>
 pub(super) fn widen(column: &ColumnType, value: &Value) -> Result<ColumnType, Misfit> {
     let found = infer(value)?;
     let Some(wider) = column.widened(&found) else {
-        return mismatch(column, value).map(|()| unreachable!("a mismatch is an error"));
+        return Err(mismatch(column, value));
     };
     if let Some(reason) = wider.unstorable() {
         return refused(ErrorClass::ValueRefused, reason);
     }
     match check(&wider, value) {
         Ok(()) => Ok(wider),
-        Err(Misfit::Widen) => mismatch(column, value).map(|()| wider),
+        Err(Misfit::Widen) => Err(mismatch(column, value)),
         Err(verdict) => Err(verdict),
     }
 }

@@ -18,7 +18,9 @@
 //! structs gain fields; anything else of another type is refused, and so is an integer beyond 2⁵³
 //! in a double column. The type of a system column never changes. A decimal of no declared type is
 //! `decimal(38,18)`, and one that does not fit is refused. Half-precision vectors are written as
-//! single precision. Dates and timestamps are in the years 1 to 9999.
+//! single precision. Dates and timestamps are in the years 1 to 9999. A column of which only nulls were
+//! seen, and nothing is declared, is left out of the files until there is a type for it. When two processes
+//! change a table at the same moment, a file of the type before may still land after the change.
 //!
 //! A file has every column that its table had when it was written, so newer files have the columns of
 //! older ones. Where columns appeared or widened since, readers are to be told to unite the files:

@@ -141,7 +141,7 @@ fn judge(
                     wider.push((*column, data_type));
                     continue;
                 }
-                Ok(found) => Misfit::Refused(ErrorClass::TypeMismatch, format!("expected {current}, found {found}")),
+                Ok(_) => fit::mismatch(current, value),
                 Err(misfit) => misfit,
             },
             Err(misfit) => misfit,

@@ -1,0 +1,9 @@
+//! What every offline store must show, shown for the lake under `file://`.
+
+mod contract;
+mod crash;
+mod disk;
+mod model;
+mod race;
+mod readers;
+mod support;
