@@ -118,7 +118,7 @@ async fn publish(bus: &dyn Bus, messages: u64) -> Result<Option<Entity>, Failure
             example = entity_of(&message);
         }
         publishing.push(message).await?;
-        if let Some((ce_type, body)) = BAD.get(number / 10).filter(|_| number % 10 == 5) {
+        if let Some((ce_type, body)) = BAD.get(number / 10).copied().filter(|_| number % 10 == 5) {
             publishing.push(input::message(&Bytes::from_static(body.as_bytes()), ce_type)).await?;
         }
     }
