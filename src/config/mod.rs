@@ -36,3 +36,4 @@ pub use load::{Loaded, Selection, Warning, load};
 pub use memory::limit as memory_limit;
 pub use schema::schema;
 pub use types::{NotAType, TypeInfo, info as type_info, resolve as resolve_type, types, types_text};
+pub use units::duration as read_duration;

@@ -29,7 +29,7 @@ const SIZES: &[(&str, u64)] = &[
 ];
 
 /// A duration of one part or more (`1h30m`), exact to the microsecond; `None` where it is not one.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(Duration::ZERO);

@@ -75,7 +75,7 @@ impl Health {
     }
 
     /// A part failed. Logged when it begins, when it fails in a new way, and every minute.
-    pub(super) fn failed(&self, part: &str, reason: &str, denied: bool) {
+    pub(crate) fn failed(&self, part: &str, reason: &str, denied: bool) {
         let mut state = self.lock();
         let now = Instant::now();
         let trouble = state.troubles.entry(part.to_owned()).or_insert_with(|| Trouble {
@@ -108,7 +108,7 @@ impl Health {
     }
 
     /// A part works. Logged when it did not before.
-    pub(super) fn works(&self, part: &str) {
+    pub(crate) fn works(&self, part: &str) {
         let trouble = self.lock().troubles.remove(part);
         if let Some(trouble) = trouble {
             let seconds = trouble.since.elapsed().as_secs_f64();

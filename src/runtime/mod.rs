@@ -30,10 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{BusError, Handover, Publisher, Received, Subscription};
+use crate::bus::{BusError, Handover, PartitionStatus, Publisher, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
 use crate::message::{Delivery, Message, Partition};
 use crate::sink::{ErrorClass, Refusal, Row, Sink};
@@ -81,6 +82,9 @@ pub struct Pipeline<R: Row> {
 /// A pipeline whose rows no longer show in its type: what the registry builds and `main` runs.
 #[async_trait]
 pub trait Run: Send {
+    /// How far behind it is, partition by partition, for as long as it runs.
+    fn status(&self) -> watch::Receiver<Vec<PartitionStatus>>;
+
     /// Runs until `shutdown` is cancelled and drained, until the source ends, or until it cannot go on.
     async fn run(self: Box<Self>, shutdown: CancellationToken) -> Result<(), PipelineError>;
 }
@@ -110,6 +114,10 @@ pub enum PipelineError {
 
 #[async_trait]
 impl<R: Row> Run for Pipeline<R> {
+    fn status(&self) -> watch::Receiver<Vec<PartitionStatus>> {
+        self.subscription.status.clone()
+    }
+
     async fn run(self: Box<Self>, shutdown: CancellationToken) -> Result<(), PipelineError> {
         let mut turning = Loop::new(*self);
         let ended = turning.turn(&shutdown).await;

@@ -4,6 +4,8 @@ pub mod conform;
 pub mod decimal;
 pub mod dtype;
 pub mod infer;
+pub mod json;
+pub mod msgpack;
 pub mod time;
 mod calendar;
 pub mod json;

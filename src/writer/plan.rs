@@ -146,6 +146,7 @@ pub fn policy(settings: &WriterSettings, in_flight: usize) -> Policy {
         max_messages: MAX_MESSAGES,
         max_age: tuning.batch_max_age,
         in_flight,
+        concurrency: tuning.concurrency,
         drain_within: tuning.drain_timeout,
         eager: false,
         retry: Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause },

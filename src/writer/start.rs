@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
 use crate::bus::{Bus, BusError, Publisher, Subscribe};
 use crate::dead_letter::SMALLEST_LIMIT;
-use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run, Trouble};
+use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
 use crate::store::StoreOptions;
 
@@ -114,12 +114,11 @@ impl Connect<'_> {
         call: impl Fn() -> F,
     ) -> Result<T, StartError> {
         let mut pause = self.retry.first;
-        let since = Instant::now();
         loop {
             let error = tokio::select! {
                 result = call() => match result {
                     Ok(value) => {
-                        self.with.health.lock().troubles.remove(part);
+                        self.with.health.works(part);
                         return Ok(value);
                     }
                     Err(error) => error,
@@ -133,9 +132,7 @@ impl Connect<'_> {
                 }
                 BusError::Gap(_) | BusError::Failed(_) => return Err(StartError::Bus(error)),
             }
-            tracing::warn!(part, %error, "bus does not answer yet, trying again");
-            let trouble = Trouble { since, reason: error.to_string(), denied: matches!(error, BusError::Denied(_)) };
-            self.with.health.lock().troubles.insert(part.to_owned(), trouble);
+            self.with.health.failed(part, &error.to_string(), matches!(error, BusError::Denied(_)));
             tokio::select! {
                 () = tokio::time::sleep(pause.mul_f64(fastrand::f64())) => {}
                 () = self.with.shutdown.cancelled() => {

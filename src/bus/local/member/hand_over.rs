@@ -10,6 +10,8 @@ use crate::message::Partition;
 
 /// A handover that was announced.
 pub(super) struct Leaving {
+    /// Dropped with the rest, once no acknowledgement counts for them any more.
+    _not_gone: oneshot::Sender<()>,
     /// `None` once it was released.
     pub(super) released: Option<oneshot::Receiver<()>>,
     deadline: Instant,
@@ -48,11 +50,15 @@ impl Member {
         }
         self.publish_ownership();
         let (release, released) = oneshot::channel();
+        let (not_gone, gone) = oneshot::channel();
         let partitions = going.iter().map(|number| Partition { topic: self.topic.clone(), number: *number }).collect();
         // Where nobody listens, the handover is dropped here, which releases it.
-        drop(self.handovers.try_send(Handover { partitions, release }));
-        self.leaving =
-            Some(Leaving { released: Some(released), deadline: Instant::now() + self.plan.options.handover_timeout });
+        drop(self.handovers.try_send(Handover { partitions, release, gone }));
+        self.leaving = Some(Leaving {
+            released: Some(released),
+            _not_gone: not_gone,
+            deadline: Instant::now() + self.plan.options.handover_timeout,
+        });
         Ok(())
     }
 

@@ -1,0 +1,177 @@
+//! The configuration as commands use it: one writer of it, its bus, its online stores.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{ArgGroup, Args};
+
+use crate::bus::{self, Bus};
+use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings};
+use crate::config::{self, ConfigErrors, Loaded, Overrides};
+use crate::store::online::{self, OnlineStore};
+use crate::store::{StoreError, StoreOptions};
+use crate::writer::WriterType;
+
+use super::exit::{Exit, Failure, OrExit};
+
+/// Which writer of which file. All of it is optional to clap alone: a command in its place excuses it.
+#[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("which").args(["writer_type", "writer"]).required(true).multiple(false)))]
+pub(super) struct Selection {
+    /// The writer of this type (`ONLINE_WRITER`; `types` lists them)
+    #[arg(long = "type", visible_alias = "bus-subscriber-type", value_name = "TYPE")]
+    writer_type: Option<String>,
+    /// The writer of this name
+    #[arg(long, value_name = "NAME")]
+    writer: Option<String>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+}
+
+impl Selection {
+    /// The writer of a type.
+    pub(super) fn of(writer_type: WriterType, config: &Path) -> Self {
+        Self { writer_type: Some(writer_type.as_str().to_owned()), writer: None, config: Some(config.to_owned()) }
+    }
+
+    /// Reads the file and picks the writer; `listen` replaces the address in the file.
+    pub(super) fn load(&self, listen: Option<&str>) -> Result<WriterSettings, Failure> {
+        let which = self.which()?;
+        let config = self.config.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "`--config FILE` is missing"))?;
+        let mut overrides = Overrides::from_process();
+        if let Some(listen) = listen {
+            overrides = overrides.flag("--listen", "http.listen", listen);
+        }
+        Deployment::load_with(config, &overrides)?.writer(&which)
+    }
+
+    /// The selection; a type that is unknown, or not in this version, is told before any file is read.
+    fn which(&self) -> Result<config::Selection, Failure> {
+        match (&self.writer, &self.writer_type) {
+            (Some(name), _) => Ok(config::Selection::Writer(name.clone())),
+            (None, Some(given)) => by_type(given),
+            (None, None) => Err(Failure::new(Exit::Usage, "`--type TYPE` or `--writer NAME` is missing")),
+        }
+    }
+}
+
+/// The writer of a type, under any of its names.
+pub(super) fn by_type(given: &str) -> Result<config::Selection, Failure> {
+    let info = config::resolve_type(given).or_exit(Exit::Usage)?;
+    if !info.works {
+        let works = config::types().iter().filter(|info| info.works).map(|info| info.writer_type.as_str());
+        let works: Vec<_> = works.collect();
+        let text = format!("{} is not in this version, which has {}", info.writer_type.as_str(), works.join(", "));
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    Ok(config::Selection::Type(given.to_owned()))
+}
+
+/// A configuration in which nothing is wrong.
+pub(super) struct Deployment {
+    loaded: Loaded,
+}
+
+impl Deployment {
+    /// Reads a file, and the environment variables above it.
+    pub(super) fn load(config: &Path) -> Result<Self, Failure> {
+        Self::load_with(config, &Overrides::from_process())
+    }
+
+    fn load_with(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
+        let loaded = config::load(config, overrides).map_err(|errors| failure(config, &errors))?;
+        for warning in loaded.warnings() {
+            tracing::warn!("{}: {warning}", config.display());
+        }
+        Ok(Self { loaded })
+    }
+
+    /// The settings of one writer.
+    pub(super) fn writer(&self, which: &config::Selection) -> Result<WriterSettings, Failure> {
+        self.loaded
+            .writer(which)
+            .map_err(|errors| Failure::new(if errors.is_usage() { Exit::Usage } else { Exit::Configuration }, errors))
+    }
+
+    /// How to reach the bus.
+    pub(super) fn bus_settings(&self) -> &BusSettings {
+        self.loaded.bus()
+    }
+
+    /// The bus.
+    pub(super) fn bus(&self) -> Result<Arc<dyn Bus>, Failure> {
+        Ok(bus::open(self.loaded.bus())?)
+    }
+
+    /// Topic of dead letters, where the file names one.
+    pub(super) fn dlq_topic(&self) -> Option<String> {
+        self.loaded.dlq_topic()
+    }
+
+    /// The store that an online writer writes to for an environment.
+    pub(super) async fn online_store(
+        &self,
+        which: &config::Selection,
+        environment: &str,
+    ) -> Result<Arc<dyn OnlineStore>, Failure> {
+        let settings = self.writer(which)?;
+        let known = || settings.environments.entries.keys().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        let missing = |what: &str| {
+            let text = format!("environment `{environment}` {what}; the configuration has {}", known());
+            Failure::new(Exit::Configuration, text)
+        };
+        let entry = settings.environments.get(environment).ok_or_else(|| missing("is unknown"))?;
+        let store = entry.online_store.as_ref().ok_or_else(|| missing("has no `online_store`"))?;
+        open_online_store(store, &settings.tuning).await.or_exit(Exit::Configuration)
+    }
+}
+
+/// All errors of a file, one a line.
+fn failure(config: &Path, errors: &ConfigErrors) -> Failure {
+    if errors.is_usage() {
+        return Failure::new(Exit::Usage, errors);
+    }
+    let text = match errors.0.as_slice() {
+        [one] => format!("{}: {one}", config.display()),
+        several => {
+            let lines: String = several.iter().map(|error| format!("\n  {error}")).collect();
+            format!("{}: {} errors{lines}", config.display(), several.len())
+        }
+    };
+    Failure::new(Exit::Configuration, text)
+}
+
+/// Opens an online store for reading, as a writer with this tuning opens it for writing.
+pub(super) async fn open_online_store(
+    settings: &StoreSettings,
+    tuning: &Tuning,
+) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    let fetched = settings.uri.fetch().await.map_err(|error| StoreError(error.to_string()))?;
+    online::open(&StoreOptions {
+        uri: settings.uri.clone(),
+        fetched,
+        cache_prefix: settings.cache_prefix.as_str().into(),
+        clustered: settings.clustered,
+        concurrency: tuning.concurrency,
+        tombstone_retention: tuning.tombstone_retention,
+        memory_limit: tuning.memory_limit,
+    })
+}
+
+/// A duration as in the configuration (`250ms`, `1h30m`).
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    config::read_duration(text).ok_or_else(|| "expected a duration, as in `30s`, `5m` or `1h30m`".to_owned())
+}
+
+/// A moment: RFC 3339, or how long ago it is (`2h`).
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    config::read_duration(text)
+        .and_then(|ago| Utc::now().checked_sub_signed(chrono::Duration::from_std(ago).ok()?))
+        .ok_or_else(|| "expected a time, as in `2026-11-22T18:32:00Z`, or so long ago, as in `2h`".to_owned())
+}

@@ -1,0 +1,50 @@
+//! The line in a terminal that shows how a drain gets on.
+
+use std::convert::Infallible;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::telemetry::logs;
+use crate::telemetry::watched::Watched;
+
+use super::output::grouped;
+
+/// Shows the line until it is dropped; where stderr is not a terminal, waits and shows nothing.
+pub(super) async fn show(writer: &Watched) -> Infallible {
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let _clear = Clear;
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        tick.tick().await;
+        logs::show_progress(&line(writer));
+    }
+}
+
+fn line(writer: &Watched) -> String {
+    let state = writer.health.state();
+    let rate = writer.rate(Duration::from_secs(10));
+    let mut line = format!(
+        "{}: {} messages done, {}/s, {} to go",
+        writer.identity.writer,
+        grouped(state.acknowledged),
+        grouped(rate.round() as u64),
+        grouped(writer.lag_messages())
+    );
+    if state.buried > 0 {
+        line += &format!(", {} in the dead letter topic", grouped(state.buried));
+    }
+    if let Some((part, trouble)) = state.troubles.iter().next() {
+        line += &format!(" · {part}: {}", super::output::shortened(&trouble.reason, 60));
+    }
+    line
+}
+
+struct Clear;
+
+impl Drop for Clear {
+    fn drop(&mut self) {
+        logs::show_progress("");
+    }
+}

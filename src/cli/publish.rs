@@ -1,0 +1,204 @@
+//! `publish`: puts messages on a topic, from a file or made up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use crate::bus::{Bus, BusError, Placed, Publisher};
+use crate::config::settings::BusSettings;
+use crate::generate;
+use crate::message::Outgoing;
+
+use super::deployment::{self, Deployment};
+use super::exit::{Exit, Failure, OrExit};
+use super::input::{self, Input};
+use super::output::{self, count, grouped};
+
+/// Publish messages from a file, or generated ones
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").args(["file", "generate"]).required(true)))]
+#[command(group(ArgGroup::new("where").args(["topic", "writer_type"]).required(true)))]
+pub(super) struct Arguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The topic
+    #[arg(long)]
+    topic: Option<String>,
+    /// Instead of a topic: the one that the writer of this type reads
+    #[arg(long = "type", value_name = "TYPE")]
+    writer_type: Option<String>,
+    /// JSON values, one message each: a `.json` file, a `.jsonl` file with one a line, or `-` for standard input
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Make up so many query results
+    #[arg(long, value_name = "N")]
+    generate: Option<u64>,
+    /// The same seed makes the same results
+    #[arg(long, default_value_t = 1, requires = "generate")]
+    seed: u64,
+    /// Environment of generated results
+    #[arg(long, default_value = "prod", requires = "generate")]
+    environment: String,
+    /// Encoding of generated results
+    #[arg(long, default_value = "json", requires = "generate")]
+    encoding: generate::Encoding,
+    /// Event type (`ce_type`) of messages from a file
+    #[arg(long, value_name = "TYPE", default_value = "chalk.result.v1")]
+    ce_type: String,
+    /// Partitions of a topic that has to be made; on Kafka, without it, a missing topic is an error
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Messages, and bytes, that one call hands to the bus.
+const MESSAGES_AT_ONCE: usize = 1_000;
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// What `publish --json` prints.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Published {
+    topic: String,
+    /// Messages that the bus has for good.
+    pub(super) messages: u64,
+    partitions: BTreeMap<i32, Landed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Landed {
+    messages: u64,
+    first_offset: i64,
+    last_offset: i64,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let deployment = Deployment::load(&arguments.config)?;
+    let topic = match (&arguments.topic, &arguments.writer_type) {
+        (Some(topic), _) => topic.clone(),
+        (None, Some(writer_type)) => deployment.writer(&deployment::by_type(writer_type)?)?.subscription,
+        (None, None) => return Err(Failure::new(Exit::Usage, "`--topic` or `--type` is missing")),
+    };
+    // Standard input is read once, so it cannot be looked through before: see `Publishing::finish`.
+    let seekable = arguments.file.as_deref().filter(|path| *path != Path::new("-"));
+    if let Some(path) = seekable {
+        for value in Input::open(path).or_exit(Exit::Failed)? {
+            value.map_err(|error| {
+                Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display()))
+            })?;
+        }
+    }
+    let bus = deployment.bus()?;
+    make_topic(&*bus, deployment.bus_settings(), &topic, arguments.partitions).await?;
+    let mut publishing = Publishing::to(&*bus, &topic).await?;
+    let result = match &arguments.file {
+        Some(path) => publish_file(&mut publishing, path, &arguments.ce_type).await,
+        None => {
+            let generator = generate::Generator::new(arguments.seed, &arguments.environment, arguments.encoding);
+            publishing.all(generator.take(arguments.generate.unwrap_or_default() as usize)).await
+        }
+    };
+    let published = publishing.finish();
+    if let Err(mut failure) = result {
+        failure.text += &format!("; {} published before that", count(published.messages, "message"));
+        return Err(failure);
+    }
+    if arguments.json { Ok(output::json(&published)?) } else { Ok(published.print()?) }
+}
+
+async fn publish_file(publishing: &mut Publishing, path: &Path, ce_type: &str) -> Result<(), Failure> {
+    for value in Input::open(path).or_exit(Exit::Failed)? {
+        let body = value.map_err(|error| Failure::new(Exit::Failed, format_args!("{}: {error}", path.display())))?;
+        publishing.push(input::message(&body, ce_type)).await?;
+    }
+    publishing.flush().await
+}
+
+/// Makes a topic that is not there: on the embedded bus always, elsewhere when partitions were named.
+pub(super) async fn make_topic(
+    bus: &dyn Bus,
+    settings: &BusSettings,
+    topic: &str,
+    partitions: Option<u32>,
+) -> Result<(), Failure> {
+    match bus.topic(topic).await {
+        Ok(_) => Ok(()),
+        Err(BusError::NotFound(_)) if partitions.is_some() || matches!(settings, BusSettings::Local(_)) => {
+            Ok(bus.create_topic(topic, partitions.unwrap_or(4)).await?)
+        }
+        Err(BusError::NotFound(_)) => Err(Failure::new(
+            Exit::Configuration,
+            format_args!("no topic `{topic}` on this bus; `--partitions N` makes it"),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Messages on their way to one topic, some at a time, and where they landed.
+pub(super) struct Publishing {
+    publisher: std::sync::Arc<dyn Publisher>,
+    waiting: Vec<Outgoing>,
+    bytes: usize,
+    published: Published,
+}
+
+impl Publishing {
+    pub(super) async fn to(bus: &dyn Bus, topic: &str) -> Result<Self, Failure> {
+        let published = Published { topic: topic.to_owned(), ..Published::default() };
+        Ok(Self { publisher: bus.publisher().await?, waiting: Vec::new(), bytes: 0, published })
+    }
+
+    pub(super) async fn all(&mut self, messages: impl Iterator<Item = Outgoing>) -> Result<(), Failure> {
+        for message in messages {
+            self.push(message).await?;
+        }
+        self.flush().await
+    }
+
+    pub(super) async fn push(&mut self, mut message: Outgoing) -> Result<(), Failure> {
+        message.topic.clone_from(&self.published.topic);
+        self.bytes += message.payload.as_ref().map_or(0, Bytes::len);
+        self.waiting.push(message);
+        if self.waiting.len() >= MESSAGES_AT_ONCE || self.bytes >= BYTES_AT_ONCE { self.flush().await } else { Ok(()) }
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        let placed = self.publisher.publish(&self.waiting).await?;
+        self.waiting.clear();
+        self.bytes = 0;
+        for Placed { partition, offset } in placed {
+            self.published.messages += 1;
+            let first = Landed { messages: 0, first_offset: offset, last_offset: offset };
+            let landed = self.published.partitions.entry(partition.number).or_insert(first);
+            landed.messages += 1;
+            landed.first_offset = landed.first_offset.min(offset);
+            landed.last_offset = landed.last_offset.max(offset);
+        }
+        Ok(())
+    }
+
+    /// What the bus has; messages that were not flushed are not among it.
+    pub(super) fn finish(self) -> Published {
+        self.published
+    }
+}
+
+impl Published {
+    fn print(&self) -> anyhow::Result<()> {
+        output::line(format!("published {} to `{}`", count(self.messages, "message"), self.topic))?;
+        for (number, landed) in &self.partitions {
+            output::line(format!(
+                "  partition {number}: {} at {} to {}",
+                grouped(landed.messages),
+                landed.first_offset,
+                landed.last_offset
+            ))?;
+        }
+        Ok(())
+    }
+}

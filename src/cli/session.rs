@@ -1,0 +1,132 @@
+//! One writer from its start to its end: the way of `--drain`, of a deployment and of `demo` alike.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::config::settings::{BusSettings, WriterSettings};
+use crate::telemetry::watched::{Identity, Phase, Watched};
+use crate::writer::{AnyPlan, Start, StartError};
+
+use super::exit::{Exit, Failure};
+use super::output::count;
+use super::progress;
+use super::signals::Signals;
+
+/// A writer that is ready to be started.
+pub(super) struct Session {
+    /// What it decided by its settings.
+    pub plan: Box<dyn AnyPlan>,
+    /// Where its messages come from.
+    pub bus: Arc<dyn Bus>,
+    /// Who looks on.
+    pub watched: Arc<Watched>,
+    /// Whether it ends when the bus is empty.
+    pub drain: bool,
+}
+
+/// What may end it from outside.
+pub(super) struct Stop<'a> {
+    /// SIGTERM and SIGINT, where this process listens to them.
+    pub signals: Option<&'a mut Signals>,
+    /// The longest that a drain may take.
+    pub limit: Option<Duration>,
+}
+
+/// What the port and the log call a writer.
+pub(super) fn identity(settings: &WriterSettings) -> Identity {
+    Identity {
+        writer: settings.name.clone(),
+        writer_type: settings.writer_type.as_str(),
+        bus: bus_name(&settings.bus),
+        topic: settings.subscription.clone(),
+        group: settings.group.clone(),
+    }
+}
+
+/// The bus as `bus_backend` names it.
+const fn bus_name(bus: &BusSettings) -> &'static str {
+    match bus {
+        BusSettings::Local(_) => "LOCAL",
+        BusSettings::Kafka(_) => "KAFKA",
+        BusSettings::Pubsub => "PUBSUB",
+    }
+}
+
+impl Session {
+    /// Runs the writer to its end, and says in one line how it went.
+    pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
+        let shutdown = CancellationToken::new();
+        let (watched, drain) = (Arc::clone(&self.watched), self.drain);
+        let result = tokio::select! {
+            result = self.start_and_run(&shutdown, stop.limit) => result,
+            failure = forced(stop.signals, &shutdown, &watched) => Err(failure),
+            never = watched.keep_sampling() => match never {},
+            never = progress::show(&watched), if drain => match never {},
+        };
+        watched.enter(Phase::Ended);
+        summarize(&watched);
+        result
+    }
+
+    async fn start_and_run(self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
+        let Self { plan, bus, watched, drain } = self;
+        let with = Start { bus, health: Arc::clone(&watched.health), drain, shutdown: shutdown.clone() };
+        let running = async {
+            match plan.start(with).await {
+                Ok(pipeline) => {
+                    watched.subscribed(pipeline.status());
+                    Ok(pipeline.run(shutdown.clone()).await?)
+                }
+                // Nothing had been read, so nothing is left.
+                Err(StartError::Stopped(_)) if shutdown.is_cancelled() => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let mut running = pin!(running);
+        let Some(limit) = limit else { return running.await };
+        tokio::select! {
+            result = &mut running => return result,
+            () = sleep(limit) => {}
+        }
+        let left = watched.lag_messages();
+        watched.enter(Phase::Stopping);
+        shutdown.cancel();
+        running.await?;
+        let text = format!("not drained after {limit:?} (`--drain-timeout`): {} left", count(left, "message"));
+        Err(Failure::new(Exit::Failed, text))
+    }
+}
+
+/// Asks for the end at the first signal, and gives up at the second.
+async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, watched: &Watched) -> Failure {
+    let Some(signals) = signals else { return std::future::pending().await };
+    let first = signals.next().await;
+    tracing::info!("{first}: stopping; a second signal does not wait for what is at hand");
+    watched.enter(Phase::Stopping);
+    shutdown.cancel();
+    let second = signals.next().await;
+    let left = watched.health.state().in_hand;
+    let text = format!("{second} while stopping: {} not written; they will be delivered again", count(left, "message"));
+    Failure::new(Exit::Failed, text)
+}
+
+/// The last line of every run.
+fn summarize(watched: &Watched) {
+    let state = watched.health.state();
+    let seconds = watched.started.elapsed().as_secs_f64();
+    tracing::info!(
+        acknowledged = state.acknowledged,
+        stored = state.stored,
+        stale = state.stale,
+        buried = state.buried,
+        left = watched.lag_messages(),
+        seconds = (seconds * 1000.).round() / 1000.,
+        per_second = (state.acknowledged as f64 / seconds).round(),
+        "writer ends"
+    );
+}

@@ -1,0 +1,200 @@
+//! Every metric of a writer, in one table: what is described, documented and checked comes from it.
+
+use std::fmt::Write;
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows, until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution, counted in buckets with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// Its name in Prometheus' text format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name as Prometheus reads it.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// What is counted.
+    pub unit: Unit,
+    /// Labels of its own, beside `writer` and `type` which all have.
+    pub labels: &'static [&'static str],
+    /// One sentence, without a full stop.
+    pub help: &'static str,
+}
+
+const ROWS: &[f64] =
+    &[1., 10., 100., 250., 500., 1_000., 2_500., 5_000., 10_000., 25_000., 50_000., 100_000., 250_000., 500_000.];
+const BYTES: &[f64] =
+    &[1_024., 16_384., 65_536., 262_144., 1_048_576., 4_194_304., 16_777_216., 33_554_432., 67_108_864., 268_435_456.];
+const WRITE_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60.];
+/// From a write that keeps up to a backlog of a day.
+const FRESHNESS_SECONDS: &[f64] =
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 300., 900., 3_600., 21_600., 86_400.];
+
+/// Every metric, in the order of the documentation.
+pub static METRICS: &[Metric] = &[
+    counter("chalk_writer_messages_received_total", &[], "Messages read from the bus"),
+    counter(
+        "chalk_writer_messages_acknowledged_total",
+        &[],
+        "Messages dealt with for good: their rows are stored, stale, skipped on purpose, or buried and confirmed",
+    ),
+    counter(
+        "chalk_writer_values_stored_total",
+        &[],
+        "Values that a store holds because of this writer: features online, rows offline",
+    ),
+    counter("chalk_writer_values_stale_total", &[], "Values that were older than what the store already held"),
+    counter("chalk_writer_values_skipped_total", &["reason"], "Values left out on purpose, by reason"),
+    counter(
+        "chalk_writer_messages_buried_total",
+        &["class"],
+        "Messages moved to the dead letter topic, by error class, counted once the bus has confirmed them",
+    ),
+    counter("chalk_writer_batches_written_total", &[], "Batches written and acknowledged"),
+    histogram("chalk_writer_batch_rows", Unit::Count, ROWS, &[], "Rows in a batch"),
+    histogram("chalk_writer_batch_bytes", Unit::Bytes, BYTES, &[], "Decoded bytes in a batch"),
+    histogram(
+        "chalk_writer_store_write_seconds",
+        Unit::Seconds,
+        WRITE_SECONDS,
+        &["destination"],
+        "Time that one write call to a store took, failed ones included",
+    ),
+    counter(
+        "chalk_writer_store_errors_total",
+        &["destination", "kind"],
+        "Write calls that a store did not take, by kind: transient, throttled, denied, poisoned",
+    ),
+    histogram(
+        "chalk_writer_freshness_seconds",
+        Unit::Seconds,
+        FRESHNESS_SECONDS,
+        &["environment", "destination"],
+        "From the time of the event to stored and acknowledged",
+    ),
+    gauge(
+        LAG_MESSAGES,
+        Unit::Count,
+        &["topic", "partition"],
+        "Messages of an assigned partition that are not acknowledged",
+    ),
+    gauge(
+        LAG_SECONDS,
+        Unit::Seconds,
+        &["topic", "partition"],
+        "Age of the oldest message of an assigned partition that is not acknowledged",
+    ),
+    gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
+    gauge("chalk_writer_ready", Unit::Count, &[], "Whether /readyz answers 200: 1 or 0"),
+    counter(
+        "chalk_writer_source_gap_messages_total",
+        &["topic", "partition"],
+        "Messages that the bus had deleted before this group read them",
+    ),
+    counter("chalk_writer_rebalances_total", &[], "Changes of the partitions that are assigned to this process"),
+    gauge("chalk_writer_build_info", Unit::Count, &["version"], "Always 1; the label is the version that runs"),
+    counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
+    gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of this process that is in RAM"),
+    gauge("process_open_fds", Unit::Count, &[], "Open file descriptors of this process"),
+    gauge("process_max_fds", Unit::Count, &[], "File descriptors that this process may open"),
+    gauge("process_start_time_seconds", Unit::Seconds, &[], "When this process started, in seconds since 1970"),
+];
+
+/// Messages behind, per partition.
+pub const LAG_MESSAGES: &str = "chalk_writer_lag_messages";
+/// Seconds behind, per partition.
+pub const LAG_SECONDS: &str = "chalk_writer_lag_seconds";
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, labels, help }
+}
+
+const fn gauge(name: &'static str, unit: Unit, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, labels, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    unit: Unit,
+    buckets: &'static [f64],
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Histogram(buckets), unit, labels, help }
+}
+
+/// The metric of a name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// A recorder that knows the buckets of every histogram and puts these labels on every metric.
+pub fn recorder(labels: &[(&'static str, String)]) -> Result<PrometheusRecorder, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for (name, value) in labels {
+        builder = builder.add_global_label(*name, value);
+    }
+    for metric in METRICS {
+        if let Kind::Histogram(buckets) = metric.kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+        }
+    }
+    Ok(builder.build_recorder())
+}
+
+/// Describes every metric to the recorder in place, and shows those without labels from the start,
+/// so that a rate can be taken from the first scrape on.
+pub fn describe() {
+    for metric in METRICS.iter().filter(|metric| !read_at_scrape(metric)) {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+        if metric.labels.is_empty() {
+            match metric.kind {
+                Kind::Counter => metrics::counter!(metric.name).increment(0),
+                Kind::Gauge => metrics::gauge!(metric.name).set(0.),
+                Kind::Histogram(_) => drop(metrics::histogram!(metric.name)),
+            }
+        }
+    }
+    metrics::gauge!("chalk_writer_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.);
+}
+
+/// Whether a metric is not recorded but looked up when somebody asks: no partition that has gone to
+/// another process lives on as a gauge that nobody sets.
+fn read_at_scrape(metric: &Metric) -> bool {
+    metric.name.starts_with("process_") || metric.name == LAG_MESSAGES || metric.name == LAG_SECONDS
+}
+
+/// The table as the documentation shows it, in Markdown.
+pub fn markdown() -> String {
+    let mut page = String::from("| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    for metric in METRICS {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(page, "| `{}` | {} | {labels} | {} |", metric.name, metric.kind.as_str(), metric.help);
+    }
+    page
+}

@@ -1,0 +1,99 @@
+//! The text of `/metrics`: what was recorded, and what is looked up at the moment of asking.
+
+use std::fmt::Write;
+
+use crate::bus::PartitionStatus;
+
+use super::metrics::{self, LAG_MESSAGES, LAG_SECONDS};
+use super::process::Process;
+
+/// Appends the lag of every assigned partition, in Prometheus' text format.
+pub fn append_lag(text: &mut String, common: &[(&'static str, String)], partitions: &[PartitionStatus]) {
+    let samples = |value: fn(&PartitionStatus) -> Option<f64>| {
+        partitions.iter().filter_map(move |status| {
+            let number = status.partition.number.to_string();
+            Some((vec![("topic", status.partition.topic.to_string()), ("partition", number)], value(status)?))
+        })
+    };
+    append_family(text, LAG_MESSAGES, common, samples(|status| lag_messages(status).map(|lag| lag as f64)));
+    append_family(text, LAG_SECONDS, common, samples(|status| Some(status.lag.as_secs_f64())));
+}
+
+/// Appends the process's own figures, where the system has them.
+pub fn append_process(text: &mut String, common: &[(&'static str, String)]) {
+    let Some(process) = Process::read() else { return };
+    for (name, value) in [
+        ("process_cpu_seconds_total", process.cpu_seconds),
+        ("process_resident_memory_bytes", process.resident_bytes),
+        ("process_open_fds", process.open_files),
+        ("process_max_fds", process.max_files),
+        ("process_start_time_seconds", process.started_at),
+    ] {
+        append_family(text, name, common, std::iter::once((Vec::new(), value)));
+    }
+}
+
+/// Messages of a partition that are not acknowledged, where both ends are known.
+pub fn lag_messages(status: &PartitionStatus) -> Option<u64> {
+    Some(status.end?.saturating_sub(status.position?).max(0) as u64)
+}
+
+fn append_family(
+    text: &mut String,
+    name: &'static str,
+    common: &[(&'static str, String)],
+    samples: impl Iterator<Item = (Vec<(&'static str, String)>, f64)>,
+) {
+    let mut samples = samples.peekable();
+    let Some(metric) = metrics::find(name).filter(|_| samples.peek().is_some()) else { return };
+    let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {}", metric.help, metric.kind.as_str());
+    for (own, value) in samples {
+        let labels = common.iter().chain(&own);
+        let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+        let _ = if labels.is_empty() {
+            writeln!(text, "{name} {value}")
+        } else {
+            writeln!(text, "{name}{{{}}} {value}", labels.join(","))
+        };
+    }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::message::Partition;
+
+    #[test]
+    fn a_partition_whose_end_is_unknown_has_no_lag_in_messages_but_one_in_seconds() {
+        let status = |number, position, end| PartitionStatus {
+            partition: Partition { topic: "a\"b".into(), number },
+            position,
+            end,
+            lag: Duration::from_millis(1500),
+        };
+        let mut text = String::new();
+        append_lag(&mut text, &[("writer", "w".to_owned())], &[status(0, Some(3), Some(10)), status(1, Some(3), None)]);
+        let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            values,
+            [
+                r#"chalk_writer_lag_messages{writer="w",topic="a\"b",partition="0"} 7"#,
+                r#"chalk_writer_lag_seconds{writer="w",topic="a\"b",partition="0"} 1.5"#,
+                r#"chalk_writer_lag_seconds{writer="w",topic="a\"b",partition="1"} 1.5"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn without_partitions_there_is_not_even_a_heading() {
+        let mut text = String::new();
+        append_lag(&mut text, &[], &[]);
+        assert_eq!(text, "");
+    }
+}

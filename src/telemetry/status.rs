@@ -1,0 +1,156 @@
+//! `/status.json`: one writer, as a person wants to see it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::scrape::lag_messages;
+use super::summary::{self, Measure};
+use super::watched::{Identity, Phase, Watched};
+
+/// The whole of `/status.json`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Which writer.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since it was started.
+    pub uptime_seconds: f64,
+    /// Whether `/readyz` answers 200.
+    pub ready: bool,
+    /// Why it does not.
+    pub not_ready: Vec<NotReady>,
+    /// Messages acknowledged since the start.
+    pub acknowledged: u64,
+    /// Values that a store holds because of it.
+    pub stored: u64,
+    /// Values that were older than what was stored.
+    pub stale: u64,
+    /// Messages in the dead letter topic because of it.
+    pub buried: u64,
+    /// Messages that were read and are not acknowledged.
+    pub in_hand: u64,
+    /// Acknowledged messages per second.
+    pub messages_per_second: Rates,
+    /// Messages that are not acknowledged, over all assigned partitions.
+    pub lag_messages: u64,
+    /// The assigned partitions.
+    pub partitions: Vec<PartitionLag>,
+    /// What does not work at this moment.
+    pub troubles: Vec<TroubleNow>,
+    /// The last errors, newest last.
+    pub last_errors: Vec<PastError>,
+    /// Freshness, batch sizes, store latency, dead letters and skipped values since the start.
+    pub measures: Vec<Measure>,
+}
+
+/// One reason for not being ready.
+#[derive(Debug, Serialize)]
+pub struct NotReady {
+    /// A destination, the bus, the dead letter topic, or the writer itself.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Speeds.
+#[derive(Debug, Serialize)]
+pub struct Rates {
+    /// Over the last ten seconds.
+    pub last_10_seconds: f64,
+    /// Over the last minute.
+    pub last_60_seconds: f64,
+}
+
+/// One assigned partition.
+#[derive(Debug, Serialize)]
+pub struct PartitionLag {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// The next offset to be acknowledged, where known.
+    pub position: Option<i64>,
+    /// The end of the partition, where known.
+    pub end: Option<i64>,
+    /// The difference of both.
+    pub lag_messages: Option<u64>,
+    /// Age of the oldest message that is not acknowledged.
+    pub lag_seconds: f64,
+}
+
+/// A part that does not work now.
+#[derive(Debug, Serialize)]
+pub struct TroubleNow {
+    /// Which part.
+    pub part: String,
+    /// What it says.
+    pub reason: String,
+    /// For how long already.
+    pub since_seconds: f64,
+    /// Whether rights are missing.
+    pub denied: bool,
+}
+
+/// An error that was met.
+#[derive(Debug, Serialize)]
+pub struct PastError {
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// What happened.
+    pub error: String,
+}
+
+impl Status {
+    /// The status now.
+    pub fn of(writer: &Watched) -> Self {
+        let state = writer.health.state();
+        let not_ready: Vec<_> =
+            writer.not_ready().into_iter().map(|(part, reason)| NotReady { part, reason }).collect();
+        let partitions = writer.partitions().into_iter().map(|status| PartitionLag {
+            topic: status.partition.topic.to_string(),
+            partition: status.partition.number,
+            position: status.position,
+            end: status.end,
+            lag_messages: lag_messages(&status),
+            lag_seconds: status.lag.as_secs_f64(),
+        });
+        let troubles = state.troubles.into_iter().map(|(part, trouble)| TroubleNow {
+            part,
+            reason: trouble.reason,
+            since_seconds: trouble.since.elapsed().as_secs_f64(),
+            denied: trouble.denied,
+        });
+        let errors = state.last_errors.into_iter().map(|(time, error)| PastError {
+            time: DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true),
+            error,
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            identity: writer.identity.clone(),
+            phase: writer.phase(),
+            uptime_seconds: writer.started.elapsed().as_secs_f64(),
+            ready: not_ready.is_empty(),
+            not_ready,
+            acknowledged: state.acknowledged,
+            stored: state.stored,
+            stale: state.stale,
+            buried: state.buried,
+            in_hand: state.in_hand,
+            messages_per_second: Rates {
+                last_10_seconds: writer.rate(Duration::from_secs(10)),
+                last_60_seconds: writer.rate(Duration::from_secs(60)),
+            },
+            lag_messages: writer.lag_messages(),
+            partitions: partitions.collect(),
+            troubles: troubles.collect(),
+            last_errors: errors.collect(),
+            measures: summary::measures(&writer.recorded()),
+        }
+    }
+}

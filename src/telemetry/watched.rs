@@ -1,0 +1,179 @@
+//! A running writer as the HTTP port, the progress line and the last log line see it.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::bus::PartitionStatus;
+use crate::runtime::Health;
+
+use super::scrape;
+use super::throughput::Throughput;
+
+/// Which writer this is: in the first log line, on the page, and a label of every metric.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Identity {
+    /// The writer's name.
+    pub writer: String,
+    /// `ONLINE_WRITER`, …
+    #[serde(rename = "type")]
+    pub writer_type: &'static str,
+    /// `LOCAL`, `KAFKA`, …
+    pub bus: &'static str,
+    /// Topic or subscription that it reads.
+    pub topic: String,
+    /// Consumer group.
+    pub group: String,
+}
+
+/// Where a writer stands between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Phase {
+    /// Looking at the bus and opening stores.
+    Starting,
+    /// Reading and writing.
+    Running,
+    /// Asked to stop: writing what is at hand.
+    Stopping,
+    /// The pipeline has ended.
+    Ended,
+}
+
+/// One running writer.
+pub struct Watched {
+    /// Which one.
+    pub identity: Identity,
+    /// What its pipeline says of itself.
+    pub health: Arc<Health>,
+    /// When the process started it.
+    pub started: Instant,
+    drain_within: Duration,
+    phase: AtomicU8,
+    partitions: OnceLock<watch::Receiver<Vec<PartitionStatus>>>,
+    throughput: Mutex<Throughput>,
+    recorded: PrometheusHandle,
+}
+
+/// The loop turns every second, also when there is nothing to read or a store is away. The one thing
+/// that holds it up is writing what is at hand for a rebalance or for the end, and that has a limit
+/// of its own; beyond that and this it is stuck.
+const MARGIN: Duration = Duration::from_secs(60);
+
+impl Watched {
+    /// A writer that is starting, and that may take `drain_within` for writing what is at hand.
+    pub fn new(
+        identity: Identity,
+        health: Arc<Health>,
+        recorded: PrometheusHandle,
+        drain_within: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            health,
+            started: Instant::now(),
+            drain_within,
+            phase: AtomicU8::new(Phase::Starting as u8),
+            partitions: OnceLock::new(),
+            throughput: Mutex::default(),
+            recorded,
+        })
+    }
+
+    /// The subscription stands, and says through this how far behind it is.
+    pub fn subscribed(&self, partitions: watch::Receiver<Vec<PartitionStatus>>) {
+        let _ = self.partitions.set(partitions);
+        self.enter(Phase::Running);
+    }
+
+    /// Moves on to a later phase; never back.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Running,
+            2 => Phase::Stopping,
+            _ => Phase::Ended,
+        }
+    }
+
+    /// How far behind each assigned partition is; empty before there is an assignment.
+    pub fn partitions(&self) -> Vec<PartitionStatus> {
+        self.partitions.get().map(|partitions| partitions.borrow().clone()).unwrap_or_default()
+    }
+
+    /// Messages that are not acknowledged, over the partitions where both ends are known.
+    pub fn lag_messages(&self) -> u64 {
+        self.partitions().iter().filter_map(scrape::lag_messages).sum()
+    }
+
+    /// Acknowledged messages per second over the last so long.
+    pub fn rate(&self, over: Duration) -> f64 {
+        self.throughput.lock().unwrap_or_else(PoisonError::into_inner).rate(over)
+    }
+
+    /// Why it is not ready, per part; empty when it is.
+    pub fn not_ready(&self) -> Vec<(String, String)> {
+        let phase = match self.phase() {
+            Phase::Running => None,
+            Phase::Starting => Some("starting: not subscribed yet"),
+            Phase::Stopping => Some("stopping: writing what is at hand"),
+            Phase::Ended => Some("ended"),
+        };
+        let mut reasons: Vec<_> = phase.map(|reason| ("writer".to_owned(), reason.to_owned())).into_iter().collect();
+        reasons.extend(self.health.not_ready());
+        reasons
+    }
+
+    /// Why it should be started anew, where it should.
+    pub fn dead(&self) -> Option<String> {
+        match (self.phase(), self.health.state().turned) {
+            (Phase::Ended, _) => Some("the pipeline has ended".to_owned()),
+            (Phase::Running | Phase::Stopping, Some(turned)) if turned.elapsed() >= self.drain_within + MARGIN => {
+                Some(format!("the pipeline's loop has not turned for {} s", turned.elapsed().as_secs()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is recorded, as Prometheus reads it.
+    pub fn recorded(&self) -> String {
+        metrics::gauge!("chalk_writer_ready").set(if self.not_ready().is_empty() { 1. } else { 0. });
+        self.recorded.render()
+    }
+
+    /// The labels that every metric carries.
+    pub fn labels(&self) -> [(&'static str, String); 2] {
+        [("writer", self.identity.writer.clone()), ("type", self.identity.writer_type.to_owned())]
+    }
+
+    /// Everything of `/metrics`.
+    pub fn exposition(&self) -> String {
+        let mut text = self.recorded();
+        scrape::append_lag(&mut text, &self.labels(), &self.partitions());
+        scrape::append_process(&mut text, &self.labels());
+        text
+    }
+
+    /// Takes a sample every second until it is dropped: for the rates, and so that what histograms
+    /// collect between two scrapes does not pile up.
+    pub async fn keep_sampling(&self) -> Infallible {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            let acknowledged = self.health.state().acknowledged;
+            self.throughput.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now(), acknowledged);
+            self.recorded.run_upkeep();
+        }
+    }
+}

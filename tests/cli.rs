@@ -1,0 +1,275 @@
+//! The built binary as people and orchestrators use it: what it prints, and with which code it ends.
+
+#[path = "cli/setup.rs"]
+mod setup;
+
+use std::time::Duration;
+
+use setup::{Deployment, RESULT, chalk_writer};
+
+#[test]
+fn help_lists_every_command_and_every_code() {
+    let help = chalk_writer(&["--help"]).ok();
+    for word in ["check", "schema", "types", "publish", "peek", "get", "dlq", "demo", "--drain", "--listen", "78"] {
+        assert!(help.contains(word), "`{word}` is not in:\n{help}");
+    }
+    assert!(chalk_writer(&["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_mistake_in_the_command_line_ends_with_64() {
+    let folder = Deployment::new();
+    for arguments in [
+        &[][..],
+        &["--no-such-flag"],
+        &["no-such-command"],
+        &["--type", "ONLINE_WRITER"],
+        &["--config", "chalk.json"],
+        &["--type", "ONLINE_WRITER", "--writer", "online-writer", "--config", "chalk.json"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--drain-timeout", "5s"],
+        &["publish", "--config", "chalk.json", "--topic", "results"],
+        &["dlq", "show", "--config", "chalk.json", "first"],
+        &["dlq", "list", "--config", "chalk.json", "--class", "BAD"],
+    ] {
+        let ended = folder.run(arguments);
+        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.is_empty() && ended.stdout.is_empty(), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_unknown_type_is_answered_with_the_nearest_and_all_known_ones() {
+    let folder = Deployment::new();
+    let ended = folder.run(&["--type", "ONLIN_WRITER", "--config", "chalk.json"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("ONLINE_WRITER") && ended.stderr.contains("USAGE_BUS_WRITER"), "{ended:?}");
+}
+
+#[test]
+fn a_type_that_this_version_does_not_have_says_so_and_ends_with_64() {
+    let folder = Deployment::new();
+    for missing in ["USAGE_BUS_WRITER", "QUERY_MIRROR_CONSUMER", "GO_METRICS_BUS_WRITER"] {
+        let ended = folder.run(&["--type", missing, "--config", "chalk.json"]);
+        assert_eq!(ended.code, Some(64), "{missing}: {ended:?}");
+        assert!(ended.stderr.contains("not in this version"), "{missing}: {ended:?}");
+    }
+    let ended = folder.run(&["--type", "CLUSTER_MANAGER", "--config", "chalk.json"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("not a writer"), "{ended:?}");
+}
+
+#[test]
+fn check_tells_all_that_is_wrong_and_ends_with_78() {
+    let folder = Deployment::new();
+    assert!(folder.run(&["check", "--config", "chalk.json"]).ok().contains("ONLINE_WRITER"));
+    let json: serde_json::Value =
+        serde_json::from_str(&folder.run(&["check", "--config", "chalk.json", "--json"]).ok()).expect("JSON");
+    assert_eq!(json["errors"], serde_json::json!([]), "{json}");
+
+    let bad = folder.text("chalk.json").replace("kafka_dlq_topic", "kafka_dlq_topik").replace("LOCAL", "LOCALE");
+    folder.write("bad.json", &bad);
+    let ended = folder.run(&["check", "--config", "bad.json"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for word in ["kafka_dlq_topik", "kafka_dlq_topic", "LOCALE", "KAFKA"] {
+        assert!(ended.stdout.contains(word), "`{word}` is not in {ended:?}");
+    }
+    let ended = folder.run(&["--type", "ONLINE_WRITER", "--config", "bad.json"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    let ended = folder.run(&["--type", "ONLINE_WRITER", "--config", "missing.json"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("missing.json"), "{ended:?}");
+}
+
+#[test]
+fn schema_and_types_can_be_read_by_programs() {
+    let schema: serde_json::Value = serde_json::from_str(&chalk_writer(&["schema"]).ok()).expect("JSON");
+    assert!(schema["$schema"].is_string(), "{schema}");
+    let types: serde_json::Value = serde_json::from_str(&chalk_writer(&["types", "--json"]).ok()).expect("JSON");
+    assert_eq!(types.as_array().map(Vec::len), Some(9), "{types}");
+    assert!(chalk_writer(&["types"]).ok().contains("ONLINE_VECTOR_STORE_WRITER"));
+}
+
+#[test]
+fn a_topic_that_is_not_there_at_the_start_ends_with_78() {
+    let folder = Deployment::new();
+    let ended = folder.run(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "off", "--drain"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("results"), "{ended:?}");
+}
+
+#[test]
+fn a_busy_port_is_an_error_that_names_the_flag() {
+    let folder = Deployment::new();
+    folder.topics();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let ended = folder.run(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", &address, "--drain"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("--listen") && ended.stderr.contains(&address), "{ended:?}");
+}
+
+#[test]
+fn the_documented_result_goes_from_a_file_into_both_stores() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("one.json", RESULT);
+    let said = folder.run(&["publish", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--file", "one.json"]).ok();
+    assert!(said.contains("published 1 message to `results`"), "{said}");
+
+    let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start"]).ok();
+    assert!(peeked.contains("user/42") && peeked.contains("score") && peeked.contains("0.7"), "{peeked}");
+
+    let absent = folder.run(&["get", "--config", "chalk.json", "--environment", "prod", "user", "42"]);
+    assert!(absent.stdout.contains("nothing is stored"), "{absent:?}");
+
+    for writer in ["ONLINE_WRITER", "OFFLINE_WRITER"] {
+        let ended = folder.drain(writer);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stderr.lines().next().is_some_and(|line| line.contains("listening")), "{ended:?}");
+        assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("\"acknowledged\":1")), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "logs go to stderr: {ended:?}");
+    }
+
+    let got = folder.run(&["get", "--config", "chalk.json", "--environment", "prod", "user", "42", "--json"]).ok();
+    let got: serde_json::Value = serde_json::from_str(&got).expect("JSON");
+    assert_eq!(got["features"][0]["feature"], "score", "{got}");
+    assert_eq!(got["features"][0]["value"], 0.7, "{got}");
+    assert_eq!(got["features"][0]["observed_at"], "2026-11-22T18:32:00.123456Z", "{got}");
+    assert_eq!(got["features"].as_array().map(Vec::len), Some(1), "a cache hit is not stored again: {got}");
+    let shown = folder.run(&["get", "--config", "chalk.json", "--environment", "prod", "user", "42"]).ok();
+    assert!(shown.contains("score") && shown.contains("0.7"), "{shown}");
+
+    let peeked =
+        folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--last", "1", "--json"]).ok();
+    let peeked: serde_json::Value = serde_json::from_str(peeked.trim()).expect("one line of JSON");
+    assert_eq!(peeked["rows"][0]["features"][0]["stored"]["value"], 0.7, "the stored value stands beside: {peeked}");
+
+    assert!(folder.path().join("lake/user").is_dir() && folder.path().join("lake/query_log").is_dir());
+    let again = folder.drain("ONLINE_WRITER");
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("\"acknowledged\":0"), "nothing is read twice: {again:?}");
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_listed_and_shown_among_the_dead_letters() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("bad.jsonl", "{\"environment_id\": \"prod\", \"tables\": 5, \"b\": 12345678901234567890123}\n");
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "bad.jsonl"]).ok();
+    let ended = folder.drain("ONLINE_WRITER");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("\"buried\":1"), "{ended:?}");
+
+    let listed = folder.run(&["dlq", "list", "--config", "chalk.json"]).ok();
+    assert!(listed.contains("DECODE") && listed.contains("1 dead letter in `dlq`"), "{listed}");
+    let listed = folder.run(&["dlq", "list", "--config", "chalk.json", "--json"]).ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let place = listed["letters"][0]["place"].as_str().expect("a place").to_owned();
+    for filter in [["--class", "TOO_LARGE"], ["--writer-type", "OFFLINE_WRITER"], ["--until", "1h"], ["--table", "no"]]
+    {
+        let arguments = [&["dlq", "list", "--config", "chalk.json"][..], &filter].concat();
+        assert!(folder.run(&arguments).ok().contains("0 dead letters"), "{filter:?}");
+    }
+    for filter in [["--class", "decode"], ["--writer-type", "ONLINE_WRITER"], ["--since", "1h"], ["--limit", "1"]] {
+        let arguments = [&["dlq", "list", "--config", "chalk.json"][..], &filter].concat();
+        assert!(folder.run(&arguments).ok().contains("1 dead letter in"), "{filter:?}");
+    }
+
+    let shown = folder.run(&["dlq", "show", "--config", "chalk.json", &place]).ok();
+    assert!(shown.contains("\"b\": 12345678901234567890123") && shown.contains("ce_type"), "{shown}");
+    let body = folder.run(&["dlq", "show", "--config", "chalk.json", &place, "--body-only"]).ok();
+    assert_eq!(body, folder.text("bad.jsonl").trim_end());
+    let missing = folder.run(&["dlq", "show", "--config", "chalk.json", "0/999"]);
+    assert_eq!(missing.code, Some(1), "{missing:?}");
+}
+
+#[test]
+fn a_file_with_a_line_that_is_not_json_publishes_nothing() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("bad.jsonl", "{}\n{}\n{\"a\": }\n");
+    let ended = folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "bad.jsonl"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("line 3") && ended.stderr.contains("nothing was published"), "{ended:?}");
+    let peeked =
+        folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start", "--json"]).ok();
+    assert_eq!(peeked, "");
+}
+
+#[test]
+fn generated_results_are_the_same_for_one_seed() {
+    let bodies = || {
+        let folder = Deployment::new();
+        let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", "7"];
+        folder.run(&arguments).ok();
+        folder
+            .run(&["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json"])
+            .ok()
+            .lines()
+            .count()
+    };
+    assert_eq!((bodies(), bodies()), (20, 20));
+}
+
+#[test]
+fn too_many_bad_messages_end_with_65_and_leave_the_topic_where_it_is() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("bad.jsonl", &"{\"tables\": 5}\n".repeat(2_000));
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "bad.jsonl"]).ok();
+    let ended = folder.drain("ONLINE_WRITER");
+    assert_eq!(ended.code, Some(65), "{ended:?}");
+    assert!(ended.stderr.contains("budget"), "{ended:?}");
+}
+
+#[test]
+fn a_bad_message_without_a_dead_letter_topic_ends_with_65() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("bad.jsonl", "{\"tables\": 5}\n");
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "bad.jsonl"]).ok();
+    let without = folder.text("chalk.json").replace("\"kafka_dlq_topic\": \"dlq\",", "");
+    folder.write("chalk.json", &without);
+    let ended = folder.drain("ONLINE_WRITER");
+    assert_eq!(ended.code, Some(65), "{ended:?}");
+    assert!(ended.stderr.contains("kafka_dlq_topic"), "{ended:?}");
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_0_and_the_port_answers_until_then() {
+    let folder = Deployment::new();
+    folder.topics();
+    let mut writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let address = writer.listening();
+    setup::eventually(Duration::from_secs(20), "ready", || setup::ask(&address, "/readyz").0 == 200);
+    folder.write("one.json", RESULT);
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "one.json"]).ok();
+    setup::eventually(Duration::from_secs(20), "acknowledged", || {
+        setup::ask(&address, "/metrics")
+            .1
+            .lines()
+            .any(|line| line.starts_with("chalk_writer_messages_acknowledged_total") && line.ends_with(" 1"))
+    });
+    let (code, status) = setup::ask(&address, "/status.json");
+    assert!(code == 200 && status.contains("\"acknowledged\":1"), "{status}");
+    writer.terminate();
+    let ended = writer.wait(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("SIGTERM"), "{ended:?}");
+    assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("\"stored\":1")), "{ended:?}");
+}
+
+#[test]
+fn demo_shows_what_landed_where_and_can_be_repeated() {
+    let folder = Deployment::new();
+    for round in 1..=2 {
+        let said = folder.run(&["demo", "--dir", "demo", "--messages", "2000"]).ok();
+        for word in
+            ["ONLINE_WRITER", "OFFLINE_WRITER", "dead letter", "query_log", "chalk-writer", "get --config", "peek"]
+        {
+            assert!(said.contains(word), "round {round}: `{word}` is not in:\n{said}");
+        }
+    }
+    assert!(folder.path().join("demo/chalk.json").is_file());
+    assert!(folder.run(&["check", "--config", "demo/chalk.json"]).code == Some(0));
+}

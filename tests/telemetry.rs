@@ -1,0 +1,175 @@
+//! Metrics as others see them: declared, documented, named as Prometheus wants it, and shown over HTTP.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chalk_writer::bus::PartitionStatus;
+use chalk_writer::message::Partition;
+use chalk_writer::runtime::Health;
+use chalk_writer::telemetry::http::{listen, serve};
+use chalk_writer::telemetry::metrics::{METRICS, describe, markdown, recorder};
+use chalk_writer::telemetry::watched::{Identity, Phase, Watched};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// One recorder serves a process, so one test goes through all that needs it, in order.
+#[tokio::test]
+async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
+    let labels = [("writer", "demo".to_owned()), ("type", "ONLINE_WRITER".to_owned())];
+    let recorder = recorder(&labels).expect("the buckets are sound");
+    let recorded = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("nothing else records in this process");
+    describe();
+    let identity = Identity {
+        writer: "demo".to_owned(),
+        writer_type: "ONLINE_WRITER",
+        bus: "LOCAL",
+        topic: "results".to_owned(),
+        group: "chalk-demo".to_owned(),
+    };
+    let writer = Watched::new(identity, Arc::new(Health::default()), recorded, Duration::from_secs(30));
+    let (listener, address) = listen("127.0.0.1:0").await.expect("a free port").expect("not off");
+    let address = address.to_string();
+    let server = tokio::spawn(serve(listener, Arc::clone(&writer)));
+
+    let busy = listen(&address).await.expect_err("the port is taken").to_string();
+    assert!(busy.contains("--listen") && busy.contains(&address), "{busy}");
+    assert!(listen("off").await.expect("nothing to fail").is_none());
+
+    assert_eq!(ask(&address, "/livez").await.0, 200);
+    let (code, why) = ask(&address, "/readyz").await;
+    assert_eq!((code, why.as_str()), (503, "writer: starting: not subscribed yet\n"));
+
+    let (partitions, seen) = watch::channel(vec![PartitionStatus {
+        partition: Partition { topic: "results".into(), number: 3 },
+        position: Some(5),
+        end: Some(12),
+        lag: Duration::from_secs(2),
+    }]);
+    writer.subscribed(seen);
+    assert_eq!(ask(&address, "/readyz").await, (200, "ok\n".to_owned()));
+
+    record_one_of_each();
+    let (code, text) = ask(&address, "/metrics").await;
+    assert_eq!(code, 200);
+    assert_promtool_is_content(&text);
+    for metric in METRICS {
+        assert!(
+            text.contains(&format!("# HELP {} {}", metric.name, metric.help)),
+            "{} is not shown:\n{text}",
+            metric.name
+        );
+    }
+    assert!(
+        text.contains(
+            r#"chalk_writer_lag_messages{writer="demo",type="ONLINE_WRITER",topic="results",partition="3"} 7"#
+        ),
+        "{text}"
+    );
+
+    let (code, body) = ask(&address, "/status.json").await;
+    let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((code, &status["writer"], &status["lag_messages"]), (200, &"demo".into(), &7.into()), "{body}");
+    assert!(ask(&address, "/").await.1.contains("status.json"));
+
+    partitions.send_replace(Vec::new());
+    assert!(
+        !ask(&address, "/metrics").await.1.contains("lag_messages{"),
+        "a partition that went leaves nothing behind"
+    );
+    writer.enter(Phase::Stopping);
+    assert_eq!(ask(&address, "/livez").await.0, 200, "it answers while it drains");
+    assert_eq!(ask(&address, "/readyz").await.0, 503);
+    writer.enter(Phase::Ended);
+    writer.enter(Phase::Running);
+    assert_eq!(ask(&address, "/livez").await, (503, "the pipeline has ended\n".to_owned()));
+    server.abort();
+}
+
+fn record_one_of_each() {
+    use chalk_writer::telemetry::metrics::Kind;
+    for metric in METRICS.iter().filter(|metric| !metric.labels.is_empty()) {
+        let labels: Vec<metrics::Label> = metric.labels.iter().map(|label| metrics::Label::new(*label, "x")).collect();
+        match metric.kind {
+            Kind::Counter => metrics::counter!(metric.name, labels).increment(1),
+            Kind::Histogram(_) => metrics::histogram!(metric.name, labels).record(0.2),
+            Kind::Gauge => {}
+        }
+    }
+}
+
+async fn ask(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    (code, body.to_owned())
+}
+
+fn assert_promtool_is_content(exposition: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`promtool` (Debian package `prometheus`) is missing; `./dev test` installs it");
+    promtool.stdin.take().expect("piped").write_all(exposition.as_bytes()).expect("written");
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "promtool: {said}\n{exposition}");
+}
+
+#[test]
+fn every_metric_that_is_recorded_anywhere_is_declared_once() {
+    let declared: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    assert_eq!(declared.len(), METRICS.len(), "a name stands twice");
+    let mut used = BTreeSet::new();
+    names_in(Path::new("src"), &mut used);
+    let strange: Vec<_> = used.iter().filter(|name| !declared.contains(name.as_str())).collect();
+    assert!(strange.is_empty(), "recorded, and not in src/telemetry/metrics.rs: {strange:?}");
+}
+
+/// Names in quotes, in every source file but the table itself.
+fn names_in(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            names_in(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("telemetry/metrics.rs")
+        {
+            let text = fs::read_to_string(&path).expect("text");
+            names.extend(
+                text.split('"')
+                    .filter(|quoted| quoted.starts_with("chalk_writer_"))
+                    .filter(|quoted| quoted.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+                    .map(str::to_owned),
+            );
+        }
+    }
+}
+
+/// `UPDATE=1 cargo test --test telemetry` writes the page anew.
+#[test]
+fn the_documentation_lists_what_the_table_declares() {
+    let page = Path::new("docs/metrics.md");
+    let expected = format!(
+        "# Metrics\n\nWhat `/metrics` shows. Every metric also has the labels `writer` (its name) and `type` (`ONLINE_WRITER`, …).\n\
+         Made from the table in `src/telemetry/metrics.rs`; a test keeps them equal.\n\n{}",
+        markdown()
+    );
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(page, &expected).expect("docs/ can be written");
+    }
+    let found = fs::read_to_string(page).unwrap_or_default();
+    assert!(found == expected, "docs/metrics.md is not what the table says: `UPDATE=1 cargo test --test telemetry`");
+}
