@@ -8,8 +8,6 @@ pub mod json;
 pub mod msgpack;
 pub mod time;
 mod calendar;
-pub mod json;
-pub mod msgpack;
 
 use std::sync::Arc;
 

@@ -185,13 +185,13 @@ impl Member {
         let leaving = self.shared.ledger.leave(&numbers);
         if !leaving.is_empty() {
             tracing::info!(topic = &*self.topic, partitions = ?leaving, lost, "partitions revoked");
-            if !self.shared.is_closing() {
-                self.hand_over(&leaving, lost);
-            }
+            // Kept until acknowledgements no longer count for them.
+            let not_gone = (!self.shared.is_closing()).then(|| self.hand_over(&leaving, lost));
             if !lost {
                 let _ = self.commit_now(consumer, &leaving);
             }
             self.shared.ledger.let_go(&leaving);
+            drop(not_gone);
         }
         let result = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
@@ -203,18 +203,20 @@ impl Member {
     }
 
     /// Tells the pipeline and waits until it is done with these partitions, at most for as long as
-    /// the group waits for us. Lost ones have another owner already: nothing is waited for.
-    fn hand_over(&self, numbers: &[i32], lost: bool) {
+    /// the group waits for us. Lost ones have another owner already: nothing is waited for. What is
+    /// returned is dropped once they are gone.
+    fn hand_over(&self, numbers: &[i32], lost: bool) -> oneshot::Sender<()> {
         let partitions = numbers.iter().map(|&number| Partition { topic: Arc::clone(&self.topic), number });
         let (release, mut released) = oneshot::channel();
-        let mut handover = Handover { partitions: partitions.collect(), release };
+        let (not_gone, gone) = oneshot::channel();
+        let mut handover = Handover { partitions: partitions.collect(), release, gone };
         let until = Instant::now() + if lost { Duration::from_secs(1) } else { self.patience };
         let is_over = || self.shared.is_closing() || Instant::now() > until;
         loop {
             match self.handovers.try_send(handover) {
                 Ok(()) => break,
-                Err(TrySendError::Closed(_)) => return,
-                Err(TrySendError::Full(_)) if is_over() => return,
+                Err(TrySendError::Closed(_)) => return not_gone,
+                Err(TrySendError::Full(_)) if is_over() => return not_gone,
                 Err(TrySendError::Full(back)) => handover = back,
             }
             std::thread::sleep(LOOK);
@@ -225,10 +227,11 @@ impl Member {
                     topic = &*self.topic, partitions = ?numbers,
                     "partitions were not released in time; what was not stored by now is read again by their next owner"
                 );
-                return;
+                return not_gone;
             }
             std::thread::sleep(LOOK);
         }
+        not_gone
     }
 }
 
