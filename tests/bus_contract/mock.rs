@@ -41,12 +41,12 @@ impl Harness for Mock {
     }
 
     fn bus(&self) -> Arc<dyn Bus> {
-        kafka::open(&self.servers, &[])
+        // Its groups wait for a session's length at every rebalance.
+        kafka::open(&self.servers, &[("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "500")])
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            // Its groups rebalance in steps of three seconds.
             patience: Duration::from_secs(40),
             cases_at_once: 6,
             // It makes whatever topic it is asked about, knows no limits, and gives every message its own time.

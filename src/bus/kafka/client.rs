@@ -44,13 +44,21 @@ impl Complaints {
 
     /// The error of a call, explained by the last complaint where the call alone says too little.
     pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BusError {
-        match (error.rdkafka_error_code(), self.last()) {
+        match (code_of(error), self.last()) {
             (Some(code), Some((last, reason))) if is_vague(code) && (is_denied(last) || is_connection(last)) => {
                 classify(last, format!("{what}: {reason}"))
             }
             (Some(code), _) => classify(code, format!("{what}: {code}")),
             (None, _) => BusError::Failed(format!("{what}: {error}")),
         }
+    }
+}
+
+/// The code of an error, where it has one.
+pub(super) fn code_of(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
     }
 }
 

@@ -41,10 +41,10 @@ struct Held {
     position: i64,
     /// The next offset to be read.
     polled: i64,
-    /// What the broker has; where it has nothing, the start, which is where anyone would begin.
+    /// What librdkafka was last told to commit, and does on its clock, again after a failure.
+    stored: i64,
+    /// What the broker is known to have; at first the start, which is where anyone would begin.
     committed: i64,
-    /// What the broker was last asked to take.
-    requested: i64,
     /// The end of the partition as the broker last told it.
     end: Option<i64>,
     /// Timestamp of the last message that was acknowledged, as of its run.
@@ -78,7 +78,7 @@ impl Ledger {
                 position: start,
                 polled: start,
                 committed: start,
-                requested: start,
+                stored: start,
                 end: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
@@ -112,6 +112,11 @@ impl Ledger {
     /// Every partition that is held.
     pub(super) fn held(&self) -> Vec<i32> {
         self.lock().held.keys().copied().collect()
+    }
+
+    /// The next offset to be acknowledged of every partition that is held.
+    pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
+        self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()
     }
 
     /// Changes whenever an answer of [`Ledger::generation`] may have changed.
@@ -206,38 +211,33 @@ impl Ledger {
         }
     }
 
-    /// Positions that are dealt with and not committed; each is told once, until an answer came.
-    pub(super) fn to_commit(&self) -> Vec<(i32, i64)> {
+    /// Positions that moved since the last call.
+    pub(super) fn to_store(&self) -> Vec<(i32, i64)> {
         let mut books = self.lock();
-        let due = books.held.iter_mut().filter(|(_, held)| held.committed.max(held.requested) < held.position);
+        let due = books.held.iter_mut().filter(|(_, held)| held.stored < held.position);
         due.map(|(partition, held)| {
-            held.requested = held.position;
+            held.stored = held.position;
             (*partition, held.position)
         })
         .collect()
     }
 
-    /// The same for some partitions, whether or not an answer is awaited.
+    /// Positions of some partitions that the broker is not known to have.
     pub(super) fn uncommitted(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
         let books = self.lock();
-        let due = books
-            .held
-            .iter()
-            .filter(|(partition, held)| partitions.contains(partition) && held.committed < held.position);
-        due.map(|(partition, held)| (*partition, held.position)).collect()
+        let due = books.held.iter().filter(|(_, held)| held.committed < held.position);
+        due.filter(|(partition, _)| partitions.contains(partition))
+            .map(|(partition, held)| (*partition, held.position))
+            .collect()
     }
 
-    /// The broker has a position for good.
-    pub(super) fn committed(&self, partition: i32, position: i64) {
-        if let Some(held) = self.lock().held.get_mut(&partition) {
-            held.committed = held.committed.max(position);
-        }
-    }
-
-    /// The broker did not take what was sent: it is due again.
-    pub(super) fn commit_failed(&self) {
-        for held in self.lock().held.values_mut() {
-            held.requested = held.committed;
+    /// The broker has these positions for good.
+    pub(super) fn committed(&self, positions: &[(i32, i64)]) {
+        let mut books = self.lock();
+        for (partition, position) in positions {
+            if let Some(held) = books.held.get_mut(partition) {
+                held.committed = held.committed.max(*position);
+            }
         }
     }
 

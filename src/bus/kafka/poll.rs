@@ -24,7 +24,7 @@ use super::chunk::Filling;
 use super::client::{self, Complaints};
 use super::positions::{self, NoStart};
 use super::properties;
-use super::rebalance::{Member, Shared};
+use super::rebalance::{COMMIT_WITHIN, Member, Shared};
 use super::source::Item;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
@@ -129,17 +129,13 @@ impl Poller {
                     }
                     self.worked = false;
                     let parting = self.consume(&consumer);
-                    let held = self.shared.ledger.held();
                     let committed = match parting {
-                        Parting::Closing => consumer.context().commit_now(&consumer, &held),
+                        Parting::Closing => commit_all(&consumer),
                         Parting::Again { .. } => Ok(()),
                     };
-                    let committed = committed.map_err(|error| {
-                        consumer.context().complaints.explain("the last positions were not committed", &error)
-                    });
                     // Leaves the group; its callback commits and hands over what is still held.
                     drop(consumer);
-                    self.shared.ledger.let_go(&held);
+                    self.shared.ledger.let_go(&self.shared.ledger.held());
                     self.forget_what_was_read();
                     match parting {
                         Parting::Closing => return committed,
@@ -167,7 +163,7 @@ impl Poller {
     }
 
     fn connect(&self, access: &Access) -> Result<BaseConsumer<Member>, BusError> {
-        let config = properties::member(&self.settings, access, &self.subscribe.group, self.subscribe.fetch_bytes);
+        let config = properties::member(&self.settings, access, &self.subscribe);
         let member = Member {
             shared: Arc::clone(&self.shared),
             topic: Arc::clone(&self.topic),
@@ -290,7 +286,7 @@ impl Poller {
 
     fn tick(&mut self, consumer: &BaseConsumer<Member>) {
         self.pass_gaps(consumer);
-        consumer.context().commit_soon(consumer);
+        consumer.context().store(consumer);
         if self.trouble.is_some() && self.denied_since.is_none() && consumer.context().connected.load(Ordering::Acquire)
         {
             self.works(consumer);
@@ -329,11 +325,8 @@ impl Poller {
     /// Whether the group has committed all that a drain must read.
     fn is_drained(&self, consumer: &BaseConsumer<Member>) -> bool {
         let Some(ends) = self.shared.ends() else { return false };
-        let held = self.shared.ledger.held();
-        let idle = self.shared.ledger.idle();
-        let done = self.outbox.is_empty()
-            && held.iter().all(|partition| self.at_end.contains(partition) && idle.contains(partition))
-            && self.shared.ledger.uncommitted(&held).is_empty();
+        let positions = self.shared.ledger.positions();
+        let done = ends.iter().all(|(partition, end)| positions.get(partition).is_none_or(|position| position >= end));
         done && positions::all_committed(consumer, &self.topic, &ends).unwrap_or_else(|error| {
             tracing::debug!(topic = &*self.topic, %error, "the group's positions could not be had");
             false
@@ -460,5 +453,22 @@ impl Poller {
             std::thread::park_timeout(POLL);
         }
         true
+    }
+}
+
+/// Commits everything that is dealt with, before leaving. A rebalance may be under way, in which
+/// positions are not taken: polling takes part in it, after which they are, or are another member's.
+fn commit_all(consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
+    let member = consumer.context();
+    let until = Instant::now() + COMMIT_WITHIN;
+    loop {
+        match member.commit(consumer, &member.shared.ledger.held()) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > until => {
+                return Err(member.complaints.explain("the last positions were not committed", &error));
+            }
+            // What comes now is not numbered, hence read again by the next owner.
+            Err(_) => drop(consumer.poll(POLL)),
+        }
     }
 }

@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::access::Access;
-use crate::bus::BusError;
+use crate::bus::{BusError, Subscribe};
 use crate::config::secret::expose;
 use crate::config::settings::KafkaSettings;
 
@@ -84,13 +84,15 @@ pub(super) fn asking(settings: &KafkaSettings, access: &Access) -> ClientConfig 
     config
 }
 
-/// A member of a consumer group that fetches at most about `fetch_bytes` ahead.
-pub(super) fn member(settings: &KafkaSettings, access: &Access, group: &str, fetch_bytes: usize) -> ClientConfig {
-    let mut config = fetching(&client(settings, access), fetch_bytes);
+/// A member of a consumer group.
+pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subscribe) -> ClientConfig {
+    let mut config = fetching(&client(settings, access), subscribe.fetch_bytes);
     config
-        .set("group.id", group)
-        .set("enable.auto.commit", "false")
+        .set("group.id", &subscribe.group)
+        // Commits on its clock what was stored by hand, and nothing else.
+        .set("enable.auto.commit", "true")
         .set("enable.auto.offset.store", "false")
+        .set("auto.commit.interval.ms", if subscribe.drain { "200" } else { "1000" })
         // The rebalance callback decides where to start; a position out of range is never passed over in silence.
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
@@ -190,6 +192,11 @@ pub(super) fn unfit(error: &KafkaError) -> BusError {
 mod tests {
     use super::*;
 
+    fn subscribe() -> Subscribe {
+        let (topic, group) = ("t".to_owned(), "g".to_owned());
+        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, on_gap: crate::bus::OnGap::Stop }
+    }
+
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
             bootstrap_servers: vec!["127.0.0.1:1".to_owned()],
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn properties_are_applied_last() {
         let settings = settings(&[("partition.assignment.strategy", "range"), ("queued.max.messages.kbytes", "77")]);
-        let config = member(&settings, &Access::default(), "g", 16 << 20);
+        let config = member(&settings, &Access::default(), &subscribe());
         assert_eq!(config.get("partition.assignment.strategy"), Some("range"));
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("77"));
         assert_eq!(config.get("fetch.max.bytes"), Some("4194304"));
@@ -233,7 +240,7 @@ mod tests {
     #[test]
     fn a_group_that_the_broker_assigns_gets_no_strategy_of_ours() {
         let access = Access { brokers: "127.0.0.1:1".to_owned(), ..Access::default() };
-        let config = member(&settings(&[("group.protocol", "consumer")]), &access, "g", 16 << 20);
+        let config = member(&settings(&[("group.protocol", "consumer")]), &access, &subscribe());
         assert_eq!(config.get("partition.assignment.strategy"), None);
         config.create::<rdkafka::consumer::BaseConsumer>().expect("accepted by librdkafka");
     }

@@ -27,7 +27,7 @@ use crate::message::Partition;
 /// How long a new assignment asks for its positions before the consumer is made anew.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 /// How long the last commit of a partition is tried.
-const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at something that has no way of waking this thread.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -89,43 +89,42 @@ impl Member {
         Ok(list)
     }
 
-    /// Sends what is dealt with; the answer comes to [`ConsumerContext::commit_callback`].
-    pub(super) fn commit_soon(&self, consumer: &BaseConsumer<Self>) {
-        let due = self.shared.ledger.to_commit();
+    /// Tells librdkafka what is dealt with. It commits every second, and again what failed, without
+    /// making this thread wait; its answers do not come through the client's interface.
+    pub(super) fn store(&self, consumer: &BaseConsumer<Self>) {
+        let due = self.shared.ledger.to_store();
         if due.is_empty() {
             return;
         }
-        if let Err(error) = self.positions(&due).and_then(|list| consumer.commit(&list, CommitMode::Async)) {
-            self.commit_failed(&error);
+        if let Err(error) = self.positions(&due).and_then(|list| consumer.store_offsets(&list)) {
+            // Only of partitions that went meanwhile, whose positions are no longer ours to move.
+            tracing::debug!(topic = &*self.topic, %error, "positions of lost partitions are not stored");
         }
     }
 
     /// Commits what is dealt with of some partitions, and returns once the broker has it.
-    pub(super) fn commit_now(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
-        let until = Instant::now() + COMMIT_WITHIN;
-        loop {
-            let due = self.shared.ledger.uncommitted(partitions);
-            if due.is_empty() {
-                return Ok(());
-            }
-            match self.positions(&due).and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
-                Ok(()) => due.iter().for_each(|(partition, at)| self.shared.ledger.committed(*partition, *at)),
-                Err(error) if is_no_longer_ours(&error) || Instant::now() > until => {
-                    tracing::warn!(
-                        topic = &*self.topic, ?partitions, %error,
-                        "the last positions were not committed; the next owner reads some messages again"
-                    );
-                    return Err(error);
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(100)),
-            }
+    pub(super) fn commit(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
+        let due = self.shared.ledger.uncommitted(partitions);
+        if !due.is_empty() {
+            consumer.commit(&self.positions(&due)?, CommitMode::Sync)?;
+            self.shared.ledger.committed(&due);
         }
+        Ok(())
     }
 
-    fn commit_failed(&self, error: &KafkaError) {
-        metrics::counter!("chalk_writer_source_commit_errors_total").increment(1);
-        tracing::warn!(topic = &*self.topic, %error, "a commit of positions failed; it will be tried again");
-        self.shared.ledger.commit_failed();
+    /// The same for partitions that go, again and again while that may help.
+    fn commit_leaving(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        let until = Instant::now() + COMMIT_WITHIN;
+        while let Err(error) = self.commit(consumer, partitions) {
+            if is_no_longer_ours(&error) || Instant::now() > until {
+                tracing::warn!(
+                    topic = &*self.topic, ?partitions, %error,
+                    "the last positions were not committed; the next owner reads some messages again"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
@@ -188,7 +187,7 @@ impl Member {
             // Kept until acknowledgements no longer count for them.
             let not_gone = (!self.shared.is_closing()).then(|| self.hand_over(&leaving, lost));
             if !lost {
-                let _ = self.commit_now(consumer, &leaving);
+                self.commit_leaving(consumer, &leaving);
             }
             self.shared.ledger.let_go(&leaving);
             drop(not_gone);
@@ -278,6 +277,10 @@ struct PartitionEnd {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // The one place where a failed commit of librdkafka's own clock shows.
+        if facility == "COMMITFAIL" {
+            metrics::counter!("chalk_writer_source_commit_errors_total").increment(1);
+        }
         client::log(level, facility, text);
     }
 
@@ -302,26 +305,6 @@ impl ConsumerContext for Member {
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
             _ => self.revoked(consumer, list),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut failure = match result {
-            // Nothing was due.
-            Err(KafkaError::ConsumerCommit(Code::NoOffset)) => return,
-            result => result.err(),
-        };
-        for element in offsets.elements() {
-            match (&failure, element.error(), element.offset()) {
-                (None, Ok(()), Offset::Offset(position)) => {
-                    self.shared.ledger.committed(element.partition(), position);
-                }
-                (None, Err(error), _) => failure = Some(error),
-                _ => {}
-            }
-        }
-        if let Some(error) = failure {
-            self.commit_failed(&error);
         }
     }
 }

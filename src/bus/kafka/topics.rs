@@ -17,6 +17,9 @@ use crate::config::settings::KafkaSettings;
 /// How long a new topic may take until every broker knows it.
 const SPREAD_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a broker that answers at all may take to tell a topic's limit.
+const LIMIT_WITHIN: Duration = Duration::from_secs(5);
+
 /// What the cluster knows of a topic.
 pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<TopicInfo, BusError> {
     let access = Access::fetch(settings).await?;
@@ -101,21 +104,23 @@ fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking
 /// The topic's limit; `None` where the broker does not tell it or we may not know it.
 async fn max_message_bytes(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Option<usize>, BusError> {
     let admin = admin(settings, access)?;
-    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
+    let options = AdminOptions::new().request_timeout(Some(LIMIT_WITHIN));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
-    let resource = match described.map(|mut resources| resources.pop()) {
-        Ok(Some(Ok(resource))) => resource,
+    let code = match described.map(|mut resources| resources.pop()) {
         Ok(None) => return Ok(None),
-        Ok(Some(Err(code))) | Err(KafkaError::AdminOp(code))
-            if matches!(code, Code::UnsupportedFeature | Code::TopicAuthorizationFailed) =>
-        {
-            tracing::debug!(topic, %code, "the broker does not tell the limit of a message");
-            return Ok(None);
+        Ok(Some(Ok(resource))) => {
+            let limit = resource.get("max.message.bytes").and_then(|entry| entry.value.as_deref());
+            return Ok(limit.and_then(|value| value.parse().ok()));
         }
-        Ok(Some(Err(code))) => return Err(client::classify(code, format!("limits of topic {topic}: {code}"))),
-        Err(error) => {
-            return Err(admin.inner().context().complaints.explain(&format!("limits of topic {topic}"), &error));
-        }
+        Ok(Some(Err(code))) => code,
+        Err(error) => client::code_of(&error).unwrap_or(Code::Unknown),
     };
-    Ok(resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()).and_then(|value| value.parse().ok()))
+    match code {
+        // It has just answered other questions: it does not know this one, or we may not ask it.
+        Code::UnsupportedFeature | Code::OperationTimedOut | Code::TopicAuthorizationFailed => {
+            tracing::warn!(topic, %code, "the broker does not tell how large a message may be");
+            Ok(None)
+        }
+        code => Err(client::classify(code, format!("limits of topic {topic}: {code}"))),
+    }
 }
