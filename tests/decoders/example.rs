@@ -51,7 +51,7 @@ fn the_example_says_the_same_as_protobuf_and_in_both_forms_of_json() {
     let message = v1::QueryResult::from(&result);
     check(&read(message.encode_to_vec()).expect("protobuf"));
     check(&read_json(serde_json::to_string(&message).expect("compact JSON")));
-    check(&read(person_json(&message)).expect("a person's JSON"));
+    check(&read(person_json(&message).expect("JSON")).expect("a person's JSON"));
 }
 
 #[test]

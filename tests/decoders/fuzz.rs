@@ -12,7 +12,7 @@ use super::{plain, read};
 
 fn encodings(result: &QueryResult) -> [Vec<u8>; 3] {
     let message = v1::QueryResult::from(result);
-    [message.encode_to_vec(), serde_json::to_vec(&message).expect("JSON"), person_json(&message)]
+    [message.encode_to_vec(), serde_json::to_vec(&message).expect("JSON"), person_json(&message).expect("JSON")]
 }
 
 proptest! {

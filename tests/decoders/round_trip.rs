@@ -127,7 +127,7 @@ proptest! {
         let compact = serde_json::to_string(&message).expect("JSON");
         let read_back = read(compact.clone()).map_err(|refusal| TestCaseError::fail(format!("{refusal}: {compact}")))?;
         prop_assert_eq!(&plain(&read_back), &expected, "{}", compact);
-        let person = String::from_utf8(person_json(&message)).expect("text");
+        let person = String::from_utf8(person_json(&message).expect("JSON")).expect("text");
         let read_back = read(person.clone()).map_err(|refusal| TestCaseError::fail(format!("{refusal}: {person}")))?;
         prop_assert_eq!(&plain(&read_back), &expected, "{}", person);
     }
