@@ -90,7 +90,7 @@ fn nothing_that_is_said_holds_a_secret() {
     assert!(report.ok, "{report}");
     let loaded = loaded(&file);
     let settings = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
-    for text in [report.to_string(), report.json().to_string(), format!("{settings:?}"), format!("{report:?}")] {
+    for text in [report.to_string(), json!(report).to_string(), format!("{settings:?}"), format!("{report:?}")] {
         assert!(!text.contains(secret), "{text}");
     }
     assert!(report.to_string().contains("redis://…@h/0 (keys begin with `p/`)"), "{report}");
