@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
     }
-    show_lake(&folder.join("lake"))?;
+    lake::print(&folder.join("lake"))?;
     show_dead_letters(&config).await?;
     show_commands(&config, example.as_ref())?;
     Ok(())
@@ -170,20 +170,6 @@ async fn show_entity(deployment: &Deployment, entity: &Entity) -> Result<(), Fai
     let features: Vec<_> = features.iter().map(|stored| Stored::at(stored, now)).collect();
     line(format!("\nonline store, {}/{}:", entity.namespace, entity.primary_key))?;
     Ok(line(get::table(&features))?)
-}
-
-fn show_lake(root: &Path) -> anyhow::Result<()> {
-    for table in lake::tables(root)? {
-        line(format!(
-            "\noffline store, table {}: {} in {}, {} kB",
-            table.name,
-            count(table.rows, "row"),
-            count(table.files.len() as u64, "parquet file"),
-            grouped(table.bytes / 1000)
-        ))?;
-        line(table.sample(3, 6)?)?;
-    }
-    Ok(())
 }
 
 async fn show_dead_letters(config: &Path) -> Result<(), Failure> {

@@ -187,14 +187,7 @@ async fn show(arguments: Show) -> Result<(), Failure> {
     if arguments.json {
         return Ok(output::json(&details)?);
     }
-    let mut table = output::table(["", ""]);
-    let serialized = serde_json::to_value(&details).map_err(anyhow::Error::from)?;
-    for (name, value) in serialized.as_object().into_iter().flatten() {
-        if !matches!(name.as_str(), "headers" | "body" | "key") && !value.is_null() {
-            table.add_row([name.replace('_', " "), value.as_str().map_or_else(|| value.to_string(), str::to_owned)]);
-        }
-    }
-    output::line(table.trim_fmt())?;
+    output::line(notes(&details))?;
     if let Some(key) = letter.original.key.as_deref() {
         output::line(format!("\nkey\n{}", text::body(key)))?;
     }
@@ -205,6 +198,35 @@ async fn show(arguments: Show) -> Result<(), Failure> {
     let body = letter.original.payload.as_deref();
     output::line(format!("\nbody\n{}", body.map_or_else(|| "null".to_owned(), text::body)))?;
     Ok(())
+}
+
+/// What is noted about a letter, a line each; what is not known is left out.
+fn notes(details: &Details) -> String {
+    let Details { entry, .. } = details;
+    let mut table = output::table([]);
+    for (name, value) in [
+        ("position", Some(entry.place.clone())),
+        ("from", Some(entry.origin.clone())),
+        ("buried at", Some(entry.failed_at.clone())),
+        ("first refused", Some(details.first_failed_at.clone())),
+        ("attempts", Some(details.attempts.to_string())),
+        ("sent again", Some(entry.redrive_count.to_string())),
+        ("writer", Some(format!("{} {}", entry.writer, details.writer_version))),
+        ("environment", entry.environment.clone()),
+        ("store", details.sink.clone()),
+        ("table", entry.table.clone()),
+        ("row", entry.row.clone()),
+        ("class", Some(entry.class.clone())),
+        ("code", details.code.clone()),
+        ("error", Some(entry.message.clone())),
+        ("batch", Some(details.batch_id.clone())),
+        ("timestamp", details.timestamp_ms.map(|millis| text::time(millis.saturating_mul(1000)))),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            table.add_row([name.to_owned(), output::shortened(&value, 2000)]);
+        }
+    }
+    table.trim_fmt()
 }
 
 /// The letter at a place; where only a part of it is there, the rest is looked for.

@@ -64,7 +64,12 @@ enum Command {
 impl CommandLine {
     /// What is logged without `RUST_LOG`: a command's result is on stdout, so it only warns.
     pub const fn default_level(&self) -> &'static str {
-        if self.command.is_some() { "warn" } else { "info" }
+        match self.command {
+            None => "info",
+            // It shows its dead letters itself, and they are part of the show.
+            Some(Command::Demo(_)) => "error",
+            Some(_) => "warn",
+        }
     }
 
     /// Whether it runs a writer, whose last word belongs into its log.
