@@ -1,4 +1,9 @@
 //! Which value stands: the same whatever the order, the cut, the repetition and the number of writers.
+//!
+//! Seen to fail when the script wrote unread what was not newer, or as old as, or shorter-lived than
+//! the guard; compared only half a time, only the common length of two values, or no expiry on a tie;
+//! did not rank null; never measured a key's expiry again; when the statement replaced blindly or did
+//! not rank null; and when collapsing went by arrival or did not rank null.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

@@ -94,6 +94,9 @@ async fn a_hash_without_a_guard_is_read_and_gets_one() {
         stored(&*store, &[row(user.clone(), vec![cell("a", 10, int(2)), until(FAR, cell("b", 10, int(2)))])]).await;
     assert_eq!((outcome.stored, outcome.stale), (1, 1));
     must_be_exact(server(&place), &user, read(&*store, &user).await.values());
+    server(&place).command(&["HDEL", "test/prod/user/{42}", ""]);
+    stored(&*store, &[row(user.clone(), vec![cell("a", 30, int(3))])]).await;
+    must_be_exact(server(&place), &user, read(&*store, &user).await.values());
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ local function compare(key, guard, from, to, newest)
   else
     if guard and later(sub(guard, 1, 8), newest) then newest = sub(guard, 1, 8) end
     redis.call('HSET', key, GUARD, newest .. latest)
-    expire(key, latest, before)
+    expire(key, latest, before or NONE) -- without a guard the key may have any expiry
   end
   return #writes / 2
 end
