@@ -15,7 +15,7 @@ use crate::writer::WriterType;
 /// Everything that one writer process runs by.
 #[derive(Clone, Debug)]
 pub struct WriterSettings {
-    /// The writer's name (hard-cases 45).
+    /// The writer's name; its type in lower case with `-` where the file gives none.
     pub name: String,
     /// Which of the nine jobs.
     pub writer_type: WriterType,
@@ -96,7 +96,7 @@ pub struct Environment {
     pub offline_store: Option<StoreSettings>,
     /// For features without a staleness of their own; `None` where it is not given.
     pub default_max_staleness: Option<MaxStaleness>,
-    /// Declared features by FQN; `None` where there is no list at all (hard-cases 14).
+    /// Declared features by FQN; `None` where there is no list at all, and so every feature is stored.
     pub features: Option<BTreeMap<String, Feature>>,
 }
 
