@@ -13,6 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     prost_build::Config::new()
         .bytes(["."])
+        // One message always has the same bytes: generated messages are compared, hashes are made of them.
+        .btree_map(["."])
         .compile_well_known_types()
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_fds(descriptors.clone())?;
@@ -20,7 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &descriptors.file {
         mapping.register_file_descriptor(file.clone());
     }
-    mapping.extern_path(".google.protobuf", "::pbjson_types").preserve_proto_field_names().ignore_unknown_fields();
+    mapping
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .btree_map(["."])
+        .preserve_proto_field_names()
+        .ignore_unknown_fields();
     mapping.out_dir(out).build(&[".chalk", ".chalk_writer"])?;
     Ok(())
 }

@@ -42,14 +42,14 @@ pub(super) struct BusFindings {
 
 /// Which bus: the one that is named, or Kafka where its brokers or its secret are.
 pub(super) fn backend(raw: &RawDeployment) -> Option<BusBackend> {
-    get(&raw.common_persistence_specs.bus_backend).or_else(|| {
+    get(raw.common_persistence_specs.bus_backend.as_ref()).or_else(|| {
         (raw.kafka_bootstrap_servers.is_some() || raw.kafka_sasl_secret.is_some()).then_some(BusBackend::Kafka)
     })
 }
 
 /// The secret client that the file names.
 pub(super) fn secret_client(raw: &RawDeployment, folder: &Path) -> Option<SecretClient> {
-    get(&raw.common_persistence_specs.secret_client).map(|name| match name {
+    get(raw.common_persistence_specs.secret_client.as_ref()).map(|name| match name {
         SecretClientName::Env => SecretClient::Env,
         SecretClientName::File => SecretClient::File { folder: folder.to_owned() },
         SecretClientName::Aws => SecretClient::Aws,
@@ -67,7 +67,7 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path) -> (Option<BusSetting
             None
         }
         Some(BusBackend::Local) => {
-            let file = get(&raw.local_bus_path).unwrap_or_else(|| LOCAL_BUS_FILE.to_owned());
+            let file = get(raw.local_bus_path.as_ref()).unwrap_or_else(|| LOCAL_BUS_FILE.to_owned());
             Some(BusSettings::Local(LocalSettings { path: folder.join(file) }))
         }
         Some(BusBackend::Pubsub) => {
@@ -81,15 +81,15 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path) -> (Option<BusSetting
 }
 
 fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> KafkaSettings {
-    let servers = get(&raw.kafka_bootstrap_servers).map(|brokers| brokers.0).unwrap_or_default();
-    let secret = get(&raw.kafka_sasl_secret);
+    let servers = get(raw.kafka_bootstrap_servers.as_ref()).map(|brokers| brokers.0).unwrap_or_default();
+    let secret = get(raw.kafka_sasl_secret.as_ref());
     if servers.is_empty() && secret.is_none() {
         let text = "is missing; it is `host:port` of one broker or more (a `bootstrap_servers` in the secret that \
                     `kafka_sasl_secret` names will do)";
         findings.errors.push(("kafka_bootstrap_servers".to_owned(), Problem::Rule(text.to_owned())));
     }
-    let mechanism = get(&raw.kafka_sasl_mechanism);
-    let protocol = get(&raw.kafka_security_protocol).unwrap_or(if mechanism.is_some() || secret.is_some() {
+    let mechanism = get(raw.kafka_sasl_mechanism.as_ref());
+    let protocol = get(raw.kafka_security_protocol.as_ref()).unwrap_or(if mechanism.is_some() || secret.is_some() {
         SecurityProtocol::SaslSsl
     } else {
         SecurityProtocol::Plaintext
@@ -148,7 +148,7 @@ pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
             ("usage_store", &environment.usage_store),
             ("vector_store", &environment.vector_store),
         ] {
-            if store.as_ref().and_then(|store| get(&store.uri)).is_some_and(|uri| SecretRef::is_name(&uri)) {
+            if store.as_ref().and_then(|store| get(store.uri.as_ref())).is_some_and(|uri| SecretRef::is_name(&uri)) {
                 paths.push(format!("{}.{field}.uri", path::key("environments", id)));
             }
         }

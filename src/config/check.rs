@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::errors::ConfigError;
+use super::examine::{Examined, examine};
 use super::layers::Overrides;
-use super::load::{Examined, Warning, examine};
+use super::load::Warning;
 use super::settings::{BusSettings, Environment, StoreSettings};
 use super::units::{show_duration, show_size};
 use super::writers::{Outline, common};
@@ -141,13 +142,6 @@ fn show_bus(bus: &BusSettings) -> String {
             let secret = kafka.sasl_secret.as_ref().map(|name| format!(" {}", name.describe())).unwrap_or_default();
             format!("KAFKA {servers} {}{mechanism}{secret}", kafka.security_protocol)
         }
-    }
-}
-
-impl CheckReport {
-    /// The report as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("a report has text keys and no float")
     }
 }
 

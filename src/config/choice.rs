@@ -28,7 +28,10 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
 
     /// The documented word.
     fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(word, _)| word)
+        Self::ALL
+            .iter()
+            .find(|(word, choice)| *choice == self && *word != "UNSPECIFIED")
+            .map_or("UNSPECIFIED", |(word, _)| word)
     }
 }
 

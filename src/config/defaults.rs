@@ -7,7 +7,7 @@ use crate::writer::WriterType;
 
 /// One default, spelled as in the file.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Default {
+pub struct DefaultValue {
     /// JSON path of the field, below the top level or a writer.
     pub field: &'static str,
     /// For writers of newest values (`ONLINE_WRITER`).
@@ -18,93 +18,93 @@ pub struct Default {
     pub reason: &'static str,
 }
 
-static DEFAULTS: &[Default] = &[
-    Default {
+static DEFAULTS: &[DefaultValue] = &[
+    DefaultValue {
         field: "batch.max_rows",
         online: "10000",
         offline: "100000",
         reason: "online: some milliseconds of a store's work; offline: files of a useful size",
     },
-    Default {
+    DefaultValue {
         field: "batch.max_bytes",
         online: "8MiB",
         offline: "48MiB",
         reason: "at most; less where the memory limit asks for it. Keeps the process small whatever the rows weigh",
     },
-    Default {
+    DefaultValue {
         field: "batch.max_age",
         online: "500ms",
         offline: "10s",
         reason: "online: freshness; offline: fewer and larger files",
     },
-    Default {
+    DefaultValue {
         field: "message_processing_concurrency",
         online: "4",
         offline: "2",
         reason: "hides a store's round trips; more rarely helps one store and costs memory",
     },
-    Default { field: "memory_limit", online: "auto", offline: "auto", reason: "half of what the container has" },
-    Default {
+    DefaultValue { field: "memory_limit", online: "auto", offline: "auto", reason: "half of what the container has" },
+    DefaultValue {
         field: "retry.first_pause",
         online: "100ms",
         offline: "100ms",
         reason: "longer than a connection takes to come back",
     },
-    Default {
+    DefaultValue {
         field: "retry.max_pause",
         online: "30s",
         offline: "30s",
         reason: "a store that is back is found within half a minute",
     },
-    Default {
+    DefaultValue {
         field: "dlq.max_ratio",
         online: "0.1",
         offline: "0.1",
         reason: "one bad message in ten is no longer about the messages",
     },
-    Default {
+    DefaultValue {
         field: "dlq.max_consecutive",
         online: "100",
         offline: "100",
         reason: "so many in a row have one cause, which a person should see",
     },
-    Default {
+    DefaultValue {
         field: "drain_timeout",
         online: "25s",
         offline: "25s",
         reason: "Kubernetes kills after 30 seconds unless told otherwise",
     },
-    Default {
+    DefaultValue {
         field: "max_future_skew",
         online: "24h",
         offline: "24h",
         reason: "a clock in another zone is off by less; a value from further ahead would never be replaced",
     },
-    Default {
+    DefaultValue {
         field: "tombstone_retention",
         online: "7d",
         offline: "7d",
         reason: "longer than buses usually keep messages that could bring an old value back",
     },
-    Default {
+    DefaultValue {
         field: "max_message_bytes",
         online: "64MiB",
         offline: "64MiB",
         reason: "above any sensible message, and a bound on decompression",
     },
-    Default {
+    DefaultValue {
         field: "on_gap",
         online: "continue",
         offline: "continue",
         reason: "what is lost is lost; what is left should still be written",
     },
-    Default {
+    DefaultValue {
         field: "skip_offline_writes_for_online_cached_features",
         online: "false",
         offline: "false",
         reason: "a complete history unless asked for less",
     },
-    Default {
+    DefaultValue {
         field: "http.listen",
         online: "0.0.0.0:9090",
         offline: "0.0.0.0:9090",
@@ -129,7 +129,7 @@ pub const fn in_flight(writer_type: WriterType) -> usize {
 }
 
 /// The table.
-pub fn defaults() -> &'static [Default] {
+pub fn defaults() -> &'static [DefaultValue] {
     DEFAULTS
 }
 
@@ -155,7 +155,7 @@ pub(super) fn layer(writer_type: WriterType) -> Value {
     Value::Object(layer)
 }
 
-const fn pick(default: &'static Default, writer_type: WriterType) -> &'static str {
+const fn pick(default: &'static DefaultValue, writer_type: WriterType) -> &'static str {
     match writer_type {
         WriterType::Online | WriterType::OnlineVectorStore => default.online,
         _ => default.offline,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::choice::Choice;
 use super::errors::Problem;
 use super::leaf::Caching;
 use super::path;
-use super::raw::{Maybe, RawDeployment, RawEnvironment, RawFeature, RawStore, get};
+use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
 use super::schemes::{StoreKind, Support, support};
 use super::secret::{SecretClient, SecretRef};
 use super::settings::{CacheStrategy, Environment, Environments, Feature, StoreSettings};
@@ -46,23 +47,28 @@ pub(super) fn environments(
     cache_prefix: Option<&str>,
     surroundings: &Surroundings<'_>,
 ) -> (Environments, EnvironmentFindings) {
-    let clustered = get(&raw.redis_is_clustered).unwrap_or(false);
+    let clustered = get(raw.redis_is_clustered.as_ref()).unwrap_or(false);
     let mut findings = EnvironmentFindings::default();
     let mut entries = BTreeMap::new();
     for (id, environment) in raw.environments.iter().flatten() {
         let at = path::key("environments", id);
         let entry = Environment {
-            online_store: store(&environment.online_store, StoreKind::Online, &at, surroundings, &mut findings).map(
-                |mut store| {
+            online_store: store(environment.online_store.as_ref(), StoreKind::Online, &at, surroundings, &mut findings)
+                .map(|mut store| {
                     store.clustered = clustered;
                     if let (None, Some(prefix)) = (given_prefix(environment), cache_prefix) {
                         prefix.clone_into(&mut store.cache_prefix);
                     }
                     store
-                },
+                }),
+            offline_store: store(
+                environment.offline_store.as_ref(),
+                StoreKind::Offline,
+                &at,
+                surroundings,
+                &mut findings,
             ),
-            offline_store: store(&environment.offline_store, StoreKind::Offline, &at, surroundings, &mut findings),
-            default_max_staleness: get(&environment.default_max_staleness),
+            default_max_staleness: get(environment.default_max_staleness.as_ref()),
             features: features(environment, &at, &mut findings),
         };
         for (raw, kind) in [
@@ -70,7 +76,7 @@ pub(super) fn environments(
             (&environment.usage_store, StoreKind::Usage),
             (&environment.vector_store, StoreKind::Vector),
         ] {
-            store(raw, kind, &at, surroundings, &mut findings);
+            store(raw.as_ref(), kind, &at, surroundings, &mut findings);
         }
         entries.insert(id.clone(), entry);
     }
@@ -78,7 +84,7 @@ pub(super) fn environments(
 }
 
 fn given_prefix(environment: &RawEnvironment) -> Option<String> {
-    environment.online_store.as_ref().and_then(|store| get(&store.cache_prefix))
+    environment.online_store.as_ref().and_then(|store| get(store.cache_prefix.as_ref()))
 }
 
 const fn field(kind: StoreKind) -> &'static str {
@@ -92,15 +98,15 @@ const fn field(kind: StoreKind) -> &'static str {
 }
 
 fn store(
-    raw: &Option<RawStore>,
+    raw: Option<&RawStore>,
     kind: StoreKind,
     environment: &str,
     surroundings: &Surroundings<'_>,
     findings: &mut EnvironmentFindings,
 ) -> Option<StoreSettings> {
-    let raw = raw.as_ref()?;
+    let raw = raw?;
     let at = format!("{environment}.{}.uri", field(kind));
-    let Some(text) = get(&raw.uri) else {
+    let Some(text) = get(raw.uri.as_ref()) else {
         let text = "is missing; a store is named by its URI, such as `sqlite:online.db` or `secret:NAME`";
         findings.errors.push((at, Problem::Rule(text.to_owned())));
         return None;
@@ -123,7 +129,7 @@ fn store(
         }
         SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.clone()))
     };
-    Some(StoreSettings { uri, cache_prefix: get(&raw.cache_prefix).unwrap_or_default(), clustered: false })
+    Some(StoreSettings { uri, cache_prefix: get(raw.cache_prefix.as_ref()).unwrap_or_default(), clustered: false })
 }
 
 /// A relative `sqlite:` or `file:` path, taken from the folder of the configuration file.
@@ -158,19 +164,23 @@ fn features(
 
 fn feature(raw: &RawFeature, at: &str, findings: &mut EnvironmentFindings) -> Option<Feature> {
     let mut wrong = |field: &str, text: String| findings.errors.push((format!("{at}.{field}"), Problem::Rule(text)));
-    let cache_strategy = match strategy(&raw.cache_strategy, &raw.cache_nulls, &raw.cache_defaults) {
+    let cache_strategy = match strategy(
+        get(raw.cache_strategy.as_ref()),
+        get(raw.cache_nulls.as_ref()),
+        get(raw.cache_defaults.as_ref()),
+    ) {
         Ok(strategy) => strategy,
         Err(text) => {
             wrong("cache_strategy", text);
             CacheStrategy::default()
         }
     };
-    let internal_version = get(&raw.internal_version).unwrap_or(0);
+    let internal_version = get(raw.internal_version.as_ref()).unwrap_or(0);
     let internal_version = u32::try_from(internal_version).unwrap_or_else(|_| {
         wrong("internal_version", format!("expected at most {}, found {internal_version}", u32::MAX));
         0
     });
-    let Some(fqn) = get(&raw.fqn) else {
+    let Some(fqn) = get(raw.fqn.as_ref()) else {
         wrong("fqn", "is missing; a feature is named `namespace.feature`".to_owned());
         return None;
     };
@@ -186,10 +196,10 @@ fn feature(raw: &RawFeature, at: &str, findings: &mut EnvironmentFindings) -> Op
     }
     Some(Feature {
         fqn,
-        dtype: get(&raw.dtype),
-        max_staleness: get(&raw.max_staleness),
-        store_online: get(&raw.store_online),
-        store_offline: get(&raw.store_offline).unwrap_or(true),
+        dtype: get(raw.dtype.as_ref()),
+        max_staleness: get(raw.max_staleness.as_ref()),
+        store_online: get(raw.store_online.as_ref()),
+        store_offline: get(raw.store_offline.as_ref()).unwrap_or(true),
         cache_strategy,
         internal_version,
         default: raw.default.clone(),
@@ -198,13 +208,12 @@ fn feature(raw: &RawFeature, at: &str, findings: &mut EnvironmentFindings) -> Op
 
 /// The strategy of its one name, or of its two halves.
 fn strategy(
-    name: &Maybe<CacheStrategy>,
-    nulls: &Maybe<Caching>,
-    defaults: &Maybe<Caching>,
+    name: Option<CacheStrategy>,
+    nulls: Option<Caching>,
+    defaults: Option<Caching>,
 ) -> Result<CacheStrategy, String> {
     use Caching::{Evict, Ignore, Keep};
-    let halves = (get(nulls), get(defaults));
-    let from_halves = match (halves.0.unwrap_or(Keep), halves.1.unwrap_or(Keep)) {
+    let from_halves = match (nulls.unwrap_or(Keep), defaults.unwrap_or(Keep)) {
         (Keep, Keep) => CacheStrategy::All,
         (Ignore, Keep) => CacheStrategy::NoNulls,
         (Evict, Keep) => CacheStrategy::EvictNulls,
@@ -220,17 +229,14 @@ fn strategy(
             );
         }
     };
-    match (get(name), halves) {
+    match (name, (nulls, defaults)) {
         (None, _) => Ok(from_halves),
         (Some(strategy), (None, None)) => Ok(strategy),
         (Some(strategy), _) if strategy == from_halves => Ok(strategy),
-        (Some(strategy), _) => {
-            use super::choice::Choice;
-            Err(format!(
-                "is {}, but `cache_nulls` and `cache_defaults` say {}; keep one of them",
-                strategy.word(),
-                from_halves.word()
-            ))
-        }
+        (Some(strategy), _) => Err(format!(
+            "is {}, but `cache_nulls` and `cache_defaults` say {}; keep one of them",
+            strategy.word(),
+            from_halves.word()
+        )),
     }
 }

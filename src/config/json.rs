@@ -10,7 +10,7 @@ use super::errors::{ConfigError, Problem};
 use super::path;
 
 /// The value of a text, and the paths of keys that stand twice (the last one is kept).
-pub(super) fn read(text: &str) -> Result<(Value, Vec<ConfigError>), ConfigError> {
+pub(super) fn read(text: &str) -> Result<(Value, Vec<ConfigError>), Box<ConfigError>> {
     let twice = RefCell::new(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = Reader { at: String::new(), twice: &twice }
@@ -25,11 +25,11 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<ConfigError>), ConfigError>
     Ok((read, twice))
 }
 
-fn syntax(error: &serde_json::Error) -> ConfigError {
+fn syntax(error: &serde_json::Error) -> Box<ConfigError> {
     let text = error.to_string();
     let reason = text.split_once(" at line ").map_or(&*text, |(reason, _)| reason).to_owned();
     let problem = Problem::Syntax { line: error.line(), column: error.column(), reason };
-    ConfigError { path: String::new(), origin: None, problem }
+    Box::new(ConfigError { path: String::new(), origin: None, problem })
 }
 
 struct Reader<'a> {

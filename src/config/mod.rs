@@ -2,7 +2,7 @@
 //!
 //! The way of a file: `json` reads it, `walk` checks it against the schema of `raw` and makes
 //! one spelling out of every name, `layers` lays environment variables and flags over it, and
-//! `load` judges the whole and turns it into [`settings`].
+//! `examine` judges the whole and turns it into [`settings`].
 
 mod bus;
 mod check;
@@ -10,6 +10,7 @@ mod choice;
 mod defaults;
 mod environments;
 mod errors;
+mod examine;
 mod json;
 mod layers;
 mod leaf;
@@ -29,7 +30,7 @@ mod walk;
 mod writers;
 
 pub use check::{CheckReport, CheckedEnvironment, CheckedWriter, check};
-pub use defaults::{Default, defaults, in_flight};
+pub use defaults::{DefaultValue, defaults, in_flight};
 pub use errors::{ConfigError, ConfigErrors, Problem};
 pub use layers::{Flag, Overrides};
 pub use load::{Loaded, Selection, Warning, load};

@@ -64,9 +64,9 @@ impl SecretRef {
 
     /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.
     pub async fn fetch(&self) -> Result<SecretString, SecretError> {
-        let Self::Named { client, name, field } = self else {
-            let Self::Plain(text) = self else { unreachable!("there are two variants") };
-            return Ok(text.clone());
+        let (client, name, field) = match self {
+            Self::Plain(text) => return Ok(text.clone()),
+            Self::Named { client, name, field } => (client, name, field),
         };
         let whole = match client {
             SecretClient::Env => std::env::var(name).map_err(|error| {

@@ -54,7 +54,7 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
         let batch = own.entry("batch").or_insert_with(|| Value::Object(Map::new()));
         match batch.get("max_rows") {
             None => batch["max_rows"] = rows.clone(),
-            Some(other) if read::<std::num::NonZeroUsize>(other) != get(&raw.max_batch_size) => {
+            Some(other) if read::<std::num::NonZeroUsize>(other) != get(raw.max_batch_size.as_ref()) => {
                 let problem = Problem::TwoSpellings {
                     first: "max_batch_size".to_owned(),
                     first_value: found(rows),
@@ -72,11 +72,11 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
     let raw_tuning = RawTuning::deserialize(&all).unwrap_or_default();
 
     let parts = defaults::in_flight(writer_type) + 2;
-    let memory_limit = match need(&raw_tuning.memory_limit) {
+    let memory_limit = match need(raw_tuning.memory_limit.as_ref()) {
         Memory::Bytes(bytes) => bytes,
         Memory::Auto => memory::share(machine).min(defaults::auto_memory_most(writer_type)) as usize,
     };
-    let wanted = need(&raw_tuning.batch.max_bytes).0;
+    let wanted = need(raw_tuning.batch.max_bytes.as_ref()).0;
     let batch_max_bytes = if bytes_given { wanted } else { wanted.min(memory_limit / parts).max(1) };
     if batch_max_bytes.saturating_mul(parts) > memory_limit {
         warnings.push((
@@ -89,33 +89,33 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             ),
         ));
     }
-    let (first, longest) = (need(&raw_tuning.retry.first_pause), need(&raw_tuning.retry.max_pause));
+    let (first, longest) = (need(raw_tuning.retry.first_pause.as_ref()), need(raw_tuning.retry.max_pause.as_ref()));
     if first > longest || first.is_zero() {
         let text = "`first_pause` is above 0 and no longer than `max_pause`".to_owned();
         errors.push(("retry.first_pause", Problem::Rule(text)));
     }
-    let concurrency = get(&raw.message_processing_concurrency)
+    let concurrency = get(raw.message_processing_concurrency.as_ref())
         .map_or_else(|| defaults::of("message_processing_concurrency", writer_type).parse().unwrap_or(1), usize::from);
     Tuned {
         tuning: Tuning {
-            batch_max_rows: need(&raw_tuning.batch.max_rows).into(),
+            batch_max_rows: need(raw_tuning.batch.max_rows.as_ref()).into(),
             batch_max_bytes,
-            batch_max_age: need(&raw_tuning.batch.max_age),
+            batch_max_age: need(raw_tuning.batch.max_age.as_ref()),
             concurrency,
             memory_limit,
             retry_max_pause: longest,
             retry_first_pause: first,
-            dlq_max_ratio: need(&raw_tuning.dlq.max_ratio).0,
-            dlq_max_consecutive: usize::from(need(&raw_tuning.dlq.max_consecutive)) as u64,
-            drain_timeout: need(&raw_tuning.drain_timeout),
-            max_future_skew: need(&raw_tuning.max_future_skew),
-            tombstone_retention: need(&raw_tuning.tombstone_retention),
-            max_message_bytes: need(&raw_tuning.max_message_bytes).0,
-            on_gap: need(&raw_tuning.on_gap),
+            dlq_max_ratio: need(raw_tuning.dlq.max_ratio.as_ref()).0,
+            dlq_max_consecutive: usize::from(need(raw_tuning.dlq.max_consecutive.as_ref())) as u64,
+            drain_timeout: need(raw_tuning.drain_timeout.as_ref()),
+            max_future_skew: need(raw_tuning.max_future_skew.as_ref()),
+            tombstone_retention: need(raw_tuning.tombstone_retention.as_ref()),
+            max_message_bytes: need(raw_tuning.max_message_bytes.as_ref()).0,
+            on_gap: need(raw_tuning.on_gap.as_ref()),
         },
-        listen: need(&raw_tuning.http.listen).0,
+        listen: need(raw_tuning.http.listen.as_ref()).0,
         skip_offline_writes_for_online_cached_features: need(
-            &raw_tuning.skip_offline_writes_for_online_cached_features,
+            raw_tuning.skip_offline_writes_for_online_cached_features.as_ref(),
         ),
         errors,
         warnings,
@@ -134,7 +134,7 @@ fn read<T: Leaf>(value: &Value) -> Option<T> {
 }
 
 /// A field that the table of defaults has.
-fn need<T: Clone>(field: &Option<Given<T>>) -> T {
+fn need<T: Clone>(field: Option<&Given<T>>) -> T {
     get(field).expect("the table has a default for every field; a test walks it")
 }
 

@@ -29,6 +29,7 @@ pub struct TypeInfo {
     pub works: bool,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn as_name<S: serde::Serializer>(writer_type: &WriterType, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(writer_type.as_str())
 }
@@ -39,6 +40,7 @@ const PREFIXES: [&str; 3] = ["GO_", "PYTHON_", "RUST_"];
 /// In Chalk's list of writers, but no writer.
 const CLUSTER_MANAGER: &str = "CLUSTER_MANAGER";
 
+/// In the order of the type's variants; a test walks them.
 static TYPES: [TypeInfo; 9] = [
     TypeInfo {
         writer_type: WriterType::Online,
@@ -146,7 +148,7 @@ pub fn types() -> &'static [TypeInfo] {
 
 /// What is known of a type.
 pub fn info(writer_type: WriterType) -> &'static TypeInfo {
-    TYPES.iter().find(|info| info.writer_type == writer_type).expect("the table has every type; a test walks it")
+    &TYPES[writer_type as usize]
 }
 
 /// Why a text is not a writer type.
@@ -223,6 +225,7 @@ mod tests {
         let environment = schema()["properties"]["environments"]["additionalProperties"]["properties"].clone();
         for writer_type in WriterType::ALL {
             let known = info(writer_type);
+            assert_eq!(known.writer_type, writer_type);
             for field in [Some(known.reads), known.reads_topic, known.publishes].into_iter().flatten() {
                 assert!(common[field].is_object(), "{field}");
             }

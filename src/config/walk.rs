@@ -70,10 +70,11 @@ impl Findings {
         let Value::Object(entries) = value else { return self.expected("an object", &value, place) };
         let mut read: Map<String, Value> = Map::new();
         let mut first: BTreeMap<&str, String> = BTreeMap::new();
+        let mut meant = Vec::new();
         for (key, value) in entries {
             let given = path::key(&place.given, &key);
             let Some((name, field)) = lookup(properties, &key) else {
-                self.unknown_key(properties, &key, place, given);
+                meant.extend(self.unknown_key(properties, &key, given));
                 continue;
             };
             let at = Place { canonical: path::key(&place.canonical, name), given };
@@ -102,6 +103,9 @@ impl Findings {
                 }
             }
         }
+        // What is misspelt is not missing too.
+        let misspelt = meant.into_iter().filter(|name| !read.contains_key(name));
+        self.wrong.extend(misspelt.map(|name| path::key(&place.canonical, &name)));
         Some(Value::Object(read))
     }
 
@@ -183,16 +187,15 @@ impl Findings {
         self.errors.push(ConfigError { path: place.given.clone(), origin: self.origin.clone(), problem });
     }
 
-    fn unknown_key(&mut self, properties: &Map<String, Value>, key: &str, place: &Place, given: String) {
+    /// Adds the error; returns the field that was probably meant.
+    fn unknown_key(&mut self, properties: &Map<String, Value>, key: &str, given: String) -> Option<String> {
         let (hint, meant) = unknown_key_hint(properties, key);
-        if let Some(meant) = meant {
-            self.wrong.insert(path::key(&place.canonical, &meant));
-        }
         self.errors.push(ConfigError {
             path: given,
             origin: self.origin.clone(),
             problem: Problem::UnknownKey { hint },
         });
+        meant
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn outlines(raw: &[RawWriter], file: &Value, backend: Option<BusBacke
             let text = "excludes `pdb_max_unavailable`; keep one of them".to_owned();
             findings.errors.push((format!("{at}.pdb_min_available"), Problem::Rule(text)));
         }
-        let Some(given) = get(&entry.bus_subscriber_type) else {
+        let Some(given) = get(entry.bus_subscriber_type.as_ref()) else {
             let text = "is missing; it says which of the nine jobs the writer does (`chalk-writer types` lists them)";
             findings.errors.push((format!("{at}.bus_subscriber_type"), Problem::Rule(text.to_owned())));
             continue;
@@ -96,10 +96,10 @@ pub(super) fn outline(
     file: &Value,
     backend: Option<BusBackend>,
 ) -> Outline {
-    let name = get(&entry.name).unwrap_or_else(|| default_name(type_as_written));
+    let name = get(entry.name.as_ref()).unwrap_or_else(|| default_name(type_as_written));
     let one_name = backend != Some(BusBackend::Pubsub); // a Pub/Sub subscription is not its topic
     Outline {
-        group: get(&entry.kafka_consumer_group_override).unwrap_or_else(|| format!("chalk-{name}")),
+        group: get(entry.kafka_consumer_group_override.as_ref()).unwrap_or_else(|| format!("chalk-{name}")),
         subscription: common(file, info.reads)
             .or_else(|| if one_name { topic(file, info.reads_topic?) } else { None })
             .or_else(|| {

@@ -106,9 +106,9 @@ fn elements(vector: &Vector) -> Elements {
 }
 
 /// A result as JSON with features by name. Values that plain JSON has no type for are objects that
-/// name it; everything is read back as it was.
-pub fn person_json(result: &v1::QueryResult) -> Vec<u8> {
-    serde_json::to_vec(&Person(result)).expect("maps with text keys and finite numbers are always JSON")
+/// name it; everything is read back as it was. A time outside of the years 1 to 9999 is an error.
+pub fn person_json(result: &v1::QueryResult) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Person(result))
 }
 
 /// Wraps a message to be written in the form that a person would write.
@@ -135,7 +135,7 @@ impl Serialize for Person<'_, v1::QueryResult> {
             Err(_) => map.serialize_entry("operation_kind", &result.operation_kind)?,
         }
         if let Some(time) = &result.observed_at {
-            map.serialize_entry("observed_at", &text_of(time))?;
+            map.serialize_entry("observed_at", &text_of(time)?)?;
         }
         if let Some(query) = &result.query {
             map.serialize_entry("query", query)?;
@@ -154,8 +154,9 @@ impl Serialize for Person<'_, v1::QueryResult> {
     }
 }
 
-fn text_of(timestamp: &pbjson_types::Timestamp) -> String {
-    time::format_timestamp(timestamp.seconds * 1_000_000 + i64::from(timestamp.nanos / 1000))
+fn text_of<E: serde::ser::Error>(timestamp: &pbjson_types::Timestamp) -> Result<String, E> {
+    let micros = time::from_parts(timestamp.seconds, timestamp.nanos);
+    micros.map(time::format_timestamp).ok_or_else(|| E::custom("a time outside of the years 1 to 9999"))
 }
 
 struct Each<'a, T>(&'a [T]);
@@ -223,7 +224,7 @@ impl Serialize for PersonRow<'_> {
             None => {}
         }
         if let Some(time) = &self.row.observed_at {
-            map.serialize_entry("observed_at", &text_of(time))?;
+            map.serialize_entry("observed_at", &text_of(time)?)?;
         }
         map.serialize_entry("features", &PersonFeatures(self))?;
         if !self.row.meta.is_empty() {

@@ -186,3 +186,6 @@ fn json(value: &Value) -> Json {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

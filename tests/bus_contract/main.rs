@@ -8,8 +8,10 @@
 
 mod cases;
 mod harness;
+mod kafka;
 mod local;
 mod member;
+mod mock;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +24,26 @@ use harness::Harness;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_local_bus_keeps_the_contract() {
     run(Arc::new(local::Local::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mock_cluster_of_librdkafka_keeps_the_contract() {
+    run(Arc::new(mock::Mock::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_keeps_the_contract() {
+    run(Arc::new(kafka::Kafka::cooperative())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_keeps_the_contract_with_eager_assignment() {
+    run(Arc::new(kafka::Kafka::eager())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_keeps_the_contract_with_assignment_by_the_broker() {
+    run(Arc::new(kafka::Kafka::by_broker())).await;
 }
 
 /// Runs every case on a bus, some at a time, and fails with the names of all that failed.

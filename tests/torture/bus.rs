@@ -47,7 +47,7 @@ impl Kafka {
     pub fn start(folder: &Path) -> Self {
         let folder = folder.join("broker");
         std::fs::create_dir_all(&folder).unwrap();
-        let bootstrap = Self::run(&folder);
+        let bootstrap = Self::script("start", &folder);
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &bootstrap)
             .set("enable.idempotence", "true")
@@ -60,10 +60,10 @@ impl Kafka {
         kafka
     }
 
-    /// The same script starts it again on the same data and ports.
-    fn run(folder: &Path) -> String {
-        let output = Command::new("tests/services/kafka/start").arg(folder).output().unwrap();
-        assert!(output.status.success(), "Kafka does not start: {}", String::from_utf8_lossy(&output.stderr));
+    /// The script that all tests share; `start` goes on with the data and ports of an earlier start.
+    fn script(command: &str, folder: &Path) -> String {
+        let output = Command::new("tests/services/kafka/kafka.sh").arg(command).arg(folder).output().unwrap();
+        assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -78,16 +78,11 @@ impl Kafka {
         let made = tokio::runtime::Runtime::new().unwrap().block_on(admin.create_topics(&topics, &options)).unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
-
-    fn kill(&self) {
-        let pid = std::fs::read_to_string(self.folder.join("kafka.pid")).unwrap().trim().parse().unwrap();
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-    }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.kill();
+        Self::script("kill", &self.folder);
     }
 }
 
@@ -115,9 +110,9 @@ impl TestBus for Kafka {
     }
 
     fn restart(&mut self) {
-        self.kill();
+        Self::script("kill", &self.folder);
         std::thread::sleep(Duration::from_millis(500));
-        assert_eq!(Self::run(&self.folder), self.bootstrap);
+        assert_eq!(Self::script("start", &self.folder), self.bootstrap);
     }
 
     fn ensure_up(&mut self) {

@@ -1,11 +1,59 @@
-//! Placeholder while the bus is being written.
+//! Apache Kafka and what speaks its protocol, through librdkafka.
+//!
+//! One thread owns a consumer from its first poll to its last ([`poll`]). What it fetches goes in
+//! chunks through a small channel to [`source`], which numbers it; what is acknowledged comes back
+//! through the [`ledger`], out of which the thread commits. Partitions come and go in [`rebalance`].
+
+mod access;
+mod browse;
+mod chunk;
+mod client;
+mod ledger;
+mod poll;
+mod positions;
+mod properties;
+mod publisher;
+mod rebalance;
+mod source;
+mod topics;
 
 use std::sync::Arc;
 
-use super::{Bus, BusError};
-use crate::config::settings::BusSettings;
+use async_trait::async_trait;
 
-/// Opens it.
-pub fn open(_settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
-    None
+use super::{Browse, BrowseFrom, Bus, BusError, Publisher, Subscribe, Subscription, TopicInfo};
+use crate::config::settings::{BusSettings, KafkaSettings};
+
+/// A Kafka cluster.
+struct Kafka {
+    settings: Arc<KafkaSettings>,
+}
+
+/// A connection for Kafka's settings, `None` for another bus's; nothing is contacted.
+pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
+    let BusSettings::Kafka(settings) = settings else { return None };
+    Some(properties::check(settings).map(|()| Arc::new(Kafka { settings: Arc::new(settings.clone()) }) as Arc<dyn Bus>))
+}
+
+#[async_trait]
+impl Bus for Kafka {
+    async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
+        source::subscribe(Arc::clone(&self.settings), subscription).await
+    }
+
+    async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {
+        Ok(Arc::new(publisher::KafkaPublisher::connect(Arc::clone(&self.settings)).await?))
+    }
+
+    async fn browse(&self, topic: &str, from: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
+        browse::start(&self.settings, topic, from).await
+    }
+
+    async fn topic(&self, name: &str) -> Result<TopicInfo, BusError> {
+        topics::describe(&self.settings, name).await
+    }
+
+    async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError> {
+        topics::create(&self.settings, name, partitions).await
+    }
 }

@@ -20,7 +20,7 @@ pub(in crate::config) struct RawCommon {
     /// Image of Chalk's Python writers.
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     bus_writer_image_python: Maybe<String>,
-    /// Image of Chalk's BigQuery loader.
+    /// Image of Chalk's `BigQuery` loader.
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     bus_writer_image_bswl: Maybe<String>,
     /// Kubernetes service account of the writers.
@@ -32,10 +32,10 @@ pub(in crate::config) struct RawCommon {
     /// Where `secret:NAME` is looked up.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) secret_client: Maybe<SecretClientName>,
-    /// What OFFLINE_STORE_BULK_INSERT_WRITER reads.
+    /// What `OFFLINE_STORE_BULK_INSERT_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) bigquery_parquet_upload_subscription_id: Maybe<String>,
-    /// What OFFLINE_STORE_STREAMING_INSERT_WRITER reads.
+    /// What `OFFLINE_STORE_STREAMING_INSERT_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) bigquery_streaming_write_subscription_id: Maybe<String>,
     /// Where parquet messages for the streaming insert writer are published.
@@ -47,7 +47,7 @@ pub(in crate::config) struct RawCommon {
     /// Topic of dead letters, on every bus.
     #[schemars(extend("x-plain-env" = true, "x-aliases" = ["dlq_topic"]))]
     pub(in crate::config) kafka_dlq_topic: Maybe<String>,
-    /// What METRICS_BUS_WRITER reads.
+    /// What `METRICS_BUS_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) metrics_bus_subscription_id: Maybe<String>,
     /// Where metrics are published.
@@ -59,16 +59,16 @@ pub(in crate::config) struct RawCommon {
     /// Where outcomes of mirrored queries are published.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) query_log_result_topic: Maybe<String>,
-    /// What QUERY_MIRROR_CONSUMER reads.
+    /// What `QUERY_MIRROR_CONSUMER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) query_log_subscription_id: Maybe<String>,
-    /// What METRICS_WRITER reads.
+    /// What `METRICS_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) result_bus_metrics_subscription_id: Maybe<String>,
-    /// What OFFLINE_WRITER reads.
+    /// What `OFFLINE_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) result_bus_offline_store_subscription_id: Maybe<String>,
-    /// What ONLINE_WRITER reads.
+    /// What `ONLINE_WRITER` reads.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) result_bus_online_store_subscription_id: Maybe<String>,
     /// Where query results are published.
@@ -77,7 +77,7 @@ pub(in crate::config) struct RawCommon {
     /// Where usage events are published; deprecated by Chalk.
     #[schemars(extend("x-plain-env" = true, "deprecated" = true))]
     pub(in crate::config) usage_bus_topic_id: Maybe<String>,
-    /// What USAGE_BUS_WRITER reads; deprecated by Chalk.
+    /// What `USAGE_BUS_WRITER` reads; deprecated by Chalk.
     #[schemars(extend("x-plain-env" = true, "deprecated" = true))]
     pub(in crate::config) usage_events_subscription_id: Maybe<String>,
     /// Bucket of uploads, with its scheme.
@@ -95,6 +95,6 @@ pub(in crate::config) struct RawCommon {
     /// Whether AWS workloads sign in to Google services.
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     use_aws_pool_for_google_adc: Maybe<bool>,
-    /// What ONLINE_VECTOR_STORE_WRITER reads; the result bus where it is not given.
+    /// What `ONLINE_VECTOR_STORE_WRITER` reads; the result bus where it is not given.
     pub(in crate::config) vector_store_subscription_id: Maybe<String>,
 }

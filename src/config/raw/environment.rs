@@ -41,10 +41,10 @@ pub(in crate::config) struct RawStore {
     pub(in crate::config) uri: Maybe<String>,
     /// Put before every key.
     pub(in crate::config) cache_prefix: Maybe<String>,
-    /// ClickHouse beside a metrics store.
+    /// `ClickHouse` beside a metrics store.
     #[schemars(extend("x-secret" = true, "x-unused" = true))]
     clickhouse_uri: Maybe<String>,
-    /// VictoriaMetrics beside a metrics store.
+    /// `VictoriaMetrics` beside a metrics store.
     #[schemars(extend("x-secret" = true, "x-unused" = true))]
     victoria_metrics_uri: Maybe<String>,
 }

@@ -27,6 +27,6 @@ use super::leaf::Given;
 pub(super) type Maybe<T> = Option<Given<T>>;
 
 /// The value of a field, where it is given.
-pub(super) fn get<T: Clone>(field: &Maybe<T>) -> Option<T> {
-    field.as_ref().map(|given| given.0.clone())
+pub(super) fn get<T: Clone>(field: Option<&Given<T>>) -> Option<T> {
+    field.map(|given| given.0.clone())
 }

@@ -42,6 +42,7 @@ pub(in crate::config) struct RawTuning {
 /// When a batch is written.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[allow(clippy::struct_field_names, reason = "names as the file has them")]
 pub(in crate::config) struct RawBatch {
     /// Rows at the most.
     pub(in crate::config) max_rows: Maybe<NonZeroUsize>,

@@ -89,16 +89,16 @@ pub(in crate::config) struct RawWriter {
     /// Where query rows go.
     #[schemars(extend("x-unused" = true))]
     chalk_queries_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
-    /// ClickHouse table of query rows.
+    /// `ClickHouse` table of query rows.
     #[schemars(extend("x-unused" = true))]
     chalk_queries_clickhouse_table: Maybe<String>,
     /// Where query and resolver errors go.
     #[schemars(extend("x-unused" = true))]
     chalk_errors_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
-    /// ClickHouse table of query errors.
+    /// `ClickHouse` table of query errors.
     #[schemars(extend("x-unused" = true))]
     chalk_query_errors_clickhouse_table: Maybe<String>,
-    /// ClickHouse table of resolver errors.
+    /// `ClickHouse` table of resolver errors.
     #[schemars(extend("x-unused" = true))]
     chalk_resolver_errors_clickhouse_table: Maybe<String>,
     /// Where metrics go.
@@ -118,6 +118,7 @@ pub(in crate::config) struct RawWriter {
 /// Autoscaling.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[allow(clippy::struct_field_names, reason = "names as the file has them")]
 struct RawHpa {
     /// Subscription whose backlog is measured.
     hpa_pubsub_subscription_id: Maybe<String>,

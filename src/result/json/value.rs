@@ -78,6 +78,10 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
         Ok(Value::Int(value))
     }
 
+    fn unsigned<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.wrong(&format!("integer {value} does not fit 64 bits"))
+    }
+
     #[inline]
     fn double<E: de::Error>(self, value: f64) -> Result<Value, E> {
         if value.abs() >= TWO_TO_63 {

@@ -56,7 +56,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("nothing_of_a_lost_partition_comes_after_its_release", |h| {
         Box::pin(sharing::nothing_of_a_lost_partition_comes_after_its_release(h))
     }),
-    ("a_handover_is_heard_while_nothing_is_read", |h| Box::pin(sharing::a_handover_is_heard_while_nothing_is_read(h))),
+    ("a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped", |h| {
+        Box::pin(sharing::a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped(h))
+    }),
     ("a_late_acknowledgement_does_not_move_a_lost_partition", |h| {
         Box::pin(sharing::a_late_acknowledgement_does_not_move_a_lost_partition(h))
     }),

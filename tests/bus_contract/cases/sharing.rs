@@ -91,14 +91,14 @@ pub async fn nothing_of_a_lost_partition_comes_after_its_release(harness: Arc<dy
     assert_eq!(left(&harness, &topic, "after").await, BTreeMap::new());
 }
 
-pub async fn a_handover_is_heard_while_nothing_is_read(harness: Arc<dyn Harness>) {
+pub async fn a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped(harness: Arc<dyn Harness>) {
     let topic = filled(&harness, "unread").await;
     let subscribed = harness.bus().subscribe(subscribe(&topic, "unread", false)).await.expect("joined");
     let Subscription { mut source, mut handovers, mut status } = subscribed;
     let patience = harness.capabilities().patience;
     // Kafka assigns only to who polls; one message is enough to be a holder.
     let first = tokio::time::timeout(patience, source.next()).await.expect("in time").expect("read");
-    assert!(matches!(first, Received::Messages(_)), "{first:?}");
+    let Received::Messages(first) = first else { panic!("messages are there, but it says {first:?}") };
     let whole = status.wait_for(|status| status.len() == PARTITIONS as usize);
     drop(tokio::time::timeout(patience, whole).await.expect("in time").expect("the source lives"));
     let new = Member::join(&harness, &topic, "unread", ONLY_READS).await;
@@ -108,6 +108,18 @@ pub async fn a_handover_is_heard_while_nothing_is_read(harness: Arc<dyn Harness>
     let got = new.partitions(2).await;
     assert!(going >= got.len());
     new.until("it reads what it got", |seen| seen.messages.len() >= 2 * EACH).await;
+    let mut seen = places(&first);
+    seen.retain(|(partition, _)| !got.contains(partition));
+    let reading = async {
+        while seen.len() < ALL - got.len() * EACH {
+            if let Received::Messages(messages) = source.next().await.expect("read") {
+                let lost = messages.iter().find(|message| got.contains(&message.partition.number));
+                assert!(lost.is_none(), "a message of a lost partition: {lost:?}");
+                seen.extend(places(&messages));
+            }
+        }
+    };
+    tokio::time::timeout(patience, reading).await.expect("the rest of what it kept comes");
     source.close().await.expect("closed");
     new.close().await;
 }

@@ -43,9 +43,9 @@ const UPSERT: &str = "
     WHERE excluded.observed_at > old.observed_at
        OR (excluded.observed_at = old.observed_at
            AND (excluded.value IS NOT NULL, excluded.value IS NOT 'null', coalesce(excluded.value, ''),
-                coalesce(excluded.expires_at, 9223372036854775807))
+                excluded.expires_at IS NULL, coalesce(excluded.expires_at, 0))
              > (old.value IS NOT NULL, old.value IS NOT 'null', coalesce(old.value, ''),
-                coalesce(old.expires_at, 9223372036854775807)))";
+                old.expires_at IS NULL, coalesce(old.expires_at, 0)))";
 
 /// A cell that has expired takes what it would replace with it.
 const EXPIRED: &str = "
@@ -53,9 +53,9 @@ const EXPIRED: &str = "
     WHERE environment = ?1 AND namespace = ?2 AND pkey = ?3 AND feature = ?4
       AND (?6 > old.observed_at
        OR (?6 = old.observed_at
-           AND (?5 IS NOT NULL, ?5 IS NOT 'null', coalesce(?5, ''), ?7)
+           AND (?5 IS NOT NULL, ?5 IS NOT 'null', coalesce(?5, ''), ?7 IS NULL, ?7)
              > (old.value IS NOT NULL, old.value IS NOT 'null', coalesce(old.value, ''),
-                coalesce(old.expires_at, 9223372036854775807))))";
+                old.expires_at IS NULL, coalesce(old.expires_at, 0))))";
 
 const READ: &str = "
     SELECT feature, value, observed_at, expires_at FROM online_features
@@ -264,6 +264,7 @@ fn failure(path: &Path, error: &rusqlite::Error) -> SinkError {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "; the file is something else, move it away or name another",
         Some(ErrorCode::DatabaseCorrupt) => "; the file is damaged, restore it or move it away",
+        Some(ErrorCode::Unknown) => "; its table `online_features` is not this store's, name another file",
         Some(ErrorCode::CannotOpen) => "; its folder must exist and be writable",
         _ => "",
     };

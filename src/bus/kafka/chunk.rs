@@ -1,0 +1,139 @@
+//! Many messages copied into one buffer, of which each is handed out as a slice.
+//!
+//! librdkafka's own buffers are given back at once: a message held back would hold back a whole
+//! fetch. One buffer serves several chunks, so that a trickle of messages does not pin a buffer each.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
+
+use crate::message::{Delivery, Headers, Message, Partition, headers};
+
+/// Messages in a chunk at the most.
+const MAX_MESSAGES: usize = 1_000;
+/// Bytes after which a chunk is full.
+const MAX_BYTES: usize = 256 << 10;
+/// Size of a buffer, unless one message needs more.
+const BUFFER: usize = 512 << 10;
+
+/// Messages in the order in which they were read, not numbered yet.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) messages: Vec<Message>,
+    /// What the messages are, in the same order.
+    pub(super) runs: Vec<Run>,
+}
+
+/// Messages of one partition that follow one another, without a gap between their offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) partition: i32,
+    /// The assignment under which they were read.
+    pub(super) generation: u64,
+    /// Offset of the first.
+    pub(super) offset: i64,
+    pub(super) count: u32,
+    /// Timestamp of the first.
+    pub(super) timestamp_ms: Option<i64>,
+}
+
+/// A chunk while it is being filled.
+pub(super) struct Filling {
+    topic: Arc<str>,
+    buffer: BytesMut,
+    entries: Vec<Entry>,
+    runs: Vec<Run>,
+}
+
+struct Entry {
+    partition: i32,
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    headers: Range<usize>,
+    payload: Option<Range<usize>>,
+}
+
+impl Filling {
+    /// An empty one.
+    pub(super) fn new(topic: Arc<str>) -> Self {
+        Self { topic, buffer: BytesMut::new(), entries: Vec::new(), runs: Vec::new() }
+    }
+
+    /// Whether it should be sealed before anything is added.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_MESSAGES || self.buffer.len() >= MAX_BYTES
+    }
+
+    /// Whether nothing was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Copies a message.
+    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>, generation: u64) {
+        let (partition, offset) = (message.partition(), message.offset());
+        let timestamp_ms = message.timestamp().to_millis();
+        if self.buffer.capacity() == 0 || (self.is_empty() && self.buffer.capacity() < MAX_BYTES) {
+            self.buffer = BytesMut::with_capacity(BUFFER.max(message.payload_len() + message.key_len()));
+        }
+        let key = message.key().map(|key| self.append(key));
+        let start = self.buffer.len();
+        if let Some(given) = message.headers() {
+            copy_headers(given, &mut self.buffer, partition, offset);
+        }
+        let headers = start..self.buffer.len();
+        let payload = message.payload().map(|payload| self.append(payload));
+        self.entries.push(Entry { partition, offset, timestamp_ms, key, headers, payload });
+        match self.runs.last_mut() {
+            Some(run)
+                if run.partition == partition
+                    && run.generation == generation
+                    && run.offset + i64::from(run.count) == offset =>
+            {
+                run.count += 1;
+            }
+            _ => self.runs.push(Run { partition, generation, offset, count: 1, timestamp_ms }),
+        }
+    }
+
+    /// What was added; leaves it empty.
+    pub(super) fn seal(&mut self) -> Chunk {
+        let block = self.buffer.split().freeze();
+        let slice = |range: Range<usize>| if range.is_empty() { Bytes::new() } else { block.slice(range) };
+        let messages = self.entries.drain(..).map(|entry| Message {
+            delivery: Delivery(0),
+            partition: Partition { topic: Arc::clone(&self.topic), number: entry.partition },
+            offset: entry.offset,
+            timestamp_ms: entry.timestamp_ms,
+            key: entry.key.map(slice),
+            headers: Headers::from_block(slice(entry.headers)),
+            payload: entry.payload.map(slice),
+        });
+        Chunk { messages: messages.collect(), runs: std::mem::take(&mut self.runs) }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.put_slice(bytes);
+        start..self.buffer.len()
+    }
+}
+
+fn copy_headers(given: &BorrowedHeaders, block: &mut BytesMut, partition: i32, offset: i64) {
+    for index in 0..given.count() {
+        // The client panics over a name that is not UTF-8, and one message must not be able to stop everyone.
+        match catch_unwind(AssertUnwindSafe(|| given.get(index))) {
+            Ok(header) => headers::append(block, header.key, header.value),
+            Err(_) => tracing::warn!(
+                partition,
+                offset,
+                index,
+                "a header of a message is left out: its name is not UTF-8, which Kafka requires"
+            ),
+        }
+    }
+}

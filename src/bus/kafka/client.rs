@@ -1,0 +1,149 @@
+//! What every client of librdkafka hears, and what it means for the caller.
+//!
+//! librdkafka says the same trouble many times over; here it is kept for whoever asks, and its own
+//! log lines go out at `debug` unless they say something that no error says.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::bus::BusError;
+
+/// The last complaint of a client that may explain why nothing moves.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    last: Mutex<Option<(Code, String)>>,
+}
+
+impl Complaints {
+    pub(super) fn note(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        if code == Code::PartitionEOF {
+            return;
+        }
+        tracing::debug!(target: "librdkafka", %code, "{reason}");
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // That every broker is away follows from the reason, and says less.
+        let explained = last.as_ref().is_some_and(|(known, _)| is_denied(*known) || is_connection(*known));
+        if !(code == Code::AllBrokersDown && explained) {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+
+    /// The last complaint.
+    pub(super) fn last(&self) -> Option<(Code, String)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets it, since things work.
+    pub(super) fn clear(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The error of a call, explained by the last complaint where the call alone says too little.
+    pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BusError {
+        match (code_of(error), self.last()) {
+            (Some(code), Some((last, reason))) if is_vague(code) && (is_denied(last) || is_connection(last)) => {
+                classify(last, format!("{what}: {reason}"))
+            }
+            (Some(code), _) => classify(code, format!("{what}: {code}")),
+            (None, _) => BusError::Failed(format!("{what}: {error}")),
+        }
+    }
+}
+
+/// The code of an error, where it has one.
+pub(super) fn code_of(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
+}
+
+/// Codes that say that an answer did not come, not why.
+fn is_vague(code: Code) -> bool {
+    use Code::{
+        AllBrokersDown, BrokerTransportFailure, MessageTimedOut, OperationTimedOut, PurgeInflight, PurgeQueue,
+        RequestTimedOut, WaitingForCoordinator,
+    };
+    matches!(
+        code,
+        AllBrokersDown
+            | BrokerTransportFailure
+            | MessageTimedOut
+            | OperationTimedOut
+            | RequestTimedOut
+            | PurgeQueue
+            | PurgeInflight
+            | WaitingForCoordinator
+    )
+}
+
+/// Codes about who we are or what we may.
+pub(super) fn is_denied(code: Code) -> bool {
+    use Code::{
+        Authentication, ClusterAuthorizationFailed, GroupAuthorizationFailed, SSL, SaslAuthenticationFailed,
+        TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+    };
+    matches!(
+        code,
+        Authentication
+            | SaslAuthenticationFailed
+            | SSL
+            | TopicAuthorizationFailed
+            | GroupAuthorizationFailed
+            | ClusterAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+    )
+}
+
+fn is_connection(code: Code) -> bool {
+    matches!(code, Code::BrokerTransportFailure | Code::Resolve)
+}
+
+/// What the caller can do about a code.
+pub(super) fn classify(code: Code, text: String) -> BusError {
+    match code {
+        code if is_denied(code) => BusError::Denied(text),
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => BusError::NotFound(text),
+        Code::MessageSizeTooLarge => BusError::TooLarge(text),
+        Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidArgument => BusError::Settings(text),
+        _ => BusError::Unavailable(text),
+    }
+}
+
+/// Passes on a log line of librdkafka.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    // Failed connections come as errors too, and are told once a change instead of at every attempt.
+    let told = matches!(facility, "FAIL" | "ERROR" | "OFFSET" | "CONFWARN" | "SESSTMOUT" | "HBEAT");
+    match level {
+        Emerg | Alert | Critical | Error | Warning if !told => {
+            tracing::warn!(target: "librdkafka", facility, "{text}");
+        }
+        Debug => tracing::trace!(target: "librdkafka", facility, "{text}"),
+        Emerg | Alert | Critical | Error | Warning | Notice | Info => {
+            tracing::debug!(target: "librdkafka", facility, "{text}");
+        }
+    }
+}
+
+/// The context of a client that is in no group.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    pub(super) complaints: Arc<Complaints>,
+}
+
+impl ClientContext for Asking {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.note(&error, reason);
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Asking {}

@@ -1,0 +1,278 @@
+//! What was read, what is dealt with, what is committed, partition by partition.
+//!
+//! Every assignment of a partition has a generation of its own. A partition that is about to go is
+//! first marked as leaving: its messages are no longer handed out, its acknowledgements still count.
+//! Once it went, both are silently nothing, whatever arrives late. Other partitions never notice.
+//!
+//! Messages are remembered as runs of consecutive offsets, not one by one, so that acknowledging
+//! costs next to nothing at a million messages a second.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::chunk::{Chunk, Run};
+use crate::bus::PartitionStatus;
+use crate::message::{Delivery, Message, Partition};
+
+/// The books of one consumer.
+#[derive(Default)]
+pub(super) struct Ledger {
+    books: Mutex<Books>,
+    /// Changes with every assignment and every departure.
+    epoch: AtomicU64,
+}
+
+#[derive(Default)]
+struct Books {
+    held: BTreeMap<i32, Held>,
+    /// Handed out and not acknowledged, in the order of delivery.
+    handed: VecDeque<Handed>,
+    delivered: u64,
+    generation: u64,
+}
+
+/// A partition that this consumer has.
+struct Held {
+    generation: u64,
+    leaving: bool,
+    /// The next offset to be acknowledged.
+    position: i64,
+    /// The next offset to be read.
+    polled: i64,
+    /// What librdkafka was last told to commit, and does on its clock, again after a failure.
+    stored: i64,
+    /// What the broker is known to have; at first the start, which is where anyone would begin.
+    committed: i64,
+    /// The end of the partition as the broker last told it.
+    end: Option<i64>,
+    /// Timestamp of the last message that was acknowledged, as of its run.
+    acknowledged_ms: Option<i64>,
+    /// Timestamp of the first message that was read after everything before was dealt with.
+    waiting_ms: Option<i64>,
+    /// Nothing was read since the end was reached.
+    caught_up: bool,
+}
+
+impl Held {
+    fn is_idle(&self) -> bool {
+        self.position == self.polled
+    }
+}
+
+struct Handed {
+    first: u64,
+    run: Run,
+}
+
+impl Ledger {
+    /// Takes partitions, each with the offset at which reading starts.
+    pub(super) fn take(&self, starts: &[(i32, i64)]) {
+        let mut books = self.lock();
+        for &(partition, start) in starts {
+            books.generation += 1;
+            let held = Held {
+                generation: books.generation,
+                leaving: false,
+                position: start,
+                polled: start,
+                committed: start,
+                stored: start,
+                end: None,
+                acknowledged_ms: None,
+                waiting_ms: None,
+                caught_up: false,
+            };
+            books.held.insert(partition, held);
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// From here on no message of these partitions is handed out. Returns those that are held.
+    pub(super) fn leave(&self, partitions: &[i32]) -> Vec<i32> {
+        let mut books = self.lock();
+        let mut leaving = Vec::new();
+        for partition in partitions {
+            if let Some(held) = books.held.get_mut(partition) {
+                held.leaving = true;
+                leaving.push(*partition);
+            }
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
+        leaving
+    }
+
+    /// From here on acknowledgements of these partitions count for nothing.
+    pub(super) fn let_go(&self, partitions: &[i32]) {
+        self.lock().held.retain(|partition, _| !partitions.contains(partition));
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Every partition that is held.
+    pub(super) fn held(&self) -> Vec<i32> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    /// The next offset to be acknowledged of every partition that is held.
+    pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
+        self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()
+    }
+
+    /// Changes whenever an answer of [`Ledger::generation`] may have changed.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The generation under which messages of a partition are read now; `None` where it is not held.
+    pub(super) fn generation(&self, partition: i32) -> Option<u64> {
+        self.lock().held.get(&partition).filter(|held| !held.leaving).map(|held| held.generation)
+    }
+
+    /// Notes what was read. Comes before the chunk can be seen by anyone.
+    pub(super) fn read(&self, runs: &[Run]) {
+        let mut books = self.lock();
+        for run in runs {
+            if let Some(held) = books.held.get_mut(&run.partition).filter(|held| held.generation == run.generation) {
+                if held.is_idle() {
+                    held.waiting_ms = run.timestamp_ms;
+                }
+                held.polled = held.polled.max(run.offset + i64::from(run.count));
+                held.caught_up = false;
+            }
+        }
+    }
+
+    /// Numbers the messages of a chunk, but for those of partitions that went or are going.
+    pub(super) fn hand_out(&self, chunk: Chunk) -> Vec<Message> {
+        let Chunk { mut messages, runs } = chunk;
+        let mut books = self.lock();
+        let is_current = |books: &Books, run: &Run| {
+            books.held.get(&run.partition).is_some_and(|held| held.generation == run.generation && !held.leaving)
+        };
+        if !runs.iter().all(|run| is_current(&books, run)) {
+            let keep = runs.iter().flat_map(|run| std::iter::repeat_n(is_current(&books, run), run.count as usize));
+            let mut keep = keep.collect::<Vec<_>>().into_iter();
+            messages.retain(|_| keep.next().unwrap_or(false));
+        }
+        for run in runs {
+            if is_current(&books, &run) {
+                let first = books.delivered;
+                books.delivered += u64::from(run.count);
+                books.handed.push_back(Handed { first, run });
+            }
+        }
+        let first = books.delivered - messages.len() as u64;
+        for (message, delivery) in messages.iter_mut().zip(first..) {
+            message.delivery = Delivery(delivery);
+        }
+        messages
+    }
+
+    /// Everything delivered up to and including `last` is dealt with.
+    pub(super) fn acknowledge(&self, last: Delivery) {
+        let books = &mut *self.lock();
+        while let Some(handed) = books.handed.front_mut().filter(|handed| handed.first <= last.0) {
+            let run = &mut handed.run;
+            let done = (last.0 - handed.first + 1).min(u64::from(run.count)) as u32;
+            let position = run.offset + i64::from(done);
+            if let Some(held) = books.held.get_mut(&run.partition).filter(|held| held.generation == run.generation) {
+                held.position = held.position.max(position);
+                held.acknowledged_ms = run.timestamp_ms.or(held.acknowledged_ms);
+            }
+            if done < run.count {
+                handed.first += u64::from(done);
+                run.offset = position;
+                run.count -= done;
+            } else {
+                books.handed.pop_front();
+            }
+        }
+    }
+
+    /// Partitions of which everything that was read is dealt with.
+    pub(super) fn idle(&self) -> Vec<i32> {
+        self.lock().held.iter().filter(|(_, held)| held.is_idle()).map(|(partition, _)| *partition).collect()
+    }
+
+    /// Notes that there is nothing to read before `position`: transaction markers and other gaps
+    /// are not messages, and yet must not count as lag. Nothing where messages are outstanding.
+    pub(super) fn pass(&self, partition: i32, position: i64) {
+        if let Some(held) = self.lock().held.get_mut(&partition).filter(|held| held.is_idle()) {
+            held.position = held.position.max(position);
+            held.polled = held.position;
+        }
+    }
+
+    /// Notes that a partition has been read up to its end.
+    pub(super) fn reached_end(&self, partition: i32) {
+        if let Some(held) = self.lock().held.get_mut(&partition) {
+            held.caught_up = true;
+        }
+    }
+
+    /// Positions that moved since the last call.
+    pub(super) fn to_store(&self) -> Vec<(i32, i64)> {
+        let mut books = self.lock();
+        let due = books.held.iter_mut().filter(|(_, held)| held.stored < held.position);
+        due.map(|(partition, held)| {
+            held.stored = held.position;
+            (*partition, held.position)
+        })
+        .collect()
+    }
+
+    /// Positions of some partitions that the broker is not known to have.
+    pub(super) fn uncommitted(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        let books = self.lock();
+        let due = books.held.iter().filter(|(_, held)| held.committed < held.position);
+        due.filter(|(partition, _)| partitions.contains(partition))
+            .map(|(partition, held)| (*partition, held.position))
+            .collect()
+    }
+
+    /// The broker has these positions for good.
+    pub(super) fn committed(&self, positions: &[(i32, i64)]) {
+        let mut books = self.lock();
+        for (partition, position) in positions {
+            if let Some(held) = books.held.get_mut(partition) {
+                held.committed = held.committed.max(*position);
+            }
+        }
+    }
+
+    /// Notes the end of a partition as the broker last told it.
+    pub(super) fn set_end(&self, partition: i32, end: i64) {
+        if let Some(held) = self.lock().held.get_mut(&partition) {
+            held.end = Some(end.max(held.polled));
+        }
+    }
+
+    /// How far each partition is. `now_ms` is milliseconds since 1970.
+    pub(super) fn status(&self, topic: &Arc<str>, now_ms: i64) -> Vec<PartitionStatus> {
+        let books = self.lock();
+        let mut oldest = BTreeMap::new();
+        for handed in &books.handed {
+            oldest.entry((handed.run.partition, handed.run.generation)).or_insert(handed.run.timestamp_ms);
+        }
+        let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or(0));
+        let status = books.held.iter().map(|(&number, held)| {
+            let at_end = held.is_idle() && (held.caught_up || held.end == Some(held.position));
+            let lag = if at_end {
+                Duration::ZERO
+            } else if let Some(Some(timestamp_ms)) = oldest.get(&(number, held.generation)) {
+                age(*timestamp_ms)
+            } else {
+                // What waits is not older than either: the smaller age is the most that it can be.
+                held.acknowledged_ms.max(held.waiting_ms).map_or(Duration::ZERO, age)
+            };
+            let partition = Partition { topic: Arc::clone(topic), number };
+            PartitionStatus { partition, position: Some(held.position), end: held.end, lag }
+        });
+        status.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,144 @@
+//! Where reading starts and where a drain ends, asked of the broker.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::bus::OnGap;
+
+/// How long one question may take.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where reading starts.
+pub(super) struct Starts {
+    /// What to assign.
+    pub(super) list: TopicPartitionList,
+    /// The same as partitions and offsets.
+    pub(super) offsets: Vec<(i32, i64)>,
+}
+
+/// Why there is no start.
+pub(super) enum NoStart {
+    /// The broker did not say; asking again may help.
+    Unanswered(KafkaError),
+    /// Messages are lost, or the topic is another one.
+    Gap(String),
+}
+
+impl From<KafkaError> for NoStart {
+    fn from(error: KafkaError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+/// Starts each partition at the group's committed position, and where it has none, at the earliest
+/// message. A position before the earliest message has lost what lay between: counted, or the end.
+/// A position beyond the end was made in another topic of the same name, or before the log was cut.
+pub(super) fn starts<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    assigned: &TopicPartitionList,
+    on_gap: OnGap,
+) -> Result<Starts, NoStart> {
+    let list = consumer.committed_offsets(assigned.clone(), ANSWER_WITHIN)?;
+    let mut offsets = Vec::new();
+    let mut lost = Vec::new();
+    for mut element in list.elements() {
+        element.error()?;
+        let partition = element.partition();
+        let (low, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
+        let start = match element.offset() {
+            Offset::Offset(committed) if committed > end => {
+                return Err(NoStart::Gap(format!(
+                    "the group's position {committed} in {topic}/{partition} lies beyond its end {end}: the topic was \
+                     made anew, or its log was cut; reset the group's positions to read what is there now"
+                )));
+            }
+            Offset::Offset(committed) if committed < low => {
+                lost.push((partition, committed, low));
+                element.set_offset(Offset::Beginning)?;
+                low
+            }
+            Offset::Offset(committed) => committed,
+            _ => {
+                element.set_offset(Offset::Beginning)?;
+                low
+            }
+        };
+        offsets.push((partition, start));
+    }
+    for (partition, committed, low) in lost {
+        let messages = (low - committed) as u64;
+        if on_gap == OnGap::Stop {
+            return Err(NoStart::Gap(format!(
+                "{topic}/{partition} starts at {low} now and the group was at {committed}: up to {messages} messages \
+                 expired before they were read, and `on_gap` is `stop`"
+            )));
+        }
+        metrics::counter!("chalk_writer_source_gap_messages_total").increment(messages);
+        tracing::error!(
+            topic,
+            partition,
+            committed,
+            earliest = low,
+            lost = messages,
+            "messages expired before they were read; going on at the earliest that is left"
+        );
+    }
+    Ok(Starts { list, offsets })
+}
+
+/// The end of every partition of a topic: what a reader of committed transactions can see now.
+pub(super) fn ends<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let mut ends = Vec::new();
+    for partition in partitions(consumer, topic, ANSWER_WITHIN)? {
+        ends.push((partition, consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?.1));
+    }
+    Ok(ends)
+}
+
+/// The numbers of a topic's partitions.
+pub(super) fn partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    within: Duration,
+) -> Result<Vec<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), within)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let unknown = KafkaError::MetadataFetch(rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition);
+    let found = found.ok_or(unknown.clone())?;
+    if let Some(error) = found.error() {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    if found.partitions().is_empty() {
+        return Err(unknown);
+    }
+    Ok(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+}
+
+/// Whether a group has committed everything before the given ends. A partition without a message
+/// before its end counts as read.
+pub(super) fn all_committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    ends: &[(i32, i64)],
+) -> Result<bool, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(ends.len());
+    for (partition, _) in ends {
+        list.add_partition(topic, *partition);
+    }
+    let committed = consumer.committed_offsets(list, ANSWER_WITHIN)?;
+    for element in committed.elements() {
+        element.error()?;
+        let Some((partition, end)) = ends.iter().find(|(partition, _)| *partition == element.partition()) else {
+            continue;
+        };
+        let reached = matches!(element.offset(), Offset::Offset(offset) if offset >= *end);
+        if !reached && consumer.fetch_watermarks(topic, *partition, ANSWER_WITHIN)?.0 < *end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

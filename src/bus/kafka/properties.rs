@@ -1,0 +1,247 @@
+//! From our settings to librdkafka's: which defaults differ from its own, and which properties
+//! nobody may set because messages could then be lost.
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use super::access::Access;
+use crate::bus::{BusError, Subscribe};
+use crate::config::secret::expose;
+use crate::config::settings::KafkaSettings;
+
+/// Properties that are refused, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("enable.auto.commit", "a position is committed only once what is before it is stored"),
+    ("auto.commit.enable", "a position is committed only once what is before it is stored"),
+    ("auto.commit.interval.ms", "positions are committed by the writer, every second and before they matter"),
+    ("enable.auto.offset.store", "a position is committed only once what is before it is stored"),
+    ("offset.store.method", "positions are kept by the broker"),
+    ("auto.offset.reset", "a new group starts at the earliest message, and `on_gap` decides about lost ones"),
+    ("enable.partition.eof", "`--drain` needs to hear of the end of a partition"),
+    ("group.id", "the group is `kafka_consumer_group_override`, or `chalk-<writer name>`"),
+    ("bootstrap.servers", "the brokers are `bootstrap_servers`"),
+    ("metadata.broker.list", "the brokers are `bootstrap_servers`"),
+    ("enable.idempotence", "a dead letter must not be doubled or reordered by a retry"),
+    ("delivery.report.only.error", "a burial is acknowledged only once it is confirmed"),
+    ("transactional.id", "transactions are not in this version"),
+];
+
+/// The longest a consumer may be silent before its partitions are given away, librdkafka's default.
+const MAX_POLL_INTERVAL_MS: u64 = 300_000;
+
+/// Refuses properties that can never work, without contacting anything.
+pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
+    for name in settings.properties.keys() {
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+            return Err(BusError::Settings(format!("kafka property `{name}` cannot be set: {reason}")));
+        }
+    }
+    for name in ["acks", "request.required.acks"] {
+        if let Some(value) = settings.properties.get(name).filter(|value| !matches!(value.as_str(), "all" | "-1")) {
+            return Err(BusError::Settings(format!(
+                "kafka property `{name}` is `{value}`; only `all` is allowed, or a confirmed dead letter could be lost"
+            )));
+        }
+    }
+    client(settings, &Access::default()).create_native_config().map(drop).map_err(|error| unfit(&error))
+}
+
+/// What every client has in common. The settings' own properties are applied last.
+fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &access.brokers)
+        .set("client.id", "chalk-writer")
+        .set("security.protocol", settings.security_protocol.to_lowercase())
+        .set("socket.keepalive.enable", "true")
+        // A dead address is given up after ten seconds, so that another broker is asked.
+        .set("socket.connection.setup.timeout.ms", "10000")
+        .set("reconnect.backoff.max.ms", "5000")
+        // A partition that was added is read within a minute.
+        .set("topic.metadata.refresh.interval.ms", "60000")
+        .set("log.connection.close", "false");
+    if let Some(mechanism) = &settings.sasl_mechanism {
+        config.set("sasl.mechanism", mechanism);
+    }
+    if let Some(username) = &access.username {
+        config.set("sasl.username", username);
+    }
+    if let Some(password) = &access.password {
+        config.set("sasl.password", expose(password));
+    }
+    for (name, value) in &settings.properties {
+        config.set(name, value);
+    }
+    config
+}
+
+/// A client that asks about topics and groups and never joins one.
+pub(super) fn asking(settings: &KafkaSettings, access: &Access) -> ClientConfig {
+    let mut config = client(settings, access);
+    for name in ["group.instance.id", "group.protocol", "group.remote.assignor"] {
+        config.remove(name);
+    }
+    config
+}
+
+/// A member of a consumer group.
+pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subscribe) -> ClientConfig {
+    let mut config = fetching(&client(settings, access), subscribe.fetch_bytes);
+    config
+        .set("group.id", &subscribe.group)
+        // Commits on its clock what was stored by hand, and nothing else.
+        .set("enable.auto.commit", "true")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.commit.interval.ms", if subscribe.drain { "200" } else { "1000" })
+        // The rebalance callback decides where to start; a position out of range is never passed over in silence.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true");
+    set_default(&mut config, settings, "statistics.interval.ms", "1000");
+    let by_broker = settings.properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer");
+    if !by_broker {
+        // Refused by librdkafka where the broker assigns (`group.protocol=consumer`).
+        set_default(&mut config, settings, "partition.assignment.strategy", "cooperative-sticky");
+    }
+    config
+}
+
+/// A consumer that reads outside every group. The group's name serves to ask for its positions only.
+pub(super) fn browser(settings: &KafkaSettings, access: &Access, group: &str) -> ClientConfig {
+    let mut config = fetching(&asking(settings, access), 8 << 20);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true");
+    config
+}
+
+/// The producer.
+pub(super) fn producer(settings: &KafkaSettings, access: &Access) -> ClientConfig {
+    let mut config = asking(settings, access);
+    config.set("enable.idempotence", "true").set("acks", "all");
+    for (name, value) in [
+        ("linger.ms", "5"),
+        ("message.timeout.ms", "30000"),
+        // Built in, understood by every broker, and the cheapest for both sides.
+        ("compression.type", "lz4"),
+        // Java's own choice, so that a key lands where other producers put it.
+        ("partitioner", "murmur2_random"),
+        // The topic's limit decides, not the client's.
+        ("message.max.bytes", "1000000000"),
+        ("queue.buffering.max.kbytes", "65536"),
+    ] {
+        set_default(&mut config, settings, name, value);
+    }
+    config
+}
+
+/// Fetch buffers: half of the allowance may lie in librdkafka's queue, the rest is for answers under
+/// way and for what waits to be decoded.
+fn fetching(base: &ClientConfig, fetch_bytes: usize) -> ClientConfig {
+    let mut config = base.clone();
+    let queue = (fetch_bytes / 2).clamp(1 << 20, 1 << 30);
+    let answer = (fetch_bytes / 4).clamp(1 << 20, 50 << 20);
+    for (name, value) in [
+        ("queued.max.messages.kbytes", (queue >> 10).to_string()),
+        ("fetch.max.bytes", answer.to_string()),
+        ("fetch.message.max.bytes", (1usize << 20).min(answer).to_string()),
+        // A full queue is looked at again soon: librdkafka's own second starves a fast reader of a small queue.
+        ("fetch.queue.backoff.ms", "10".to_owned()),
+        ("fetch.wait.max.ms", "200".to_owned()),
+    ] {
+        if base.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    config
+}
+
+fn set_default(config: &mut ClientConfig, settings: &KafkaSettings, name: &str, value: &str) {
+    if !settings.properties.contains_key(name) {
+        config.set(name, value);
+    }
+}
+
+/// How long a revocation may take, in milliseconds, before the broker gives up on this consumer.
+pub(super) fn patience_ms(settings: &KafkaSettings) -> u64 {
+    let interval = settings
+        .properties
+        .get("max.poll.interval.ms")
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(MAX_POLL_INTERVAL_MS);
+    interval * 8 / 10
+}
+
+/// An error of creating a client, which names the property and never shows a value.
+pub(super) fn unfit(error: &KafkaError) -> BusError {
+    BusError::Settings(match error {
+        KafkaError::ClientConfig(_, _, name, _) if name == "security.protocol" => {
+            "`security_protocol` is not one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL".to_owned()
+        }
+        KafkaError::ClientConfig(rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+            format!("unknown kafka property `{name}`; known are those of librdkafka's CONFIGURATION.md")
+        }
+        KafkaError::ClientConfig(_, description, name, _) => format!("kafka property `{name}`: {description}"),
+        other => other.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribe() -> Subscribe {
+        let (topic, group) = ("t".to_owned(), "g".to_owned());
+        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, on_gap: crate::bus::OnGap::Stop }
+    }
+
+    fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: vec!["127.0.0.1:1".to_owned()],
+            security_protocol: "PLAINTEXT".to_owned(),
+            sasl_mechanism: None,
+            sasl_secret: None,
+            properties: properties.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_property_that_could_lose_messages_is_refused_with_a_reason() {
+        for (name, _) in REFUSED {
+            let error = check(&settings(&[(name, "x")])).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("cannot be set: "), "{error}");
+        }
+        assert!(check(&settings(&[("acks", "1")])).unwrap_err().to_string().contains("only `all`"));
+        assert!(check(&settings(&[("acks", "all")])).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_property_and_a_bad_value_are_named_and_the_value_is_not_shown() {
+        let error = check(&settings(&[("fetch.wait.max.mss", "hunter2")])).unwrap_err().to_string();
+        assert!(error.contains("unknown kafka property `fetch.wait.max.mss`"), "{error}");
+        let error = check(&settings(&[("fetch.wait.max.ms", "hunter2")])).unwrap_err().to_string();
+        assert!(error.contains("`fetch.wait.max.ms`") && !error.contains("hunter2"), "{error}");
+        let mut wrong = settings(&[]);
+        wrong.security_protocol = "TLS".to_owned();
+        assert!(check(&wrong).unwrap_err().to_string().contains("PLAINTEXT, SSL"));
+    }
+
+    #[test]
+    fn properties_are_applied_last() {
+        let settings = settings(&[("partition.assignment.strategy", "range"), ("queued.max.messages.kbytes", "77")]);
+        let config = member(&settings, &Access::default(), &subscribe());
+        assert_eq!(config.get("partition.assignment.strategy"), Some("range"));
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("77"));
+        assert_eq!(config.get("fetch.max.bytes"), Some("4194304"));
+    }
+
+    #[test]
+    fn a_group_that_the_broker_assigns_gets_no_strategy_of_ours() {
+        let access = Access { brokers: "127.0.0.1:1".to_owned(), ..Access::default() };
+        let config = member(&settings(&[("group.protocol", "consumer")]), &access, &subscribe());
+        assert_eq!(config.get("partition.assignment.strategy"), None);
+        config.create::<rdkafka::consumer::BaseConsumer>().expect("accepted by librdkafka");
+    }
+}

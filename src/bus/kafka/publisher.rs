@@ -1,0 +1,142 @@
+//! Sends messages and waits until every replica that must have them has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
+use tokio::sync::Mutex;
+
+use super::access::Access;
+use super::client::{Asking, Complaints};
+use super::properties;
+use crate::bus::{BusError, Placed, Publisher};
+use crate::config::settings::KafkaSettings;
+use crate::message::{Headers, Outgoing, Partition};
+
+/// Between two attempts to enter a full queue; librdkafka's own `message.timeout.ms` empties it.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+/// A producer, and what it complains of.
+#[derive(Clone)]
+struct Client {
+    producer: FutureProducer<Asking>,
+    complaints: Arc<Complaints>,
+}
+
+/// One idempotent producer. After a refusal it is replaced by one with credentials read again.
+pub(super) struct KafkaPublisher {
+    settings: Arc<KafkaSettings>,
+    client: Mutex<Client>,
+}
+
+impl KafkaPublisher {
+    /// Makes the producer; no broker is contacted before something is sent.
+    pub(super) async fn connect(settings: Arc<KafkaSettings>) -> Result<Self, BusError> {
+        let client = connect(&settings).await?;
+        Ok(Self { settings, client: Mutex::new(client) })
+    }
+
+    /// Replaces a client that is refused or beyond repair.
+    async fn renew(&self, useless: Client) {
+        match connect(&self.settings).await {
+            Ok(fresh) => *self.client.lock().await = fresh,
+            Err(error) => tracing::warn!(%error, "the credentials for Kafka could not be read again"),
+        }
+        // Ending a producer waits for its threads.
+        tokio::task::spawn_blocking(move || drop(useless));
+    }
+}
+
+async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
+    let access = Access::fetch(settings).await?;
+    let config = properties::producer(settings, &access);
+    let context = Asking::default();
+    let complaints = Arc::clone(&context.complaints);
+    let producer =
+        FutureProducer::from_config_and_context(&config, context).map_err(|error| properties::unfit(&error))?;
+    Ok(Client { producer, complaints })
+}
+
+#[async_trait]
+impl Publisher for KafkaPublisher {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+        let client = self.client.lock().await.clone();
+        let result = publish(&client, messages).await;
+        if matches!(result, Err(BusError::Denied(_))) || client.producer.client().fatal_error().is_some() {
+            self.renew(client).await;
+        }
+        result
+    }
+}
+
+async fn publish(client: &Client, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    let mut sent = Vec::with_capacity(messages.len());
+    for message in messages {
+        sent.push(enqueue(client, message).await?);
+    }
+    let mut placed = Vec::with_capacity(messages.len());
+    for (message, outcome) in messages.iter().zip(join_all(sent).await) {
+        let outcome = flatten(outcome);
+        // What is refused is the request: a message that fits may have been refused for its neighbours.
+        let outcome = match outcome {
+            Err(KafkaError::MessageProduction(Code::MessageSizeTooLarge)) if messages.len() > 1 => {
+                flatten(enqueue(client, message).await?.await)
+            }
+            outcome => outcome,
+        };
+        placed.push(outcome.map_err(|error| explain(client, message, &error))?);
+    }
+    let topics = messages.iter().map(|message| Arc::<str>::from(message.topic.as_str()));
+    Ok(topics
+        .zip(placed)
+        .map(|(topic, (number, offset))| Placed { partition: Partition { topic, number }, offset })
+        .collect())
+}
+
+/// Hands a message to librdkafka, waiting while its queue is full.
+async fn enqueue(client: &Client, message: &Outgoing) -> Result<DeliveryFuture, BusError> {
+    loop {
+        let mut record = FutureRecord::<[u8], [u8]>::to(&message.topic);
+        record.partition = message.partition;
+        record.key = message.key.as_deref();
+        record.payload = message.payload.as_deref();
+        record.timestamp = message.timestamp_ms;
+        record.headers = (!message.headers.is_empty()).then(|| headers(&message.headers));
+        match client.producer.send_result(record) {
+            Ok(delivery) => return Ok(delivery),
+            // Bounded: whatever fills the queue is delivered or given up within `message.timeout.ms`.
+            Err((KafkaError::MessageProduction(Code::QueueFull), _)) => tokio::time::sleep(QUEUE_PAUSE).await,
+            Err((error, _)) => return Err(explain(client, message, &error)),
+        }
+    }
+}
+
+fn headers(given: &Headers) -> OwnedHeaders {
+    given.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value }))
+}
+
+/// Partition and offset of a message that was delivered.
+fn flatten<E>(
+    outcome: Result<rdkafka::producer::future_producer::OwnedDeliveryResult, E>,
+) -> Result<(i32, i64), KafkaError> {
+    match outcome {
+        Ok(Ok(delivery)) => Ok((delivery.partition, delivery.offset)),
+        Ok(Err((error, _))) => Err(error),
+        Err(_) => Err(KafkaError::Canceled),
+    }
+}
+
+fn explain(client: &Client, message: &Outgoing, error: &KafkaError) -> BusError {
+    let what = format!("a message to topic {} was not taken", message.topic);
+    match client.complaints.explain(&what, error) {
+        BusError::NotFound(_) => BusError::NotFound(message.topic.clone()),
+        // A fatal state of this producer is not one of the next.
+        BusError::Failed(text) => BusError::Unavailable(text),
+        other => other,
+    }
+}

@@ -1,0 +1,310 @@
+//! Partitions come and go: what librdkafka calls on the poll thread while it polls.
+//!
+//! A partition that goes is closed in the ledger first, then announced, then waited for, then
+//! committed, then let go. Nothing of it can be handed out after its handover was released.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use serde::Deserialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::client::{self, Complaints};
+use super::ledger::Ledger;
+use super::positions::{self, NoStart};
+use crate::bus::{Handover, OnGap};
+use crate::message::Partition;
+
+/// How long a new assignment asks for its positions before the consumer is made anew.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
+/// How long the last commit of a partition is tried.
+pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks at something that has no way of waking this thread.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What outlives a client: the poll thread, its clients one after the other, and the source share it.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) ledger: Ledger,
+    /// The source is closed or gone.
+    pub(super) closing: AtomicBool,
+    /// Nothing is fetched, since there is no room.
+    pub(super) paused: AtomicBool,
+    /// Where a drain ends, noted with the first assignment.
+    pub(super) ends: Mutex<Option<Vec<(i32, i64)>>>,
+}
+
+impl Shared {
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The noted ends of a drain.
+    pub(super) fn ends(&self) -> Option<Vec<(i32, i64)>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The context of a member of a group.
+pub(super) struct Member {
+    pub(super) shared: Arc<Shared>,
+    pub(super) topic: Arc<str>,
+    pub(super) drain: bool,
+    pub(super) on_gap: OnGap,
+    pub(super) handovers: mpsc::Sender<Handover>,
+    /// How long a handover is waited for.
+    pub(super) patience: Duration,
+    pub(super) complaints: Complaints,
+    /// A broker is connected, as far as the last statistics tell.
+    pub(super) connected: AtomicBool,
+    /// Why a new assignment could not be used.
+    pub(super) refused: Mutex<Option<NoStart>>,
+}
+
+impl Member {
+    /// A list of partitions of the topic.
+    pub(super) fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&self.topic, *partition);
+        }
+        list
+    }
+
+    /// A list of partitions with positions.
+    fn positions(&self, positions: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position))?;
+        }
+        Ok(list)
+    }
+
+    /// Tells librdkafka what is dealt with. It commits every second, and again what failed, without
+    /// making this thread wait; its answers do not come through the client's interface.
+    pub(super) fn store(&self, consumer: &BaseConsumer<Self>) {
+        let due = self.shared.ledger.to_store();
+        if due.is_empty() {
+            return;
+        }
+        if let Err(error) = self.positions(&due).and_then(|list| consumer.store_offsets(&list)) {
+            // Only of partitions that went meanwhile, whose positions are no longer ours to move.
+            tracing::debug!(topic = &*self.topic, %error, "positions of lost partitions are not stored");
+        }
+    }
+
+    /// Commits what is dealt with of some partitions, and returns once the broker has it.
+    pub(super) fn commit(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
+        let due = self.shared.ledger.uncommitted(partitions);
+        if !due.is_empty() {
+            consumer.commit(&self.positions(&due)?, CommitMode::Sync)?;
+            self.shared.ledger.committed(&due);
+        }
+        Ok(())
+    }
+
+    /// The same for partitions that go, again and again while that may help.
+    fn commit_leaving(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        let until = Instant::now() + COMMIT_WITHIN;
+        while let Err(error) = self.commit(consumer, partitions) {
+            if is_no_longer_ours(&error) || Instant::now() > until {
+                tracing::warn!(
+                    topic = &*self.topic, ?partitions, %error,
+                    "the last positions were not committed; the next owner reads some messages again"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
+        let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
+        let (result, offsets) = match starts {
+            Ok(starts) => (assign(consumer, &starts.list), starts.offsets),
+            Err(refused) => {
+                // The group goes on only after an answer; what is read under it is nobody's and thrown away.
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+                (assign(consumer, assigned), Vec::new())
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(topic = &*self.topic, %error, "an assignment was outdated when it came");
+            return;
+        }
+        self.shared.ledger.take(&offsets);
+        let partitions = offsets.iter().map(|(partition, _)| *partition).collect::<Vec<_>>();
+        if self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
+            let _ = consumer.pause(&self.list(&partitions));
+        }
+        tracing::info!(topic = &*self.topic, ?partitions, "partitions assigned");
+    }
+
+    fn find_starts(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        assigned: &TopicPartitionList,
+    ) -> Result<positions::Starts, Option<NoStart>> {
+        let until = Instant::now() + ASK_WITHIN;
+        loop {
+            let found = self
+                .note_ends(consumer)
+                .map_err(NoStart::from)
+                .and_then(|()| positions::starts(consumer, &self.topic, assigned, self.on_gap));
+            match found {
+                Err(NoStart::Unanswered(_)) if self.shared.is_closing() => return Err(None),
+                Err(NoStart::Unanswered(_)) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                found => return found.map_err(Some),
+            }
+        }
+    }
+
+    fn note_ends(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
+        if self.drain && self.shared.ends().is_none() {
+            let ends = positions::ends(consumer, &self.topic)?;
+            *self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+        }
+        Ok(())
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Self>, revoked: &TopicPartitionList) {
+        let numbers = revoked.elements().iter().map(|element| element.partition()).collect::<Vec<_>>();
+        let lost = consumer.assignment_lost();
+        let leaving = self.shared.ledger.leave(&numbers);
+        if !leaving.is_empty() {
+            tracing::info!(topic = &*self.topic, partitions = ?leaving, lost, "partitions revoked");
+            // Kept until acknowledgements no longer count for them.
+            let not_gone = (!self.shared.is_closing()).then(|| self.hand_over(&leaving, lost));
+            if !lost {
+                self.commit_leaving(consumer, &leaving);
+            }
+            self.shared.ledger.let_go(&leaving);
+            drop(not_gone);
+        }
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = result {
+            tracing::debug!(topic = &*self.topic, %error, "a revocation was outdated when it came");
+        }
+    }
+
+    /// Tells the pipeline and waits until it is done with these partitions, at most for as long as
+    /// the group waits for us. Lost ones have another owner already: nothing is waited for. What is
+    /// returned is dropped once they are gone.
+    fn hand_over(&self, numbers: &[i32], lost: bool) -> oneshot::Sender<()> {
+        let partitions = numbers.iter().map(|&number| Partition { topic: Arc::clone(&self.topic), number });
+        let (release, mut released) = oneshot::channel();
+        let (not_gone, gone) = oneshot::channel();
+        let mut handover = Handover { partitions: partitions.collect(), release, gone };
+        let until = Instant::now() + if lost { Duration::from_secs(1) } else { self.patience };
+        let is_over = || self.shared.is_closing() || Instant::now() > until;
+        loop {
+            match self.handovers.try_send(handover) {
+                Ok(()) => break,
+                Err(TrySendError::Closed(_)) => return not_gone,
+                Err(TrySendError::Full(_)) if is_over() => return not_gone,
+                Err(TrySendError::Full(back)) => handover = back,
+            }
+            std::thread::sleep(LOOK);
+        }
+        while !lost && matches!(released.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            if is_over() {
+                tracing::warn!(
+                    topic = &*self.topic, partitions = ?numbers,
+                    "partitions were not released in time; what was not stored by now is read again by their next owner"
+                );
+                return not_gone;
+            }
+            std::thread::sleep(LOOK);
+        }
+        not_gone
+    }
+}
+
+fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+    }
+}
+
+/// Whether trying the commit again is pointless.
+fn is_no_longer_ours(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::FencedInstanceId)
+    )
+}
+
+/// The few of librdkafka's statistics that are used.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: BTreeMap<String, Broker>,
+    #[serde(default)]
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    nodeid: i64,
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    partitions: BTreeMap<String, PartitionEnd>,
+}
+
+#[derive(Deserialize)]
+struct PartitionEnd {
+    partition: i32,
+    ls_offset: i64,
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // The one place where a failed commit of librdkafka's own clock shows.
+        if facility == "COMMITFAIL" {
+            metrics::counter!("chalk_writer_source_commit_errors_total").increment(1);
+        }
+        client::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.note(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        self.connected.store(connected, Ordering::Release);
+        if let Some(topic) = statistics.topics.get(&*self.topic) {
+            for end in topic.partitions.values().filter(|end| end.ls_offset >= 0) {
+                self.shared.ledger.set_end(end.partition, end.ls_offset);
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
+            _ => self.revoked(consumer, list),
+        }
+    }
+}

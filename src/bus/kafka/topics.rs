@@ -1,0 +1,126 @@
+//! What the cluster knows of a topic, and making one.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::access::Access;
+use super::client::{self, Asking};
+use super::positions::{self, ANSWER_WITHIN};
+use super::properties;
+use crate::bus::{BusError, TopicInfo};
+use crate::config::settings::KafkaSettings;
+
+/// How long a new topic may take until every broker knows it.
+const SPREAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a broker that answers at all may take to tell a topic's limit.
+const LIMIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the cluster knows of a topic.
+pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<TopicInfo, BusError> {
+    let access = Access::fetch(settings).await?;
+    let topic = name.to_owned();
+    let (partitions, messages) = ask(settings, &access, move |consumer| {
+        let ends = positions::partitions(consumer, &topic, ANSWER_WITHIN)?
+            .into_iter()
+            .map(|partition| consumer.fetch_watermarks(&topic, partition, ANSWER_WITHIN))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((ends.len() as u32, ends.iter().map(|(low, end)| (end - low).max(0) as u64).sum()))
+    })
+    .await
+    .map_err(|error| naming(name, error))?;
+    let max_message_bytes = max_message_bytes(settings, &access, name).await?;
+    Ok(TopicInfo { partitions, max_message_bytes, messages })
+}
+
+/// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.
+pub(super) async fn create(settings: &KafkaSettings, name: &str, partitions: u32) -> Result<(), BusError> {
+    let access = Access::fetch(settings).await?;
+    let admin = admin(settings, &access)?;
+    let partitions = i32::try_from(partitions)
+        .map_err(|_| BusError::Settings(format!("topic {name} cannot have {partitions} partitions")))?;
+    let wanted = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
+    let made = admin.create_topics([&wanted], &options).await;
+    let complaints = &admin.inner().context().complaints;
+    let made = made.map_err(|error| complaints.explain(&format!("topic {name} was not made"), &error))?;
+    for result in made {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(client::classify(code, format!("topic {name} was not made: {code}"))),
+        }
+    }
+    let topic = name.to_owned();
+    ask(settings, &access, move |consumer| {
+        let until = Instant::now() + SPREAD_WITHIN;
+        loop {
+            match positions::ends(consumer, &topic) {
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+                found => return found.map(drop),
+            }
+        }
+    })
+    .await
+}
+
+/// Asks through a client of its own, on a thread that may wait. The client lives and dies there.
+pub(super) async fn ask<T: Send + 'static>(
+    settings: &KafkaSettings,
+    access: &Access,
+    question: impl FnOnce(&BaseConsumer<Asking>) -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, BusError> {
+    let config = properties::asking(settings, access);
+    let asked = tokio::task::spawn_blocking(move || {
+        let consumer = BaseConsumer::from_config_and_context(&config, Asking::default())
+            .map_err(|error| properties::unfit(&error))?;
+        question(&consumer).map_err(|error| {
+            // Errors wait in a queue of their own, which nobody has polled so far.
+            for _ in 0..100 {
+                let _ = consumer.poll(Duration::ZERO);
+            }
+            consumer.context().complaints.explain("no answer", &error)
+        })
+    });
+    asked.await.map_err(|error| BusError::Failed(format!("a question to Kafka: {error}")))?
+}
+
+/// The same error, naming the topic where only the topic can be meant.
+pub(super) fn naming(topic: &str, error: BusError) -> BusError {
+    match error {
+        BusError::NotFound(_) => BusError::NotFound(topic.to_owned()),
+        other => other,
+    }
+}
+
+fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking>, BusError> {
+    let config = properties::asking(settings, access);
+    AdminClient::from_config_and_context(&config, Asking::default()).map_err(|error| properties::unfit(&error))
+}
+
+/// The topic's limit; `None` where the broker does not tell it or we may not know it.
+async fn max_message_bytes(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Option<usize>, BusError> {
+    let admin = admin(settings, access)?;
+    let options = AdminOptions::new().request_timeout(Some(LIMIT_WITHIN));
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
+    let code = match described.map(|mut resources| resources.pop()) {
+        Ok(None) => return Ok(None),
+        Ok(Some(Ok(resource))) => {
+            let limit = resource.get("max.message.bytes").and_then(|entry| entry.value.as_deref());
+            return Ok(limit.and_then(|value| value.parse().ok()));
+        }
+        Ok(Some(Err(code))) => code,
+        Err(error) => client::code_of(&error).unwrap_or(Code::Unknown),
+    };
+    match code {
+        // It has just answered other questions: it does not know this one, or we may not ask it.
+        Code::UnsupportedFeature | Code::OperationTimedOut | Code::TopicAuthorizationFailed => {
+            tracing::warn!(topic, %code, "the broker does not tell how large a message may be");
+            Ok(None)
+        }
+        code => Err(client::classify(code, format!("limits of topic {topic}: {code}"))),
+    }
+}

@@ -1,0 +1,317 @@
+//! Judges a whole file: every rule that reaches beyond one value, with the file's own spelling of paths.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::bus;
+use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
+use super::environments::{Surroundings, environments};
+use super::errors::{ConfigError, ConfigErrors, Problem};
+use super::json;
+use super::layers::{Overrides, merge};
+use super::load::Warning;
+use super::path;
+use super::raw::{RawDeployment, RawWriter, get};
+use super::schemes::StoreKind;
+use super::settings::{BusSettings, Environments, WriterSettings};
+use super::tuning::{Tuned, machine_memory, tune};
+use super::walk::Findings;
+use super::writers::{self, COMMON, Outline, missing_subscription};
+
+/// A file with all that was found in it.
+#[derive(Debug, Default)]
+pub(super) struct Examined {
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) unused: Vec<String>,
+    pub(super) writers: Vec<Outline>,
+    pub(super) bus: Option<BusSettings>,
+    pub(super) raw: RawDeployment,
+    pub(super) backend: Option<BusBackend>,
+    /// All layers, under the schema's names.
+    pub(super) file: Value,
+    folder: PathBuf,
+    machine: u64,
+}
+
+/// Reads a file and judges all of it.
+pub(super) fn examine(path: &Path, overrides: &Overrides) -> Examined {
+    let unreadable = |error: std::io::Error| ConfigError {
+        path: String::new(),
+        origin: None,
+        problem: Problem::Unreadable(format!("{}: {error}", path.display())),
+    };
+    let read = std::path::absolute(path).and_then(|full| Ok((std::fs::read_to_string(path)?, full)));
+    let (text, full) = match read {
+        Ok(read) => read,
+        Err(error) => return Examined { errors: vec![unreadable(error)], ..Examined::default() },
+    };
+    let folder = full.parent().unwrap_or(&full).to_owned();
+    examine_text(&text, folder, overrides, machine_memory())
+}
+
+/// Judges the text of a file.
+pub(super) fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, machine: u64) -> Examined {
+    let (value, twice) = match json::read(text) {
+        Ok(read) => read,
+        Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
+    };
+    let mut findings = Findings { errors: twice, ..Findings::default() };
+    let file = merge(value, overrides, &mut findings);
+    let raw = RawDeployment::deserialize(&file).unwrap_or_else(|error| {
+        let problem = Problem::Rule(format!("passed the checks and cannot be read: {error}; this is a bug"));
+        findings.errors.push(ConfigError { path: String::new(), origin: None, problem });
+        RawDeployment::default()
+    });
+    let mut examined = Examined { file, folder, machine, backend: bus::backend(&raw), raw, ..Examined::default() };
+    let mut notes = Notes { findings, warnings: Vec::new() };
+    if notes.findings.wrong.contains("") {
+        // Not even an object: nothing else to say.
+        examined.errors = notes.findings.errors;
+        return examined;
+    }
+    examined.judge(&mut notes);
+    let Notes { findings, mut warnings } = notes;
+    warnings.extend(
+        findings
+            .deprecated
+            .iter()
+            .map(|(path, message)| Warning { path: path.clone(), message: format!("is deprecated; {message}") }),
+    );
+    examined.errors = findings.errors;
+    examined.warnings = warnings;
+    examined.unused = findings.unused.into_iter().collect();
+    examined
+}
+
+/// Findings under way, and the file's own spelling of their paths.
+struct Notes {
+    findings: Findings,
+    warnings: Vec<Warning>,
+}
+
+impl Notes {
+    /// Adds an error unless the value there was already found wrong.
+    fn error(&mut self, path: &str, problem: Problem) {
+        let error = ConfigError { path: self.spelled(path), origin: None, problem };
+        if !self.is_wrong(path) && !self.findings.errors.contains(&error) {
+            self.findings.errors.push(error);
+        }
+    }
+
+    fn warn(&mut self, path: &str, message: String) {
+        let warning = Warning { path: self.spelled(path), message };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Whether a value, or one that it stands in, was left out because it was wrong.
+    fn is_wrong(&self, path: &str) -> bool {
+        let inside = |wrong: &String| {
+            path.strip_prefix(wrong.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.findings.wrong.iter().any(inside)
+    }
+
+    fn spelled(&self, path: &str) -> String {
+        let known = &self.findings.spelled;
+        let ends = path.match_indices(['.', '[']).map(|(at, _)| at).chain([path.len()]);
+        ends.filter(|end| known.contains_key(&path[..*end]))
+            .last()
+            .map_or_else(|| path.to_owned(), |end| format!("{}{}", known[&path[..end]], &path[end..]))
+    }
+}
+
+impl Examined {
+    fn judge(&mut self, notes: &mut Notes) {
+        let (bus, found) = bus::settings(&self.raw, &self.folder);
+        self.bus = bus;
+        for (path, problem) in found.errors {
+            notes.error(&path, problem);
+        }
+        for (path, message) in found.warnings {
+            notes.warn(&path, message);
+        }
+        self.judge_secrets(notes);
+
+        let (writers, found) = writers::outlines(&self.raw.writers, &self.file, self.backend);
+        self.writers = writers;
+        for (path, problem) in found.errors {
+            notes.error(&path, problem);
+        }
+        for (path, message) in found.warnings {
+            notes.warn(&path, message);
+        }
+        for writer in &self.writers {
+            let tuned = self.tuned(writer);
+            for (field, problem) in tuned.errors {
+                notes.error(&self.tuning_path(writer, field), problem);
+            }
+            for (field, message) in tuned.warnings {
+                notes.warn(&self.tuning_path(writer, field), message);
+            }
+            if writer.info.works && writers::common(&self.file, "kafka_dlq_topic").is_none() {
+                let text = "is missing: without a topic of dead letters the first bad message stops the writer";
+                notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
+            }
+        }
+        self.judge_environments(notes);
+    }
+
+    /// Where a tuning field stands: in the writer's entry, else at the top level.
+    fn tuning_path(&self, writer: &Outline, field: &str) -> String {
+        let group = field.split('.').next().unwrap_or(field);
+        let own = writer.number.and_then(|number| self.file.get("writers")?.get(number)?.get(group));
+        if own.is_some() { format!("{}.{field}", writer.at) } else { field.to_owned() }
+    }
+
+    fn judge_secrets(&self, notes: &mut Notes) {
+        let used = bus::secrets_in_use(&self.raw);
+        let Some(first) = used.first() else { return };
+        let at = format!("{COMMON}.secret_client");
+        match get(self.raw.common_persistence_specs.secret_client.as_ref()) {
+            Some(client @ (SecretClientName::Aws | SecretClientName::Gcp)) => {
+                let text =
+                    format!("{} is not in this version, and {first} asks for it; use ENV or FILE", client.word());
+                notes.error(&at, Problem::Rule(text));
+            }
+            Some(_) => {}
+            None => {
+                let text = format!("is missing, and {first} asks for it; use ENV or FILE");
+                notes.error(&at, Problem::Rule(text));
+            }
+        }
+    }
+
+    fn judge_environments(&self, notes: &mut Notes) {
+        let (found, findings) = environments(&self.raw, None, &self.surroundings());
+        for (path, problem) in findings.errors {
+            notes.error(&path, problem);
+        }
+        for (path, kind, scheme) in findings.not_yet {
+            let text = format!("scheme `{scheme}` is not in this version");
+            let field = match kind {
+                StoreKind::Online => "online_store",
+                StoreKind::Offline => "offline_store",
+                StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => "",
+            };
+            match self.writers.iter().find(|writer| writer.info.works && writer.info.store == Some(field)) {
+                Some(writer) => {
+                    notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)))
+                }
+                None => notes.warn(&path, text),
+            }
+        }
+        match get(self.raw.metadata_provider.as_ref()) {
+            Some(provider @ (MetadataProvider::GrpcServer | MetadataProvider::Sql))
+                if self.raw.environments.is_some() =>
+            {
+                let text = format!("{} is not in this version; `environments` of this file are used", provider.word());
+                notes.warn("metadata_provider", text);
+            }
+            Some(provider @ (MetadataProvider::GrpcServer | MetadataProvider::Sql)) => {
+                let text = format!(
+                    "{} is not in this version; add `environments` with the stores of each environment to this file, \
+                     which is then used instead",
+                    provider.word()
+                );
+                notes.error("metadata_provider", Problem::Rule(text));
+                return;
+            }
+            Some(MetadataProvider::Config) | None => {}
+        }
+        for writer in self.writers.iter().filter(|writer| writer.info.works) {
+            if let Some(problem) = self.missing_store(writer) {
+                notes.error("environments", problem);
+            }
+            let has_store = |id: &&String| {
+                let environment = &found.entries[*id];
+                match writer.info.store {
+                    Some("online_store") => environment.online_store.is_some(),
+                    Some("offline_store") => environment.offline_store.is_some(),
+                    _ => true,
+                }
+            };
+            for id in found.entries.keys().filter(|id| !has_store(id)) {
+                let at = path::key("environments", id);
+                let store = writer.info.store.unwrap_or_default();
+                if self.missing_store(writer).is_none() && !notes.is_wrong(&format!("{at}.{store}")) {
+                    notes.warn(&at, format!("has no `{store}`, so `{}` writes nothing for it", writer.name));
+                }
+            }
+        }
+    }
+
+    /// Why a writer has nowhere to write, where no environment has a store for it.
+    fn missing_store(&self, writer: &Outline) -> Option<Problem> {
+        let field = writer.info.store?;
+        let has = |environment: &Value| environment.get(field).is_some();
+        let environments = self.file.get("environments").and_then(Value::as_object);
+        if environments.is_some_and(|environments| environments.values().any(has)) {
+            return None;
+        }
+        let id = environments.and_then(|environments| environments.keys().next()).map_or("prod", String::as_str);
+        let add = format!("add it under `environments.{id}`, with its `uri`");
+        Some(Problem::Missing {
+            writer: writer.name.clone(),
+            writer_type: writer.info.writer_type.as_str(),
+            field: field.to_owned(),
+            add,
+        })
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { folder: &self.folder, secrets: bus::secret_client(&self.raw, &self.folder) }
+    }
+
+    /// The tuning of a writer.
+    pub(super) fn tuned(&self, writer: &Outline) -> Tuned {
+        let nothing = Value::Object(Map::new());
+        let entry = writer.number.and_then(|number| self.file.get("writers")?.get(number)).unwrap_or(&nothing);
+        tune(writer.info.writer_type, &self.file, entry, &self.entry(writer), self.machine)
+    }
+
+    fn entry(&self, writer: &Outline) -> RawWriter {
+        writer.number.and_then(|number| self.raw.writers.get(number)).cloned().unwrap_or_default()
+    }
+
+    /// The environments as a writer sees them.
+    pub(super) fn environments(&self, writer: &Outline) -> Environments {
+        let prefix = get(self.entry(writer).storage_cache_prefix.as_ref());
+        environments(&self.raw, prefix.as_deref(), &self.surroundings()).0
+    }
+
+    /// The settings of a writer; fails only for one that the file does not list.
+    pub(super) fn settings(&self, writer: &Outline, bus: &BusSettings) -> Result<WriterSettings, ConfigErrors> {
+        let mut errors = Vec::new();
+        if writer.subscription.is_none() {
+            errors.push(missing_subscription(writer, self.backend));
+        }
+        errors.extend(self.missing_store(writer).map(|problem| ("environments".to_owned(), problem)));
+        let Tuned { tuning, listen, skip_offline_writes_for_online_cached_features, errors: rules, .. } =
+            self.tuned(writer);
+        errors.extend(rules.into_iter().map(|(path, problem)| (path.to_owned(), problem)));
+        let (Some(subscription), true) = (writer.subscription.clone(), errors.is_empty()) else {
+            let error = |(path, problem)| ConfigError { path, origin: None, problem };
+            return Err(ConfigErrors(errors.into_iter().map(error).collect()));
+        };
+        let entry = self.entry(writer);
+        Ok(WriterSettings {
+            name: writer.name.clone(),
+            writer_type: writer.info.writer_type,
+            bus: bus.clone(),
+            subscription,
+            group: writer.group.clone(),
+            dlq_topic: writers::common(&self.file, "kafka_dlq_topic"),
+            environments: Arc::new(self.environments(writer)),
+            tuning,
+            query_table_write_drop_ratio: get(entry.query_table_write_drop_ratio.as_ref()).map_or(0.0, |ratio| ratio.0),
+            skip_offline_writes_for_online_cached_features,
+            listen,
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Single values of the file: each kind knows what it reads, and how its schema describes it.
+//!
+//! A kind is registered in [`kind`]; the schema names it under `x-kind`, and [`super::walk`] looks
+//! it up there to judge a value before the raw types of [`super::raw`] are made from it.
+
+mod number;
+mod text;
+mod word;
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::choice;
+use super::errors::Problem;
+use super::settings::{CacheStrategy, MaxStaleness};
+use crate::bus::OnGap;
+use crate::value::dtype::DataType;
+
+pub(super) use number::{Bytes, Memory, Ratio};
+pub(super) use text::{Brokers, Bucket, Listen, Scalar};
+pub(super) use word::{Caching, Endless};
+
+/// A kind of single value.
+pub(super) trait Leaf: Sized + PartialEq {
+    /// Its name under `x-kind`; unique.
+    const KIND: &'static str;
+    /// JSON types that it is written in.
+    const TYPES: &'static [&'static str];
+
+    /// What it accepts, for people.
+    fn expected() -> Cow<'static, str>;
+
+    /// Reads a value that is neither null nor empty text.
+    fn read(value: &Value) -> Result<Self, Problem>;
+}
+
+/// A value of a kind, as a field of the raw types.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Given<T>(pub(super) T);
+
+impl<'de, T: Leaf> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        T::read(&value).map(Given).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<T: Leaf> JsonSchema for Given<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::KIND.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": T::TYPES, "x-kind": T::KIND, "x-expected": T::expected() })
+    }
+}
+
+/// The two things that the walk asks of a kind without knowing its type.
+pub(super) struct Kind {
+    name: &'static str,
+    /// Judges a value.
+    pub(super) check: fn(&Value) -> Result<(), Problem>,
+    /// Whether two values mean the same.
+    pub(super) same: fn(&Value, &Value) -> bool,
+}
+
+/// The kind of a name under `x-kind`.
+pub(super) fn kind(name: &str) -> Option<&'static Kind> {
+    const fn of<T: Leaf>() -> Kind {
+        Kind {
+            name: T::KIND,
+            check: |value| T::read(value).map(drop),
+            same: |one, other| T::read(one).ok() == T::read(other).ok(),
+        }
+    }
+    static KINDS: &[Kind] = &[
+        of::<String>(),
+        of::<Scalar>(),
+        of::<Brokers>(),
+        of::<Bucket>(),
+        of::<bool>(),
+        of::<u64>(),
+        of::<NonZeroUsize>(),
+        of::<Ratio>(),
+        of::<Bytes>(),
+        of::<Memory>(),
+        of::<Duration>(),
+        of::<MaxStaleness>(),
+        of::<DataType>(),
+        of::<Caching>(),
+        of::<Listen>(),
+        of::<Endless>(),
+        of::<choice::BusBackend>(),
+        of::<choice::SecretClientName>(),
+        of::<choice::MetadataProvider>(),
+        of::<choice::SecurityProtocol>(),
+        of::<choice::SaslMechanism>(),
+        of::<choice::ClickHouseWriteMode>(),
+        of::<choice::MetricsEmissionMode>(),
+        of::<OnGap>(),
+        of::<CacheStrategy>(),
+    ];
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// A value for people: text in quotes and cut short, larger things by their type. Hides the user
+/// part of a URI.
+pub(super) fn found(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) if text.contains("://") && text.contains('@') => "a URI with credentials".to_owned(),
+        Value::String(text) => {
+            let cut: String = text.chars().take(LONGEST).collect();
+            let more = if cut.len() < text.len() { "…" } else { "" };
+            Value::from(format!("{cut}{more}")).to_string()
+        }
+        plain => plain.to_string(),
+    }
+}
+
+/// Only the type of a value, where the value may be a secret.
+pub(super) fn found_type(value: &Value) -> String {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text (not shown)",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+    .to_owned()
+}
+
+fn wrong<T: Leaf>(value: &Value) -> Problem {
+    Problem::WrongValue { expected: T::expected().into_owned(), found: found(value) }
+}

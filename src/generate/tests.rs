@@ -1,0 +1,93 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::message::{Delivery, Envelope, Message, Partition};
+use crate::result::{QueryResult, Source, TableBody, Wanted, decode};
+use crate::value::Value;
+
+fn read(outgoing: &Outgoing) -> QueryResult {
+    let message = Message {
+        delivery: Delivery(0),
+        partition: Partition { topic: Arc::from(outgoing.topic.as_str()), number: 0 },
+        offset: 0,
+        timestamp_ms: outgoing.timestamp_ms,
+        key: outgoing.key.clone(),
+        headers: outgoing.headers.clone(),
+        payload: outgoing.payload.clone(),
+    };
+    let envelope = Envelope::read(&message, EventType::Result).expect("an envelope");
+    decode(&message, &envelope, Wanted { query: true }).expect("a result")
+}
+
+fn some(seed: u64, options: &Options) -> Vec<Outgoing> {
+    Generator::new(seed, options.clone()).take(500).collect()
+}
+
+#[test]
+fn one_seed_gives_the_same_bytes_and_another_seed_others() {
+    let bytes = |seed| {
+        let messages = some(seed, &Options::default());
+        messages.into_iter().map(|message| (message.key, message.headers, message.payload)).collect::<Vec<_>>()
+    };
+    assert_eq!(bytes(1), bytes(1));
+    assert_ne!(bytes(1), bytes(2));
+}
+
+#[test]
+fn every_encoding_says_the_same() {
+    let read_all = |encoding| {
+        let options = Options { encoding, ..Options::default() };
+        let results: Vec<_> = some(7, &options).iter().map(read).collect();
+        format!("{results:?}")
+    };
+    let protobuf = read_all(BodyEncoding::Protobuf);
+    assert_eq!(read_all(BodyEncoding::Json), protobuf);
+    assert_eq!(read_all(BodyEncoding::CompactJson), protobuf);
+}
+
+#[test]
+fn results_are_of_several_kinds_and_none_has_a_fault() {
+    let options = Options { entities: 20, ..Options::default() };
+    let (mut namespaces, mut sources, mut nulls, mut many) = (BTreeSet::new(), BTreeSet::new(), 0, 0);
+    let mut last = options.start - 1;
+    for message in some(3, &options) {
+        let result = read(&message);
+        assert_eq!((&*result.environment_id, &*result.deployment_id), ("prod", "dep-1"));
+        assert!(result.query.is_some());
+        assert!(result.observed_at > Some(last), "event times advance");
+        last = result.observed_at.unwrap_or_default();
+        many += usize::from(result.tables.len() > 1);
+        assert_eq!(message.key.is_some(), result.tables.len() == 1);
+        for table in result.tables {
+            namespaces.insert(table.namespace.to_string());
+            let TableBody::Rows { rows, .. } = table.body else { panic!("rows") };
+            for row in rows {
+                assert_eq!(row.fault, None);
+                for cell in row.cells {
+                    nulls += usize::from(cell.value == Value::Null);
+                    sources.insert(cell.source.as_str());
+                }
+            }
+        }
+    }
+    assert_eq!(namespaces.len(), 3);
+    assert_eq!(sources.len(), 3);
+    assert!(sources.contains(Source::OnlineStore.as_str()));
+    assert!(nulls > 0 && many > 0);
+}
+
+#[test]
+fn a_numbered_message_carries_its_number_and_its_time() {
+    let options = Options { shape: Shape::Numbered, entities: 5, envelope: false, ..Options::default() };
+    for (number, message) in some(9, &options).iter().enumerate() {
+        assert!(message.headers.is_empty());
+        let result = read(message);
+        let TableBody::Rows { columns, rows } = &result.tables[0].body else { panic!("rows") };
+        let Value::Int(entity @ 0..5) = rows[0].id else { panic!("an entity") };
+        assert_eq!(columns, &["user.seq"]);
+        assert_eq!(rows[0].cells[0].value, Value::Int(number as i64));
+        assert_eq!(rows[0].observed_at, Some(options.start + number as i64));
+        assert_eq!(message.key.as_deref(), Some(format!("prod/user/{entity}").as_bytes()));
+    }
+}

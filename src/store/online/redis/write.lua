@@ -1,0 +1,202 @@
+-- Writes entities, last write wins by observed time, per feature. Atomic, as every script is.
+--
+-- KEYS: one hash an entity. ARGV, for each: the number of its fields; a header of three numbers of
+-- 64 bits (oldest observed time, newest observed time, latest expiry, all bits set for never);
+-- then field and value in turn. A value is observed time, expiry (0 for never) and MessagePack.
+-- The client sets the oldest time to 0 where one of the fields had expired: such a row is read with care.
+--
+-- The field with the empty name is the guard: newest observed time and latest expiry of all fields.
+-- A row that is newer than the guard in every field, and lives as long, is written unread.
+--
+-- Returns: values stored, values not stored, then position of an entity and its error, in turn.
+--
+-- Times are compared as two halves of 32 bits, because Lua's numbers are doubles, and values byte by
+-- byte, because Lua compares text by the server's locale.
+
+local unpack_numbers, sub, byte = struct.unpack, string.sub, string.byte
+local CHUNK = 1000 -- fields a command; Lua can hand over some 8,000 arguments at once
+local NEVER = '\255\255\255\255\255\255\255\255'
+local NONE = '\0\0\0\0\0\0\0\0'
+local NULL = '\192'
+local GUARD = ''
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+
+local function later(a, b)
+  if a == b then return false end
+  local a_high, a_low = unpack_numbers('>I4I4', a)
+  local b_high, b_low = unpack_numbers('>I4I4', b)
+  return a_high > b_high or (a_high == b_high and a_low > b_low)
+end
+
+-- As a double: near enough to be compared with the clock, never to be compared with another time.
+local function micros(text)
+  local high, low = unpack_numbers('>I4I4', text)
+  return high * 4294967296 + low
+end
+
+local function expiry(value)
+  local at = sub(value, 9, 16)
+  return at == NONE and NEVER or at
+end
+
+local function rank(encoded)
+  if encoded == '' then return 0 end
+  return encoded == NULL and 1 or 2
+end
+
+local function larger(a, b)
+  local a_rank, b_rank = rank(a), rank(b)
+  if a_rank ~= b_rank then return a_rank > b_rank end
+  for at = 1, math.min(#a, #b) do
+    local one, other = byte(a, at), byte(b, at)
+    if one ~= other then return one > other end
+  end
+  return #a > #b
+end
+
+local function wins(new, old)
+  local new_time, old_time = sub(new, 1, 8), sub(old, 1, 8)
+  if new_time ~= old_time then return later(new_time, old_time) end
+  local new_value, old_value = sub(new, 17), sub(old, 17)
+  if new_value ~= old_value then return larger(new_value, old_value) end
+  return later(expiry(new), expiry(old))
+end
+
+local function failed(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+-- Runs a command with the arguments from one index of a list up to another, some at a time.
+local function in_chunks(command, key, list, from, to)
+  for at = from, to, CHUNK do
+    local err = failed(redis.pcall(command, key, unpack(list, at, math.min(at + CHUNK - 1, to))))
+    if err then return err end
+  end
+end
+
+local function expire(key, at, before)
+  if at == before then return end
+  if at == NEVER then
+    if before then redis.call('PERSIST', key) end
+  else
+    redis.call('PEXPIREAT', key, string.format('%.0f', math.ceil(micros(at) / 1000)))
+  end
+end
+
+-- Newest time and latest expiry of what is stored; nothing where no field is left.
+local function measure(key)
+  local all = redis.call('HGETALL', key)
+  local newest, latest
+  for at = 1, #all, 2 do
+    local value = all[at + 1]
+    if all[at] ~= GUARD and #value >= 16 then
+      local observed, expires = sub(value, 1, 8), expiry(value)
+      if not newest or later(observed, newest) then newest = observed end
+      if not latest or later(expires, latest) then latest = expires end
+    end
+  end
+  return newest, latest
+end
+
+-- Each field against what is stored of it. Returns what was stored, or nothing and an error.
+local function compare(key, guard, from, to, newest)
+  local old = {}
+  local names = {}
+  for at = from, to, 2 do names[#names + 1] = ARGV[at] end
+  for at = 1, #names, CHUNK do
+    local reply = redis.pcall('HMGET', key, unpack(names, at, math.min(at + CHUNK - 1, #names)))
+    if failed(reply) then return nil, reply.err end
+    for _, value in ipairs(reply) do old[#old + 1] = value end
+  end
+
+  local before = guard and sub(guard, 9, 16)
+  local writes, deletes, latest, shorter = {}, {}, NONE, false
+  for index, name in ipairs(names) do
+    local new, standing = ARGV[from + index * 2 - 1], old[index]
+    if standing and #standing < 16 then
+      return nil, 'WRONGTYPE a field of the hash is not of this layout'
+    end
+    local expires = expiry(new)
+    local alive = expires == NEVER or micros(expires) > now
+    if (not standing and alive) or (standing and wins(new, standing)) then
+      if alive then
+        writes[#writes + 1] = name
+        writes[#writes + 1] = new
+        if later(expires, latest) then latest = expires end
+      else
+        deletes[#deletes + 1] = name
+      end
+      -- What set the expiry of the whole key may be gone.
+      if standing and expiry(standing) == before then shorter = true end
+    end
+  end
+  if #writes == 0 and #deletes == 0 then return 0 end
+
+  local err = in_chunks('HSET', key, writes, 1, #writes) or in_chunks('HDEL', key, deletes, 1, #deletes)
+  if err then return nil, err end
+  if not guard or (shorter and later(before, latest)) then
+    local measured
+    measured, latest = measure(key)
+    -- Times of fields that are gone still count: an older bound costs nothing but a reading.
+    if measured and later(measured, newest) then newest = measured end
+  elseif later(before, latest) then
+    latest = before
+  end
+  if not latest or (latest ~= NEVER and micros(latest) <= now) then
+    redis.call('DEL', key)
+  else
+    if guard and later(sub(guard, 1, 8), newest) then newest = sub(guard, 1, 8) end
+    redis.call('HSET', key, GUARD, newest .. latest)
+    expire(key, latest, before or NONE) -- without a guard the key may have any expiry
+  end
+  return #writes / 2
+end
+
+-- Returns how many values were stored, or nothing and an error.
+local function write(key, header, from, to)
+  local guard = redis.pcall('HGET', key, GUARD)
+  if failed(guard) then return nil, guard.err end
+  if guard and #guard ~= 16 then return nil, 'WRONGTYPE the guard of the hash is not of this layout' end
+  local newest, latest = sub(header, 9, 16), sub(header, 17, 24)
+  local unread
+  if guard then
+    unread = later(sub(header, 1, 8), sub(guard, 1, 8)) and not later(sub(guard, 9, 16), latest)
+  else
+    unread = sub(header, 1, 8) ~= NONE and redis.call('HLEN', key) == 0
+  end
+  if not unread then return compare(key, guard, from, to, newest) end
+
+  if latest ~= NEVER and micros(latest) <= now then
+    redis.call('DEL', key)
+    return 0
+  end
+  local fields, err = to - from + 1, nil
+  if fields <= CHUNK then
+    err = failed(redis.pcall('HSET', key, GUARD, newest .. latest, unpack(ARGV, from, to)))
+  else
+    err = in_chunks('HSET', key, ARGV, from, to)
+      or failed(redis.pcall('HSET', key, GUARD, newest .. latest))
+  end
+  if err then return nil, err end
+  expire(key, latest, guard and sub(guard, 9, 16))
+  return fields / 2
+end
+
+local stored, stale, reply = 0, 0, { 0, 0 }
+local at = 1
+for index, key in ipairs(KEYS) do
+  local fields = tonumber(ARGV[at])
+  local first, last = at + 2, at + 1 + 2 * fields
+  local count, err = write(key, ARGV[at + 1], first, last)
+  if err then
+    reply[#reply + 1] = index
+    reply[#reply + 1] = err
+  else
+    stored, stale = stored + count, stale + fields - count
+  end
+  at = last + 1
+end
+reply[1], reply[2] = stored, stale
+return reply

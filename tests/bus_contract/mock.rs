@@ -1,0 +1,66 @@
+//! librdkafka's mock cluster under the suite: three brokers inside this process, on real sockets.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chalk_writer::bus::Bus;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use super::harness::{Capabilities, Harness};
+use super::kafka;
+
+/// The mock cluster.
+pub struct Mock {
+    servers: String,
+    create: Mutex<std::sync::mpsc::Sender<(String, u32, std::sync::mpsc::Sender<()>)>>,
+}
+
+impl Mock {
+    pub fn new() -> Self {
+        let (ready_in, ready) = std::sync::mpsc::channel();
+        let (create, wanted) = std::sync::mpsc::channel::<(String, u32, std::sync::mpsc::Sender<()>)>();
+        // The cluster cannot be sent between threads: it lives on one of its own.
+        std::thread::spawn(move || {
+            let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(3).expect("a mock cluster");
+            ready_in.send(cluster.bootstrap_servers()).expect("someone waits");
+            for (name, partitions, made) in wanted {
+                cluster.create_topic(&name, partitions as i32, 1).expect("the topic is made");
+                let _ = made.send(());
+            }
+        });
+        Self { servers: ready.recv().expect("the cluster starts"), create: Mutex::new(create) }
+    }
+}
+
+#[async_trait]
+impl Harness for Mock {
+    fn name(&self) -> &'static str {
+        "KAFKA (mock)"
+    }
+
+    fn bus(&self) -> Arc<dyn Bus> {
+        // Its groups wait for a session's length at every rebalance.
+        kafka::open(&self.servers, &[("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "500")])
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            patience: Duration::from_secs(40),
+            cases_at_once: 6,
+            // It makes whatever topic it is asked about, knows no limits, and gives every message its own time.
+            refuses_unknown_topics: false,
+            creates_topics: false,
+            limits_message_size: false,
+            ..Capabilities::full()
+        }
+    }
+
+    async fn create_topic(&self, name: &str, partitions: u32) {
+        let (made_in, made) = std::sync::mpsc::channel();
+        let create = self.create.lock().expect("no panic while it is held").clone();
+        create.send((name.to_owned(), partitions, made_in)).expect("the cluster lives");
+        made.recv().expect("the topic is made");
+    }
+}

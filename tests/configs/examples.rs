@@ -1,0 +1,160 @@
+//! The files of `config/`: what they mean, and that they are right.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness};
+use chalk_writer::config::{Overrides, Selection, check, load};
+use chalk_writer::writer::WriterType;
+use serde_json::{Value, json};
+
+use crate::{checked, loaded};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+#[test]
+fn every_example_is_read() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples()).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let report = check(&path, &Overrides::default());
+        let documented = path.file_name().is_some_and(|name| name == "chalk-documented-example.json");
+        assert_eq!(report.ok, !documented, "{report}");
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+#[test]
+fn the_local_example_makes_both_writers() {
+    let loaded = load(&examples().join("local.json"), &Overrides::default()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    assert_eq!(loaded.result_topic().as_deref(), Some("results"));
+    let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("online");
+    assert_eq!((online.name.as_str(), online.group.as_str()), ("online-writer", "chalk-online-writer"));
+    assert_eq!((online.writer_type, online.subscription.as_str()), (WriterType::Online, "results"));
+    assert_eq!(online.dlq_topic.as_deref(), Some("dead-letters"));
+    assert_eq!(online.listen.as_deref(), Some("0.0.0.0:9090"));
+    let BusSettings::Local(bus) = &online.bus else { panic!("{:?}", online.bus) };
+    assert_eq!(bus.path, examples().join("chalk-bus.sqlite"));
+    let prod = online.environments.get("prod").expect("prod");
+    let store = prod.online_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("online.sqlite").display()));
+    assert_eq!(prod.default_max_staleness, Some(MaxStaleness::For(Duration::from_secs(7 * 86_400))));
+    let features = prod.features.as_ref().expect("a list");
+    assert_eq!(features["user.is_flagged"].cache_strategy, CacheStrategy::EvictDefaults);
+    assert_eq!(features["user.is_flagged"].default, Some(json!(false)));
+    assert_eq!(features["user.embedding"].dtype.as_ref().map(ToString::to_string).as_deref(), Some("vector<fp32, 8>"));
+    let offline = loaded.writer(&Selection::Writer("offline-writer".to_owned())).expect("offline");
+    assert_eq!((offline.writer_type, offline.listen.as_deref()), (WriterType::Offline, Some("0.0.0.0:9091")));
+}
+
+#[test]
+fn the_kafka_example_makes_its_bus_and_its_tuning() {
+    let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default()).expect("sound");
+    let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");
+    let BusSettings::Kafka(kafka) = &online.bus else { panic!("{:?}", online.bus) };
+    assert_eq!(kafka.bootstrap_servers, ["kafka-1.example.com:9096", "kafka-2.example.com:9096"]);
+    assert_eq!(
+        (kafka.security_protocol.as_str(), kafka.sasl_mechanism.as_deref()),
+        ("SASL_SSL", Some("SCRAM-SHA-512"))
+    );
+    assert_eq!(kafka.properties["ssl.ca.location"], "/etc/ssl/certs/ca-certificates.crt");
+    assert!(kafka.sasl_secret.is_some());
+    assert_eq!((online.tuning.batch_max_rows, online.tuning.concurrency), (20_000, 8));
+    assert_eq!(online.tuning.batch_max_age, Duration::from_millis(250));
+    let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
+    assert_eq!(
+        (store.uri.describe().as_str(), store.cache_prefix.as_str()),
+        ("secret:/run/secrets/redis-uri", "prod/")
+    );
+}
+
+#[test]
+fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
+    let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default());
+    let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "common_persistence_specs.secret_client: AWS is not in this version, and kafka_sasl_secret asks for it; use \
+             ENV or FILE",
+            "metadata_provider: GRPC_SERVER is not in this version; add `environments` with the stores of each \
+             environment to this file, which is then used instead",
+        ]
+    );
+    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "writers[0].bus_subscriber_type: METRICS_BUS_WRITER is not in this version",
+            "writers[1].bus_subscriber_type: METRICS_WRITER is not in this version",
+            "common_persistence_specs.bigquery_upload_bucket: is deprecated; use `bq_upload_bucket`",
+            "common_persistence_specs.bigquery_upload_topic: is deprecated; use `bq_upload_topic`",
+        ]
+    );
+    let writers: Vec<_> = report.writers.iter().map(|writer| (&*writer.name, &*writer.group, writer.state)).collect();
+    assert_eq!(
+        writers,
+        [
+            ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "not in this version"),
+            ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "not in this version"),
+        ]
+    );
+    assert_eq!(report.writers[1].publishes_to.as_deref(), Some("metrics-bus-1"));
+    assert!(report.unused.contains(&"writers[0].request".to_owned()));
+    assert!(report.unused.contains(&"api_server_host".to_owned()));
+}
+
+#[test]
+fn the_documented_example_runs_once_it_has_what_it_lacks() {
+    let text = std::fs::read_to_string(examples().join("chalk-documented-example.json")).expect("read");
+    let mut file: Value = serde_json::from_str(&text).expect("JSON");
+    file["common_persistence_specs"]["secret_client"] = json!("FILE");
+    file["environments"] = json!({"prod": {"online_store": {"uri": "redis://localhost"}}});
+    file["writers"].as_array_mut().expect("a list").push(json!({"bus_subscriber_type": "ONLINE_WRITER"}));
+    let loaded = loaded(&file);
+    let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
+    assert_eq!(online.subscription, "result-bus-1");
+    assert!(online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store").clustered);
+    let error = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect_err("not yet");
+    assert_eq!(error.to_string(), "METRICS_BUS_WRITER is not in this version; ONLINE_WRITER and OFFLINE_WRITER are");
+    assert!(error.is_usage());
+}
+
+/// Turns every key into lowerCamelCase, but for those that people choose.
+fn camel(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(camel).collect(),
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let mut parts = key.split('_');
+                let first = parts.next().unwrap_or_default().to_owned();
+                let name = parts.fold(first, |name, part| {
+                    let mut letters = part.chars();
+                    let head = letters.next().map(|c| c.to_ascii_uppercase()).into_iter();
+                    name + &head.chain(letters).collect::<String>()
+                });
+                (name, camel(value))
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn every_example_means_the_same_in_camel_case() {
+    for entry in std::fs::read_dir(examples()).expect("a folder") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("read");
+        let snake: Value = serde_json::from_str(&text).expect("JSON");
+        let (snake, camel) = (checked(&snake), checked(&camel(&snake)));
+        assert_eq!(snake.errors.len(), camel.errors.len(), "{camel}");
+        assert_eq!(
+            snake.writers.iter().map(|w| (&w.name, &w.subscription, &w.batches)).collect::<Vec<_>>(),
+            camel.writers.iter().map(|w| (&w.name, &w.subscription, &w.batches)).collect::<Vec<_>>()
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! What is not wrong and still said; and that nothing said holds a secret.
+
+use chalk_writer::config::{Overrides, Selection};
+use serde_json::{Value, json};
+
+use crate::{checked, errors, loaded, sound, warnings, with, with_all};
+
+#[test]
+fn every_warning_has_its_words() {
+    let table: Vec<(Value, &str)> = vec![
+        (
+            with_all(&[("/batch", json!({"max_bytes": "1GiB"})), ("/memory_limit", json!("64MiB"))]),
+            "batch.max_bytes: 3 batches of 1GiB may be held at once, more than the memory limit of 64MiB; \
+             lower `batch.max_bytes` or raise `memory_limit`",
+        ),
+        (
+            with("/common_persistence_specs/kafka_dlq_topic", Value::Null),
+            "common_persistence_specs.kafka_dlq_topic: is missing: without a topic of dead letters the first bad \
+             message stops the writer",
+        ),
+        (
+            with("/metadata_provider", json!("grpc_server")),
+            "metadata_provider: GRPC_SERVER is not in this version; `environments` of this file are used",
+        ),
+        (
+            with("/environments/b", json!({"offline_store": {"uri": "file:b"}})),
+            "environments.b: has no `online_store`, so `online-writer` writes nothing for it",
+        ),
+        (
+            with("/environments/prod/metrics_store", json!({"uri": "postgres://h/db"})),
+            "environments.prod.metrics_store.uri: scheme `postgres` is not in this version",
+        ),
+        (
+            with("/writers/-", json!({"bus_subscriber_type": "CLUSTER_MANAGER"})),
+            "writers[2].bus_subscriber_type: CLUSTER_MANAGER is Chalk's cluster manager, which watches nodes and pods; \
+             it is not a writer and is not run from here",
+        ),
+        (
+            with_all(&[
+                ("/writers/-", json!({"name": "b", "bus_subscriber_type": "ONLINE_WRITER"})),
+                ("/writers/2/kafka_consumer_group_override", json!("chalk-online-writer")),
+            ]),
+            "writers[2]: `online-writer` and `b` both read topic `results` in group `chalk-online-writer`, so each gets \
+             a part of the messages",
+        ),
+        (
+            with("/common_persistence_specs/usage_bus_topic_id", json!("u")),
+            "common_persistence_specs.usage_bus_topic_id: is deprecated; Chalk no longer uses it",
+        ),
+        (
+            with_all(&[
+                ("/common_persistence_specs/bus_backend", json!("KAFKA")),
+                ("/kafka_bootstrap_servers", json!("b:1")),
+                ("/kafka_security_protocol", json!("PLAINTEXT")),
+                ("/kafka_sasl_mechanism", json!("PLAIN")),
+            ]),
+            "kafka_sasl_mechanism: is not used with PLAINTEXT",
+        ),
+    ];
+    for (file, expected) in table {
+        assert_eq!(errors(&file), Vec::<String>::new());
+        assert!(warnings(&file).iter().any(|warning| warning == expected), "{expected}\n{:#?}", warnings(&file));
+    }
+    assert_eq!(warnings(&sound()), Vec::<String>::new());
+}
+
+#[test]
+fn what_chalk_defines_and_nothing_here_uses_is_listed() {
+    let file = with_all(&[
+        ("/suspended", json!(true)),
+        ("/observability_daemons", json!([{"anything": {"goes": [1, null]}}])),
+        ("/cluster_manager_config", json!({"nodePodMetricsFilters": []})),
+        ("/writers/0/hpa_specs", json!({"hpaMinReplicas": 0})),
+    ]);
+    let report = checked(&file);
+    assert!(report.ok, "{report}");
+    assert_eq!(report.unused, ["cluster_manager_config", "observability_daemons", "suspended", "writers[0].hpa_specs"]);
+}
+
+#[test]
+fn nothing_that_is_said_holds_a_secret() {
+    let secret = "hunter2";
+    let file = with_all(&[
+        ("/environments/prod/online_store", json!({"uri": format!("redis://user:{secret}@h/0"), "cache_prefix": "p/"})),
+        ("/environments/prod/offline_store", json!({"uri": format!("file:lake?key={secret}")})),
+        ("/writers/0/additional_env_vars", json!({"PASSWORD": secret})),
+        ("/writers/0/usage_store_uri", json!(format!("postgres://u:{secret}@h/db"))),
+    ]);
+    let report = checked(&file);
+    assert!(report.ok, "{report}");
+    let loaded = loaded(&file);
+    let settings = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
+    for text in [report.to_string(), json!(report).to_string(), format!("{settings:?}"), format!("{report:?}")] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(report.to_string().contains("redis://…@h/0 (keys begin with `p/`)"), "{report}");
+
+    let wrong = with_all(&[
+        ("/environments/prod/online_store", json!({"uri": [secret], "uriii": secret})),
+        ("/writers/0/additional_env_vars", json!({"PASSWORD": [secret]})),
+        ("/kafka", json!({"sasl.password": secret, "ssl.key.pem": {"x": secret}})),
+    ]);
+    let report = checked(&wrong);
+    assert!(report.errors.len() >= 3, "{report}");
+    assert!(!report.to_string().contains(secret), "{report}");
+    assert!(!format!("{:?}", Overrides::default().flag("--x", "kafka", json!({"sasl.password": 1}))).contains(secret));
+}
+
+#[test]
+fn the_report_reads_well() {
+    let text = checked(&with("/memory_limit", json!("192MiB"))).to_string();
+    let shown: Vec<&str> = text.lines().filter(|line| !line.contains("lake") && !line.contains("sqlite")).collect();
+    assert_eq!(
+        shown[..shown.len() - 1],
+        [
+            "",
+            "",
+            "online-writer  ONLINE_WRITER (works)",
+            "  reads         results",
+            "  group         chalk-online-writer",
+            "  dead letters  dead-letters",
+            "  batches       up to 10000 rows, 8MiB, 500ms; memory 192MiB",
+            "",
+            "offline-writer  OFFLINE_WRITER (works)",
+            "  reads         results",
+            "  group         chalk-offline-writer",
+            "  dead letters  dead-letters",
+            "  batches       up to 100000 rows, 48MiB, 10s; memory 192MiB",
+            "",
+        ]
+    );
+    assert!(text.ends_with("chalk.json: nothing wrong"));
+}

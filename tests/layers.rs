@@ -1,0 +1,110 @@
+//! Who may import whom: reads the `crate::` paths of every source file and refuses an edge that is
+//! not in the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module of the crate with those that it may use. From the bottom up: data, then traits, then
+/// buses and stores, then the runtime, then the writers that put them together, then the commands.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("proto", &[]),
+    ("message", &["kind"]),
+    ("value", &[]),
+    ("kind", &[]),
+    ("sink", &[]),
+    ("row", &["sink", "value"]),
+    ("config", &["kind", "value"]),
+    ("result", &["message", "proto", "sink", "value"]),
+    ("decode", &["message", "sink"]),
+    ("dead_letter", &["message", "sink"]),
+    ("generate", &["message", "proto", "value"]),
+    ("bus", &["config", "message"]),
+    ("store", &["config", "row", "sink", "value"]),
+    // Never a backend: only the traits of buses, decoders and sinks.
+    ("runtime", &["bus", "dead_letter", "decode", "message", "sink"]),
+    ("telemetry", &["bus", "message", "runtime"]),
+    // The only place that names concrete decoders, rows and stores together.
+    (
+        "writer",
+        &[
+            "bus", "config", "decode", "kind", "message", "proto", "result", "row", "runtime", "sink", "store", "value",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "bus", "config", "dead_letter", "generate", "kind", "message", "result", "row", "runtime", "sink", "store",
+            "telemetry", "value", "writer",
+        ],
+    ),
+];
+
+/// What the runtime may not know even of modules that it uses.
+const NEVER: &[(&str, &str)] = &[("runtime", "crate::bus::kafka"), ("runtime", "crate::bus::local")];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names after `crate::` in a file, outside comments.
+fn uses(text: &str) -> BTreeSet<String> {
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    code.split("crate::").skip(1).map(name).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut wrong = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(&root).expect("under src").display().to_string();
+        let module = relative.split(['/', '.']).next().expect("a first part").to_owned();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let Some(allowed) = table.get(module.as_str()) else {
+            wrong.push(format!("{relative}: `{module}` is not in the table"));
+            continue;
+        };
+        let text = fs::read_to_string(&file).expect("a source file");
+        for used in uses(&text) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{relative}: `{module}` may not use `{used}`"));
+            }
+        }
+        for (_, path) in NEVER.iter().filter(|(of, path)| *of == module && text.contains(path)) {
+            wrong.push(format!("{relative}: `{module}` may not use `{path}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "edges that are not in the table of tests/layers.rs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    let mut settled = BTreeSet::new();
+    loop {
+        let next: Vec<&str> = MAY_USE
+            .iter()
+            .filter(|(module, uses)| !settled.contains(module) && uses.iter().all(|used| settled.contains(used)))
+            .map(|(module, _)| *module)
+            .collect();
+        if next.is_empty() {
+            break;
+        }
+        settled.extend(next);
+    }
+    let stuck: Vec<&str> = MAY_USE.iter().map(|(module, _)| *module).filter(|module| !settled.contains(module)).collect();
+    assert!(stuck.is_empty(), "these use one another in a circle: {stuck:?}");
+}

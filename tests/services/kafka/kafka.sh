@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs and runs one Apache Kafka broker on 127.0.0.1 for tests.
+#
+#   kafka.sh install           fetches the broker's jars into the cache, unless they are there
+#   kafka.sh start FOLDER      starts a broker that keeps everything in FOLDER, waits until it answers,
+#                              and prints its address; in a folder that was used before it goes on there
+#   kafka.sh stop FOLDER       stops it in order
+#   kafka.sh kill FOLDER       kills it as a power cut would
+#
+# The cache is $CHALK_WRITER_CACHE, by default `.cache` in the repository. Needs `mvn` and a JDK of 17 or later.
+set -euo pipefail
+
+version=4.1.0
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${CHALK_WRITER_CACHE:-$here/../../../.cache}
+libs=$cache/kafka-$version/libs
+
+fail() {
+  echo "kafka.sh: $1" >&2
+  exit 1
+}
+
+install_jars() {
+  [[ -e $libs/.complete ]] && return
+  command -v java >/dev/null || fail "no \`java\` found; install a JDK of 17 or later"
+  command -v mvn >/dev/null || fail "no \`mvn\` found; install Apache Maven"
+  mkdir -p "$libs"
+  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2 \
+    || fail "the jars of Kafka $version could not be fetched"
+  touch "$libs/.complete"
+}
+
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() {
+  local port
+  for _ in {1..50}; do
+    port=$((20000 + RANDOM % 12000))
+    if ! answers "$port"; then
+      echo "$port"
+      return
+    fi
+  done
+  fail "no free port found"
+}
+
+configure() {
+  local folder=$1 clients controller
+  clients=$(free_port)
+  controller=$(free_port)
+  [[ $clients != "$controller" ]] || controller=$((controller + 1))
+  echo "$clients" >"$folder/port"
+  cat >"$folder/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:$controller
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$clients,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$clients
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$folder/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=200
+group.consumer.heartbeat.interval.ms=500
+group.consumer.session.timeout.ms=6000
+auto.create.topics.enable=false
+PROPERTIES
+  local id
+  id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>>"$folder/log")
+  java -cp "$libs/*" kafka.tools.StorageTool format --standalone -t "$id" -c "$folder/server.properties" \
+    >>"$folder/log" 2>&1 || fail "the folder could not be formatted; see $folder/log"
+}
+
+is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+
+start() {
+  local folder=$1 port
+  install_jars
+  mkdir -p "$folder"
+  folder=$(cd "$folder" && pwd)
+  [[ -e $folder/server.properties ]] || configure "$folder"
+  is_running "$folder" && fail "a broker is running in $folder already"
+  port=$(cat "$folder/port")
+  nohup java -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" \
+    kafka.Kafka "$folder/server.properties" >>"$folder/log" 2>&1 </dev/null &
+  echo $! >"$folder/pid"
+  for _ in {1..600}; do
+    is_running "$folder" || fail "the broker ended at once; see $folder/log"
+    if answers "$port"; then
+      echo "127.0.0.1:$port"
+      return
+    fi
+    sleep 0.1
+  done
+  end "$folder" KILL
+  fail "the broker did not answer within a minute; see $folder/log"
+}
+
+end() {
+  local folder=$1 signal=$2 pid
+  is_running "$folder" || return 0
+  pid=$(cat "$folder/pid")
+  kill "-$signal" "$pid"
+  for _ in {1..300}; do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "$pid" 2>/dev/null || true
+  rm -f "$folder/pid"
+}
+
+case ${1:-} in
+  install) install_jars ;;
+  start) start "${2:?a folder}" ;;
+  stop) end "${2:?a folder}" TERM ;;
+  kill) end "${2:?a folder}" KILL ;;
+  *) fail "unknown command \`${1:-}\`; known are install, start, stop and kill" ;;
+esac

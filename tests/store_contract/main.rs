@@ -1,0 +1,5 @@
+//! What every store keeps to, whichever it is: one suite a kind, over everything in its registry.
+
+mod online;
+#[path = "../services/redis.rs"]
+mod redis;

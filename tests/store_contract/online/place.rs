@@ -1,0 +1,152 @@
+//! Where a store's values live during a test, and short ways to write and to read them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chalk_writer::config::secret::SecretRef;
+use chalk_writer::row::feature::{Entity, FeatureCell, FeatureRow};
+use chalk_writer::sink::{Outcome, SinkError, Write};
+use chalk_writer::store::online::{ONLINE_STORES, OnlineStore, StoredFeature, open};
+use chalk_writer::store::{StoreError, StoreOptions};
+use chalk_writer::value::Value;
+
+use crate::redis::RedisServer;
+
+/// A time far enough ahead never to come during a test, in microseconds: the year 2100.
+pub(crate) const FAR: i64 = 4_102_444_800_000_000;
+
+/// Where values live.
+pub(crate) enum Place {
+    Sqlite(tempfile::TempDir),
+    Redis(Box<RedisServer>),
+}
+
+impl Place {
+    pub(crate) fn start(scheme: &str) -> Self {
+        match scheme {
+            "sqlite" => Self::Sqlite(tempfile::tempdir().expect("a folder")),
+            "redis" => Self::Redis(Box::new(RedisServer::start(&[]))),
+            other => panic!("the online store `{other}` has no place to be tested in: add one here"),
+        }
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}/online.db", folder.path().display()),
+            Self::Redis(server) => server.uri(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn OnlineStore> {
+        store(&self.uri())
+    }
+
+    /// The encoding by which this place's store breaks ties.
+    pub(crate) fn encoded(&self, value: &Value) -> Vec<u8> {
+        match self {
+            Self::Sqlite(_) => chalk_writer::value::json::to_text(value).into_bytes(),
+            Self::Redis(_) => {
+                let mut bytes = Vec::new();
+                chalk_writer::value::msgpack::write(value, &mut bytes);
+                bytes
+            }
+        }
+    }
+}
+
+/// Runs a test on every store of the registry, each in a place of its own.
+pub(crate) async fn on_every_store(test: impl AsyncFn(&Place)) {
+    for kind in ONLINE_STORES {
+        test(&Place::start(kind.schemes[0])).await;
+    }
+}
+
+pub(crate) fn options(uri: &str) -> StoreOptions {
+    StoreOptions {
+        uri: SecretRef::plain(uri),
+        fetched: uri.to_owned().into(),
+        cache_prefix: "test/".into(),
+        clustered: false,
+        concurrency: 4,
+        tombstone_retention: Duration::from_hours(7 * 24),
+        memory_limit: 64 << 20,
+    }
+}
+
+pub(crate) fn store(uri: &str) -> Arc<dyn OnlineStore> {
+    open(&options(uri)).expect("a store that can be opened")
+}
+
+pub(crate) fn refused(uri: &str) -> StoreError {
+    open(&options(uri)).err().expect("a store that cannot be opened")
+}
+
+pub(crate) fn entity(key: &str) -> Entity {
+    Entity { environment: "prod".into(), namespace: "user".into(), primary_key: key.into() }
+}
+
+pub(crate) fn cell(feature: &str, observed_at: i64, value: Option<Value>) -> FeatureCell {
+    FeatureCell { feature: feature.into(), observed_at, expires_at: None, value }
+}
+
+pub(crate) fn until(expires_at: i64, cell: FeatureCell) -> FeatureCell {
+    FeatureCell { expires_at: Some(expires_at), ..cell }
+}
+
+pub(crate) fn row(entity: Entity, cells: Vec<FeatureCell>) -> FeatureRow {
+    FeatureRow { destination: 0, entity, cells }
+}
+
+pub(crate) fn int(number: i64) -> Option<Value> {
+    Some(Value::Int(number))
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_micros() as i64
+}
+
+/// A text that no other call gave.
+pub(crate) fn unique(text: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{text}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) async fn write(store: &dyn OnlineStore, rows: &[FeatureRow]) -> Result<Outcome, SinkError> {
+    let rows: Vec<&FeatureRow> = rows.iter().collect();
+    store.write(Write { id: &unique("write"), rows: &rows }).await
+}
+
+/// Writes rows that must all be taken.
+pub(crate) async fn stored(store: &dyn OnlineStore, rows: &[FeatureRow]) -> Outcome {
+    let outcome = write(store, rows).await.expect("a write that succeeds");
+    assert!(outcome.refused.is_empty() && outcome.again.is_empty(), "{outcome:?}");
+    let cells: usize = rows.iter().map(|row| row.cells.len()).sum();
+    assert_eq!(outcome.stored + outcome.stale, cells as u64, "every value is counted once");
+    outcome
+}
+
+/// Writes rows again and again until they are taken, as the runtime does.
+pub(crate) async fn stored_at_last(store: &dyn OnlineStore, rows: &[FeatureRow]) -> Outcome {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match write(store, rows).await {
+            Ok(outcome) => return outcome,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "still {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// All that is stored of an entity, by feature.
+pub(crate) async fn read(store: &dyn OnlineStore, entity: &Entity) -> BTreeMap<String, StoredFeature> {
+    let features = store.read(entity).await.expect("a read that succeeds");
+    features.into_iter().map(|feature| (feature.feature.clone(), feature)).collect()
+}
+
+/// The stored value of one feature; the outer `None` is nothing stored, the inner one a tombstone.
+pub(crate) async fn value(store: &dyn OnlineStore, entity: &Entity, feature: &str) -> Option<Option<Value>> {
+    read(store, entity).await.remove(feature).map(|stored| stored.value)
+}
