@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 const BINARY: &str = env!("CARGO_BIN_EXE_chalk-writer");
 
 /// The example of the documentation.
-pub const RESULT: &str = r#"{"environment_id": "prod", "deployment_id": "dep-7", "operation_id": "018f-42",
+pub(crate) const RESULT: &str = r#"{"environment_id": "prod", "deployment_id": "dep-7", "operation_id": "018f-42",
  "operation_kind": "ONLINE_QUERY", "observed_at": "2026-11-22T18:32:00.123456Z",
  "query": {"query_name": "fraud_check", "input_features": ["user.id"], "output_features": ["user.score", "user.name"],
            "query_duration_seconds": 0.0042, "has_errors": false, "status": "SUCCESSFUL", "trace_id": "4bf92f35"},
@@ -45,72 +45,72 @@ const CONFIG: &str = r#"{
 }"#;
 
 /// A folder with a configuration that needs nothing installed.
-pub struct Deployment {
+pub(crate) struct Deployment {
     folder: tempfile::TempDir,
 }
 
 /// How the binary ended and what it said.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// What it printed; it must have ended well.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
     }
 }
 
 /// Runs the binary where it does not matter in which folder.
-pub fn chalk_writer(arguments: &[&str]) -> Ended {
+pub(crate) fn chalk_writer(arguments: &[&str]) -> Ended {
     finished(Command::new(BINARY).args(arguments))
 }
 
 impl Deployment {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let deployment = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         let lake = deployment.path().join("lake").display().to_string();
         deployment.write("chalk.json", &CONFIG.replace("LAKE", &lake));
         deployment
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path().join(name), text).expect("written");
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).expect("text")
     }
 
     /// Makes the topics by publishing nothing to them.
-    pub fn topics(&self) {
+    pub(crate) fn topics(&self) {
         for topic in ["results", "dlq"] {
             self.run(&["publish", "--config", "chalk.json", "--topic", topic, "--generate", "0"]).ok();
         }
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         finished(self.command(arguments))
     }
 
     /// Runs a writer until the bus is empty.
-    pub fn drain(&self, writer_type: &str) -> Ended {
+    pub(crate) fn drain(&self, writer_type: &str) -> Ended {
         let arguments =
             ["--type", writer_type, "--config", "chalk.json", "--listen", "off", "--drain", "--drain-timeout", "60s"];
         self.run(&arguments)
     }
 
     /// Starts a writer and leaves it running.
-    pub fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("piped");
@@ -144,7 +144,7 @@ fn finished(mut command: impl std::borrow::BorrowMut<Command>) -> Ended {
 }
 
 /// A writer that runs; killed where a test forgets it.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
     reader: Option<JoinHandle<String>>,
@@ -152,17 +152,17 @@ pub struct Running {
 
 impl Running {
     /// The address in its first log line.
-    pub fn listening(&self) -> String {
+    pub(crate) fn listening(&self) -> String {
         let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("a first log line");
         let line: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON outside of a terminal");
         line["listening"].as_str().expect("the address is in the first line").to_owned()
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).expect("it runs");
     }
 
-    pub fn wait(mut self, at_most: Duration) -> Ended {
+    pub(crate) fn wait(mut self, at_most: Duration) -> Ended {
         let deadline = Instant::now() + at_most;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
@@ -184,7 +184,7 @@ impl Drop for Running {
 }
 
 /// Asks the port of a writer.
-pub fn ask(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn ask(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();
@@ -194,7 +194,7 @@ pub fn ask(address: &str, path: &str) -> (u16, String) {
 }
 
 /// Waits until something holds.
-pub fn eventually(at_most: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(at_most: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + at_most;
     while !holds() {
         assert!(Instant::now() < deadline, "not {what} after {at_most:?}");
