@@ -34,7 +34,7 @@ impl FeatureTable {
         }
         if let TableBody::Rows { rows, .. } = &mut self.body {
             for row in rows {
-                row.cells.clear();
+                row.cells = Vec::new();
                 row.fault.get_or_insert_with(|| "`namespace` of the table is missing".to_owned());
             }
         }

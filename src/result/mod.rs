@@ -142,15 +142,21 @@ fn halves(bits: &[u8]) -> Option<Vec<u16>> {
     rest.is_empty().then(|| pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect())
 }
 
-/// The first name that came before.
-fn first_double<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    if names.len() <= 8 {
-        return names
-            .clone()
-            .enumerate()
-            .find(|(at, name)| names.clone().take(*at).any(|known| known == *name))
-            .map(|(_, name)| name);
+/// Cells to make room for when a row has its first: as many as the row before it, since rows look
+/// alike; never more than a message has paid for, whatever it claims its columns to be.
+fn expected_cells(rows: &[EntityRow], columns: usize) -> usize {
+    rows.last().map_or(columns, |row| row.cells.len()).clamp(1, 64)
+}
+
+/// A name that stands twice in a struct, anywhere in a value.
+fn first_double_name(value: &Value) -> Option<&str> {
+    match value {
+        Value::List(items) => items.iter().find_map(first_double_name),
+        Value::Struct(fields) => {
+            let mut seen = hashbrown::HashSet::with_capacity(fields.len());
+            let twice = fields.iter().map(|(name, _)| &**name).find(|name| !seen.insert(*name));
+            twice.or_else(|| fields.iter().find_map(|(_, value)| first_double_name(value)))
+        }
+        _ => None,
     }
-    let mut seen = hashbrown::HashSet::with_capacity(names.len());
-    names.into_iter().find(|name| !seen.insert(*name))
 }

@@ -1,8 +1,9 @@
 //! No input makes a decoder panic, and none makes it take more than the message's size explains.
 
 use chalk_writer::proto::writer::v1;
-use chalk_writer::result::QueryResult;
 use chalk_writer::result::encode::person_json;
+use chalk_writer::result::{QueryResult, TableBody};
+use chalk_writer::value::Value;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -100,4 +101,51 @@ fn many_columns_and_many_keys_are_read_in_linear_time() {
     // Quadratic, this would be 10^10 comparisons: minutes.
     assert!(started.elapsed() < std::time::Duration::from_secs(10));
     assert_eq!(plain(&result).lines().count(), 200_004);
+}
+
+#[test]
+fn rows_with_next_to_nothing_in_them_take_next_to_nothing() {
+    // Sixty-four columns, then rows of two bytes on the wire and of sixteen in JSON.
+    let columns: Vec<String> = (0..64).map(|at| format!("u.f{at}")).collect();
+    let rows = v1::Rows { columns: columns.clone(), rows: vec![v1::Row::default(); 10_000] };
+    let body = Some(v1::feature_table::Body::Rows(rows));
+    let table = v1::FeatureTable { namespace: "u".to_owned(), body };
+    let message = v1::QueryResult { tables: vec![table], ..v1::QueryResult::default() };
+    let rows = vec![r#"{"features":{}}"#; 10_000].join(",");
+    let text = format!(r#"{{"tables": [{{"namespace": "u", "rows": {{"columns": {columns:?}, "rows": [{rows}]}}}}]}}"#);
+    for body in [message.encode_to_vec(), text.into_bytes()] {
+        let result = read(body).expect("rows with faults");
+        let TableBody::Rows { rows, .. } = &result.tables[0].body else { panic!("rows") };
+        assert_eq!(rows.len(), 10_000);
+        assert!(rows.iter().all(|row| row.cells.capacity() == 0));
+    }
+}
+
+#[test]
+fn a_struct_in_a_million_pieces_is_merged_in_linear_time() {
+    // `struct_value` again and again in one value, each with one field of its own name.
+    let mut value = Vec::new();
+    for at in 0..200_000 {
+        let fields = vec![v1::StructField { name: at.to_string(), value: None }];
+        let kind = Some(v1::value::Kind::StructValue(v1::StructValue { fields }));
+        value.extend(v1::Value { kind }.encode_to_vec());
+    }
+    let wrap = |number: u32, content: &[u8]| {
+        let mut field = Vec::new();
+        prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, &mut field);
+        prost::encoding::encode_varint(content.len() as u64, &mut field);
+        field.extend(content);
+        field
+    };
+    let mut row = wrap(4, &value);
+    row.extend(wrap(1, b"id"));
+    let mut rows = wrap(1, b"u.a");
+    rows.extend(wrap(2, &row));
+    let mut table = wrap(1, b"u");
+    table.extend(wrap(2, &rows));
+    let started = std::time::Instant::now();
+    let result = read(wrap(6, &table)).expect("sound");
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    let TableBody::Rows { rows, .. } = &result.tables[0].body else { panic!("rows") };
+    assert!(matches!(&rows[0].cells[0].value, Value::Struct(fields) if fields.len() == 200_000));
 }

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::value::AnyValue;
 use crate::result::columns::Columns;
 use crate::result::meta::{Meta, Metas, source_named};
-use crate::result::{Cell, EntityRow, Source, too_many};
+use crate::result::{Cell, EntityRow, Source, expected_cells, too_many};
 use crate::value::conform::describe;
 use crate::value::{Value, time};
 
@@ -110,13 +110,13 @@ impl<'de> Part<'de> for Row<'_, 'de> {
                 "features" => {
                     seen.field(2, "features")?;
                     features = true;
-                    cells.reserve(table.columns.len().clamp(8, 64));
                     object.next_value_seed(Seed(Features { reader, table, cells: &mut cells, depth: inner }))?;
                 }
                 "values" => {
                     seen.field(3, "values")?;
-                    cells.reserve(table.columns.len().min(64));
-                    values = object.next_value_seed(Seed(Values { reader, cells: &mut cells, depth: inner }))?;
+                    let expected = expected_cells(&table.rows, table.columns.len());
+                    values =
+                        object.next_value_seed(Seed(Values { reader, cells: &mut cells, expected, depth: inner }))?;
                 }
                 "meta" => {
                     seen.field(4, "meta")?;
@@ -142,7 +142,7 @@ impl<'de> Part<'de> for Row<'_, 'de> {
         table.finish(reader, &mut cells, values, features);
         let fault = reader.take_fault();
         if fault.is_some() {
-            cells.clear();
+            cells = Vec::new();
         }
         table.rows.push(EntityRow { id, observed_at, cells, fault });
         Ok(())
@@ -204,6 +204,9 @@ impl<'de> Part<'de> for Features<'_, 'de> {
         let Self { reader, table, cells, depth } = self;
         let mut expected = 0;
         while let Some(name) = next_key(&mut object)? {
+            if cells.is_empty() {
+                cells.reserve_exact(expected_cells(&table.rows, 8));
+            }
             let column = table.column(reader, name.clone(), expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
@@ -221,6 +224,7 @@ impl<'de> Part<'de> for Features<'_, 'de> {
 struct Values<'r, 'de> {
     reader: &'r Reader<'de>,
     cells: &'r mut Vec<Cell>,
+    expected: usize,
     depth: usize,
 }
 
@@ -241,7 +245,7 @@ impl<'de> Part<'de> for Values<'_, 'de> {
     }
 
     fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<usize>, A::Error> {
-        let Self { reader, cells, depth } = self;
+        let Self { reader, cells, expected, depth } = self;
         let any = AnyValue { reader, depth: depth + 1 };
         let mut column = 0;
         reader.empty_at.set(0);
@@ -249,6 +253,9 @@ impl<'de> Part<'de> for Values<'_, 'de> {
             reader.name_fault("values");
             // `{}` is a value with nothing set: this row does not have that feature.
             if reader.empty_at.replace(0) != any.depth || value != Value::Struct(Vec::new()) {
+                if cells.is_empty() {
+                    cells.reserve_exact(expected);
+                }
                 cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
             }
             column += 1;

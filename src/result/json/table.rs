@@ -181,7 +181,7 @@ impl Rows {
         let declared = self.declared.unwrap_or_default();
         for (row, values) in self.early.drain(..).filter(|(_, values)| *values > declared) {
             let row = &mut self.rows[row];
-            row.cells.clear();
+            row.cells = Vec::new();
             row.fault.get_or_insert_with(|| too_many(values, declared));
         }
     }

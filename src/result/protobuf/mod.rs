@@ -15,7 +15,10 @@ use self::value::{TimestampParts, merge_value};
 use self::wire::{Field, Wire};
 use super::columns::Columns;
 use super::meta::{Meta, Metas};
-use super::{Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody, Wanted};
+use super::{
+    Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody, Wanted, expected_cells,
+    first_double_name,
+};
 use crate::proto::pubsub::v1::QueryMessagePubSub;
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
@@ -131,7 +134,7 @@ impl Rows {
     fn row(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
         let mut id = None;
         let mut observed_at: Option<TimestampParts> = None;
-        let mut cells: Vec<Cell> = Vec::with_capacity(self.columns.len().min(64));
+        let mut cells: Vec<Cell> = Vec::new();
         let mut fault = None;
         let mut values = 0;
         self.metas.clear();
@@ -144,6 +147,12 @@ impl Rows {
                     let mut value = None;
                     merge_value(wire.message("values", field)?, &mut value, &mut fault)?;
                     if let Some(value) = value {
+                        if cells.is_empty() {
+                            cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
+                        }
+                        if let Some(name) = first_double_name(&value) {
+                            fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
+                        }
                         cells.push(Cell {
                             column: values,
                             value,
@@ -182,7 +191,7 @@ impl Rows {
             }
         };
         if fault.is_some() {
-            cells.clear();
+            cells = Vec::new();
         }
         self.rows.push(EntityRow { id: id.unwrap_or(Value::Null), observed_at, cells, fault });
         Ok(())
@@ -192,7 +201,7 @@ impl Rows {
         let columns = self.columns.into_names();
         for (row, values) in self.wide.into_iter().filter(|(_, values)| *values > columns.len()) {
             let row = &mut self.rows[row];
-            row.cells.clear();
+            row.cells = Vec::new();
             row.fault.get_or_insert_with(|| super::too_many(values, columns.len()));
         }
         TableBody::Rows { columns, rows: self.rows }

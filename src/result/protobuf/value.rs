@@ -160,9 +160,6 @@ fn merge_struct(
         }
         fields.push((name, value.unwrap_or(Value::Null)));
     }
-    if let Some(name) = super::super::first_double(fields.iter().map(|(name, _)| &**name)) {
-        fault.get_or_insert_with(|| format!("field {:?} stands twice in a struct", cut(name)));
-    }
     Ok(())
 }
 
