@@ -197,18 +197,21 @@ fn a_file_with_a_line_that_is_not_json_publishes_nothing() {
 }
 
 #[test]
-fn generated_results_are_the_same_for_one_seed() {
-    let bodies = || {
+fn generated_results_are_the_same_for_one_seed_and_others_for_another() {
+    let bodies = |seed: &str| -> Vec<String> {
         let folder = Deployment::new();
-        let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", "7"];
+        let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", seed];
         folder.run(&arguments).ok();
-        folder
-            .run(&["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json"])
-            .ok()
-            .lines()
-            .count()
+        let arguments = ["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json", "--body"];
+        let lines = folder.run(&arguments).ok();
+        let body = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["body"].to_string();
+        let mut bodies: Vec<_> = lines.lines().map(body).collect();
+        bodies.sort();
+        bodies
     };
-    assert_eq!((bodies(), bodies()), (20, 20));
+    assert_eq!(bodies("7").len(), 20);
+    assert_eq!(bodies("7"), bodies("7"));
+    assert_ne!(bodies("7"), bodies("8"));
 }
 
 #[test]

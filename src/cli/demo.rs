@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::bus::{self, Bus};
 use crate::config::settings::WriterSettings;
-use crate::generate::{Encoding, Generator};
+use crate::generate::{Generator, Options};
 use crate::message::Outgoing;
 use crate::row::feature::Entity;
 use crate::runtime::{Health, HealthState};
@@ -108,9 +108,12 @@ fn write_configuration(folder: &Path, config: &Path) -> Result<(), Failure> {
 /// Publishes results and, among them, some bad messages; returns the entity of one result.
 async fn publish(bus: &dyn Bus, messages: u64) -> Result<Option<Entity>, Failure> {
     let began = Instant::now();
-    // Another seed for each run: a repeated demo shows newer values, not the same ones.
-    let seed = chrono::Utc::now().timestamp_micros() as u64;
-    let generator = Generator::new(seed, ENVIRONMENT, Encoding::Json);
+    // Another seed for each run, and the time up to now: a repeated demo shows newer values.
+    let now = text::now_micros();
+    let step = Options::default().step;
+    let start = now.saturating_sub((messages as i64).saturating_mul(step));
+    let options = Options { topic: RESULTS.to_owned(), environment: ENVIRONMENT.to_owned(), start, ..Options::default() };
+    let generator = Generator::new(now as u64, options);
     let mut publishing = Publishing::to(bus, RESULTS).await?;
     let mut example = None;
     for (number, message) in generator.take(messages as usize).enumerate() {

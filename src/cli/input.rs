@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::message::Outgoing;
+use crate::message::envelope::entity_key;
 
 /// JSON objects one after the other, each exactly as it is written in the file.
 pub(super) enum Input {
@@ -95,28 +96,32 @@ pub(super) fn message(body: &Bytes, ce_type: &str) -> Outgoing {
     let text = |names: [&str; 2]| names.iter().find_map(|name| parsed[*name].as_str()).unwrap_or_default();
     let environment = text(["environment_id", "environmentId"]);
     let id = uuid::Uuid::now_v7().to_string();
-    let time = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let time = match text(["observed_at", "observedAt"]) {
+        "" => now.as_str(),
+        observed_at => observed_at,
+    };
     let mut headers = vec![
         ("ce_specversion", "1.0"),
         ("ce_id", id.as_str()),
         ("ce_source", "chalk-writer publish"),
         ("ce_type", ce_type),
-        ("ce_time", time.as_str()),
+        ("ce_time", time),
         ("content-type", "application/json"),
     ];
     if !environment.is_empty() {
         headers.push(("ce_environmentid", environment));
     }
-    let key = only_entity(&parsed).map(|entity| Bytes::from(format!("{environment}/{entity}")));
+    let key = only_entity(&parsed).map(|(namespace, id)| entity_key(environment, namespace, &id));
     Outgoing { key, headers: headers.into_iter().collect(), payload: Some(body.clone()), ..Outgoing::default() }
 }
 
-/// `<namespace>/<primary key>` of a result that holds exactly one entity.
-fn only_entity(result: &serde_json::Value) -> Option<String> {
+/// Namespace and primary key of a result that holds exactly one entity.
+fn only_entity(result: &serde_json::Value) -> Option<(&str, String)> {
     let [table] = result["tables"].as_array()?.as_slice() else { return None };
     let [row] = table["rows"]["rows"].as_array()?.as_slice() else { return None };
     let id = row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
-    Some(format!("{}/{id}", table["namespace"].as_str()?))
+    Some((table["namespace"].as_str()?, id))
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use crate::bus::{Bus, BusError, Placed, Publisher};
 use crate::config::settings::BusSettings;
-use crate::generate;
+use crate::generate::{BodyEncoding, Generator, Options};
 use crate::message::Outgoing;
 
 use super::deployment::{self, Deployment};
@@ -45,7 +46,13 @@ pub(super) struct Arguments {
     environment: String,
     /// Encoding of generated results
     #[arg(long, default_value = "json", requires = "generate")]
-    encoding: generate::Encoding,
+    encoding: Encoding,
+    /// About how many entities of each namespace they are
+    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "generate")]
+    entities: u64,
+    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, a fixed day
+    #[arg(long, value_name = "TIME", value_parser = deployment::moment, requires = "generate")]
+    start: Option<DateTime<Utc>>,
     /// Event type (`ce_type`) of messages from a file
     #[arg(long, value_name = "TYPE", default_value = "chalk.result.v1")]
     ce_type: String,
@@ -55,6 +62,35 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How generated results are written.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Encoding {
+    /// JSON with features by name
+    Json,
+    /// JSON with values aligned with columns
+    CompactJson,
+    /// Protobuf
+    Protobuf,
+}
+
+impl Arguments {
+    fn options(&self, topic: &str) -> Options {
+        let defaults = Options::default();
+        Options {
+            topic: topic.to_owned(),
+            environment: self.environment.clone(),
+            entities: self.entities,
+            start: self.start.map_or(defaults.start, |start| start.timestamp_micros()),
+            encoding: match self.encoding {
+                Encoding::Json => BodyEncoding::Json,
+                Encoding::CompactJson => BodyEncoding::CompactJson,
+                Encoding::Protobuf => BodyEncoding::Protobuf,
+            },
+            ..defaults
+        }
+    }
 }
 
 /// Messages, and bytes, that one call hands to the bus.
@@ -99,8 +135,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let result = match &arguments.file {
         Some(path) => publish_file(&mut publishing, path, &arguments.ce_type).await,
         None => {
-            let generator = generate::Generator::new(arguments.seed, &arguments.environment, arguments.encoding);
-            publishing.all(generator.take(arguments.generate.unwrap_or_default() as usize)).await
+            let results = Generator::new(arguments.seed, arguments.options(&topic));
+            publishing.all(results.take(arguments.generate.unwrap_or_default() as usize)).await
         }
     };
     let published = publishing.finish();
