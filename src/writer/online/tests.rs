@@ -419,8 +419,7 @@ fn a_primary_key_is_text_or_an_integer() {
 }
 
 proptest! {
-    /// Seen to fail with a column's index taken from the cell without a check, and with the check
-    /// for two values of one column left out.
+    /// Seen to fail with a column's index taken from the cell without a check.
     #[test]
     fn any_result_at_all_is_decoded_without_a_panic_into_sound_rows(result in any_result(), list in any::<bool>()) {
         let features = list.then(|| vec![
