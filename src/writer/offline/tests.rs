@@ -325,7 +325,7 @@ fn dropped_queries_leave_their_values() {
 }
 
 proptest! {
-    /// Seen to fail with values written at the position of the message's column, not the shape's.
+    /// Seen to fail with the check left out that no two features are one column.
     #[test]
     fn any_result_at_all_is_decoded_without_a_panic_into_sound_rows(result in any_result(), list in any::<bool>(), cached in any::<bool>()) {
         let features = list.then(|| vec![Feature { dtype: Some(DataType::Int64), ..feature("user.a") }]);

@@ -129,7 +129,9 @@ fn with(topics: Vec<Result<TopicInfo, BusError>>) -> (Start, Arc<ScriptedBus>) {
     (start, bus)
 }
 
-fn configuration(result: Result<Box<dyn Run>, StartError>) -> String {
+async fn configuration(uri: &str, start: Start) -> String {
+    let starting = plan(uri).start(start);
+    let result = tokio::time::timeout(Duration::from_secs(10), starting).await.expect("it does not wait");
     match result.err() {
         Some(StartError::Configuration(reason)) => reason,
         other => panic!("a configuration that cannot work, not {other:?}"),
@@ -148,26 +150,23 @@ async fn a_writer_subscribes_once_its_topics_are_there() {
 async fn a_missing_topic_is_a_configuration_that_cannot_work() {
     let missing = || Err(BusError::NotFound("nothing there".to_owned()));
     let (dead_letters, _) = with(vec![missing()]);
-    assert_eq!(
-        configuration(plan("sound:x").start(dead_letters).await),
-        "dead letter topic `dlq`: no such topic: nothing there"
-    );
+    assert_eq!(configuration("sound:x", dead_letters).await, "dead letter topic `dlq`: no such topic: nothing there");
     let (results, bus) = with(vec![there(None), missing()]);
-    assert_eq!(configuration(plan("sound:x").start(results).await), "topic `results`: no such topic: nothing there");
+    assert_eq!(configuration("sound:x", results).await, "topic `results`: no such topic: nothing there");
     assert!(bus.subscribed.lock().expect("no panic").is_none());
 }
 
 #[tokio::test]
 async fn a_dead_letter_topic_that_takes_next_to_nothing_is_refused() {
     let (start, _) = with(vec![there(Some(1_000))]);
-    let reason = configuration(plan("sound:x").start(start).await);
+    let reason = configuration("sound:x", start).await;
     assert!(reason.contains("at most 1000 bytes; it needs 16384 or more"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_names_itself() {
     let (start, _) = with(vec![there(None)]);
-    assert_eq!(configuration(plan("faulty:x").start(start).await), "online store of prod: no such option `x`");
+    assert_eq!(configuration("faulty:x", start).await, "online store of prod: no such option `x`");
 }
 
 #[tokio::test(start_paused = true)]
