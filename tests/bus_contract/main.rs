@@ -48,6 +48,7 @@ async fn kafka_keeps_the_contract_with_assignment_by_the_broker() {
 
 /// Runs every case on a bus, some at a time, and fails with the names of all that failed.
 pub async fn run(harness: Arc<dyn Harness>) {
+    let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
     let only = std::env::var("BUS_CASE").unwrap_or_default();
     let capabilities = harness.capabilities();
     let failures: Vec<String> = futures::stream::iter(CASES.iter().filter(|(name, _)| name.contains(&only)))

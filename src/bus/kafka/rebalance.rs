@@ -96,6 +96,7 @@ impl Member {
         if due.is_empty() {
             return;
         }
+        tracing::debug!(topic = &*self.topic, positions = ?due, "positions stored");
         if let Err(error) = self.positions(&due).and_then(|list| consumer.store_offsets(&list)) {
             // Only of partitions that went meanwhile, whose positions are no longer ours to move.
             tracing::debug!(topic = &*self.topic, %error, "positions of lost partitions are not stored");
@@ -106,7 +107,10 @@ impl Member {
     pub(super) fn commit(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
         let due = self.shared.ledger.uncommitted(partitions);
         if !due.is_empty() {
+            // Stored as well: what librdkafka has in store is older, and it would commit that on leaving, over ours.
+            self.store(consumer);
             consumer.commit(&self.positions(&due)?, CommitMode::Sync)?;
+            tracing::debug!(topic = &*self.topic, positions = ?due, "positions committed");
             self.shared.ledger.committed(&due);
         }
         Ok(())
