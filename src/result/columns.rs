@@ -11,7 +11,7 @@ const FEW: usize = 16;
 pub(super) struct Columns {
     names: Vec<ByteString>,
     /// Length and last bytes of each name: names of one table differ at their ends.
-    prints: Vec<u64>,
+    prints: [u64; FEW],
     /// Filled beyond [`FEW`] columns.
     index: HashMap<ByteString, usize>,
 }
@@ -30,20 +30,24 @@ impl Columns {
             return self.index.get(name).copied();
         }
         let print = fingerprint(name);
-        let mut candidates = self.prints.iter().enumerate().filter(|(_, known)| **known == print);
+        let mut candidates = self.prints[..self.names.len()].iter().enumerate().filter(|(_, known)| **known == print);
         candidates.find(|(at, _)| *self.names[*at] == *name).map(|(at, _)| at)
     }
 
     /// Adds a name that [`Columns::find`] did not find.
     pub(super) fn push(&mut self, name: ByteString) -> usize {
         let at = self.names.len();
-        if at >= FEW {
+        if at < FEW {
+            self.prints[at] = fingerprint(&name);
+            if at == 0 {
+                self.names.reserve_exact(FEW);
+            }
+        } else {
             if at == FEW {
                 self.index = self.names.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
             }
             self.index.insert(name.clone(), at);
         }
-        self.prints.push(fingerprint(&name));
         self.names.push(name);
         at
     }

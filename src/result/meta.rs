@@ -21,7 +21,7 @@ pub(super) struct Metas {
     /// How many there were if they came as a list.
     pub(super) aligned: usize,
     /// For each column the last row that had meta for it.
-    last: Vec<usize>,
+    last: Vec<u32>,
 }
 
 impl Metas {
@@ -31,7 +31,7 @@ impl Metas {
     }
 
     /// Notes that a row has meta for a column; false if it had before.
-    pub(super) fn note(&mut self, column: usize, row: usize) -> bool {
+    pub(super) fn note(&mut self, column: usize, row: u32) -> bool {
         if self.last.len() <= column {
             self.last.resize(column + 1, 0);
         }

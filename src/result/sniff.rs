@@ -67,6 +67,9 @@ impl Encoding {
     /// length of that text may be a brace. So where white space comes before the brace, what follows
     /// it and the last byte must be those of JSON too.
     pub fn sniff(body: &[u8]) -> Self {
+        if starts_with(body, b"{[") {
+            return Self::Json;
+        }
         if body.starts_with(b"ARROW1") {
             return Self::ArrowFile;
         }

@@ -24,7 +24,7 @@ pub(super) struct Rows {
     /// Rows with `values` that came before `columns`, and how many values each has.
     pub(super) early: Vec<(usize, usize)>,
     /// For each column the last row (its number + 1) that had it, and the cell there.
-    last: Vec<(usize, usize)>,
+    last: Vec<(u32, u32)>,
     metas: Metas,
 }
 
@@ -40,14 +40,21 @@ impl Rows {
         }
     }
 
+    /// Number of the row in hand, from 1 on. A message has no 2^32 rows: each takes some bytes of its text,
+    /// and a text is smaller than that on every bus.
+    fn number(&self) -> u32 {
+        self.rows.len() as u32 + 1
+    }
+
     /// Notes that the row in hand has a column; false if it had it before.
     fn note(&mut self, column: usize, cell: usize) -> bool {
-        let row = self.rows.len() + 1;
+        let row = self.number();
         if self.last.len() <= column {
-            self.last.resize(self.columns.len().max(column + 1), (0, 0));
+            self.last.reserve(16);
+            self.last.resize(column + 1, (0, 0));
         }
         let fresh = self.last[column].0 != row;
-        self.last[column] = (row, cell);
+        self.last[column] = (row, cell as u32);
         fresh
     }
 }
@@ -171,9 +178,8 @@ impl Rows {
             self.metas.apply_in_order(cells);
             return;
         }
-        let row = self.rows.len() + 1;
-        let last = &self.last;
-        self.metas.apply(cells, |column| last.get(column).filter(|(of, _)| *of == row).map(|(_, cell)| *cell));
+        let (row, last) = (self.number(), &self.last);
+        self.metas.apply(cells, |column| last.get(column).filter(|(of, _)| *of == row).map(|(_, cell)| *cell as usize));
     }
 }
 
@@ -205,7 +211,7 @@ impl<'de> Part<'de> for Features<'_, 'de> {
         let mut expected = 0;
         while let Some(name) = next_key(&mut object)? {
             if cells.is_empty() {
-                cells.reserve_exact(expected_cells(&table.rows, 8));
+                cells.reserve_exact(expected_cells(&table.rows, 16));
             }
             let column = table.column(reader, name.clone(), expected);
             if !table.note(column, cells.len()) {
@@ -304,7 +310,7 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
         let mut expected = 0;
         while let Some(name) = next_key(&mut object)? {
             let column = table.column(reader, name.clone(), expected);
-            let row = table.rows.len() + 1;
+            let row = table.number();
             if !table.metas.note(column, row) {
                 return Err(twice(&name));
             }

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use prost::Message as _;
 
 use self::value::{TimestampParts, merge_value};
-use self::wire::{Field, Wire};
+use self::wire::{Field, Malformed, Wire, refused};
 use super::columns::Columns;
 use super::meta::{Meta, Metas};
 use super::{
@@ -20,11 +20,15 @@ use super::{
     first_double_name,
 };
 use crate::proto::pubsub::v1::QueryMessagePubSub;
-use crate::sink::{ErrorClass, Refusal};
+use crate::sink::Refusal;
 use crate::value::Value;
 
 /// Reads a message.
 pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
+    read(body, wanted).map_err(|malformed| *malformed)
+}
+
+fn read(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Malformed> {
     let mut wire = Wire::new(body);
     let mut result = QueryResult::default();
     let mut observed_at: Option<TimestampParts> = None;
@@ -61,11 +65,7 @@ pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusa
     Ok(result)
 }
 
-fn refused(message: String) -> Refusal {
-    Refusal::new(ErrorClass::Decode, message)
-}
-
-fn persistence(mut wire: Wire<'_>, persistence: &mut Persistence) -> Result<(), Refusal> {
+fn persistence(mut wire: Wire<'_>, persistence: &mut Persistence) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         match number {
             3 => persistence.online = wire.integer("persist_online_storage", field)? != 0,
@@ -86,7 +86,7 @@ struct Rows {
     metas: Metas,
 }
 
-fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Refusal> {
+fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Malformed> {
     let mut namespace = ByteString::new();
     let mut rows = Rows::default();
     let mut arrow = None;
@@ -114,7 +114,7 @@ fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Refusal> {
 }
 
 impl Rows {
-    fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+    fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Malformed> {
         while let Some((number, field)) = wire.next()? {
             match number {
                 1 => {
@@ -131,7 +131,7 @@ impl Rows {
         Ok(())
     }
 
-    fn row(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+    fn row(&mut self, mut wire: Wire<'_>) -> Result<(), Malformed> {
         let mut id = None;
         let mut observed_at: Option<TimestampParts> = None;
         let mut cells: Vec<Cell> = Vec::new();
@@ -208,7 +208,7 @@ impl Rows {
     }
 }
 
-fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Refusal> {
+fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Malformed> {
     let mut meta = Meta { column, source: Source::Unknown, source_id: ByteString::new() };
     while let Some((number, field)) = wire.next()? {
         match number {
@@ -221,7 +221,7 @@ fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Refusal> {
 }
 
 /// The elements of a packed or repeated field of numbers.
-fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Refusal> {
+fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Malformed> {
     let Field::Length(content) = field else { return Err(wire.mistyped("elements", field)) };
     let (chunks, rest) = content.as_chunks::<N>();
     if rest.is_empty() { Ok(chunks) } else { Err(refused(format!("protobuf: `elements` of {} bytes", content.len()))) }

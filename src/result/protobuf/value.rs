@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::wire::{Field, Wire};
-use super::{elements, refused};
+use super::elements;
+use super::wire::{Field, Malformed, Wire, refused};
 use crate::result::halves;
-use crate::sink::Refusal;
 use crate::value::{Value, Vector, decimal, time};
 
 /// A `google.protobuf.Timestamp` while its fields come in.
@@ -18,7 +17,7 @@ pub(super) struct TimestampParts {
 }
 
 impl TimestampParts {
-    pub(super) fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Refusal> {
+    pub(super) fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Malformed> {
         while let Some((number, field)) = wire.next()? {
             match number {
                 1 => self.seconds = wire.integer("seconds", field)? as i64,
@@ -46,7 +45,7 @@ pub(super) fn merge_value(
     mut wire: Wire<'_>,
     value: &mut Option<Value>,
     fault: &mut Option<String>,
-) -> Result<(), Refusal> {
+) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         *value = Some(match number {
             1 => {
@@ -129,7 +128,7 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(40)]
 }
 
-fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Refusal> {
+fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         if number == 1 {
             let mut item = None;
@@ -144,7 +143,7 @@ fn merge_struct(
     mut wire: Wire<'_>,
     fields: &mut Vec<(ByteString, Value)>,
     fault: &mut Option<String>,
-) -> Result<(), Refusal> {
+) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         if number != 1 {
             continue;
@@ -163,7 +162,7 @@ fn merge_struct(
     Ok(())
 }
 
-fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Option<String>) -> Result<(), Refusal> {
+fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Option<String>) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         match number {
             1 => {
@@ -211,7 +210,7 @@ fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Opt
 }
 
 /// `bits` is a scalar: the last one counts.
-fn merge_halves(mut wire: Wire<'_>, elements: &mut Vec<u16>, fault: &mut Option<String>) -> Result<(), Refusal> {
+fn merge_halves(mut wire: Wire<'_>, elements: &mut Vec<u16>, fault: &mut Option<String>) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         if number != 1 {
             continue;

@@ -1,6 +1,6 @@
 //! The protobuf wire format, borrowed: fields of a message one after another, nothing allocated.
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use bytestring::ByteString;
 use prost::encoding::decode_varint;
 
@@ -8,6 +8,15 @@ use crate::sink::{ErrorClass, Refusal};
 
 /// Messages inside messages may go no deeper: reading them uses the stack.
 pub(super) const DEEPEST: usize = 64;
+
+/// Why the body is refused; boxed, because every field is read into a result that could be this.
+pub(super) type Malformed = Box<Refusal>;
+
+/// A refusal of the body.
+#[cold]
+pub(super) fn refused(message: String) -> Malformed {
+    Box::new(Refusal::new(ErrorClass::Decode, message))
+}
 
 /// One field as it stands on the wire.
 #[derive(Clone, Copy, Debug)]
@@ -34,57 +43,78 @@ impl<'a> Wire<'a> {
         Self { whole, rest: whole, depth: 0, start: 0 }
     }
 
-    /// The next field and its number; fields of groups are passed over.
+    /// The next field and its number; groups, which are not in use any more, are passed over.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Refusal> {
-        let mut groups: Vec<u64> = Vec::new();
-        loop {
-            if self.rest.is_empty() {
-                return match groups.is_empty() {
-                    true => Ok(None),
-                    false => Err(self.malformed("a group without an end")),
-                };
-            }
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
+        while !self.rest.is_empty() {
             self.start = self.offset();
-            let key = self.varint()?;
-            let (number, wire_type) = (key >> 3, key & 7);
-            if number == 0 || number > (1 << 29) - 1 {
-                return Err(self.malformed(&format!("field number {number}")));
-            }
-            let field = match wire_type {
-                0 => Field::Varint(self.varint()?),
-                1 => Field::Fixed64(u64::from_le_bytes(*self.take_array("a number of 8 bytes")?)),
-                5 => Field::Fixed32(u32::from_le_bytes(*self.take_array("a number of 4 bytes")?)),
-                2 => {
-                    let length = self.varint()?;
-                    match usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) {
-                        Some((content, rest)) => {
-                            self.rest = rest;
-                            Field::Length(content)
-                        }
-                        None => {
-                            let left = self.rest.len();
-                            return Err(self.malformed(&format!("a length of {length} with {left} bytes left")));
-                        }
-                    }
-                }
-                3 if groups.len() + self.depth < DEEPEST => {
-                    groups.push(number);
-                    continue;
-                }
-                3 => return Err(self.too_deep()),
-                4 if groups.pop() == Some(number) => continue,
+            let (number, wire_type) = self.key()?;
+            match wire_type {
+                3 => self.pass_over_group(number)?,
                 4 => return Err(self.malformed("the end of a group that has not begun")),
-                _ => return Err(self.malformed(&format!("wire type {wire_type}"))),
-            };
-            if groups.is_empty() {
-                return Ok(Some((number as u32, field)));
+                wire_type => return Ok(Some((number, self.field(wire_type)?))),
             }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn key(&mut self) -> Result<(u32, u8), Malformed> {
+        let key = self.varint()?;
+        match u32::try_from(key >> 3) {
+            Ok(number) if number > 0 && number < 1 << 29 => Ok((number, (key & 7) as u8)),
+            _ => Err(self.malformed(&format!("field number {}", key >> 3))),
         }
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, Refusal> {
+    fn field(&mut self, wire_type: u8) -> Result<Field<'a>, Malformed> {
+        Ok(match wire_type {
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(*self.take_array("a number of 8 bytes")?)),
+            5 => Field::Fixed32(u32::from_le_bytes(*self.take_array("a number of 4 bytes")?)),
+            2 => {
+                let length = self.varint()?;
+                match usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) {
+                    Some((content, rest)) => {
+                        self.rest = rest;
+                        Field::Length(content)
+                    }
+                    None => return Err(self.lying(length)),
+                }
+            }
+            _ => return Err(self.malformed(&format!("wire type {wire_type}"))),
+        })
+    }
+
+    #[cold]
+    fn lying(&self, length: u64) -> Malformed {
+        self.malformed(&format!("a length of {length} with {} bytes left", self.rest.len()))
+    }
+
+    /// Passes over a group whose beginning was read, groups inside it included.
+    #[cold]
+    fn pass_over_group(&mut self, number: u32) -> Result<(), Malformed> {
+        let mut open = vec![number];
+        while let Some(innermost) = open.last() {
+            if self.depth + open.len() > DEEPEST {
+                return Err(self.too_deep());
+            }
+            if self.rest.is_empty() {
+                return Err(self.malformed("a group without an end"));
+            }
+            match self.key()? {
+                (number, 3) => open.push(number),
+                (number, 4) if number == *innermost => drop(open.pop()),
+                (_, 4) => return Err(self.malformed("the end of a group that has not begun")),
+                (_, wire_type) => drop(self.field(wire_type)?),
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Malformed> {
         if let Some((byte, rest)) = self.rest.split_first()
             && *byte < 0x80
         {
@@ -101,13 +131,13 @@ impl<'a> Wire<'a> {
         }
     }
 
-    fn take_array<const N: usize>(&mut self, what: &str) -> Result<&'a [u8; N], Refusal> {
+    fn take_array<const N: usize>(&mut self, what: &str) -> Result<&'a [u8; N], Malformed> {
         match self.rest.split_first_chunk() {
             Some((array, rest)) => {
                 self.rest = rest;
                 Ok(array)
             }
-            None => Err(self.malformed(&format!("{what} with {} left", self.rest.remaining()))),
+            None => Err(self.malformed(&format!("{what} with {} left", self.rest.len()))),
         }
     }
 
@@ -117,18 +147,18 @@ impl<'a> Wire<'a> {
 
     /// The body is not protobuf, or cut off.
     #[cold]
-    fn malformed(&self, what: &str) -> Refusal {
-        Refusal::new(ErrorClass::Decode, format!("protobuf: {what} at byte {}", self.start))
+    fn malformed(&self, what: &str) -> Malformed {
+        refused(format!("protobuf: {what} at byte {}", self.start))
     }
 
     #[cold]
-    fn too_deep(&self) -> Refusal {
+    fn too_deep(&self) -> Malformed {
         self.malformed(&format!("nested deeper than {DEEPEST}"))
     }
 
     /// A field of ours has another type on the wire.
     #[cold]
-    pub(super) fn mistyped(&self, name: &str, field: Field<'_>) -> Refusal {
+    pub(super) fn mistyped(&self, name: &str, field: Field<'_>) -> Malformed {
         let found = match field {
             Field::Varint(_) => "a varint",
             Field::Fixed64(_) => "8 bytes",
@@ -140,7 +170,7 @@ impl<'a> Wire<'a> {
 
     /// The message in a field.
     #[inline]
-    pub(super) fn message(&self, name: &str, field: Field<'a>) -> Result<Self, Refusal> {
+    pub(super) fn message(&self, name: &str, field: Field<'a>) -> Result<Self, Malformed> {
         let Field::Length(content) = field else { return Err(self.mistyped(name, field)) };
         if self.depth >= DEEPEST {
             return Err(self.too_deep());
@@ -150,7 +180,7 @@ impl<'a> Wire<'a> {
 
     /// The bytes in a field, as a slice of the message.
     #[inline]
-    pub(super) fn bytes(&self, name: &str, field: Field<'a>) -> Result<Bytes, Refusal> {
+    pub(super) fn bytes(&self, name: &str, field: Field<'a>) -> Result<Bytes, Malformed> {
         match field {
             Field::Length(content) => Ok(self.whole.slice_ref(content)),
             other => Err(self.mistyped(name, other)),
@@ -159,12 +189,12 @@ impl<'a> Wire<'a> {
 
     /// The text in a field, as a slice of the message.
     #[inline]
-    pub(super) fn text(&self, name: &str, field: Field<'a>) -> Result<ByteString, Refusal> {
+    pub(super) fn text(&self, name: &str, field: Field<'a>) -> Result<ByteString, Malformed> {
         ByteString::try_from(self.bytes(name, field)?).map_err(|_| self.malformed(&format!("`{name}` is not UTF-8")))
     }
 
     #[inline]
-    pub(super) fn integer(&self, name: &str, field: Field<'a>) -> Result<u64, Refusal> {
+    pub(super) fn integer(&self, name: &str, field: Field<'a>) -> Result<u64, Malformed> {
         match field {
             Field::Varint(value) => Ok(value),
             other => Err(self.mistyped(name, other)),
