@@ -117,7 +117,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    // Broken by hand: `u64 as i64` of an integer through `f64`, `meta` applied one column off.
+    // Seen to fail with integers read through a double, and with `meta` one column off.
     #[test]
     fn a_result_is_read_back_from_every_encoding(result in result()) {
         let expected = plain(&result);

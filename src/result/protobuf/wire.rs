@@ -46,6 +46,20 @@ impl<'a> Wire<'a> {
     /// The next field and its number; groups, which are not in use any more, are passed over.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
+        self.start = self.offset();
+        // Nearly every field of ours: a key of one byte, a length of one byte.
+        if let [key @ 0..0x80, length @ 0..0x80, rest @ ..] = self.rest
+            && key & 7 == 2
+            && *key > 7
+            && let Some((content, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), Field::Length(content))));
+        }
+        self.next_of_any_kind()
+    }
+
+    fn next_of_any_kind(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
         while !self.rest.is_empty() {
             self.start = self.offset();
             let (number, wire_type) = self.key()?;
