@@ -202,7 +202,8 @@ fn generated_results_are_the_same_for_one_seed_and_others_for_another() {
         let folder = Deployment::new();
         let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", seed];
         folder.run(&arguments).ok();
-        let arguments = ["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json", "--body"];
+        let arguments =
+            ["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json", "--body"];
         let lines = folder.run(&arguments).ok();
         let body = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["body"].to_string();
         let mut bodies: Vec<_> = lines.lines().map(body).collect();
@@ -260,6 +261,45 @@ fn sigterm_drains_and_ends_with_0_and_the_port_answers_until_then() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("SIGTERM"), "{ended:?}");
     assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("\"stored\":1")), "{ended:?}");
+}
+
+/// A store that nobody listens at.
+fn with_a_store_that_is_away() -> Deployment {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.write("chalk.json", &folder.text("chalk.json").replace("sqlite:online.sqlite", "redis://127.0.0.1:1"));
+    folder.write("one.json", RESULT);
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "one.json"]).ok();
+    folder
+}
+
+#[test]
+fn a_drain_that_runs_out_of_time_ends_with_1_and_says_what_is_left() {
+    let folder = with_a_store_that_is_away();
+    let began = std::time::Instant::now();
+    let arguments =
+        ["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "off", "--drain", "--drain-timeout", "1s"];
+    let ended = folder.run(&arguments);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("1 message left") && ended.stderr.contains("--drain-timeout"), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "the limit is kept: {:?}", began.elapsed());
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_store_that_is_away() {
+    let folder = with_a_store_that_is_away();
+    let mut writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let address = writer.listening();
+    setup::eventually(Duration::from_secs(20), "in trouble", || {
+        setup::ask(&address, "/status.json").1.contains("\"troubles\":[{")
+    });
+    assert_eq!(setup::ask(&address, "/livez").0, 200, "a store that is away is no reason to be restarted");
+    writer.terminate();
+    setup::eventually(Duration::from_secs(20), "stopping", || setup::ask(&address, "/readyz").1.contains("stopping"));
+    writer.terminate();
+    let ended = writer.wait(Duration::from_secs(10));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("1 message not written"), "{ended:?}");
 }
 
 #[test]

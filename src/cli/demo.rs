@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folder, absolute; in the temporary folder where the one asked for cannot be made.
+/// Makes the folder, and names it from the root: the commands shown at the end work from anywhere.
 fn make_folder(asked: &Path) -> Result<PathBuf, Failure> {
     let made = std::fs::create_dir_all(asked).and_then(|()| std::fs::canonicalize(asked));
     made.with_context(|| format!("cannot make {}; `--dir` takes another folder", asked.display())).or_exit(Exit::Failed)
@@ -96,6 +96,7 @@ fn write_configuration(folder: &Path, config: &Path) -> Result<(), Failure> {
         }).collect::<Vec<_>>(),
         "environments": {
             ENVIRONMENT: {
+                "default_max_staleness": "7d",
                 "online_store": { "uri": format!("sqlite:{}", path("online.sqlite")) },
                 "offline_store": { "uri": format!("file://{}", path("lake")) },
             }
@@ -112,7 +113,8 @@ async fn publish(bus: &dyn Bus, messages: u64) -> Result<Option<Entity>, Failure
     let now = text::now_micros();
     let step = Options::default().step;
     let start = now.saturating_sub((messages as i64).saturating_mul(step));
-    let options = Options { topic: RESULTS.to_owned(), environment: ENVIRONMENT.to_owned(), start, ..Options::default() };
+    let options =
+        Options { topic: RESULTS.to_owned(), environment: ENVIRONMENT.to_owned(), start, ..Options::default() };
     let generator = Generator::new(now as u64, options);
     let mut publishing = Publishing::to(bus, RESULTS).await?;
     let mut example = None;

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
@@ -16,6 +16,9 @@ use super::exit::{Exit, Failure};
 use super::output::count;
 use super::progress;
 use super::signals::Signals;
+
+/// What a drain that ran out of time still has for writing what is at hand and leaving the group.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// A writer that is ready to be started.
 pub(super) struct Session {
@@ -96,7 +99,12 @@ impl Session {
         let left = watched.lag_messages();
         watched.enter(Phase::Stopping);
         shutdown.cancel();
-        running.await?;
+        // Who sets a limit wants it kept: what is at hand gets a moment, not the time of a shutdown.
+        if let Ok(Err(failure)) = timeout(MOMENT, running).await
+            && failure.exit != Exit::Failed
+        {
+            return Err(failure);
+        }
         let text = format!("not drained after {limit:?} (`--drain-timeout`): {} left", count(left, "message"));
         Err(Failure::new(Exit::Failed, text))
     }

@@ -139,7 +139,7 @@ pub(super) fn fill(result: &mut v1::QueryResult, random: &mut fastrand::Rng, ent
         query_name: Some(namespace.query.to_owned()),
         input_features: vec![format!("{}.id", namespace.name)],
         output_features: columns(namespace),
-        created_at: time.div_euclid(1_000_000),
+        created_at: time,
         has_errors: Some(failed),
         deployment_id: Some(result.deployment_id.clone()),
         query_duration_seconds: Some(duration as f32),
