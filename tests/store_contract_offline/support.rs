@@ -62,7 +62,7 @@ pub(crate) fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIte
 
 pub(crate) async fn write(store: &Store, id: &str, rows: &[TableRow]) -> Result<Outcome, SinkError> {
     let rows: Vec<&TableRow> = rows.iter().collect();
-    store.write(Write { id, rows: &rows }).await
+    store.write(Write { id, rows: &rows, concurrency: 2 }).await
 }
 
 /// Every row of every file of a table; a null is as absent.

@@ -116,7 +116,7 @@ pub(crate) fn unique(text: &str) -> String {
 
 pub(crate) async fn write(store: &dyn OnlineStore, rows: &[FeatureRow]) -> Result<Outcome, SinkError> {
     let rows: Vec<&FeatureRow> = rows.iter().collect();
-    store.write(Write { id: &unique("write"), rows: &rows }).await
+    store.write(Write { id: &unique("write"), rows: &rows, concurrency: 4 }).await
 }
 
 /// Writes rows that must all be taken.
