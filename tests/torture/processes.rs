@@ -129,7 +129,9 @@ impl Writers {
         loop {
             if let Some(status) = writer.child.try_wait().unwrap() {
                 // With its store or its bus away it may have to leave something behind, and says so with 1.
-                let fine = matches!(status.code(), Some(0 | 1));
+                // A process that has not said anything yet has not begun to listen for signals either.
+                let unborn = std::fs::metadata(&writer.log).is_ok_and(|log| log.len() == 0);
+                let fine = matches!(status.code(), Some(0 | 1)) || unborn;
                 assert!(fine, "{} left with {status}: {}", writer.kind, tail(&writer.log));
                 return;
             }
