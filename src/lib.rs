@@ -1,4 +1,21 @@
 //! Background persistence writers: from the message bus of a feature platform into its stores.
+//!
+//! # The story of one message
+//! 1. A [`bus`] delivers it as a [`message`]: bytes, headers, a position, and a number in the order
+//!    of arrival. It knows nothing of what the bytes mean.
+//! 2. The [`runtime`] gives it to the writer's decoder ([`decode`]), which reads the [`result`] in it
+//!    and makes rows ([`row`]) of typed values ([`value`]), or verdicts ([`sink::Refusal`]) on what
+//!    can never be written. No I/O happens here.
+//! 3. The runtime keeps message and rows in a batch. A full or old batch is written to the [`store`]s
+//!    through [`sink::Sink`], and what a store refuses for good is buried as a [`dead_letter`].
+//! 4. When all of a batch is durable or buried, one number is acknowledged to the bus: everything
+//!    up to here.
+//!
+//! A [`writer`] is what puts these together: it names a decoder, a kind of row and the stores of an
+//! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
+//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages.
+//!
+//! Who may use whom is a table in `tests/layers.rs`, kept by a test.
 
 pub mod bus;
 pub mod cli;
