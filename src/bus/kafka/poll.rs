@@ -41,8 +41,6 @@ const DRAIN_TICK: Duration = Duration::from_millis(200);
 const ASK_ENDS: Duration = Duration::from_secs(5);
 /// How long a refusal may last before credentials are read again.
 const DENIED_FOR: Duration = Duration::from_secs(3);
-/// How long giving partitions back may take before the client is closed regardless.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Pauses before a new client is made.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -136,6 +134,7 @@ impl Poller {
                         Parting::Again { .. } => Ok(()),
                     };
                     leave(&consumer);
+                    // Its callback commits and hands over what is still held.
                     drop(consumer);
                     self.shared.ledger.let_go(&self.shared.ledger.held());
                     self.forget_what_was_read();
@@ -475,12 +474,10 @@ fn commit_all(consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
     }
 }
 
-/// Leaves the group; the callback commits and hands over what is still held. Closing alone does not
-/// tell the broker of a member without partitions, and the others would wait for its session to end.
+/// Closing gives partitions back and leaves the group, but of a member without partitions it does
+/// not tell the broker, and the others would wait for its session to end.
 fn leave(consumer: &BaseConsumer<Member>) {
-    consumer.unsubscribe();
-    let until = Instant::now() + LEAVE_WITHIN;
-    while Instant::now() < until && consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
-        drop(consumer.poll(POLL));
+    if consumer.assignment().is_ok_and(|assigned| assigned.count() == 0) {
+        consumer.unsubscribe();
     }
 }
