@@ -133,7 +133,8 @@ impl Poller {
                         Parting::Closing => commit_all(&consumer),
                         Parting::Again { .. } => Ok(()),
                     };
-                    // Leaves the group; its callback commits and hands over what is still held.
+                    leave(&consumer);
+                    // Its callback commits and hands over what is still held.
                     drop(consumer);
                     self.shared.ledger.let_go(&self.shared.ledger.held());
                     self.forget_what_was_read();
@@ -470,5 +471,13 @@ fn commit_all(consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
             // What comes now is not numbered, hence read again by the next owner.
             Err(_) => drop(consumer.poll(POLL)),
         }
+    }
+}
+
+/// Closing gives partitions back and leaves the group, but of a member without partitions it does
+/// not tell the broker, and the others would wait for its session to end.
+fn leave(consumer: &BaseConsumer<Member>) {
+    if consumer.assignment().is_ok_and(|assigned| assigned.count() == 0) {
+        consumer.unsubscribe();
     }
 }

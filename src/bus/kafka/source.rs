@@ -22,8 +22,9 @@ use crate::message::Delivery;
 const WAITING: usize = 4;
 /// Handovers that may wait; each stands for a rebalance.
 const HANDOVERS: usize = 16;
-/// How long leaving may take: the last commit, the group, and librdkafka's own threads.
-const CLOSE_WITHIN: Duration = Duration::from_secs(40);
+/// How long leaving may take: the last commit, the group, and librdkafka's own threads. While a
+/// rebalance waits for another member the broker answers no commit, and this is all we wait for it.
+const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a start waits to hear whether the topic is there.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
