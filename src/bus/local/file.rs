@@ -12,6 +12,10 @@ use crate::bus::BusError;
 const APPLICATION_ID: i32 = 0x4348_4c42;
 /// Version of the tables in `schema.sql`.
 const SCHEMA_VERSION: i32 = 1;
+/// A page holds a result of some kilobytes whole; four times SQLite's own takes a quarter less CPU to publish.
+const PAGE_BYTES: i32 = 16_384;
+/// Pages in the write-ahead log before it is copied into the file: 32 MiB.
+const CHECKPOINT_PAGES: i32 = 2_000;
 /// The longest wait for another process's transaction; they take milliseconds.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Mean pause between two attempts at the lock, in milliseconds.
@@ -115,6 +119,7 @@ impl BusFile {
 
     fn try_prepare(&mut self) -> Result<(), Fault> {
         if !self.is_made()? {
+            self.connection.pragma_update(None, "page_size", PAGE_BYTES)?;
             self.connection.pragma_update(None, "journal_mode", "WAL")?;
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been faster.
@@ -127,6 +132,7 @@ impl BusFile {
         }
         // The default of WAL loses the last commits on a power cut; a commit here is a promise.
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.set_prepared_statement_cache_capacity(32);
         Ok(())
     }
@@ -261,6 +267,27 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         let error = file.write(|_| Ok(())).expect_err("it is gone");
         assert!(matches!(&error, BusError::Failed(text) if text.contains("removed or replaced")), "{error:?}");
+    }
+
+    #[test]
+    fn a_full_disk_may_pass() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = BusFile::create(&folder.path().join("bus.sqlite")).expect("made");
+        let pages = |file: &BusFile, count: u32| {
+            file.read(|connection| Ok(connection.pragma_update(None, "max_page_count", count)?)).expect("set");
+        };
+        let fill = |file: &mut BusFile| {
+            file.write(|connection| {
+                let blob = vec![0_u8; 1 << 20];
+                connection.execute("INSERT INTO messages (timestamp_ms, payload) VALUES (0, ?1)", [blob])?;
+                Ok(())
+            })
+        };
+        pages(&file, 30);
+        let error = fill(&mut file).expect_err("it is full");
+        assert!(matches!(&error, BusError::Unavailable(text) if text.contains("full")), "{error:?}");
+        pages(&file, 10_000);
+        fill(&mut file).expect("there is room again");
     }
 
     #[test]

@@ -183,3 +183,103 @@ pub(super) fn committed(connection: &Connection, partition: i64, group: &str) ->
         .prepare_cached("SELECT coalesce(max(position), 0) FROM positions WHERE partition = ?1 AND group_name = ?2")?
         .query_row(params![partition, group], |row| row.get(0))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::bus::local::file::BusFile;
+    use crate::bus::local::log;
+
+    struct Two {
+        _folder: TempDir,
+        files: [BusFile; 2],
+        members: [Membership; 2],
+    }
+
+    /// Two members of a group over one topic of two partitions, each on a connection of its own.
+    fn two(session_timeout: Duration) -> Two {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("bus.sqlite");
+        let mut files = [0; 2].map(|_| BusFile::create(&path).expect("opened"));
+        files[0].write(|connection| log::create_topic(connection, "t", 2)).expect("made");
+        let topic = files[0].read(|connection| log::topic(connection, "t")).expect("there").id;
+        let members = ["a", "b"].map(|member| Membership {
+            topic,
+            group: "g".to_owned(),
+            member: member.to_owned(),
+            session_timeout,
+        });
+        Two { _folder: folder, files, members }
+    }
+
+    impl Two {
+        fn beat(&mut self, index: usize) -> Vec<Share> {
+            let Self { files, members, .. } = self;
+            files[index].write(|connection| members[index].beat(connection)).expect("beaten")
+        }
+
+        fn commit(&mut self, index: usize, share: &Share, position: i64) {
+            let Self { files, members, .. } = self;
+            let commit = Commit { partition: share.log.id, generation: share.owned.expect("owned once"), position };
+            files[index].write(|connection| members[index].commit(connection, &[commit])).expect("done");
+        }
+
+        fn position(&self, share: &Share) -> i64 {
+            self.files[0].read(|connection| committed(connection, share.log.id, "g")).expect("read")
+        }
+    }
+
+    fn owned(shares: &[Share]) -> Vec<i32> {
+        shares.iter().filter(|share| share.owned.is_some()).map(|share| share.log.number).collect()
+    }
+
+    #[test]
+    fn a_member_waits_for_the_holder_to_let_go() {
+        let mut two = two(Duration::from_secs(60));
+        assert_eq!(owned(&two.beat(0)), [0, 1]);
+        assert!(owned(&two.beat(1)).is_empty());
+        let shares = two.beat(0);
+        let going = shares.iter().find(|share| !share.wanted).expect("one shall go");
+        let Two { files, members, .. } = &mut two;
+        let gone = (going.log.id, going.owned.expect("still owned"));
+        files[0].write(|connection| members[0].let_go(connection, &[gone])).expect("done");
+        assert_eq!(owned(&two.beat(0)), [1 - going.log.number]);
+        assert_eq!(owned(&two.beat(1)), [going.log.number]);
+    }
+
+    #[test]
+    fn a_position_moves_only_for_the_owner_in_its_generation() {
+        let mut two = two(Duration::ZERO);
+        let before = two.beat(0);
+        two.commit(0, &before[0], 5);
+        assert_eq!(two.position(&before[0]), 5);
+        // A lease of no length has run out a moment later: the other member buries this one.
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(owned(&two.beat(1)), [0, 1]);
+        two.commit(0, &before[0], 7);
+        assert_eq!(two.position(&before[0]), 5);
+        // Owned again in a later generation, the old one's commits still count for nothing.
+        std::thread::sleep(Duration::from_millis(2));
+        let after = two.beat(0);
+        two.commit(0, &before[0], 8);
+        assert_eq!(two.position(&before[0]), 5);
+        two.commit(0, &after[0], 9);
+        two.commit(0, &after[0], 6);
+        assert_eq!(two.position(&before[0]), 9);
+    }
+
+    #[test]
+    fn a_lease_far_ahead_of_the_clock_is_cut_to_a_session() {
+        let mut two = two(Duration::from_millis(1));
+        two.beat(0);
+        let far = now_ms() + 3_600_000;
+        two.files[0]
+            .write(|connection| Ok(connection.execute("UPDATE members SET lease_until_ms = ?1", [far])?))
+            .expect("set");
+        two.beat(1);
+        std::thread::sleep(Duration::from_millis(3));
+        assert_eq!(owned(&two.beat(1)), [0, 1]);
+    }
+}

@@ -181,6 +181,7 @@ impl Reader {
         }
         let buffer = Bytes::copy_from_slice(&self.scratch);
         // One huge message must not be held for good.
+        self.scratch.clear();
         self.scratch.shrink_to(limits.bytes);
         let partition = Partition { topic: topic.clone(), number: log.number };
         let slice = |range: Range<usize>| buffer.slice(range);

@@ -2,12 +2,14 @@
 //!
 //! Any number of processes of one machine share the file, which must not lie on a network drive. What is
 //! published or committed is on disk when the call returns, also after a power cut (WAL with
-//! `synchronous=FULL`). Consumer groups share partitions as they do on Kafka; [`group`] says how.
+//! `synchronous=FULL`). Consumer groups share partitions as they do on Kafka; `group.rs` says how.
+//! A process that is stopped (not killed) in the very moment of a transaction keeps the file locked: the
+//! others answer that the bus is not available until it goes on or ends.
 //!
 //! # Why
 //! All of SQLite is called on threads of its own, never on an async one: a transaction waits for the disk and
-//! for other processes. A consumer has one such thread ([`member`]), which renews its lease even while the
-//! async side is busy; a publisher has one ([`publisher`]), which puts all that waits into one transaction.
+//! for other processes. A consumer has one such thread (`member`), which renews its lease even while the
+//! async side is busy; a publisher has one (`publisher`), which puts all that waits into one transaction.
 //! Offsets start at 0 in each partition and have no holes; nothing expires.
 
 mod assign;

@@ -125,6 +125,35 @@ pub async fn one_key_stays_in_one_partition(harness: Arc<dyn Harness>) {
     assert_eq!(used.len(), 4, "forty keys reach every partition");
 }
 
+pub async fn many_publishers_at_once_get_places_of_their_own(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "many", 2).await;
+    let shared = harness.bus().publisher().await.expect("a publisher");
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let (harness, topic, shared) = (harness.clone(), topic.clone(), shared.clone());
+            tokio::spawn(async move {
+                let publisher = if task % 2 == 0 { shared } else { harness.bus().publisher().await.expect("one") };
+                let mut all = Vec::new();
+                for round in 0..5 {
+                    let messages: Vec<Outgoing> =
+                        (0..20).map(|number| text(&topic, task % 2, &format!("{task}:{round}:{number}"))).collect();
+                    let placed = publisher.publish(&messages).await.expect("published");
+                    all.extend(placed.into_iter().map(|placed| (placed.partition.number, placed.offset)));
+                }
+                all
+            })
+        })
+        .collect();
+    let mut places = Vec::new();
+    for task in tasks {
+        places.extend(task.await.expect("no panic"));
+    }
+    places.sort_unstable();
+    let wanted: Vec<_> = (0..2).flat_map(|partition| (0..400).map(move |offset| (partition, offset))).collect();
+    assert_eq!(places, wanted);
+    assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 800);
+}
+
 pub async fn publishing_nothing_is_nothing(harness: Arc<dyn Harness>) {
     let publisher = harness.bus().publisher().await.expect("a publisher");
     assert_eq!(publisher.publish(&[]).await.expect("nothing is fine"), []);

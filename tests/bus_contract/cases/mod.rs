@@ -45,6 +45,9 @@ pub const CASES: &[(&str, Case)] = &[
         Box::pin(messages::publishing_tells_where_each_message_landed(h))
     }),
     ("one_key_stays_in_one_partition", |h| Box::pin(messages::one_key_stays_in_one_partition(h))),
+    ("many_publishers_at_once_get_places_of_their_own", |h| {
+        Box::pin(messages::many_publishers_at_once_get_places_of_their_own(h))
+    }),
     ("publishing_nothing_is_nothing", |h| Box::pin(messages::publishing_nothing_is_nothing(h))),
     ("a_message_above_the_limit_is_too_large", |h| Box::pin(messages::a_message_above_the_limit_is_too_large(h))),
     ("a_member_that_joins_gets_a_share_and_only_after_the_release", |h| {
@@ -52,6 +55,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("nothing_of_a_lost_partition_comes_after_its_release", |h| {
         Box::pin(sharing::nothing_of_a_lost_partition_comes_after_its_release(h))
+    }),
+    ("a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped", |h| {
+        Box::pin(sharing::a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped(h))
     }),
     ("a_late_acknowledgement_does_not_move_a_lost_partition", |h| {
         Box::pin(sharing::a_late_acknowledgement_does_not_move_a_lost_partition(h))

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chalk_writer::bus::{Received, Subscription};
 use chalk_writer::message::Message;
 
 use crate::harness::Harness;
-use crate::member::{Behaviour, Member, Seen, fresh_topic, left, place, publish};
+use crate::member::{Behaviour, Member, Seen, fresh_topic, left, place, publish, subscribe};
 
 const HOLDS: Behaviour = Behaviour { acknowledges: false, holds_handovers: true, drains: false };
 const ONLY_READS: Behaviour = Behaviour { acknowledges: false, holds_handovers: false, drains: false };
@@ -88,6 +89,39 @@ pub async fn nothing_of_a_lost_partition_comes_after_its_release(harness: Arc<dy
     old.close().await;
     new.close().await;
     assert_eq!(left(&harness, &topic, "after").await, BTreeMap::new());
+}
+
+pub async fn a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped(harness: Arc<dyn Harness>) {
+    let topic = filled(&harness, "unread").await;
+    let subscribed = harness.bus().subscribe(subscribe(&topic, "unread", false)).await.expect("joined");
+    let Subscription { mut source, mut handovers, mut status } = subscribed;
+    let patience = harness.capabilities().patience;
+    // Kafka assigns only to who polls; one message is enough to be a holder.
+    let first = tokio::time::timeout(patience, source.next()).await.expect("in time").expect("read");
+    let Received::Messages(first) = first else { panic!("messages are there, but it says {first:?}") };
+    let whole = status.wait_for(|status| status.len() == PARTITIONS as usize);
+    drop(tokio::time::timeout(patience, whole).await.expect("in time").expect("the source lives"));
+    let new = Member::join(&harness, &topic, "unread", ONLY_READS).await;
+    let handover = tokio::time::timeout(patience, handovers.recv()).await.expect("heard in time").expect("there");
+    let going = handover.partitions.len();
+    drop(handover);
+    let got = new.partitions(2).await;
+    assert!(going >= got.len());
+    new.until("it reads what it got", |seen| seen.messages.len() >= 2 * EACH).await;
+    let mut seen = places(&first);
+    seen.retain(|(partition, _)| !got.contains(partition));
+    let reading = async {
+        while seen.len() < ALL - got.len() * EACH {
+            if let Received::Messages(messages) = source.next().await.expect("read") {
+                let lost = messages.iter().find(|message| got.contains(&message.partition.number));
+                assert!(lost.is_none(), "a message of a lost partition: {lost:?}");
+                seen.extend(places(&messages));
+            }
+        }
+    };
+    tokio::time::timeout(patience, reading).await.expect("the rest of what it kept comes");
+    source.close().await.expect("closed");
+    new.close().await;
 }
 
 pub async fn a_late_acknowledgement_does_not_move_a_lost_partition(harness: Arc<dyn Harness>) {

@@ -1,5 +1,9 @@
 //! The thread of a consumer: renews the lease, reads ahead, commits, hands over.
 
+mod hand_over;
+mod read_ahead;
+mod status;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,27 +12,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::file::BusFile;
-use super::group::{self, Commit, Membership, Share};
-use super::log::{self, Limits, Log, Reader};
-use super::shared::{Acknowledged, Chunk, Shared};
+use super::group::{Commit, Membership, Share};
+use super::log::{self, Log, Reader};
+use super::shared::{Acknowledged, Shared};
 use super::{Options, no_file};
-use crate::bus::{BusError, Handover, OnGap, PartitionStatus, Subscribe};
-use crate::message::{Message, Partition};
+use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
+use hand_over::Leaving;
 
 /// How often the file is looked at for news of other processes; costs microseconds.
 const POLL: Duration = Duration::from_millis(20);
 /// The shortest time between two commits: each costs an `fsync`.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
-/// The shortest time between two updates of the status.
-const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause after a failure that may pass.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long closing tries to commit.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
-/// Messages and bytes of one chunk.
-const CHUNK: Limits = Limits { messages: 512, bytes: 1 << 20 };
-/// Chunks read before other duties are looked at again.
-const CHUNKS_AT_ONCE: usize = 16;
 
 /// What a consumer is to do.
 pub(super) struct Plan {
@@ -45,15 +43,22 @@ struct Owned {
     read: i64,
     acknowledged: i64,
     committed: i64,
+    /// Offsets that nobody can acknowledge, because their messages are gone; the last such stretch.
+    hole: Option<(i64, i64)>,
     /// Announced as going; nothing more is read or delivered.
     leaving: bool,
 }
 
-/// A handover that was announced.
-struct Leaving {
-    /// `None` once it was released.
-    released: Option<oneshot::Receiver<()>>,
-    deadline: Instant,
+impl Owned {
+    /// Moves the acknowledged position on, over a hole that begins there.
+    fn acknowledge(&mut self, position: i64) {
+        self.acknowledged = self.acknowledged.max(position);
+        if let Some((start, end)) = self.hole
+            && self.acknowledged >= start
+        {
+            self.acknowledged = self.acknowledged.max(end);
+        }
+    }
 }
 
 pub(super) struct Member {
@@ -153,7 +158,10 @@ impl Member {
             }
             let pause = match self.step() {
                 Ok(pause) => {
-                    self.told_trouble = false;
+                    if std::mem::take(&mut self.told_trouble) {
+                        // Something to hear after the trouble, also where nothing is left to read.
+                        self.told_caught_up = false;
+                    }
                     pause
                 }
                 Err(error) if error.is_transient() => {
@@ -262,7 +270,8 @@ impl Member {
                 self.membership.group
             )));
         }
-        let owned = Owned { log, generation, read: committed, acknowledged: committed, committed, leaving: false };
+        let owned =
+            Owned { log, generation, read: committed, acknowledged: committed, committed, hole: None, leaving: false };
         self.owned.insert(number, owned);
         self.told_caught_up = false;
         Ok(())
@@ -287,67 +296,9 @@ impl Member {
         let taken = std::mem::take(&mut self.shared.lock().acknowledged);
         for (number, Acknowledged { generation, position }) in taken {
             if let Some(owned) = self.owned.get_mut(&number).filter(|owned| owned.generation == generation) {
-                owned.acknowledged = owned.acknowledged.max(position);
+                owned.acknowledge(position);
             }
         }
-    }
-
-    /// Announces what shall go to others, and lets go what was released.
-    fn hand_over(&mut self) -> Result<(), BusError> {
-        if let Some(leaving) = &mut self.leaving {
-            if let Some(released) = &mut leaving.released {
-                let held = released.try_recv() == Err(oneshot::error::TryRecvError::Empty);
-                if held && Instant::now() < leaving.deadline {
-                    return Ok(());
-                }
-                if held {
-                    tracing::warn!(topic = %self.topic, "a handover was not released in time; its partitions go");
-                }
-                leaving.released = None;
-            }
-            return self.let_go();
-        }
-        let going: Vec<i32> = self
-            .shares
-            .iter()
-            .filter(|share| share.owned.is_some() && !share.wanted)
-            .map(|share| share.log.number)
-            .filter(|number| self.owned.contains_key(number))
-            .collect();
-        if going.is_empty() {
-            return Ok(());
-        }
-        for number in &going {
-            if let Some(owned) = self.owned.get_mut(number) {
-                owned.leaving = true;
-            }
-        }
-        self.publish_ownership();
-        let (release, released) = oneshot::channel();
-        let partitions = going.iter().map(|number| Partition { topic: self.topic.clone(), number: *number }).collect();
-        // Where nobody listens, the handover is dropped here, which releases it.
-        drop(self.handovers.try_send(Handover { partitions, release }));
-        self.leaving =
-            Some(Leaving { released: Some(released), deadline: Instant::now() + self.plan.options.handover_timeout });
-        Ok(())
-    }
-
-    /// Commits what is acknowledged and gives up the partitions that are leaving, in one transaction.
-    fn let_go(&mut self) -> Result<(), BusError> {
-        // What was acknowledged before the release must count.
-        self.take_acknowledgements();
-        let commits = self.commits();
-        let going: Vec<(i64, i64)> =
-            self.owned.values().filter(|owned| owned.leaving).map(|owned| (owned.log.id, owned.generation)).collect();
-        self.file.write(|transaction| {
-            self.membership.commit(transaction, &commits)?;
-            self.membership.let_go(transaction, &going)
-        })?;
-        self.leaving = None;
-        self.owned.retain(|_, owned| !owned.leaving);
-        self.committed();
-        self.last_status = None;
-        self.look()
     }
 
     fn commits(&self) -> Vec<Commit> {
@@ -378,128 +329,6 @@ impl Member {
     fn committed(&mut self) {
         self.last_commit = Some(Instant::now());
         self.version = None;
-    }
-
-    /// Fills the buffer; returns whether there is more to read right now.
-    fn read_ahead(&mut self) -> Result<bool, BusError> {
-        let room = self.plan.subscribe.fetch_bytes.max(1);
-        for _ in 0..CHUNKS_AT_ONCE {
-            let held = self.shared.lock().bytes;
-            if held >= room {
-                return Ok(false);
-            }
-            let Some(number) = self.next_to_read() else {
-                self.tell_caught_up();
-                return Ok(false);
-            };
-            self.read_chunk(number, Limits { bytes: CHUNK.bytes.min(room - held), ..CHUNK })?;
-        }
-        Ok(true)
-    }
-
-    /// The next partition that has something to read, in turn.
-    fn next_to_read(&mut self) -> Option<i32> {
-        let ready: Vec<i32> = self
-            .owned
-            .iter()
-            .filter(|(number, owned)| !owned.leaving && owned.read < self.limit(**number, owned))
-            .map(|(number, _)| *number)
-            .collect();
-        self.first_partition = self.first_partition.wrapping_add(1);
-        (!ready.is_empty()).then(|| ready[self.first_partition % ready.len()])
-    }
-
-    /// Up to where a partition is read: its end, or where a drain ends.
-    fn limit(&self, number: i32, owned: &Owned) -> i64 {
-        let drain_end = self.drain_ends.as_ref().and_then(|ends| ends.get(&number));
-        drain_end.map_or(owned.log.end, |end| owned.log.end.min(*end))
-    }
-
-    fn read_chunk(&mut self, number: i32, limits: Limits) -> Result<(), BusError> {
-        let Some(owned) = self.owned.get(&number) else { return Ok(()) };
-        let (from, generation) = (owned.read, owned.generation);
-        let log = Log { end: self.limit(number, owned), ..owned.log };
-        let messages = self.file.read(|connection| self.reader.read(connection, &self.topic, &log, from, limits))?;
-        let found = messages.first().map_or(log.end, |message| message.offset);
-        if found > from {
-            self.gap(number, from, found)?;
-        }
-        let Some(owned) = self.owned.get_mut(&number) else { return Ok(()) };
-        owned.read = messages.last().map_or(log.end, |message| message.offset + 1);
-        if found > from && owned.acknowledged == from {
-            // Nothing before the gap is open, so nothing will ever be acknowledged that moves past it.
-            owned.acknowledged = found;
-        }
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let bytes = messages.iter().map(Message::size).sum();
-        let mut state = self.shared.lock();
-        state.bytes += bytes;
-        state.caught_up = false;
-        state.chunks.push_back(Chunk { number, generation, messages, bytes });
-        drop(state);
-        self.told_caught_up = false;
-        self.shared.news.notify_one();
-        Ok(())
-    }
-
-    /// Messages were deleted before they were read.
-    fn gap(&self, number: i32, from: i64, found: i64) -> Result<(), BusError> {
-        let lost = found - from;
-        let text = format!("{lost} messages of {}/{number} from offset {from} on are gone", self.topic);
-        if self.plan.subscribe.on_gap == OnGap::Stop {
-            return Err(BusError::Gap(text));
-        }
-        tracing::error!(topic = %self.topic, partition = number, messages = lost, "{text}");
-        metrics::counter!("chalk_writer_source_gap_messages_total").increment(lost as u64);
-        Ok(())
-    }
-
-    fn tell_caught_up(&mut self) {
-        if !self.told_caught_up {
-            self.told_caught_up = true;
-            self.shared.lock().caught_up = true;
-            self.shared.news.notify_one();
-        }
-    }
-
-    /// A drain ends when the positions of the whole group, whoever moved them, have reached its ends.
-    fn check_drain(&self) {
-        let Some(ends) = &self.drain_ends else { return };
-        let reached = self.shares.iter().all(|share| share.committed >= *ends.get(&share.log.number).unwrap_or(&0));
-        if reached {
-            self.shared.lock().ended = true;
-            self.shared.news.notify_one();
-        }
-    }
-
-    fn tell_status(&mut self) -> Result<(), BusError> {
-        if self.last_status.is_some_and(|last| last.elapsed() < STATUS_INTERVAL) {
-            return Ok(());
-        }
-        self.last_status = Some(Instant::now());
-        let now = group::now_ms();
-        let mut all = Vec::with_capacity(self.owned.len());
-        for owned in self.owned.values() {
-            let oldest = if owned.acknowledged < owned.log.end {
-                self.file.read(|connection| log::timestamp(connection, &owned.log, owned.acknowledged))?
-            } else {
-                None
-            };
-            all.push(PartitionStatus {
-                partition: Partition { topic: self.topic.clone(), number: owned.log.number },
-                position: Some(owned.acknowledged),
-                end: Some(owned.log.end),
-                lag: Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest).max(0)) as u64),
-            });
-        }
-        self.status.send_if_modified(|status| {
-            let changed = *status != all;
-            *status = all;
-            changed
-        });
-        Ok(())
     }
 
     /// Commits, leaves and answers, with some attempts where the file is busy or the disk is full.

@@ -1,0 +1,125 @@
+//! The embedded bus at its limits: holes, recreated topics, handovers that nobody releases, memory.
+
+use std::time::Duration;
+
+use chalk_writer::bus::local::{LocalBus, Options};
+use chalk_writer::bus::{BrowseFrom, Bus, BusError, OnGap, Received, Source, Subscribe, Subscription};
+use chalk_writer::message::Message;
+use tempfile::TempDir;
+
+use super::{PARTITIONS, PATIENCE, browse, bus, join, publish, read};
+
+fn subscribe(on_gap: OnGap, drain: bool) -> Subscribe {
+    Subscribe { topic: "t".to_owned(), group: "g".to_owned(), drain, fetch_bytes: 1 << 20, on_gap }
+}
+
+/// Three hundred messages, a third in each partition; and SQL by hand.
+async fn filled(sql: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bus.sqlite");
+    bus(&path).create_topic("t", PARTITIONS).await.expect("made");
+    publish(&path, 0..300).await;
+    rusqlite::Connection::open(&path).expect("opened").execute_batch(sql).expect("done");
+    folder
+}
+
+fn in_folder(folder: &TempDir) -> LocalBus {
+    bus(&folder.path().join("bus.sqlite"))
+}
+
+/// Reads and acknowledges up to the end of a drain.
+async fn drain(source: &mut dyn Source) -> Result<usize, BusError> {
+    let mut count = 0;
+    let reading = async {
+        loop {
+            match source.next().await? {
+                Received::Messages(messages) => {
+                    count += messages.len();
+                    source.acknowledge(messages[messages.len() - 1].delivery).await?;
+                }
+                Received::CaughtUp => {}
+                Received::End => return Ok(()),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the drain ends in time")?;
+    Ok(count)
+}
+
+#[tokio::test]
+async fn a_drain_goes_past_messages_that_someone_deleted() {
+    // A beginning, a middle and an end are gone.
+    let folder = filled(
+        "DELETE FROM messages WHERE (place >> 40 = 1 AND place & 0xff < 10)
+         OR (place >> 40 = 2 AND place & 0xff BETWEEN 50 AND 59) OR (place >> 40 = 3 AND place & 0xff >= 90)",
+    )
+    .await;
+    let mut subscription = in_folder(&folder).subscribe(subscribe(OnGap::Continue, true)).await.expect("joined");
+    assert_eq!(drain(subscription.source.as_mut()).await.expect("drained"), 270);
+    subscription.source.close().await.expect("closed");
+    let path = folder.path().join("bus.sqlite");
+    assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_gap_stops_who_asked_for_it() {
+    let folder = filled("DELETE FROM messages WHERE place >> 40 = 2 AND place & 0xff < 7").await;
+    let mut subscription = in_folder(&folder).subscribe(subscribe(OnGap::Stop, true)).await.expect("joined");
+    let error = drain(subscription.source.as_mut()).await.expect_err("there is a gap");
+    assert!(matches!(&error, BusError::Gap(text) if text.contains("7 messages of t/1")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_position_beyond_the_end_is_a_recreated_topic() {
+    let folder = filled("UPDATE partitions SET next_offset = 5; DELETE FROM messages WHERE place & 0xff >= 5").await;
+    let path = folder.path().join("bus.sqlite");
+    let sql = "INSERT INTO positions (partition, group_name, position) VALUES (1, 'g', 40)";
+    rusqlite::Connection::open(&path).expect("opened").execute_batch(sql).expect("done");
+    let error = bus(&path).subscribe(subscribe(OnGap::Continue, false)).await.err().expect("refused");
+    assert!(matches!(&error, BusError::Gap(text) if text.contains("recreated")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_handover_that_nobody_releases_ends_by_itself() {
+    let folder = filled("").await;
+    let path = folder.path().join("bus.sqlite");
+    let options = Options { handover_timeout: Duration::from_millis(200), ..Options::default() };
+    let holder = LocalBus::new(path.clone(), options).subscribe(subscribe(OnGap::Stop, false)).await;
+    let Subscription { mut source, mut handovers, .. } = holder.expect("joined");
+    let mut taken: Vec<Message> = Vec::new();
+    while taken.len() < 300 {
+        if let Received::Messages(messages) = source.next().await.expect("read") {
+            taken.extend(messages);
+        }
+    }
+    let mut new = join(&path, "g").await;
+    let held = tokio::time::timeout(PATIENCE, handovers.recv()).await.expect("in time").expect("there");
+    assert_eq!(held.partitions.len(), 1);
+    let messages = read(&mut new, 100).await;
+    // Too late: the messages belong to the other one now.
+    source.acknowledge(taken[299].delivery).await.expect("taken");
+    drop(held);
+    source.close().await.expect("closed");
+    let left = browse(&path, BrowseFrom::Group("g".to_owned())).await;
+    assert_eq!(left.len(), 100);
+    assert!(left.iter().all(|message| message.partition == messages[0].partition));
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_stays_within_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bus.sqlite");
+    bus(&path).create_topic("t", PARTITIONS).await.expect("made");
+    publish(&path, 0..3000).await;
+    let subscribe = Subscribe { fetch_bytes: 20_000, ..subscribe(OnGap::Stop, false) };
+    let mut subscription = bus(&path).subscribe(subscribe).await.expect("joined");
+    let mut count = 0;
+    while count < 3000 {
+        if let Received::Messages(messages) = subscription.source.next().await.expect("read") {
+            let bytes: usize = messages.iter().map(Message::size).sum();
+            assert!(bytes <= 5000, "{bytes} in one chunk");
+            count += messages.len();
+        }
+    }
+    subscription.source.close().await.expect("closed");
+}
