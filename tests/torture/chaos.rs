@@ -70,7 +70,8 @@ impl Chaos {
         std::thread::sleep(Duration::from_millis(self.random.u64(200..4000)));
         self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
         self.writers.start(kind);
-        std::thread::sleep(Duration::from_millis(self.random.u64(0..1000)));
+        // Long enough for partitions to move while nothing can be written.
+        std::thread::sleep(Duration::from_millis(self.random.u64(0..6000)));
         redis.signal(Signal::SIGCONT);
     }
 

@@ -41,7 +41,8 @@ pub fn write_config(folder: &Path, bus: &dyn TestBus, redis: Option<&Redis>) -> 
         }},
         // Files are small, so that a kill often hits a write.
         "batch": {"max_age": "300ms", "max_rows": 200},
-        "drain_timeout": "20s",
+        // Shorter than some of the pauses, so that partitions are taken before their rows are written.
+        "drain_timeout": "2s",
         "writers": [{"bus_subscriber_type": "ONLINE_WRITER"}, {"bus_subscriber_type": "OFFLINE_WRITER"}],
     });
     bus.configure(&mut config);
