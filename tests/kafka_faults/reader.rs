@@ -6,14 +6,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chalk_writer::bus::{Bus, BusError, OnGap, Received, Subscribe, Subscription};
+use chalk_writer::config::secret::SecretRef;
 use chalk_writer::config::settings::{BusSettings, KafkaSettings};
 use chalk_writer::message::Outgoing;
 
 /// The longest that one wait may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A connection to a cluster with a user name and password.
+pub(crate) fn open_as(servers: &str, password: &str) -> Arc<dyn Bus> {
+    let settings = KafkaSettings {
+        bootstrap_servers: vec![servers.to_owned()],
+        security_protocol: "SASL_PLAINTEXT".to_owned(),
+        sasl_mechanism: Some("SCRAM-SHA-512".to_owned()),
+        sasl_secret: Some(SecretRef::plain(format!(r#"{{"username": "writer", "password": "{password}"}}"#))),
+        properties: BTreeMap::new(),
+    };
+    chalk_writer::bus::open(&BusSettings::Kafka(settings)).expect("the settings are right")
+}
+
 /// A connection to a cluster.
 pub(crate) fn open(servers: &str, properties: &[(&str, &str)]) -> Arc<dyn Bus> {
+    // Silent unless RUST_LOG says otherwise.
+    let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
     let properties: BTreeMap<String, String> =
         properties.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let settings = KafkaSettings {

@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use chalk_writer::bus::{BrowseFrom, BusError, OnGap, Received, Subscription};
+use chalk_writer::message::Outgoing;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::reader::{PATIENCE, drain, open, publish, read, subscribe, unique};
+use crate::reader::{PATIENCE, drain, open, open_as, publish, read, subscribe, unique};
 
 fn servers() -> String {
     std::env::var("CHALK_WRITER_TEST_KAFKA").unwrap_or_else(|_| {
@@ -267,4 +268,32 @@ async fn a_kafka_that_is_killed_and_started_again_loses_nothing() {
     publishing.await.expect("everything was taken");
     subscription.source.close().await.expect("closed");
     assert_eq!(drain(&bus, "killed").await, BTreeSet::new(), "everything was committed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_denied_and_tried_on_and_the_right_one_is_let_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = Broker { folder: folder.path().to_owned() };
+    let plain = open(&Broker::script("start", &broker.folder), &[]);
+    plain.create_topic("secured", 1).await.expect("made");
+    let port = std::fs::read_to_string(broker.folder.join("sasl-port")).expect("the port");
+    let servers = format!("127.0.0.1:{}", port.trim());
+
+    let right = open_as(&servers, "right");
+    publish(&right, "secured", 0..10).await;
+    assert_eq!(drain(&right, "secured").await, (0..10).collect());
+
+    let wrong = open_as(&servers, "wrong");
+    let denied = |error: &BusError| matches!(error, BusError::Denied(text) if !text.contains("wrong"));
+    let error = wrong.topic("secured").await.unwrap_err();
+    assert!(denied(&error), "{error}");
+    let mut subscription = wrong.subscribe(subscribe("secured", false, OnGap::Stop)).await.expect("tried on");
+    let error = tokio::time::timeout(PATIENCE, subscription.source.next()).await.expect("in time").unwrap_err();
+    assert!(denied(&error), "{error}");
+    subscription.source.close().await.expect("closed");
+    let publisher = wrong.publisher().await.expect("a publisher");
+    let message = [Outgoing { topic: "secured".to_owned(), ..Outgoing::default() }];
+    let refused = tokio::time::timeout(PATIENCE, publisher.publish(&message)).await.expect("in time");
+    let error = refused.unwrap_err();
+    assert!(denied(&error), "{error}");
 }

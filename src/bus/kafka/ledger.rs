@@ -13,8 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::chunk::{Chunk, Run};
+use super::positions::Start;
 use crate::bus::PartitionStatus;
 use crate::message::{Delivery, Message, Partition};
+
+/// Before every position.
+const NOTHING: i64 = -1;
 
 /// The books of one consumer.
 #[derive(Default)]
@@ -43,7 +47,7 @@ struct Held {
     polled: i64,
     /// What librdkafka was last told to commit, and does on its clock, again after a failure.
     stored: i64,
-    /// What the broker is known to have; at first the start, which is where anyone would begin.
+    /// What the broker is known to have.
     committed: i64,
     /// The end of the partition as the broker last told it.
     end: Option<i64>,
@@ -68,17 +72,17 @@ struct Handed {
 
 impl Ledger {
     /// Takes partitions, each with the offset at which reading starts.
-    pub(super) fn take(&self, starts: &[(i32, i64)]) {
+    pub(super) fn take(&self, starts: &[Start]) {
         let mut books = self.lock();
-        for &(partition, start) in starts {
+        for &Start { partition, offset, committed } in starts {
             books.generation += 1;
             let held = Held {
                 generation: books.generation,
                 leaving: false,
-                position: start,
-                polled: start,
-                committed: start,
-                stored: start,
+                position: offset,
+                polled: offset,
+                committed: if committed { offset } else { NOTHING },
+                stored: if committed { offset } else { NOTHING },
                 end: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
@@ -308,6 +312,11 @@ mod tests {
         Chunk { messages: messages.collect(), runs: runs.to_vec() }
     }
 
+    fn take(ledger: &Ledger, starts: &[(i32, i64)]) {
+        let starts = starts.iter().map(|&(partition, offset)| Start { partition, offset, committed: true });
+        ledger.take(&starts.collect::<Vec<_>>());
+    }
+
     /// Reads and hands out one run of each given partition.
     fn deliver(ledger: &Ledger, runs: &[(i32, i64, u32)]) -> Vec<Message> {
         let runs = runs.iter().map(|&(partition, offset, count)| {
@@ -321,7 +330,7 @@ mod tests {
     #[test]
     fn an_acknowledged_number_moves_every_partition_as_far_as_it_covers() {
         let ledger = Ledger::default();
-        ledger.take(&[(0, 10), (1, 0)]);
+        take(&ledger, &[(0, 10), (1, 0)]);
         let messages = deliver(&ledger, &[(0, 10, 5), (1, 0, 5), (0, 20, 5)]);
         assert_eq!(messages.iter().map(|m| m.delivery.0).collect::<Vec<_>>(), (0..15).collect::<Vec<_>>());
         ledger.acknowledge(Delivery(6));
@@ -335,9 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_the_group_does_not_have_is_committed_before_anything_is_read() {
+        let ledger = Ledger::default();
+        ledger.take(&[Start { partition: 0, offset: 7, committed: false }]);
+        assert_eq!(ledger.to_store(), [(0, 7)]);
+        assert_eq!(ledger.to_store(), []);
+        assert_eq!(ledger.uncommitted(&[0]), [(0, 7)]);
+    }
+
+    #[test]
     fn a_leaving_partition_delivers_nothing_and_still_counts_acknowledgements() {
         let ledger = Ledger::default();
-        ledger.take(&[(0, 0), (1, 0)]);
+        take(&ledger, &[(0, 0), (1, 0)]);
         deliver(&ledger, &[(0, 0, 4), (1, 0, 4)]);
         let queued = [run(0, 1, 4, 4), run(1, 2, 4, 4)];
         ledger.read(&queued);
@@ -352,12 +370,12 @@ mod tests {
     #[test]
     fn a_late_acknowledgement_of_a_lost_partition_is_nothing_even_when_it_came_back() {
         let ledger = Ledger::default();
-        ledger.take(&[(0, 0)]);
+        take(&ledger, &[(0, 0)]);
         deliver(&ledger, &[(0, 0, 4)]);
         ledger.leave(&[0]);
         ledger.let_go(&[0]);
         ledger.acknowledge(Delivery(1));
-        ledger.take(&[(0, 0)]);
+        take(&ledger, &[(0, 0)]);
         ledger.acknowledge(Delivery(3));
         assert_eq!(ledger.uncommitted(&[0]), []);
         assert!(ledger.hand_out(chunk(&[run(0, 1, 4, 4)])).is_empty(), "read under the first assignment");
@@ -366,7 +384,7 @@ mod tests {
     #[test]
     fn markers_count_as_read_only_when_nothing_is_outstanding() {
         let ledger = Ledger::default();
-        ledger.take(&[(0, 0)]);
+        take(&ledger, &[(0, 0)]);
         deliver(&ledger, &[(0, 0, 4)]);
         ledger.pass(0, 5);
         assert_eq!(ledger.uncommitted(&[0]), []);
@@ -378,7 +396,7 @@ mod tests {
     #[test]
     fn lag_is_the_age_of_the_oldest_message_and_zero_at_the_end() {
         let ledger = Ledger::default();
-        ledger.take(&[(0, 1_000)]);
+        take(&ledger, &[(0, 1_000)]);
         deliver(&ledger, &[(0, 1_000, 10)]);
         ledger.set_end(0, 1_010);
         let lag = |now| ledger.status(&topic(), now)[0].lag;
@@ -394,7 +412,7 @@ mod tests {
             steps in proptest::collection::vec((0..3i32, 1..5u32, any::<bool>(), 0..40u64), 1..60),
         ) {
             let ledger = Ledger::default();
-            ledger.take(&[(0, 0), (1, 0), (2, 0)]);
+            take(&ledger, &[(0, 0), (1, 0), (2, 0)]);
             let mut next = [0i64; 3];
             let mut open: Vec<(u64, i32, i64)> = Vec::new();
             for (partition, count, gap, acknowledged) in steps {

@@ -55,6 +55,8 @@ pub(super) struct Poller {
     handovers: mpsc::Sender<Handover>,
     status: watch::Sender<Vec<PartitionStatus>>,
     runtime: Handle,
+    /// The brokers that are asked, for people.
+    brokers: String,
     /// Read, and no room for it yet.
     outbox: VecDeque<Item>,
     filling: Filling,
@@ -100,6 +102,7 @@ impl Poller {
             handovers,
             status,
             runtime,
+            brokers: String::new(),
             outbox: VecDeque::new(),
             current: (u64::MAX, 0, None),
             at_end: BTreeSet::new(),
@@ -122,6 +125,7 @@ impl Poller {
         let mut ready = Some(ready);
         let mut pause = FIRST_PAUSE;
         loop {
+            self.brokers.clone_from(&access.brokers);
             match self.connect(&access) {
                 Ok(consumer) => {
                     if let Some(ready) = ready.take() {
@@ -392,7 +396,8 @@ impl Poller {
             Code::AutoOffsetReset => self.out_of_range = true,
             Code::AllBrokersDown => {
                 context.connected.store(false, Ordering::Release);
-                let explained = context.complaints.explain("no broker answers", error);
+                let what = format!("no broker of {} answers", self.brokers);
+                let explained = context.complaints.explain(&what, error);
                 self.complain(explained);
             }
             code if client::is_denied(code) => {

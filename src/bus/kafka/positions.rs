@@ -15,8 +15,18 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Starts {
     /// What to assign.
     pub(super) list: TopicPartitionList,
-    /// The same as partitions and offsets.
-    pub(super) offsets: Vec<(i32, i64)>,
+    /// The same, partition by partition.
+    pub(super) starts: Vec<Start>,
+}
+
+/// Where reading of one partition starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// The group has this position already. A position that it does not have is committed before
+    /// anything is read, so that messages which expire from here on are known to be lost.
+    pub(super) committed: bool,
 }
 
 /// Why there is no start.
@@ -43,13 +53,13 @@ pub(super) fn starts<C: ConsumerContext>(
     on_gap: OnGap,
 ) -> Result<Starts, NoStart> {
     let list = consumer.committed_offsets(assigned.clone(), ANSWER_WITHIN)?;
-    let mut offsets = Vec::new();
+    let mut starts = Vec::new();
     let mut lost = Vec::new();
     for mut element in list.elements() {
         element.error()?;
         let partition = element.partition();
         let (low, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
-        let start = match element.offset() {
+        let (offset, committed) = match element.offset() {
             Offset::Offset(committed) if committed > end => {
                 return Err(NoStart::Gap(format!(
                     "the group's position {committed} in {topic}/{partition} lies beyond its end {end}: the topic was \
@@ -59,15 +69,15 @@ pub(super) fn starts<C: ConsumerContext>(
             Offset::Offset(committed) if committed < low => {
                 lost.push((partition, committed, low));
                 element.set_offset(Offset::Beginning)?;
-                low
+                (low, false)
             }
-            Offset::Offset(committed) => committed,
+            Offset::Offset(committed) => (committed, true),
             _ => {
                 element.set_offset(Offset::Beginning)?;
-                low
+                (low, false)
             }
         };
-        offsets.push((partition, start));
+        starts.push(Start { partition, offset, committed });
     }
     for (partition, committed, low) in lost {
         let messages = (low - committed) as u64;
@@ -87,7 +97,7 @@ pub(super) fn starts<C: ConsumerContext>(
             "messages expired before they were read; going on at the earliest that is left"
         );
     }
-    Ok(Starts { list, offsets })
+    Ok(Starts { list, starts })
 }
 
 /// The end of every partition of a topic: what a reader of committed transactions can see now.

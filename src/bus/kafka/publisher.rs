@@ -12,7 +12,7 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use tokio::sync::Mutex;
 
 use super::access::Access;
-use super::client::{Asking, Complaints};
+use super::client::{self, Asking, Complaints};
 use super::properties;
 use crate::bus::{BusError, Placed, Publisher};
 use crate::config::settings::KafkaSettings;
@@ -20,6 +20,9 @@ use crate::message::{Headers, Outgoing, Partition};
 
 /// Between two attempts to enter a full queue; librdkafka's own `message.timeout.ms` empties it.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Between two looks at whether brokers refuse us.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// A producer, and what it complains of.
 #[derive(Clone)]
@@ -66,11 +69,29 @@ async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
 impl Publisher for KafkaPublisher {
     async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
         let client = self.client.lock().await.clone();
-        let result = publish(&client, messages).await;
+        let result = tokio::select! {
+            result = publish(&client, messages) => result,
+            refusal = refused(&client) => Err(refusal),
+        };
+        if result.is_ok() {
+            client.complaints.clear();
+        }
         if matches!(result, Err(BusError::Denied(_))) || client.producer.client().fatal_error().is_some() {
             self.renew(client).await;
         }
         result
+    }
+}
+
+/// Ends when brokers refuse the credentials: nothing else would tell before the messages time out.
+async fn refused(client: &Client) -> BusError {
+    loop {
+        tokio::time::sleep(REFUSAL_PAUSE).await;
+        if let Some((code, reason)) = client.complaints.last()
+            && client::is_denied(code)
+        {
+            return BusError::Denied(format!("messages were not taken: {reason}"));
+        }
     }
 }
 

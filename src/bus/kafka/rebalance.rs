@@ -133,8 +133,8 @@ impl Member {
 
     fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
         let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
-        let (result, offsets) = match starts {
-            Ok(starts) => (assign(consumer, &starts.list), starts.offsets),
+        let (result, starts) = match starts {
+            Ok(found) => (assign(consumer, &found.list), found.starts),
             Err(refused) => {
                 // The group goes on only after an answer; what is read under it is nobody's and thrown away.
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
@@ -145,8 +145,8 @@ impl Member {
             tracing::warn!(topic = &*self.topic, %error, "an assignment was outdated when it came");
             return;
         }
-        self.shared.ledger.take(&offsets);
-        let partitions = offsets.iter().map(|(partition, _)| *partition).collect::<Vec<_>>();
+        self.shared.ledger.take(&starts);
+        let partitions = starts.iter().map(|start| start.partition).collect::<Vec<_>>();
         if self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
             let _ = consumer.pause(&self.list(&partitions));
         }

@@ -3,7 +3,9 @@
 #
 #   kafka.sh install           fetches the broker's jars into the cache, unless they are there
 #   kafka.sh start FOLDER      starts a broker that keeps everything in FOLDER, waits until it answers,
-#                              and prints its address; in a folder that was used before it goes on there
+#                              and prints its address; in a folder that was used before it goes on there.
+#                              FOLDER/sasl-port is the port for SASL_PLAINTEXT with SCRAM-SHA-512, user
+#                              `writer` with password `right`
 #   kafka.sh stop FOLDER       stops it in order
 #   kafka.sh kill FOLDER       kills it as a power cut would
 #
@@ -32,11 +34,12 @@ install_jars() {
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# The first of three free ports, which lie 4,000 apart.
 free_port() {
   local port
   for _ in {1..50}; do
-    port=$((20000 + RANDOM % 12000))
-    if ! answers "$port"; then
+    port=$((20000 + RANDOM % 4000))
+    if ! answers "$port" && ! answers $((port + 4000)) && ! answers $((port + 8000)); then
       echo "$port"
       return
     fi
@@ -45,19 +48,22 @@ free_port() {
 }
 
 configure() {
-  local folder=$1 clients controller
+  local folder=$1 clients sasl controller
   clients=$(free_port)
-  controller=$(free_port)
-  [[ $clients != "$controller" ]] || controller=$((controller + 1))
+  sasl=$((clients + 4000))
+  controller=$((clients + 8000))
   echo "$clients" >"$folder/port"
+  echo "$sasl" >"$folder/sasl-port"
   cat >"$folder/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$controller
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$clients,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$clients
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs=$folder/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -77,7 +83,7 @@ PROPERTIES
   local id
   id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>>"$folder/log")
   java -cp "$libs/*" kafka.tools.StorageTool format --standalone -t "$id" -c "$folder/server.properties" \
-    >>"$folder/log" 2>&1 || fail "the folder could not be formatted; see $folder/log"
+    --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' >>"$folder/log" 2>&1 || fail "the folder could not be formatted; see $folder/log"
 }
 
 is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
