@@ -141,10 +141,11 @@ pub trait Source: Send {
     async fn next(&mut self) -> Result<Received, BusError>;
 
     /// Everything delivered up to and including `last` is dealt with. Durable soon, not at once;
-    /// at the latest when a handover is released, or in [`Source::close`].
-    async fn acknowledge(&mut self, last: Delivery) -> Result<(), BusError>;
+    /// at the latest when a handover is released, or in [`Source::close`]. What goes wrong with that
+    /// is told by the next [`Source::next`], or by [`Source::close`].
+    fn acknowledge(&mut self, last: Delivery);
 
-    /// Makes every acknowledgement durable and leaves the group.
+    /// Makes every acknowledgement durable and leaves the group, within a bound of its own.
     async fn close(&mut self) -> Result<(), BusError>;
 }
 

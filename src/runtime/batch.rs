@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) event_time: Option<i64>,
     /// The first verdict on it: a message is buried once, whole, whatever else is wrong with it.
     pub(super) refusal: Option<Refusal>,
+    /// Bytes that it takes with its rows.
+    size: usize,
 }
 
 /// Messages and their rows, in order of arrival.
@@ -56,7 +58,8 @@ impl<R: Row> Batch<R> {
     pub(super) fn push(&mut self, message: Message, decoded: &mut Decoded<R>, policy: &Policy) {
         self.last = Some(message.delivery);
         self.due.get_or_insert_with(|| Instant::now() + policy.max_age);
-        self.bytes += size_of(&message, decoded);
+        let size = size_of(&message, decoded);
+        self.bytes += size;
         if !self.partitions.contains(&message.partition) {
             self.partitions.insert(message.partition.clone());
         }
@@ -67,6 +70,7 @@ impl<R: Row> Batch<R> {
             environment: decoded.environment.take(),
             event_time: decoded.event_time.take(),
             refusal: decoded.refused.drain(..).next(),
+            size,
         });
     }
 
@@ -103,9 +107,11 @@ impl<R: Row> Batch<R> {
         self.due.unwrap_or_else(Instant::now)
     }
 
-    /// Makes it due at once.
+    /// Makes it due at once, where it holds anything.
     pub(super) fn hurry(&mut self) {
-        self.due = Some(Instant::now());
+        if !self.is_empty() {
+            self.due = Some(Instant::now());
+        }
     }
 
     /// Whether it holds messages of any of these partitions.
@@ -130,6 +136,7 @@ impl<R: Row> Batch<R> {
         let mut verdicts = kept.iter();
         self.messages.retain(|_| *verdicts.next().expect("one verdict per message"));
         self.partitions.retain(|partition| !partitions.contains(partition));
+        self.bytes = self.messages.iter().map(|held| held.size).sum();
         if self.messages.is_empty() {
             *self = Self::default();
         }

@@ -5,19 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::sleep;
 
-use super::health::Health;
+use super::health::{Health, Report};
 use super::pause::Pauses;
 use super::{DeadLetterTopic, PipelineError, Policy};
 use crate::bus::{BusError, Publisher};
-use crate::dead_letter::{Note, compose};
+use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
 use crate::message::{Message, Outgoing};
 use crate::sink::Refusal;
 
 /// The part of the pipeline that health names.
 const PART: &str = "dead letter topic";
 
-/// The least that a dead letter is cut to; a topic that takes less takes no dead letters.
-const SMALLEST: usize = 4096;
+/// A larger dead letter goes in parts, whatever the topic takes: a publisher's queue holds it.
+const LARGEST: usize = 16 << 20;
+
+/// Larger letters are published one by one: should the bus find one too large, no other is sent again.
+const ALONE: usize = 256 << 10;
 
 /// Dead letters of one publish.
 const TOGETHER: usize = 100;
@@ -54,64 +57,60 @@ impl Graveyard {
     ) -> Result<(), PipelineError> {
         let failed_at_ms = now_ms();
         let notes: Vec<Note> = burials.iter().map(|burial| burial.note(batch_id, failed_at_ms, policy)).collect();
-        for (burials, notes) in burials.chunks(TOGETHER).zip(notes.chunks(TOGETHER)) {
-            let letters: Vec<Outgoing> = burials
-                .iter()
-                .zip(notes)
-                .flat_map(|(burial, note)| self.letters(burial, note, self.topic.max_message_bytes))
-                .collect();
-            match self.publish(&letters, policy, health).await {
-                // The bus counts more than we do, or its limit has changed: find out whose it is.
-                Err(PipelineError::Bus(BusError::TooLarge(_))) => {
-                    for (burial, note) in burials.iter().zip(notes) {
-                        self.bury_cut(burial, note, policy, health).await?;
-                    }
-                }
-                other => other?,
-            }
+        let limit = self.topic.max_message_bytes.unwrap_or(LARGEST).min(LARGEST);
+        let (small, large): (Vec<_>, Vec<_>) =
+            burials.iter().zip(&notes).partition(|(burial, _)| burial.message.size() <= ALONE.min(limit / 2));
+        for together in small.chunks(TOGETHER) {
+            let letters: Vec<Outgoing> =
+                together.iter().flat_map(|(burial, note)| self.letters(burial, note, limit)).collect();
+            self.publish(&letters, policy, health).await?;
+        }
+        for (burial, note) in large {
+            self.bury_cut(burial, note, limit, policy, health).await?;
         }
         self.report(burials);
         Ok(())
     }
 
-    /// One letter, cut into smaller and smaller parts until the topic takes it.
+    /// One letter, cut into smaller and smaller parts until the topic takes it: the bus may count
+    /// more than we do, or its limit may have changed.
     async fn bury_cut(
         &self,
         burial: &Burial<'_>,
         note: &Note,
+        mut limit: usize,
         policy: &Policy,
         health: &Health,
     ) -> Result<(), PipelineError> {
-        let mut limit = self.topic.max_message_bytes;
         loop {
             match self.publish(&self.letters(burial, note, limit), policy, health).await {
                 Err(PipelineError::Bus(BusError::TooLarge(reason))) => {
-                    let smaller = limit.unwrap_or_else(|| burial.message.size()) / 2;
-                    if smaller < SMALLEST {
+                    if limit <= SMALLEST_LIMIT {
                         return Err(BusError::TooLarge(format!("{PART} {}: {reason}", self.topic.name)).into());
                     }
-                    limit = Some(smaller);
+                    limit = (limit / 2).max(SMALLEST_LIMIT);
                 }
                 other => return other,
             }
         }
     }
 
-    fn letters(&self, burial: &Burial<'_>, note: &Note, limit: Option<usize>) -> Vec<Outgoing> {
-        compose(burial.message, note, &self.topic.name, limit)
+    fn letters(&self, burial: &Burial<'_>, note: &Note, limit: usize) -> Vec<Outgoing> {
+        compose(burial.message, note, &self.topic.name, Some(limit))
     }
 
     async fn publish(&self, letters: &[Outgoing], policy: &Policy, health: &Health) -> Result<(), PipelineError> {
         let mut pauses = Pauses::new(policy.retry);
+        let report = Report::new(health, PART);
         loop {
             match self.publisher.publish(letters).await {
                 Ok(_) => {
-                    health.works(PART);
+                    report.works();
                     return Ok(());
                 }
                 // A topic that was there at the start is waited for: dropping the message is no choice.
                 Err(error) if error.is_transient() || matches!(error, BusError::NotFound(_)) => {
-                    health.failed(PART, &error.to_string(), matches!(error, BusError::Denied(_)));
+                    report.failed(&error.to_string(), matches!(error, BusError::Denied(_)));
                     sleep(pauses.next(None)).await;
                 }
                 Err(error) => return Err(error.into()),

@@ -1,6 +1,7 @@
 //! Batches being written, oldest first: each in a task of its own, finished in the order they were cut.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,8 +24,16 @@ pub(super) struct Shared<R: Row> {
     graveyard: Option<Graveyard>,
     pub(super) policy: Policy,
     pub(super) health: Arc<Health>,
+    /// Per destination, how many requests it may have under way: halved when it throttles.
+    pub(super) concurrency: Vec<AtomicUsize>,
     budget: Mutex<Budget>,
+    /// Environments that freshness is told apart by.
+    environments: Mutex<HashSet<Arc<str>>>,
 }
+
+/// Environments beyond these share one label: under `*` the names come from messages, and a
+/// producer that puts an id there must not fill the memory with series.
+const ENVIRONMENTS: usize = 200;
 
 impl<R: Row> Shared<R> {
     pub(super) fn new(
@@ -34,7 +43,19 @@ impl<R: Row> Shared<R> {
         health: Arc<Health>,
     ) -> Self {
         let budget = Mutex::new(Budget::new(policy.budget));
-        Self { destinations, graveyard, policy, health, budget }
+        let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
+        Self { destinations, graveyard, policy, health, concurrency, budget, environments: Mutex::default() }
+    }
+
+    fn label(&self, environment: &Arc<str>) -> String {
+        let mut known = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(environment) {
+            if known.len() >= ENVIRONMENTS {
+                return "other".to_owned();
+            }
+            known.insert(environment.clone());
+        }
+        environment.to_string()
     }
 }
 
@@ -48,15 +69,16 @@ pub(super) struct Landed {
 }
 
 impl Landed {
-    /// Measures freshness: called after the acknowledgement, because only then it is done.
-    pub(super) fn measure<R: Row>(self, shared: &Shared<R>) {
+    /// Counts it and measures freshness: after the acknowledgement, because only then it is done.
+    pub(super) fn count<R: Row>(self, shared: &Shared<R>) {
+        metrics::counter!("chalk_writer_batches_written_total").increment(1);
         metrics::counter!("chalk_writer_messages_acknowledged_total").increment(self.messages);
         shared.health.update(|state| state.acknowledged += self.messages);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         for ((environment, destination), times) in self.event_times {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
-                "environment" => environment.to_string(),
+                "environment" => shared.label(&environment),
                 "destination" => shared.destinations[destination].name.clone()
             );
             for time in times {
@@ -77,20 +99,14 @@ struct Flight {
 }
 
 /// The batches being written.
-pub(super) struct Flights<R> {
+#[derive(Default)]
+pub(super) struct Flights {
     queue: VecDeque<Flight>,
     /// Resolved, or dropped, when the youngest batch has been judged: the next one's turn.
     judged: Option<oneshot::Receiver<()>>,
-    rows: std::marker::PhantomData<fn(R)>,
 }
 
-impl<R> Default for Flights<R> {
-    fn default() -> Self {
-        Self { queue: VecDeque::new(), judged: None, rows: std::marker::PhantomData }
-    }
-}
-
-impl<R: Row> Flights<R> {
+impl Flights {
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -107,7 +123,7 @@ impl<R: Row> Flights<R> {
         self.queue.iter().any(|flight| partitions.iter().any(|partition| flight.partitions.contains(partition)))
     }
 
-    pub(super) fn start(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
+    pub(super) fn start<R: Row>(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
         let lost: Arc<Mutex<Vec<Partition>>> = Arc::default();
         let (partitions, messages) = (batch.partitions.clone(), batch.messages.len());
         let (mine, next) = oneshot::channel();
@@ -142,7 +158,8 @@ impl<R: Row> Flights<R> {
     }
 }
 
-/// Writes a batch, judges the burials in the order of batches, buries, and has landed.
+/// Writes a batch, judges the burials when the batch before it was judged (or cancelled), buries,
+/// and has landed.
 async fn fly<R: Row>(
     shared: Arc<Shared<R>>,
     batch: Batch<R>,
@@ -153,8 +170,8 @@ async fn fly<R: Row>(
     let id = uuid::Uuid::now_v7().to_string();
     metrics::histogram!("chalk_writer_batch_rows").record(batch.rows.len() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
-    let Shared { destinations, policy, health, .. } = &*shared;
-    let written = write(&id, &batch, destinations, policy, health).await.map_err(PipelineError::Bug)?;
+    let Shared { health, .. } = &*shared;
+    let written = write(&id, &batch, &shared).await.map_err(PipelineError::Bug)?;
     if let Some(turn) = turn {
         // An error means that the batch before was cancelled: then it is our turn as well.
         let _ = turn.await;
@@ -163,7 +180,6 @@ async fn fly<R: Row>(
     bury(&shared, &batch, &burials, &id).await?;
     let _ = judged.send(());
     let buried = burials.len() as u64;
-    metrics::counter!("chalk_writer_batches_written_total").increment(1);
     metrics::counter!("chalk_writer_values_stored_total").increment(written.stored);
     metrics::counter!("chalk_writer_values_stale_total").increment(written.stale);
     health.update(|state| {

@@ -1,6 +1,7 @@
 //! What a pipeline says of itself while it runs: for probes, the status page and the progress line.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -123,6 +124,38 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, HealthState> {
         // A panic while it was held ends the process anyway; until then the numbers are still true.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One attempt's reports on a part. Dropped in trouble, because the attempt was cancelled, it takes
+/// its trouble back: nobody would be left to say that the part works again.
+pub(super) struct Report<'a> {
+    health: &'a Health,
+    part: &'a str,
+    troubled: AtomicBool,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(health: &'a Health, part: &'a str) -> Self {
+        Self { health, part, troubled: AtomicBool::new(false) }
+    }
+
+    pub(super) fn failed(&self, reason: &str, denied: bool) {
+        self.troubled.store(true, Ordering::Relaxed);
+        self.health.failed(self.part, reason, denied);
+    }
+
+    pub(super) fn works(&self) {
+        self.troubled.store(false, Ordering::Relaxed);
+        self.health.works(self.part);
+    }
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        if self.troubled.load(Ordering::Relaxed) {
+            self.health.lock().troubles.remove(self.part);
+        }
     }
 }
 

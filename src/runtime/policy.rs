@@ -27,8 +27,6 @@ pub struct Policy {
     pub retry: Retry,
     /// How many messages may be buried.
     pub budget: DeadLetterBudget,
-    /// A larger message, decoded, is refused as `TOO_LARGE`.
-    pub max_message_bytes: usize,
 }
 
 /// Pauses between attempts: full jitter, doubling.

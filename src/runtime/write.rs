@@ -5,13 +5,15 @@
 //! the same id; it is cut smaller only after the store has said that it took none of it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use futures::future::join_all;
+use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use super::batch::{Batch, Unit};
-use super::health::Health;
+use super::flight::Shared;
+use super::health::Report;
 use super::pause::Pauses;
 use super::{Destination, Policy};
 use crate::sink::{Outcome, Refusal, Row, SinkError, Write};
@@ -42,21 +44,17 @@ struct Part<R> {
 }
 
 /// Writes the rows of a batch; ends with an error only on a bug.
-pub(super) async fn write<R: Row>(
-    id: &str,
-    batch: &Batch<R>,
-    destinations: &[Destination<R>],
-    policy: &Policy,
-    health: &Health,
-) -> Result<Written, String> {
-    let each = destinations.iter().enumerate().map(|(index, destination)| {
+pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>) -> Result<Written, String> {
+    let each = shared.destinations.iter().enumerate().map(|(index, destination)| {
         let units = batch.units(index, &*destination.sink);
-        let writing = Writing { batch, destination, policy, health, attempts: 0 };
+        let report = Report::new(&shared.health, &destination.name);
+        let concurrency = &shared.concurrency[index];
+        let writing = Writing { batch, destination, policy: &shared.policy, concurrency, report, attempts: 0 };
         writing.run(Part { id: format!("{id}-{index}"), units })
     });
     let mut whole = Written::default();
-    for part in join_all(each).await {
-        let part = part?;
+    // A bug in one ends the process, whatever the others wait for.
+    for part in try_join_all(each).await? {
         whole.verdicts.extend(part.verdicts);
         whole.stored += part.stored;
         whole.stale += part.stale;
@@ -69,7 +67,8 @@ struct Writing<'a, R: Row> {
     batch: &'a Batch<R>,
     destination: &'a Destination<R>,
     policy: &'a Policy,
-    health: &'a Health,
+    concurrency: &'a AtomicUsize,
+    report: Report<'a>,
     attempts: u32,
 }
 
@@ -77,18 +76,18 @@ impl<R: Row> Writing<'_, R> {
     async fn run(mut self, whole: Part<R>) -> Result<Written, String> {
         let mut written = Written::default();
         let mut pauses = Pauses::new(self.policy.retry);
-        let mut concurrency = self.policy.concurrency;
         let mut parts = VecDeque::from([whole]);
         while let Some(part) = parts.pop_front() {
             if part.units.is_empty() {
                 continue;
             }
-            match self.attempt(&part, concurrency).await {
+            match self.attempt(&part).await {
                 Ok(outcome) => {
                     let mut rest = self.settle(part, outcome, &mut written)?;
-                    concurrency = (concurrency + 1).min(self.policy.concurrency);
+                    let now = self.concurrency.load(Ordering::Relaxed);
+                    self.concurrency.store((now + 1).min(self.policy.concurrency), Ordering::Relaxed);
                     if rest.again.is_empty() {
-                        self.health.works(&self.destination.name);
+                        self.report.works();
                         pauses.reset();
                     } else {
                         self.failed("again", "some rows were not taken yet", false);
@@ -104,7 +103,8 @@ impl<R: Row> Writing<'_, R> {
                 }
                 Err(SinkError::Throttled { reason, after }) => {
                     self.failed("throttled", &reason, false);
-                    concurrency = (concurrency / 2).max(1);
+                    let now = self.concurrency.load(Ordering::Relaxed);
+                    self.concurrency.store((now / 2).max(1), Ordering::Relaxed);
                     parts.push_front(part);
                     sleep(pauses.next(after)).await;
                 }
@@ -114,8 +114,9 @@ impl<R: Row> Writing<'_, R> {
                     sleep(pauses.next(None)).await;
                 }
                 Err(SinkError::Poisoned(refusal)) => {
+                    self.count_error("poisoned");
                     // The store answered, so it is not in trouble.
-                    self.health.works(&self.destination.name);
+                    self.report.works();
                     pauses.reset();
                     for part in self.isolate(part, refusal, &mut written).into_iter().rev() {
                         parts.push_front(part);
@@ -127,9 +128,10 @@ impl<R: Row> Writing<'_, R> {
         Ok(written)
     }
 
-    async fn attempt(&mut self, part: &Part<R>, concurrency: usize) -> Result<Outcome, SinkError> {
+    async fn attempt(&mut self, part: &Part<R>) -> Result<Outcome, SinkError> {
         self.attempts += 1;
         let rows: Vec<&R> = part.units.iter().map(|unit| unit.row(self.batch)).collect();
+        let concurrency = self.concurrency.load(Ordering::Relaxed);
         let begun = Instant::now();
         let result = self.destination.sink.write(Write { id: &part.id, rows: &rows, concurrency }).await;
         metrics::histogram!("chalk_writer_store_write_seconds", "destination" => self.destination.name.clone())
@@ -164,8 +166,8 @@ impl<R: Row> Writing<'_, R> {
         if part.units.len() > 1 {
             let second = part.units.split_off(part.units.len() / 2);
             return vec![
-                Part { id: format!("{}0", part.id), units: part.units },
-                Part { id: format!("{}1", part.id), units: second },
+                Part { id: format!("{}-h0", part.id), units: part.units },
+                Part { id: format!("{}-h1", part.id), units: second },
             ];
         }
         let mut rest = Rest { id: part.id, again: Vec::new(), members: Vec::new() };
@@ -196,9 +198,13 @@ impl<R: Row> Writing<'_, R> {
     }
 
     fn failed(&self, kind: &'static str, reason: &str, denied: bool) {
-        metrics::counter!("chalk_writer_store_errors_total", "destination" => self.destination.name.clone(), "kind" => kind)
-            .increment(1);
-        self.health.failed(&self.destination.name, reason, denied);
+        self.count_error(kind);
+        self.report.failed(reason, denied);
+    }
+
+    fn count_error(&self, kind: &'static str) {
+        let destination = self.destination.name.clone();
+        metrics::counter!("chalk_writer_store_errors_total", "destination" => destination, "kind" => kind).increment(1);
     }
 }
 

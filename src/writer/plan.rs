@@ -151,6 +151,5 @@ pub fn policy(settings: &WriterSettings, in_flight: usize) -> Policy {
         eager: false,
         retry: Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause },
         budget: DeadLetterBudget { max_ratio: tuning.dlq_max_ratio, max_consecutive: tuning.dlq_max_consecutive },
-        max_message_bytes: tuning.max_message_bytes,
     }
 }

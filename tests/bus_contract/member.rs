@@ -67,7 +67,7 @@ pub fn body(message: &Message) -> String {
 }
 
 enum Command {
-    Acknowledge(Delivery, oneshot::Sender<Result<(), BusError>>),
+    Acknowledge(Delivery, oneshot::Sender<()>),
     Release(oneshot::Sender<()>),
     Close(oneshot::Sender<Result<(), BusError>>),
 }
@@ -139,7 +139,7 @@ impl Member {
     pub async fn acknowledge(&self, last: Delivery) {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Acknowledge(last, reply));
-        answer.await.expect("the member lives").expect("an acknowledgement is taken");
+        answer.await.expect("the member lives");
     }
 
     /// Releases the handovers that it holds.
@@ -176,7 +176,8 @@ impl Life {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Acknowledge(last, reply)) => {
-                        let _ = reply.send(source.acknowledge(last).await);
+                        source.acknowledge(last);
+                        let _ = reply.send(());
                     }
                     Some(Command::Release(reply)) => {
                         self.release();
@@ -211,7 +212,7 @@ impl Life {
                 let last = messages.last().expect("never an empty list").delivery;
                 self.note(|seen| seen.messages.extend(messages));
                 if self.behaviour.acknowledges {
-                    source.acknowledge(last).await.expect("an acknowledgement is taken");
+                    source.acknowledge(last);
                 }
                 true
             }

@@ -84,7 +84,7 @@ pub(crate) async fn read(subscription: &mut Subscription, seen: &mut BTreeSet<us
                     Ok(Received::Messages(messages)) => {
                         let last = messages.last().expect("never empty").delivery;
                         seen.extend(messages.iter().map(|message| number(message.body())));
-                        subscription.source.acknowledge(last).await.expect("taken");
+                        subscription.source.acknowledge(last);
                     }
                     Ok(Received::CaughtUp) => {}
                     Ok(Received::End) => panic!("an end that nobody asked for"),
@@ -109,7 +109,7 @@ pub(crate) async fn drain(bus: &Arc<dyn Bus>, topic: &str) -> BTreeSet<usize> {
                 Ok(Received::Messages(messages)) => {
                     let last = messages.last().expect("never empty").delivery;
                     seen.extend(messages.iter().map(|message| number(message.body())));
-                    subscription.source.acknowledge(last).await.expect("taken");
+                    subscription.source.acknowledge(last);
                 }
                 Ok(Received::CaughtUp) => {}
                 Ok(Received::End) => break,

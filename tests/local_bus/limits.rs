@@ -35,7 +35,7 @@ async fn drain(source: &mut dyn Source) -> Result<usize, BusError> {
             match source.next().await? {
                 Received::Messages(messages) => {
                     count += messages.len();
-                    source.acknowledge(messages[messages.len() - 1].delivery).await?;
+                    source.acknowledge(messages[messages.len() - 1].delivery);
                 }
                 Received::CaughtUp => {}
                 Received::End => return Ok(()),
@@ -97,7 +97,7 @@ async fn a_handover_that_nobody_releases_ends_by_itself() {
     assert_eq!(held.partitions.len(), 1);
     let messages = read(&mut new, 100).await;
     // Too late: the messages belong to the other one now.
-    source.acknowledge(taken[299].delivery).await.expect("taken");
+    source.acknowledge(taken[299].delivery);
     drop(held);
     source.close().await.expect("closed");
     let left = browse(&path, BrowseFrom::Group("g".to_owned())).await;

@@ -118,7 +118,7 @@ async fn other_process() {
                     for message in &all[..done] {
                         process::say(&format!("done {}", body(message)));
                     }
-                    subscription.source.acknowledge(all[done - 1].delivery).await.expect("acknowledged");
+                    subscription.source.acknowledge(all[done - 1].delivery);
                     all.drain(..done);
                 }
                 // Small steps, so that the kill hits in the middle.
@@ -131,7 +131,7 @@ async fn other_process() {
             let messages = read(&mut subscription, 300).await;
             process::say("read");
             process::hear().await;
-            subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+            subscription.source.acknowledge(messages[299].delivery);
             release(&mut subscription.handovers);
             subscription.source.close().await.expect("closed");
             process::say("closed");
@@ -230,7 +230,7 @@ async fn a_process_that_was_stopped_cannot_commit_for_what_it_lost() {
         Some(last) => last,
         None => messages[299].delivery,
     };
-    subscription.source.acknowledge(messages).await.expect("taken");
+    subscription.source.acknowledge(messages);
     subscription.source.close().await.expect("closed");
     assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 0);
 }

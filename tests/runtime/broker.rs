@@ -226,7 +226,7 @@ impl Source for Consumer {
         }
     }
 
-    async fn acknowledge(&mut self, last: Delivery) -> Result<(), BusError> {
+    fn acknowledge(&mut self, last: Delivery) {
         let mut state = self.broker.lock();
         let done: Vec<_> = state.outstanding.extract_if(.., |entry| entry.0 <= last).collect();
         for (_, number, offset, generation) in done {
@@ -241,7 +241,6 @@ impl Source for Consumer {
             }
             state.commit(number);
         }
-        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), BusError> {

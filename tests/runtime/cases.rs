@@ -226,3 +226,172 @@ async fn the_rows_at_hand_stay_within_the_limits_while_a_store_is_away() {
     assert!(health.state().in_hand <= 20 + 20 + 100, "{} messages at hand", health.state().in_hand);
     running.abort();
 }
+
+/// A decoder that makes no rows, over a source that always has another message.
+struct NoRows;
+
+impl chalk_writer::decode::Decoder<TestRow> for NoRows {
+    fn decode(&self, _: &chalk_writer::message::Message, _: &mut chalk_writer::decode::Decoded<TestRow>) {}
+}
+
+// Seen to fail when the tick stood behind the source in the loop.
+#[tokio::test]
+async fn a_source_that_always_has_more_does_not_keep_the_loop_from_reporting() {
+    struct Endless(u64);
+    #[async_trait]
+    impl chalk_writer::bus::Source for Endless {
+        async fn next(&mut self) -> Result<chalk_writer::bus::Received, chalk_writer::bus::BusError> {
+            self.0 += 1;
+            Ok(chalk_writer::bus::Received::Messages(vec![chalk_writer::message::Message {
+                delivery: chalk_writer::message::Delivery(self.0),
+                partition: super::broker::partition(0),
+                offset: self.0 as i64,
+                timestamp_ms: None,
+                key: None,
+                headers: chalk_writer::message::Headers::new(),
+                payload: None,
+            }]))
+        }
+        fn acknowledge(&mut self, _: chalk_writer::message::Delivery) {}
+        async fn close(&mut self) -> Result<(), chalk_writer::bus::BusError> {
+            Ok(())
+        }
+    }
+    let (_broker, mut subscription) = broker(1);
+    subscription.source = Box::new(Endless(0));
+    let health: Arc<Health> = Arc::default();
+    let pipeline = chalk_writer::runtime::Pipeline {
+        subscription,
+        decoder: Arc::new(NoRows),
+        destinations: Vec::new(),
+        dead_letters: None,
+        policy: policy(),
+        health: health.clone(),
+    };
+    let stop = CancellationToken::new();
+    let running = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(chalk_writer::runtime::Run::run(Box::new(pipeline), stop))
+        }
+    });
+    let first = wait_for(|| health.state().turned).await;
+    wait_for(|| health.state().turned.filter(|turned| *turned > first)).await;
+    stop.cancel();
+    running.join().unwrap().unwrap();
+}
+
+/// Waits in real time, at most a minute.
+async fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        if let Some(found) = look() {
+            return found;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited in vain");
+}
+
+// Seen to fail when a handover was not listened for while draining.
+#[tokio::test(start_paused = true)]
+async fn a_revocation_during_a_drain_is_released_at_once() {
+    let (broker, subscription) = broker(1);
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setup(subscription, Arc::new(Silent)).run(stop.clone()));
+    sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    sleep(Duration::from_secs(1)).await;
+    assert!(broker.revoke(&[0]).await < Duration::from_secs(1));
+    // Nothing of ours is left to write.
+    running.await.unwrap().unwrap();
+    assert_eq!(broker.committed()[&0], 0);
+}
+
+// Seen to fail when a handover did not listen for the shutdown.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_during_a_revocation_is_not_kept_waiting() {
+    let (broker, subscription) = broker(1);
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setup(subscription, Arc::new(Silent)).run(stop.clone()));
+    sleep(Duration::from_secs(1)).await;
+    let revoking = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.revoke(&[0]).await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    assert!(revoking.await.unwrap() < Duration::from_secs(2));
+    running.await.unwrap().unwrap();
+}
+
+// Seen to fail when trouble was only ever taken back by a success.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_write_leaves_no_trouble_behind() {
+    struct Denies;
+    #[async_trait]
+    impl Sink<TestRow> for Denies {
+        async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            Err(SinkError::Denied { reason: "wrong password".into() })
+        }
+        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+            rows[0].clone()
+        }
+    }
+    let (broker, subscription) = broker(1);
+    let health: Arc<Health> = Arc::default();
+    let mut setup = setup(subscription, Arc::new(Denies));
+    setup.health = health.clone();
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(health.not_ready().len(), 1);
+    broker.revoke(&[0]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(health.not_ready(), []);
+    running.abort();
+}
+
+// Seen to fail when `join_all` waited for every destination.
+#[tokio::test(start_paused = true)]
+async fn a_bug_in_one_store_ends_the_pipeline_though_another_is_away() {
+    struct Broken;
+    #[async_trait]
+    impl Sink<TestRow> for Broken {
+        async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            Err(SinkError::Bug { reason: "impossible".into() })
+        }
+        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+            rows[0].clone()
+        }
+    }
+    let (broker, subscription) = broker(1);
+    let mut setup = setup(subscription, Arc::new(Silent));
+    setup.sinks.push(Arc::new(Broken));
+    broker.append(0, encode(&Some(vec![row(1, 1), TestRow { destination: 1, ..row(2, 2) }])));
+    let error = setup.run(CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(&error, PipelineError::Bug(reason) if reason.contains("impossible")), "{error}");
+}
+
+// Seen to fail when the limit was not halved.
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_the_bus_finds_too_large_goes_in_smaller_parts_and_no_other_twice() {
+    let (broker, subscription) = broker(1);
+    let letters = Arc::new(Letters::taking(40_000));
+    let mut setup = setup(subscription, Arc::new(FaultyStore::new(1, Faults::default())));
+    setup.letters = Some(letters.clone());
+    broker.append(0, b"small and bad".to_vec());
+    broker.append(0, vec![b'x'; 300_000]);
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(broker.committed()[&0], 2);
+    let buried = letters.buried();
+    assert_eq!(buried[&b"small and bad".to_vec()], 1);
+    let x = |body: &[u8]| body.iter().filter(|byte| **byte == b'x').count();
+    let parts: usize = buried.iter().map(|(body, count)| x(body) * count).sum();
+    assert_eq!(parts, 300_000);
+    running.abort();
+}

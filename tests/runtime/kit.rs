@@ -49,6 +49,8 @@ impl Decoder<TestRow> for TestDecoder {
 pub struct Letters {
     /// One publish in so many fails; 0 is none.
     pub fails_one_in: u64,
+    /// Largest body that it takes; 0 is no limit.
+    takes: usize,
     attempts: Mutex<u64>,
     buried: Mutex<Vec<Vec<u8>>>,
 }
@@ -56,6 +58,10 @@ pub struct Letters {
 impl Letters {
     pub fn failing(one_in: u64) -> Self {
         Self { fails_one_in: one_in, ..Self::default() }
+    }
+
+    pub fn taking(bytes: usize) -> Self {
+        Self { takes: bytes, ..Self::default() }
     }
 
     /// Another owner of a partition buries a message.
@@ -82,6 +88,10 @@ impl Publisher for Letters {
         if self.fails_one_in > 0 && attempts.is_multiple_of(self.fails_one_in) {
             return Err(BusError::Unavailable("no broker".into()));
         }
+        let size = |message: &Outgoing| message.payload.as_ref().map_or(0, bytes::Bytes::len);
+        if self.takes > 0 && messages.iter().any(|message| size(message) > self.takes) {
+            return Err(BusError::TooLarge(format!("more than {} bytes", self.takes)));
+        }
         let mut buried = self.buried.lock().expect("held");
         let placed = (buried.len() as i64..).map(|offset| Placed { partition: partition(0), offset });
         buried.extend(messages.iter().map(|message| message.payload.clone().unwrap_or_default().to_vec()));
@@ -102,7 +112,6 @@ pub fn policy() -> Policy {
         eager: false,
         retry: Retry { first: Duration::from_millis(10), longest: Duration::from_secs(2) },
         budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: u64::MAX },
-        max_message_bytes: 1 << 20,
     }
 }
 

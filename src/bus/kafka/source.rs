@@ -110,9 +110,8 @@ impl Source for KafkaSource {
         }
     }
 
-    async fn acknowledge(&mut self, last: Delivery) -> Result<(), BusError> {
+    fn acknowledge(&mut self, last: Delivery) {
         self.shared.ledger.acknowledge(last);
-        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), BusError> {

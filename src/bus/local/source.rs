@@ -72,11 +72,8 @@ impl Source for LocalSource {
         }
     }
 
-    async fn acknowledge(&mut self, last: Delivery) -> Result<(), BusError> {
+    fn acknowledge(&mut self, last: Delivery) {
         let mut state = self.shared.lock();
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
         while let Some(span) = self.spans.front_mut()
             && span.delivery <= last.0
         {
@@ -91,7 +88,6 @@ impl Source for LocalSource {
         }
         drop(state);
         self.shared.work.notify_one();
-        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), BusError> {

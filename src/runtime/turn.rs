@@ -1,0 +1,293 @@
+//! The loop: fills a batch, starts and finishes writes, hands partitions over, drains.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::burial::Graveyard;
+use super::flight::{Flights, Shared};
+use super::pause::Pauses;
+use super::{Pipeline, PipelineError};
+use crate::bus::{BusError, Handover, Received, Subscription};
+use crate::decode::{Decoded, Decoder};
+use crate::message::{Message, Partition};
+use crate::sink::Row;
+
+/// The part of the pipeline that health names when the bus does not answer.
+const BUS: &str = "bus";
+
+/// A bus that takes longer than this to let partitions go is in trouble, and health says so.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the loop holds: messages not yet in a batch, the batch being filled, those being written.
+pub(super) struct Loop<R: Row> {
+    subscription: Subscription,
+    decoder: Arc<dyn Decoder<R>>,
+    shared: Arc<Shared<R>>,
+    incoming: VecDeque<Message>,
+    /// The next message, decoded, where it did not fit any more.
+    ahead: Option<(Message, Decoded<R>)>,
+    decoded: Decoded<R>,
+    filling: Batch<R>,
+    flights: Flights,
+    /// When the bus may be asked again after it failed.
+    bus_again: Option<Instant>,
+    bus_pauses: Pauses,
+    ended: bool,
+}
+
+impl<R: Row> Loop<R> {
+    pub(super) fn new(pipeline: Pipeline<R>) -> Self {
+        let Pipeline { subscription, decoder, destinations, dead_letters, policy, health } = pipeline;
+        let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
+        Self {
+            subscription,
+            decoder,
+            bus_pauses: Pauses::new(policy.retry),
+            shared: Arc::new(Shared::new(destinations, graveyard, policy, health)),
+            incoming: VecDeque::new(),
+            ahead: None,
+            decoded: Decoded::default(),
+            filling: Batch::default(),
+            flights: Flights::default(),
+            bus_again: None,
+            ended: false,
+        }
+    }
+
+    /// Turns until there is nothing more to do, or until it cannot go on.
+    pub(super) async fn turn(&mut self, shutdown: &CancellationToken) -> Result<(), PipelineError> {
+        let shared = self.shared.clone();
+        let policy = &shared.policy;
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.fill();
+            let may_write = self.flights.len() < policy.in_flight;
+            let full = self.ahead.is_some() || self.filling.is_full(policy);
+            if may_write && full {
+                self.start_write();
+                continue;
+            }
+            if self.ended && self.filling.is_empty() && self.flights.is_empty() {
+                return Ok(());
+            }
+            let may_read = !full && self.incoming.is_empty() && !self.ended && self.bus_again.is_none();
+            // Every branch is cancel-safe: a handle, a token, a channel, timers, and a source that
+            // promises it. The source comes last: a bus that always has more starves nothing else.
+            tokio::select! {
+                biased;
+                landed = self.flights.next(), if !self.flights.is_empty() => self.acknowledge(landed?),
+                () = shutdown.cancelled() => return self.drain().await,
+                Some(handover) = self.subscription.handovers.recv() => self.hand_over(handover, shutdown).await?,
+                _ = tick.tick() => self.report(),
+                () = sleep_until(self.filling.due()), if may_write && !self.filling.is_empty() => self.start_write(),
+                () = wait_until(self.bus_again), if self.bus_again.is_some() => self.bus_again = None,
+                received = self.subscription.source.next(), if may_read => self.take(received)?,
+            }
+        }
+    }
+
+    /// Cancels what is being written, makes every acknowledgement durable and leaves the group.
+    pub(super) async fn leave(&mut self) -> Result<(), BusError> {
+        self.flights.abandon();
+        // Bounded by the bus itself, which knows what it waits for.
+        self.subscription.source.close().await
+    }
+
+    /// Moves what has arrived into the batch, as far as it fits.
+    fn fill(&mut self) {
+        let policy = &self.shared.policy;
+        if let Some((message, mut decoded)) = self.ahead.take() {
+            if !self.filling.has_room_for(&message, &decoded, policy) {
+                self.ahead = Some((message, decoded));
+                return;
+            }
+            self.filling.push(message, &mut decoded, policy);
+        }
+        while !self.filling.is_full(policy)
+            && let Some(message) = self.incoming.pop_front()
+        {
+            self.decoded.clear();
+            self.decoder.decode(&message, &mut self.decoded);
+            for (reason, values) in &self.decoded.skipped {
+                metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
+            }
+            if !self.filling.has_room_for(&message, &self.decoded, policy) {
+                self.ahead = Some((message, std::mem::take(&mut self.decoded)));
+                return;
+            }
+            self.filling.push(message, &mut self.decoded, policy);
+        }
+    }
+
+    fn take(&mut self, received: Result<Received, BusError>) -> Result<(), PipelineError> {
+        match received {
+            Ok(received) => {
+                self.shared.health.works(BUS);
+                self.bus_pauses.reset();
+                match received {
+                    Received::Messages(messages) => {
+                        metrics::counter!("chalk_writer_messages_received_total").increment(messages.len() as u64);
+                        self.incoming.extend(messages);
+                    }
+                    Received::CaughtUp if self.shared.policy.eager => self.filling.hurry(),
+                    Received::CaughtUp => {}
+                    Received::End => {
+                        self.ended = true;
+                        self.filling.hurry();
+                    }
+                }
+                Ok(())
+            }
+            Err(error) if error.is_transient() => {
+                self.shared.health.failed(BUS, &error.to_string(), matches!(error, BusError::Denied(_)));
+                self.bus_again = Some(Instant::now() + self.bus_pauses.next(None));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn start_write(&mut self) {
+        let batch = std::mem::take(&mut self.filling);
+        self.flights.start(&self.shared, batch);
+    }
+
+    fn acknowledge(&mut self, landed: super::flight::Landed) {
+        self.subscription.source.acknowledge(landed.last);
+        landed.count(&self.shared);
+    }
+
+    /// Partitions go to another consumer.
+    async fn hand_over(&mut self, handover: Handover, shutdown: &CancellationToken) -> Result<(), PipelineError> {
+        let Handover { partitions, release, mut gone } = handover;
+        metrics::counter!("chalk_writer_rebalances_total").increment(1);
+        self.forget_unwritten(&partitions);
+        let deadline = Instant::now() + self.shared.policy.drain_within;
+        let in_time = tokio::select! {
+            settled = self.settle(&partitions) => { settled?; true }
+            () = sleep_until(deadline) => false,
+            // Whoever stops has no time for this, and a bus that has let go does not wait for it.
+            () = shutdown.cancelled() => false,
+            _ = &mut gone => false,
+        };
+        if !in_time {
+            tracing::warn!(
+                partitions = partitions.len(),
+                "partitions went before their messages were written; their next owner reads them again"
+            );
+        }
+        self.let_go(&partitions);
+        drop(release);
+        let within = self.shared.policy.drain_within;
+        let give_up = async {
+            shutdown.cancelled().await;
+            sleep(within).await;
+        };
+        self.until_gone(gone, give_up).await
+    }
+
+    /// Writes and acknowledges until nothing of these partitions is at hand. Dropped in between,
+    /// what is being written is written on.
+    async fn settle(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
+        loop {
+            let cut = self.filling.involves(partitions);
+            if cut && self.flights.len() < self.shared.policy.in_flight {
+                self.start_write();
+            } else if cut || self.flights.involve(partitions) {
+                let landed = self.flights.next().await?;
+                self.acknowledge(landed);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the bus has let partitions go. Until then nothing may be acknowledged: it would
+    /// be taken for their messages that were thrown away.
+    async fn until_gone(
+        &mut self,
+        mut gone: tokio::sync::oneshot::Receiver<()>,
+        give_up: impl Future<Output = ()>,
+    ) -> Result<(), PipelineError> {
+        tokio::pin!(give_up);
+        loop {
+            tokio::select! {
+                _ = &mut gone => {
+                    self.shared.health.works(BUS);
+                    return Ok(());
+                }
+                () = &mut give_up => return Err(PipelineError::DrainTimeout { messages: self.in_hand() }),
+                () = sleep(LETS_GO_WITHIN) => self.shared.health.failed(BUS, "partitions cannot be let go yet", false),
+            }
+        }
+    }
+
+    /// Messages that are in no batch yet.
+    fn forget_unwritten(&mut self, going: &[Partition]) {
+        self.incoming.retain(|message| !going.contains(&message.partition));
+        if self.ahead.as_ref().is_some_and(|(message, _)| going.contains(&message.partition)) {
+            self.ahead = None;
+        }
+    }
+
+    fn let_go(&mut self, going: &[Partition]) {
+        self.filling.forget(going);
+        self.flights.forget(going);
+    }
+
+    /// Shutdown: what is in the batch is written; what has not been decoded yet is left to the bus.
+    async fn drain(&mut self) -> Result<(), PipelineError> {
+        let within = self.shared.policy.drain_within;
+        let deadline = Instant::now() + within;
+        tracing::info!(?within, messages = self.in_hand(), "stopping: writing what is at hand");
+        self.incoming.clear();
+        self.ahead = None;
+        loop {
+            if !self.filling.is_empty() && self.flights.len() < self.shared.policy.in_flight {
+                self.start_write();
+                continue;
+            }
+            if self.flights.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                landed = self.flights.next() => self.acknowledge(landed?),
+                Some(handover) = self.subscription.handovers.recv() => {
+                    // The next owner does not wait for a process that is leaving anyway.
+                    self.let_go(&handover.partitions);
+                    drop(handover.release);
+                    self.until_gone(handover.gone, sleep_until(deadline)).await?;
+                }
+                () = sleep_until(deadline) => return Err(PipelineError::DrainTimeout { messages: self.in_hand() }),
+            }
+        }
+    }
+
+    fn in_hand(&self) -> usize {
+        self.incoming.len() + usize::from(self.ahead.is_some()) + self.filling.messages.len() + self.flights.messages()
+    }
+
+    /// Once a second, busy or not: that the loop turns, and what it holds.
+    fn report(&self) {
+        let in_hand = self.in_hand() as u64;
+        metrics::gauge!("chalk_writer_in_hand_messages").set(in_hand as f64);
+        self.shared.health.update(|state| {
+            state.in_hand = in_hand;
+            state.turned = Some(std::time::Instant::now());
+        });
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        sleep_until(at).await;
+    }
+}
