@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::WriterType;
 use super::destinations::PlannedDestination;
 use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
-use super::{WRITERS, WriterType};
 use crate::bus::OnGap;
 use crate::config::settings::{StoreSettings, Tuning, WriterSettings};
 use crate::decode::Decoder;
@@ -20,15 +20,11 @@ use crate::sink::Row;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A type that is known and that this version does not have; exit code 64.
-    #[error("{0} is not in this version; it has {has}", has = here())]
+    #[error("{}", super::registry().refusal(*.0))]
     NotInThisVersion(WriterType),
     /// Settings that can never work; exit code 78.
     #[error("{0}")]
     Settings(String),
-}
-
-fn here() -> String {
-    WRITERS.iter().map(|writer| writer.facts().writer_type.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// All that a writer decides before anything is connected.
