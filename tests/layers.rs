@@ -52,7 +52,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dead_letter",
             "generate",
             "message",
-            "result",
             "row",
             "runtime",
             "sink",

@@ -11,19 +11,7 @@ use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
 use super::registry::Registry;
 use super::schemes::{StoreKind, Support, support};
 use super::secret::{SecretClient, SecretRef};
-use super::settings::{CacheStrategy, Environment, Environments, Feature, StoreSettings};
-
-/// Columns that every table of the offline store has, which no feature can be named like.
-const SYSTEM_COLUMNS: [&str; 8] = [
-    "__observation_id__",
-    "__environment__",
-    "__operation_id__",
-    "__operation_kind__",
-    "__deployment_id__",
-    "__id__",
-    "__ts__",
-    "__inserted_at__",
-];
+use super::settings::{CacheStrategy, Environment, Environments, Feature, SYSTEM_COLUMNS, StoreSettings};
 
 /// What is wrong with environments, by path under the schema's names.
 #[derive(Debug, Default)]

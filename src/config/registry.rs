@@ -2,8 +2,7 @@
 
 use crate::writer_type::WriterType;
 
-/// The writers, stores and buses of this version, as their registries list them
-/// ([`writer::registry`](../../writer/fn.registry.html) makes it).
+/// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     /// Types of writers that run.

@@ -151,6 +151,18 @@ pub struct Feature {
     pub default: Option<serde_json::Value>,
 }
 
+/// Columns that every table of the offline store has, in order, which no feature can be named like.
+pub const SYSTEM_COLUMNS: [&str; 8] = [
+    "__observation_id__",
+    "__environment__",
+    "__operation_id__",
+    "__operation_kind__",
+    "__deployment_id__",
+    "__id__",
+    "__ts__",
+    "__inserted_at__",
+];
+
 /// The public `CacheStrategy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CacheStrategy {

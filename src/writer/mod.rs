@@ -45,8 +45,6 @@ pub struct Facts {
     pub writer_type: WriterType,
     /// The types of messages that it reads.
     pub reads: &'static [EventType],
-    /// The field of an environment that holds its store.
-    pub store_field: &'static str,
     /// What it guarantees, in a sentence or two.
     pub guarantee: &'static str,
 }

@@ -119,7 +119,7 @@ fn plan(uri: &str) -> Box<dyn AnyPlan> {
         decoder: Arc::new(decoder),
         store_limits: StoreLimits::new(&settings.tuning, 1),
         destinations: destinations.planned,
-        policy: policy(&settings, 1),
+        policy: policy(&settings),
     })
 }
 
