@@ -12,6 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use crate::config::settings::OnGap;
+
 use crate::config::settings::BusSettings;
 use crate::message::{Delivery, Message, Outgoing, Partition};
 
@@ -81,16 +83,6 @@ pub struct Subscribe {
     pub fetch_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
-}
-
-/// What to do when a log's retention has passed the group's position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnGap {
-    /// Go on at the earliest message left, log an error, count the gap.
-    #[default]
-    Continue,
-    /// End with [`BusError::Gap`].
-    Stop,
 }
 
 /// A place in a consumer group: its messages and, apart from them, what must be heard even when

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{self, Overrides};
+use crate::writer;
 
 use super::exit::{Exit, Failure};
 use super::output;
@@ -30,7 +31,7 @@ pub(super) struct TypesArguments {
 
 /// Prints what was found; an error in the file is exit code 78, and the output has told it.
 pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
-    let report = config::check(&arguments.config, &Overrides::from_process());
+    let report = config::check(&arguments.config, &Overrides::from_process(), &writer::registry());
     if arguments.json {
         output::json(&report)?;
     } else {
@@ -45,7 +46,7 @@ pub(super) fn schema() -> Result<(), Failure> {
 
 pub(super) fn types(arguments: &TypesArguments) -> Result<(), Failure> {
     if arguments.json {
-        return Ok(output::json(&config::types())?);
+        return Ok(output::json(&config::types(&writer::registry()))?);
     }
-    Ok(output::write(config::types_text().as_bytes())?)
+    Ok(output::write(config::types_text(&writer::registry()).as_bytes())?)
 }

@@ -12,7 +12,7 @@ use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings
 use crate::config::{self, ConfigErrors, Loaded, Overrides};
 use crate::store::online::{self, OnlineStore};
 use crate::store::{StoreError, StoreOptions};
-use crate::writer::WriterType;
+use crate::writer::{self, WriterType};
 
 use super::exit::{Exit, Failure, OrExit};
 
@@ -60,12 +60,10 @@ impl Selection {
 
 /// The writer of a type, under any of its names.
 pub(super) fn by_type(given: &str) -> Result<config::Selection, Failure> {
-    let info = config::resolve_type(given).or_exit(Exit::Usage)?;
-    if !info.works {
-        let works = config::types().iter().filter(|info| info.works).map(|info| info.writer_type.as_str());
-        let works: Vec<_> = works.collect();
-        let text = format!("{} is not in this version, which has {}", info.writer_type.as_str(), works.join(", "));
-        return Err(Failure::new(Exit::Usage, text));
+    let writer_type: WriterType = given.parse().or_exit(Exit::Usage)?;
+    let registry = writer::registry();
+    if !registry.runs(writer_type) {
+        return Err(Failure::new(Exit::Usage, registry.refusal(writer_type)));
     }
     Ok(config::Selection::Type(given.to_owned()))
 }
@@ -82,7 +80,7 @@ impl Deployment {
     }
 
     fn load_with(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
-        let loaded = config::load(config, overrides).map_err(|errors| failure(config, &errors))?;
+        let loaded = config::load(config, overrides, &writer::registry()).map_err(|errors| failure(config, &errors))?;
         for warning in loaded.warnings() {
             tracing::warn!("{}: {warning}", config.display());
         }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::config::settings::WriterSettings;
 use crate::telemetry::watched::{Identity, Phase, Watched};
 use crate::writer::{AnyPlan, Start, StartError};
 
@@ -45,18 +45,9 @@ pub(super) fn identity(settings: &WriterSettings) -> Identity {
     Identity {
         writer: settings.name.clone(),
         writer_type: settings.writer_type.as_str(),
-        bus: bus_name(&settings.bus),
+        bus: settings.bus.name(),
         topic: settings.subscription.clone(),
         group: settings.group.clone(),
-    }
-}
-
-/// The bus as `bus_backend` names it.
-const fn bus_name(bus: &BusSettings) -> &'static str {
-    match bus {
-        BusSettings::Local(_) => "LOCAL",
-        BusSettings::Kafka(_) => "KAFKA",
-        BusSettings::Pubsub => "PUBSUB",
     }
 }
 

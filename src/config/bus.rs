@@ -7,6 +7,7 @@ use super::choice::{BusBackend, Choice, SaslMechanism, SecretClientName, Securit
 use super::errors::Problem;
 use super::path;
 use super::raw::{RawDeployment, get};
+use super::registry::Registry;
 use super::secret::{SecretClient, SecretRef};
 use super::settings::{BusSettings, KafkaSettings, LocalSettings};
 
@@ -58,25 +59,26 @@ pub(super) fn secret_client(raw: &RawDeployment, folder: &Path) -> Option<Secret
 }
 
 /// The bus; `None` where the file does not say enough.
-pub(super) fn settings(raw: &RawDeployment, folder: &Path) -> (Option<BusSettings>, BusFindings) {
+pub(super) fn settings(raw: &RawDeployment, folder: &Path, registry: &Registry) -> (Option<BusSettings>, BusFindings) {
     let mut findings = BusFindings::default();
+    let at = "common_persistence_specs.bus_backend".to_owned();
     let settings = match backend(raw) {
         None => {
             let text = "is missing; it is KAFKA, LOCAL (a file, nothing to install) or PUBSUB";
-            findings.errors.push(("common_persistence_specs.bus_backend".to_owned(), Problem::Rule(text.to_owned())));
+            findings.errors.push((at.clone(), Problem::Rule(text.to_owned())));
             None
         }
         Some(BusBackend::Local) => {
             let file = get(raw.local_bus_path.as_ref()).unwrap_or_else(|| LOCAL_BUS_FILE.to_owned());
             Some(BusSettings::Local(LocalSettings { path: folder.join(file) }))
         }
-        Some(BusBackend::Pubsub) => {
-            let text = "PUBSUB is not in this version; KAFKA and LOCAL are";
-            findings.warnings.push(("common_persistence_specs.bus_backend".to_owned(), text.to_owned()));
-            Some(BusSettings::Pubsub)
-        }
+        Some(BusBackend::Pubsub) => Some(BusSettings::Pubsub),
         Some(BusBackend::Kafka) => Some(BusSettings::Kafka(kafka(raw, folder, &mut findings))),
     };
+    if let Some(absent) = settings.as_ref().map(BusSettings::name).filter(|name| !registry.buses.contains(name)) {
+        let text = format!("{absent} is not in this version; it has {}", registry.buses.join(", "));
+        findings.warnings.push((at, text));
+    }
     (settings, findings)
 }
 

@@ -9,6 +9,7 @@ use super::errors::ConfigError;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
 use super::load::Warning;
+use super::registry::Registry;
 use super::settings::{BusSettings, Environment, StoreSettings};
 use super::units::{show_duration, show_size};
 use super::writers::{Outline, common};
@@ -67,9 +68,9 @@ pub struct CheckedEnvironment {
     pub features: Option<usize>,
 }
 
-/// Checks a file by itself.
-pub fn check(path: &Path, overrides: &Overrides) -> CheckReport {
-    report(path, examine(path, overrides))
+/// Checks a file by itself, against what this version has.
+pub fn check(path: &Path, overrides: &Overrides, registry: &Registry) -> CheckReport {
+    report(path, examine(path, overrides, registry))
 }
 
 pub(super) fn report(path: &Path, examined: Examined) -> CheckReport {
@@ -96,8 +97,8 @@ fn checked(examined: &Examined, writer: &Outline) -> CheckedWriter {
     };
     CheckedWriter {
         name: writer.name.clone(),
-        writer_type: writer.info.writer_type.as_str(),
-        state: writer.info.state(),
+        writer_type: writer.info.name,
+        state: examined.registry.state(writer.info.writer_type),
         subscription: writer.subscription.clone(),
         group: writer.group.clone(),
         publishes_to: writer.publishes.clone(),

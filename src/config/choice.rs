@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::errors::Problem;
 use super::leaf::found;
-use super::nearest::hint;
-use super::settings::CacheStrategy;
-use crate::bus::OnGap;
+use super::settings::{CacheStrategy, OnGap};
+use crate::nearest::hint;
 
 /// A word out of a fixed set.
 pub(super) trait Choice: Copy + PartialEq + 'static {

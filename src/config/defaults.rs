@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::writer::WriterType;
+use crate::writer_type::WriterType;
 
 /// One default, spelled as in the file.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -8,21 +8,10 @@ use super::errors::Problem;
 use super::leaf::Caching;
 use super::path;
 use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
+use super::registry::Registry;
 use super::schemes::{StoreKind, Support, support};
 use super::secret::{SecretClient, SecretRef};
-use super::settings::{CacheStrategy, Environment, Environments, Feature, StoreSettings};
-
-/// Columns that every table of the offline store has, which no feature can be named like.
-const SYSTEM_COLUMNS: [&str; 8] = [
-    "__observation_id__",
-    "__environment__",
-    "__operation_id__",
-    "__operation_kind__",
-    "__deployment_id__",
-    "__id__",
-    "__ts__",
-    "__inserted_at__",
-];
+use super::settings::{CacheStrategy, Environment, Environments, Feature, SYSTEM_COLUMNS, StoreSettings};
 
 /// What is wrong with environments, by path under the schema's names.
 #[derive(Debug, Default)]
@@ -39,6 +28,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Path,
     /// The secret client, where one is named.
     pub(super) secrets: Option<SecretClient>,
+    /// What this version has.
+    pub(super) registry: &'a Registry,
 }
 
 /// The environments of the file for a writer with the given `storage_cache_prefix`.
@@ -87,16 +78,6 @@ fn given_prefix(environment: &RawEnvironment) -> Option<String> {
     environment.online_store.as_ref().and_then(|store| get(store.cache_prefix.as_ref()))
 }
 
-const fn field(kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::Online => "online_store",
-        StoreKind::Offline => "offline_store",
-        StoreKind::Metrics => "metrics_store",
-        StoreKind::Usage => "usage_store",
-        StoreKind::Vector => "vector_store",
-    }
-}
-
 fn store(
     raw: Option<&RawStore>,
     kind: StoreKind,
@@ -105,7 +86,7 @@ fn store(
     findings: &mut EnvironmentFindings,
 ) -> Option<StoreSettings> {
     let raw = raw?;
-    let at = format!("{environment}.{}.uri", field(kind));
+    let at = format!("{environment}.{}.uri", kind.field());
     let Some(text) = get(raw.uri.as_ref()) else {
         let text = "is missing; a store is named by its URI, such as `sqlite:online.db` or `secret:NAME`";
         findings.errors.push((at, Problem::Rule(text.to_owned())));
@@ -119,7 +100,7 @@ fn store(
             findings.errors.push((at, Problem::Rule(text.to_owned())));
             return None;
         };
-        match support(kind, scheme) {
+        match support(kind, scheme, surroundings.registry) {
             Ok(Support::Works) => {}
             Ok(Support::NotYet) => findings.not_yet.push((at, kind, scheme.to_ascii_lowercase())),
             Err(reason) => {

@@ -15,7 +15,7 @@ use super::layers::{Overrides, merge};
 use super::load::Warning;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
-use super::schemes::StoreKind;
+use super::registry::Registry;
 use super::settings::{BusSettings, Environments, WriterSettings};
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::Findings;
@@ -33,12 +33,14 @@ pub(super) struct Examined {
     pub(super) backend: Option<BusBackend>,
     /// All layers, under the schema's names.
     pub(super) file: Value,
+    /// What this version has.
+    pub(super) registry: Registry,
     folder: PathBuf,
     machine: u64,
 }
 
 /// Reads a file and judges all of it.
-pub(super) fn examine(path: &Path, overrides: &Overrides) -> Examined {
+pub(super) fn examine(path: &Path, overrides: &Overrides, registry: &Registry) -> Examined {
     let unreadable = |error: std::io::Error| ConfigError {
         path: String::new(),
         origin: None,
@@ -50,11 +52,11 @@ pub(super) fn examine(path: &Path, overrides: &Overrides) -> Examined {
         Err(error) => return Examined { errors: vec![unreadable(error)], ..Examined::default() },
     };
     let folder = full.parent().unwrap_or(&full).to_owned();
-    examine_text(&text, folder, overrides, machine_memory())
+    examine_text(&text, folder, overrides, registry, machine_memory())
 }
 
 /// Judges the text of a file.
-pub(super) fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, machine: u64) -> Examined {
+fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &Registry, machine: u64) -> Examined {
     let (value, twice) = match json::read(text) {
         Ok(read) => read,
         Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
@@ -66,7 +68,8 @@ pub(super) fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, m
         findings.errors.push(ConfigError { path: String::new(), origin: None, problem });
         RawDeployment::default()
     });
-    let mut examined = Examined { file, folder, machine, backend: bus::backend(&raw), raw, ..Examined::default() };
+    let (backend, registry) = (bus::backend(&raw), registry.clone());
+    let mut examined = Examined { file, folder, machine, backend, raw, registry, ..Examined::default() };
     let mut notes = Notes { findings, warnings: Vec::new() };
     if notes.findings.wrong.contains("") {
         // Not even an object: nothing else to say.
@@ -128,7 +131,7 @@ impl Notes {
 
 impl Examined {
     fn judge(&mut self, notes: &mut Notes) {
-        let (bus, found) = bus::settings(&self.raw, &self.folder);
+        let (bus, found) = bus::settings(&self.raw, &self.folder, &self.registry);
         self.bus = bus;
         for (path, problem) in found.errors {
             notes.error(&path, problem);
@@ -138,7 +141,7 @@ impl Examined {
         }
         self.judge_secrets(notes);
 
-        let (writers, found) = writers::outlines(&self.raw.writers, &self.file, self.backend);
+        let (writers, found) = writers::outlines(&self.raw.writers, &self.file, self.backend, &self.registry);
         self.writers = writers;
         for (path, problem) in found.errors {
             notes.error(&path, problem);
@@ -154,12 +157,16 @@ impl Examined {
             for (field, message) in tuned.warnings {
                 notes.warn(&self.tuning_path(writer, field), message);
             }
-            if writer.info.works && writers::common(&self.file, "kafka_dlq_topic").is_none() {
+            if self.works(writer) && writers::common(&self.file, "kafka_dlq_topic").is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
                 notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
             }
         }
         self.judge_environments(notes);
+    }
+
+    fn works(&self, writer: &Outline) -> bool {
+        self.registry.runs(writer.info.writer_type)
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -194,12 +201,7 @@ impl Examined {
         }
         for (path, kind, scheme) in findings.not_yet {
             let text = format!("scheme `{scheme}` is not in this version");
-            let field = match kind {
-                StoreKind::Online => "online_store",
-                StoreKind::Offline => "offline_store",
-                StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => "",
-            };
-            match self.writers.iter().find(|writer| writer.info.works && writer.info.store == Some(field)) {
+            match self.writers.iter().find(|writer| self.works(writer) && writer.info.store == Some(kind.field())) {
                 Some(writer) => {
                     notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)))
                 }
@@ -224,7 +226,7 @@ impl Examined {
             }
             Some(MetadataProvider::Config) | None => {}
         }
-        for writer in self.writers.iter().filter(|writer| writer.info.works) {
+        for writer in self.writers.iter().filter(|writer| self.works(writer)) {
             if let Some(problem) = self.missing_store(writer) {
                 notes.error("environments", problem);
             }
@@ -258,14 +260,15 @@ impl Examined {
         let add = format!("add it under `environments.{id}`, with its `uri`");
         Some(Problem::Missing {
             writer: writer.name.clone(),
-            writer_type: writer.info.writer_type.as_str(),
+            writer_type: writer.info.name,
             field: field.to_owned(),
             add,
         })
     }
 
     fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings { folder: &self.folder, secrets: bus::secret_client(&self.raw, &self.folder) }
+        let secrets = bus::secret_client(&self.raw, &self.folder);
+        Surroundings { folder: &self.folder, secrets, registry: &self.registry }
     }
 
     /// The tuning of a writer.

@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::errors::ConfigErrors;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
-use super::nearest::hint;
 use super::raw::RawWriter;
+use super::registry::Registry;
 use super::settings::{BusSettings, WriterSettings};
-use super::types::{self, TypeInfo};
 use super::writers::{self, Outline};
+use crate::nearest::hint;
+use crate::writer_type::{NotAType, TypeInfo, WriterType};
 
 /// Which writer of a file is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +50,9 @@ pub struct Loaded {
     bus: BusSettings,
 }
 
-/// Reads a file with what stands above it.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, ConfigErrors> {
-    let mut examined = examine(path, overrides);
+/// Reads a file with what stands above it, and judges it by what this version has.
+pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Loaded, ConfigErrors> {
+    let mut examined = examine(path, overrides, registry);
     let errors = std::mem::take(&mut examined.errors);
     match examined.bus.clone() {
         Some(bus) if errors.is_empty() => Ok(Loaded { examined, bus }),
@@ -88,14 +89,9 @@ impl Loaded {
     /// The settings of one writer.
     pub fn writer(&self, selection: &Selection) -> Result<WriterSettings, ConfigErrors> {
         let outline = self.select(selection)?;
-        if !outline.info.works {
-            let works: Vec<&str> =
-                types::types().iter().filter(|info| info.works).map(|info| info.writer_type.as_str()).collect();
-            return Err(ConfigErrors::selection(format!(
-                "{} is not in this version; {} are",
-                outline.info.writer_type.as_str(),
-                works.join(" and ")
-            )));
+        let (registry, writer_type) = (&self.examined.registry, outline.info.writer_type);
+        if !registry.runs(writer_type) {
+            return Err(ConfigErrors::selection(registry.refusal(writer_type)));
         }
         self.examined.settings(&outline, &self.bus)
     }
@@ -117,10 +113,11 @@ impl Loaded {
                 (meant, None)
             }
             Selection::Type(given) => {
-                let info = types::resolve(given).map_err(|error| ConfigErrors::selection(error.to_string()))?;
+                let writer_type: WriterType =
+                    given.parse().map_err(|error: NotAType| ConfigErrors::selection(error.to_string()))?;
                 let meant: Vec<&Outline> =
-                    listed.iter().filter(|writer| writer.info.writer_type == info.writer_type).collect();
-                (meant, listed.is_empty().then_some((given, info)))
+                    listed.iter().filter(|writer| writer.info.writer_type == writer_type).collect();
+                (meant, listed.is_empty().then_some((given, writer_type.info())))
             }
             Selection::Only => (all.clone(), None),
         };

@@ -1,6 +1,7 @@
-//! Schemes of store URIs: which are known, and which this version has.
+//! Schemes of store URIs: those of this version, which the registry has, and those of later ones.
 
-use super::nearest::hint;
+use super::registry::Registry;
+use crate::nearest::hint;
 
 /// A kind of store in an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,19 @@ pub(super) enum StoreKind {
     Vector,
 }
 
+impl StoreKind {
+    /// The field of an environment.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            Self::Online => "online_store",
+            Self::Offline => "offline_store",
+            Self::Metrics => "metrics_store",
+            Self::Usage => "usage_store",
+            Self::Vector => "vector_store",
+        }
+    }
+}
+
 /// Whether a known scheme is in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Support {
@@ -19,82 +33,59 @@ pub(super) enum Support {
     NotYet,
 }
 
-use Support::{NotYet, Works};
+/// Schemes that the documentation names for later versions; one that the registry has works all the same.
+const ONLINE: &[&str] = &["rediss", "valkey", "valkeys", "dynamodb", "bigtable", "postgres"];
 
-const ONLINE: &[(&str, Support)] = &[
-    ("sqlite", Works),
-    ("redis", Works),
-    ("rediss", NotYet),
-    ("valkey", NotYet),
-    ("valkeys", NotYet),
-    ("dynamodb", NotYet),
-    ("bigtable", NotYet),
-    ("postgres", NotYet),
+const OFFLINE: &[&str] = &[
+    "s3",
+    "gs",
+    "gcs",
+    "az",
+    "delta+file",
+    "delta+s3",
+    "delta+gs",
+    "iceberg+rest",
+    "iceberg+glue",
+    "iceberg+sqlite",
+    "snowflake",
+    "bigquery",
+    "redshift",
+    "databricks",
+    "postgres",
+    "clickhouse",
 ];
 
-const OFFLINE: &[(&str, Support)] = &[
-    ("file", Works),
-    ("s3", NotYet),
-    ("gs", NotYet),
-    ("gcs", NotYet),
-    ("az", NotYet),
-    ("delta+file", NotYet),
-    ("delta+s3", NotYet),
-    ("delta+gs", NotYet),
-    ("iceberg+rest", NotYet),
-    ("iceberg+glue", NotYet),
-    ("iceberg+sqlite", NotYet),
-    ("snowflake", NotYet),
-    ("bigquery", NotYet),
-    ("redshift", NotYet),
-    ("databricks", NotYet),
-    ("postgres", NotYet),
-    ("clickhouse", NotYet),
-];
+const METRICS: &[&str] = &["sqlite", "postgres", "clickhouse", "victoriametrics+http"];
 
-const METRICS: &[(&str, Support)] =
-    &[("sqlite", NotYet), ("postgres", NotYet), ("clickhouse", NotYet), ("victoriametrics+http", NotYet)];
+const USAGE: &[&str] = &["sqlite", "postgres", "clickhouse", "bigquery", "file", "s3", "gs", "az"];
 
-const USAGE: &[(&str, Support)] = &[
-    ("sqlite", NotYet),
-    ("postgres", NotYet),
-    ("clickhouse", NotYet),
-    ("bigquery", NotYet),
-    ("file", NotYet),
-    ("s3", NotYet),
-    ("gs", NotYet),
-    ("az", NotYet),
-];
+const VECTOR: &[&str] =
+    &["sqlite", "postgres", "opensearch+https", "milvus", "qdrant", "valkey", "redis", "turbopuffer", "s3vectors"];
 
-const VECTOR: &[(&str, Support)] = &[
-    ("sqlite", NotYet),
-    ("postgres", NotYet),
-    ("opensearch+https", NotYet),
-    ("milvus", NotYet),
-    ("qdrant", NotYet),
-    ("valkey", NotYet),
-    ("redis", NotYet),
-    ("turbopuffer", NotYet),
-    ("s3vectors", NotYet),
-];
-
-const fn known(kind: StoreKind) -> &'static [(&'static str, Support)] {
+/// Schemes of a kind: those of this version, and all that are known.
+fn schemes(kind: StoreKind, registry: &Registry) -> (&[&'static str], &'static [&'static str]) {
     match kind {
-        StoreKind::Online => ONLINE,
-        StoreKind::Offline => OFFLINE,
-        StoreKind::Metrics => METRICS,
-        StoreKind::Usage => USAGE,
-        StoreKind::Vector => VECTOR,
+        StoreKind::Online => (&registry.online_schemes, ONLINE),
+        StoreKind::Offline => (&registry.offline_schemes, OFFLINE),
+        StoreKind::Metrics => (&[], METRICS),
+        StoreKind::Usage => (&[], USAGE),
+        StoreKind::Vector => (&[], VECTOR),
     }
 }
 
 /// Whether a store of this kind is known by the scheme, or why not.
-pub(super) fn support(kind: StoreKind, scheme: &str) -> Result<Support, String> {
-    let schemes = known(kind);
-    schemes.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)).map(|(_, support)| *support).ok_or_else(|| {
-        let names: Vec<&str> = schemes.iter().map(|(name, _)| *name).collect();
-        format!("unknown scheme `{scheme}`; {}", hint(scheme, &names))
-    })
+pub(super) fn support(kind: StoreKind, scheme: &str, registry: &Registry) -> Result<Support, String> {
+    let (here, later) = schemes(kind, registry);
+    let among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(scheme));
+    if among(here) {
+        return Ok(Support::Works);
+    }
+    if among(later) {
+        return Ok(Support::NotYet);
+    }
+    let later = later.iter().filter(|name| !here.contains(name));
+    let known: Vec<&str> = here.iter().chain(later).copied().collect();
+    Err(format!("unknown scheme `{scheme}`; {}", hint(scheme, &known)))
 }
 
 #[cfg(test)]
@@ -102,12 +93,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_registered_store_is_said_to_work() {
-        for scheme in crate::store::online::ONLINE_STORES.iter().flat_map(|kind| kind.schemes) {
-            assert_eq!(support(StoreKind::Online, scheme), Ok(Works), "{scheme}");
-        }
-        for scheme in crate::store::offline::OFFLINE_STORES.iter().flat_map(|kind| kind.schemes) {
-            assert_eq!(support(StoreKind::Offline, scheme), Ok(Works), "{scheme}");
-        }
+    fn a_scheme_works_as_soon_as_the_registry_has_it() {
+        let mut registry = Registry::default();
+        assert_eq!(support(StoreKind::Online, "valkey", &registry), Ok(Support::NotYet));
+        assert!(support(StoreKind::Online, "novel", &registry).is_err());
+        registry.online_schemes = vec!["valkey", "novel"];
+        assert_eq!(support(StoreKind::Online, "valkey", &registry), Ok(Support::Works));
+        assert_eq!(support(StoreKind::Online, "Novel", &registry), Ok(Support::Works));
+        let error = support(StoreKind::Online, "nowel", &registry).expect_err("unknown");
+        assert!(
+            error.starts_with("unknown scheme `nowel`; did you mean `novel`? known are valkey, novel, "),
+            "{error}"
+        );
     }
 }

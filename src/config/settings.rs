@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::OnGap;
 use crate::config::secret::SecretRef;
 use crate::value::dtype::DataType;
-use crate::writer::WriterType;
+use crate::writer_type::WriterType;
 
 /// Everything that one writer process runs by.
 #[derive(Clone, Debug)]
@@ -48,6 +47,17 @@ pub enum BusSettings {
     Kafka(KafkaSettings),
     /// Google Pub/Sub: known to the configuration, not in this version.
     Pubsub,
+}
+
+impl BusSettings {
+    /// The bus as `bus_backend` names it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "LOCAL",
+            Self::Kafka(_) => "KAFKA",
+            Self::Pubsub => "PUBSUB",
+        }
+    }
 }
 
 /// The embedded bus.
@@ -141,6 +151,18 @@ pub struct Feature {
     pub default: Option<serde_json::Value>,
 }
 
+/// Columns that every table of the offline store has, in order, which no feature can be named like.
+pub const SYSTEM_COLUMNS: [&str; 8] = [
+    "__observation_id__",
+    "__environment__",
+    "__operation_id__",
+    "__operation_kind__",
+    "__deployment_id__",
+    "__id__",
+    "__ts__",
+    "__inserted_at__",
+];
+
 /// The public `CacheStrategy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CacheStrategy {
@@ -192,4 +214,14 @@ pub struct Tuning {
     pub max_message_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+}
+
+/// What to do when a log's retention has passed the group's position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// Go on at the earliest message left, log an error, count the gap.
+    #[default]
+    Continue,
+    /// End the writer with an error.
+    Stop,
 }

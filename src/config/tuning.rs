@@ -13,7 +13,7 @@ use super::schema;
 use super::settings::Tuning;
 use super::units::show_size;
 use super::{defaults, memory};
-use crate::writer::WriterType;
+use crate::writer_type::WriterType;
 
 /// Fetch buffers need not hold more: a bus delivers faster than any store takes.
 const FETCH_MOST: usize = 16 << 20;

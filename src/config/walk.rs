@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::errors::{ConfigError, Problem};
 use super::leaf::{found, found_type, kind};
-use super::nearest::nearest;
 use super::path;
 use super::schema::{camel_case, marked, other_names, root, strings};
+use crate::nearest::nearest;
 
 /// Where a value stands: by the names of the schema, and as the file spells it.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::choice::BusBackend;
 use super::errors::Problem;
 use super::raw::{RawWriter, get};
-use super::types::{self, NotAType, TypeInfo};
+use super::registry::Registry;
+use crate::writer_type::{NotAType, TypeInfo, WriterType};
 
 /// Where the fields of topics and subscriptions stand.
 pub(super) const COMMON: &str = "common_persistence_specs";
@@ -41,7 +42,12 @@ pub(super) fn default_name(type_as_written: &str) -> String {
 }
 
 /// The writers that the file lists, without those that cannot be told.
-pub(super) fn outlines(raw: &[RawWriter], file: &Value, backend: Option<BusBackend>) -> (Vec<Outline>, WriterFindings) {
+pub(super) fn outlines(
+    raw: &[RawWriter],
+    file: &Value,
+    backend: Option<BusBackend>,
+    registry: &Registry,
+) -> (Vec<Outline>, WriterFindings) {
     let mut findings = WriterFindings::default();
     let mut writers: Vec<Outline> = Vec::new();
     for (number, entry) in raw.iter().enumerate() {
@@ -55,8 +61,8 @@ pub(super) fn outlines(raw: &[RawWriter], file: &Value, backend: Option<BusBacke
             findings.errors.push((format!("{at}.bus_subscriber_type"), Problem::Rule(text.to_owned())));
             continue;
         };
-        let info = match types::resolve(&given) {
-            Ok(info) => info,
+        let info = match given.parse::<WriterType>() {
+            Ok(writer_type) => writer_type.info(),
             Err(NotAType::ClusterManager) => {
                 findings.warnings.push((format!("{at}.bus_subscriber_type"), NotAType::ClusterManager.to_string()));
                 continue;
@@ -74,8 +80,8 @@ pub(super) fn outlines(raw: &[RawWriter], file: &Value, backend: Option<BusBacke
         writers.push(outline);
     }
     for writer in &writers {
-        if !writer.info.works {
-            let text = format!("{} is not in this version", writer.info.writer_type.as_str());
+        if !registry.runs(writer.info.writer_type) {
+            let text = format!("{} is not in this version", writer.info.name);
             findings.warnings.push((format!("{}.bus_subscriber_type", writer.at), text));
         }
         if writer.subscription.is_none() {
@@ -116,8 +122,9 @@ pub(super) fn outline(
 /// A topic: its own field, else the one name that all subscriptions of its bus have.
 pub(super) fn topic(file: &Value, field: &str) -> Option<String> {
     common(file, field).or_else(|| {
-        let mut names = types::types()
-            .iter()
+        let mut names = WriterType::ALL
+            .into_iter()
+            .map(WriterType::info)
             .filter(|info| info.reads_topic == Some(field))
             .filter_map(|info| common(file, info.reads));
         let first = names.next()?;
@@ -138,7 +145,7 @@ pub(super) fn missing_subscription(writer: &Outline, backend: Option<BusBackend>
     };
     let problem = Problem::Missing {
         writer: writer.name.clone(),
-        writer_type: writer.info.writer_type.as_str(),
+        writer_type: writer.info.name,
         field: writer.info.reads.to_owned(),
         add,
     };

@@ -1,6 +1,6 @@
 //! The types of messages (`ce_type`), and which writers read each.
 
-use crate::writer::WriterType;
+use crate::writer_type::WriterType;
 
 /// A published type of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

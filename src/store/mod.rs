@@ -10,6 +10,43 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::config::secret::expose;
+
+/// A store by the schemes of its URI; `S` is what it opens.
+pub struct StoreKind<S: ?Sized> {
+    /// Schemes without `:` (`redis`), in lower case.
+    pub schemes: &'static [&'static str],
+    /// Checks the options and makes a client that has not connected yet.
+    pub open: fn(&StoreOptions) -> Result<Arc<S>, StoreError>,
+}
+
+/// The schemes of all stores of a registry.
+pub fn schemes<S: ?Sized>(stores: &[StoreKind<S>]) -> Vec<&'static str> {
+    stores.iter().flat_map(|kind| kind.schemes).copied().collect()
+}
+
+/// The store of a registry that a URI's scheme names.
+///
+/// The error names the scheme alone, and only where it is one: the rest of a URI, or what stands in
+/// its place, may be a password.
+fn find<'a, S: ?Sized>(name: &str, stores: &'a [StoreKind<S>], uri: &str) -> Result<&'a StoreKind<S>, StoreError> {
+    let known = || schemes(stores).join(", ");
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    if scheme.is_empty() || !scheme.bytes().all(sound) {
+        return Err(StoreError(format!("{name}: a URI without a scheme; known are {}", known())));
+    }
+    stores
+        .iter()
+        .find(|kind| kind.schemes.contains(&scheme.as_str()))
+        .ok_or_else(|| StoreError(format!("{name}: scheme `{scheme}` is not in this version; known are {}", known())))
+}
+
+/// Opens the store of a registry that the options name. Contacts nothing.
+fn open<S: ?Sized>(name: &str, stores: &[StoreKind<S>], options: &StoreOptions) -> Result<Arc<S>, StoreError> {
+    (find(name, stores, expose(&options.fetched))?.open)(options)
+}
+
 /// A store that could not be opened because of how it is configured. Nothing was contacted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -199,13 +199,7 @@ impl fmt::Display for DataType {
             Self::Date => f.write_str("date"),
             Self::Decimal(precision, scale) => write!(f, "decimal({precision},{scale})"),
             Self::List(item) => write!(f, "list<{item}>"),
-            Self::Struct(fields) => {
-                f.write_str("struct<")?;
-                for (at, (name, data_type)) in fields.iter().enumerate() {
-                    write!(f, "{}{name}: {data_type}", if at == 0 { "" } else { ", " })?;
-                }
-                f.write_str(">")
-            }
+            Self::Struct(fields) => write_struct(f, fields),
             Self::Vector(precision, dimension) => {
                 let precision = match precision {
                     Precision::Fp16 => "fp16",
@@ -216,6 +210,15 @@ impl fmt::Display for DataType {
             }
         }
     }
+}
+
+/// A struct of fields whose types show themselves.
+pub(crate) fn write_struct<T: fmt::Display>(f: &mut fmt::Formatter<'_>, fields: &[(String, T)]) -> fmt::Result {
+    f.write_str("struct<")?;
+    for (at, (name, data_type)) in fields.iter().enumerate() {
+        write!(f, "{}{name}: {data_type}", if at == 0 { "" } else { ", " })?;
+    }
+    f.write_str(">")
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use bytestring::ByteString;
 use half::f16;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::{Value, Vector, calendar};
+use super::{Value, Vector, time};
 
 /// Lists and structs in one another, as deep as a message may nest them.
 const DEEPEST: usize = 64;
@@ -38,8 +38,8 @@ pub fn write(value: &Value, text: &mut Vec<u8>) {
         Value::Double(number) => double(*number, text),
         Value::Text(value) => quoted(value, text),
         Value::Bytes(bytes) => quoted(&STANDARD.encode(bytes), text),
-        Value::Timestamp(micros) => quoted(&calendar::instant_text(*micros), text),
-        Value::Date(days) => quoted(&calendar::date_text(i64::from(*days)), text),
+        Value::Timestamp(micros) => quoted(&time::format_timestamp(*micros), text),
+        Value::Date(days) => quoted(&time::format_date(*days), text),
         Value::Decimal(digits) => quoted(digits, text),
         Value::List(items) => listed(items, text, write),
         Value::Struct(fields) => {

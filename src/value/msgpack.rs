@@ -17,7 +17,7 @@ use half::f16;
 use rmp::encode as put;
 use rmpv::ValueRef;
 
-use super::calendar::{MICROS_PER_SECOND, date_text};
+use super::time::{MICROS, format_date};
 use super::{Value, Vector};
 
 /// Lists and structs in one another, as deep as a message may nest them.
@@ -43,7 +43,7 @@ pub fn write(value: &Value, to: &mut Vec<u8>) {
         Value::Text(text) | Value::Decimal(text) => put::write_str(to, text).expect(INTO_MEMORY),
         Value::Bytes(bytes) => put::write_bin(to, bytes).expect(INTO_MEMORY),
         Value::Timestamp(micros) => timestamp(*micros, to),
-        Value::Date(days) => put::write_str(to, &date_text(i64::from(*days))).expect(INTO_MEMORY),
+        Value::Date(days) => put::write_str(to, &format_date(*days)).expect(INTO_MEMORY),
         Value::List(items) => array(items, to, write),
         Value::Struct(fields) => {
             put::write_map_len(to, fields.len() as u32).expect(INTO_MEMORY);
@@ -76,8 +76,8 @@ fn double(number: f64, to: &mut Vec<u8>) {
 }
 
 fn timestamp(micros: i64, to: &mut Vec<u8>) {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND);
-    let nanos = micros.rem_euclid(MICROS_PER_SECOND) as u32 * 1_000;
+    let seconds = micros.div_euclid(MICROS);
+    let nanos = micros.rem_euclid(MICROS) as u32 * 1_000;
     let mut extension = |bytes: &[u8]| {
         put::write_ext_meta(to, bytes.len() as u32, TIMESTAMP).expect(INTO_MEMORY);
         to.extend_from_slice(bytes);
@@ -171,7 +171,7 @@ fn instant(bytes: &[u8]) -> Result<i64, MessagePackError> {
         return Err(MessagePackError(format!("a timestamp of {} bytes; expected 4, 8 or 12", bytes.len())));
     };
     seconds
-        .checked_mul(MICROS_PER_SECOND)
+        .checked_mul(MICROS)
         .and_then(|micros| micros.checked_add(nanos / 1_000))
         .ok_or_else(|| MessagePackError(format!("timestamp {seconds} s beyond 64 bits of microseconds")))
 }

@@ -1,10 +1,10 @@
 //! Times and dates as text: RFC 3339 and `YYYY-MM-DD`, to and from the numbers that values hold.
 //!
-//! The Gregorian calendar of the years 1 to 9999, without leap seconds, as in proto3's JSON.
+//! The Gregorian calendar without leap seconds, as in proto3's JSON. What is read has a year of 1 to 9999;
+//! every number that a value can hold is written, and no calendar crate reaches that far.
 
-use std::fmt::Write as _;
-
-const MICROS: i64 = 1_000_000;
+/// Microseconds in a second.
+pub(super) const MICROS: i64 = 1_000_000;
 const DAY: i64 = 86_400;
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z in seconds: what a timestamp may be.
 const EARLIEST: i64 = -62_135_596_800;
@@ -97,27 +97,25 @@ pub fn from_parts(seconds: i64, nanos: i32) -> Option<i64> {
     sound.then(|| seconds * MICROS + i64::from(nanos / 1000))
 }
 
-/// RFC 3339 in UTC, with six digits after the point where there are microseconds.
+/// RFC 3339 in UTC, always with six digits after the point, so that equal instants have equal text.
 pub fn format_timestamp(micros: i64) -> String {
     let (seconds, micros) = (micros.div_euclid(MICROS), micros.rem_euclid(MICROS));
-    let mut text = format_date_of(seconds.div_euclid(DAY));
-    let second = seconds.rem_euclid(DAY);
-    let _ = write!(text, "T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
-    if micros > 0 {
-        let _ = write!(text, ".{micros:06}");
-    }
-    text.push('Z');
-    text
+    let (date, second) = (format_date_of(seconds.div_euclid(DAY)), seconds.rem_euclid(DAY));
+    format!("{date}T{:02}:{:02}:{:02}.{micros:06}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// `YYYY-MM-DD`.
+/// `YYYY-MM-DD` of a day counted from 1970-01-01; a year outside of 0 to 9999 has a sign before it.
 pub fn format_date(days: i32) -> String {
     format_date_of(i64::from(days))
 }
 
 fn format_date_of(days: i64) -> String {
     let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}")
+    if (0..=9999).contains(&year) {
+        format!("{year:04}-{month:02}-{day:02}")
+    } else {
+        format!("{year:+05}-{month:02}-{day:02}")
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +153,16 @@ mod tests {
         assert_eq!((parse_date("1900-02-29"), parse_date("0000-01-01")), (None, None));
     }
 
+    #[test]
+    fn the_ends_of_time_have_a_text() {
+        assert_eq!(format_timestamp(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(format_timestamp(-1), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(format_timestamp(i64::MAX), "+294247-01-10T04:00:54.775807Z");
+        assert_eq!(format_timestamp(i64::MIN), "-290308-12-21T19:59:05.224192Z");
+        assert_eq!(format_date(i32::MAX), "+5881580-07-11");
+        assert_eq!(format_date(i32::MIN), "-5877641-06-23");
+    }
+
     proptest! {
         #[test]
         fn text_and_number_agree_with_chrono(seconds in EARLIEST..=LATEST, nanos in 0..1_000_000_000_u32) {
@@ -164,6 +172,7 @@ mod tests {
             prop_assert_eq!(parse_timestamp(&time.to_rfc3339()), micros);
             let written = format_timestamp(time.timestamp_micros());
             prop_assert_eq!(parse_timestamp(&written), micros);
+            prop_assert_eq!(written, time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
             let days = seconds.div_euclid(DAY) as i32;
             prop_assert_eq!(format_date(days), time.date_naive().to_string());
             prop_assert_eq!(parse_date(&format_date(days)), Some(days));

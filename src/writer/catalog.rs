@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
 
+use super::entity;
+use super::open::{Opened, Unopened};
 use crate::config::settings::{Environment, Environments};
+use crate::decode::Decoded;
+use crate::sink::Row;
 
 /// How many ids under `*` are kept; more are still written, only not remembered.
 const REMEMBERED: usize = 10_000;
@@ -64,6 +68,44 @@ impl<E> Catalog<E> {
             id
         });
         Some(Known { id, entry: star.entry.clone() })
+    }
+}
+
+/// What is prepared for an environment, as far as every writer needs it.
+pub trait Prepared {
+    /// The field of an environment that holds its store.
+    const STORE: &'static str;
+
+    /// Index of the pipeline's destination; `None` where it has no store.
+    fn destination(&self) -> Option<usize>;
+}
+
+impl<E: Prepared> Catalog<E> {
+    /// The environment and the destination of an opened message; `None` once it is told why there is none.
+    pub fn place<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
+        let id = opened.environment();
+        let Some(environment) = self.get(id) else {
+            decoded.refused.push(entity::unknown_environment(id));
+            return None;
+        };
+        decoded.environment = Some(environment.id.clone());
+        decoded.event_time = opened.event_time();
+        let Some(destination) = environment.entry.destination() else {
+            decoded.refused.push(entity::no_store(id, E::STORE));
+            return None;
+        };
+        Some((environment, destination))
+    }
+
+    /// Tells why nothing is to be written of a message.
+    pub fn unopened<R: Row>(&self, unopened: Unopened<'_>, decoded: &mut Decoded<R>) {
+        match unopened {
+            Unopened::Skipped(reason) => decoded.skip(reason, 1),
+            Unopened::Refused { refusal, environment } => {
+                decoded.environment = environment.and_then(|id| self.get(id)).map(|known| known.id);
+                decoded.refused.push(refusal);
+            }
+        }
     }
 }
 

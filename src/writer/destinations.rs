@@ -10,9 +10,7 @@ use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRow;
 use crate::sink::{Row, Sink};
-use crate::store::offline::OFFLINE_STORES;
-use crate::store::online::{ONLINE_STORES, OnlineStore};
-use crate::store::{StoreError, StoreOptions};
+use crate::store::{StoreError, StoreOptions, offline, online};
 
 /// Opens a store from checked options; contacts nothing.
 pub type Opener<R> = fn(&StoreOptions) -> Result<Arc<dyn Sink<R>>, StoreError>;
@@ -35,8 +33,8 @@ pub struct Kind<R: Row> {
     pub field: &'static str,
     /// Reads that field.
     pub of: fn(&Environment) -> Option<&StoreSettings>,
-    /// Schemes of this version.
-    pub schemes: fn() -> Vec<&'static str>,
+    /// Whether a URI is of a store of this version.
+    pub check: fn(&str) -> Result<(), StoreError>,
     /// Opens one.
     pub open: Opener<R>,
 }
@@ -46,8 +44,8 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
     of: |environment| environment.online_store.as_ref(),
-    schemes: || ONLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect(),
-    open: |options| open_online(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
+    check: online::check,
+    open: |options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
 };
 
 /// The stores of history.
@@ -55,24 +53,9 @@ pub const OFFLINE: Kind<TableRow> = Kind {
     name: "offline store",
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
-    schemes: || OFFLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect(),
-    open: open_offline,
+    check: offline::check,
+    open: offline::open,
 };
-
-/// The online store of a URI's scheme: for a writer, and for reading values back.
-pub fn open_online(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    let scheme = scheme(options.fetched.expose_secret());
-    let kind = ONLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme));
-    let kind = kind.ok_or_else(|| StoreError(unknown_scheme(&ONLINE, scheme)))?;
-    (kind.open)(options)
-}
-
-fn open_offline(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreError> {
-    let scheme = scheme(options.fetched.expose_secret());
-    let kind = OFFLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme));
-    let kind = kind.ok_or_else(|| StoreError(unknown_scheme(&OFFLINE, scheme)))?;
-    (kind.open)(options)
-}
 
 /// The destinations of a writer, and how its environments find theirs.
 pub struct Destinations<R: Row> {
@@ -129,24 +112,9 @@ fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {
 /// A URI that stands in the configuration is checked here; one in a secret when it is fetched.
 fn check_scheme<R: Row>(environment: &str, settings: &StoreSettings, kind: &Kind<R>) -> Result<(), PlanError> {
     let SecretRef::Plain(uri) = &settings.uri else { return Ok(()) };
-    let scheme = scheme(uri.expose_secret());
-    if (kind.schemes)().contains(&scheme) {
-        return Ok(());
-    }
     let field = kind.field;
-    Err(PlanError::Settings(format!("`environments.{environment}.{field}.uri`: {}", unknown_scheme(kind, scheme))))
-}
-
-fn unknown_scheme<R: Row>(kind: &Kind<R>, scheme: &str) -> String {
-    let known = (kind.schemes)().join(", ");
-    format!("`{scheme}` is the scheme of no {} of this version; known are {known}", kind.name)
-}
-
-/// What stands before the first `:`; empty where that is no scheme (it may be a password then).
-fn scheme(uri: &str) -> &str {
-    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
-    let sound = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
-    if sound { scheme } else { "" }
+    (kind.check)(uri.expose_secret())
+        .map_err(|error| PlanError::Settings(format!("`environments.{environment}.{field}.uri`: {error}")))
 }
 
 fn same_store(one: &StoreSettings, other: &StoreSettings) -> bool {

@@ -24,16 +24,19 @@ pub mod start;
 #[cfg(test)]
 mod testing;
 pub mod time;
-mod writer_type;
 
+use crate::bus::BUSES;
+use crate::config::Registry;
 use crate::config::settings::WriterSettings;
 use crate::message::EventType;
 use crate::sink::Row;
+use crate::store;
 
 pub use plan::{AnyPlan, Plan, PlanError};
 pub use preview::{Preview, Shown};
 pub use start::{Start, StartError};
-pub use writer_type::{WriterType, WriterTypeError};
+
+pub use crate::writer_type::WriterType;
 
 /// What is known of a writer without any settings: for `types` and `explain`.
 #[derive(Debug)]
@@ -42,8 +45,6 @@ pub struct Facts {
     pub writer_type: WriterType,
     /// The types of messages that it reads.
     pub reads: &'static [EventType],
-    /// The field of an environment that holds its store.
-    pub store_field: &'static str,
     /// What it guarantees, in a sentence or two.
     pub guarantee: &'static str,
 }
@@ -85,6 +86,16 @@ pub static WRITERS: &[&dyn AnyWriter] = &[&online::OnlineWriter, &offline::Offli
 /// The writer of a type, where this version has it.
 pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
     WRITERS.iter().copied().find(|writer| writer.facts().writer_type == writer_type)
+}
+
+/// What this version has, for the checks of a configuration: the writers here, and all stores and buses.
+pub fn registry() -> Registry {
+    Registry {
+        writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
+        online_schemes: store::schemes(store::online::ONLINE_STORES),
+        offline_schemes: store::schemes(store::offline::OFFLINE_STORES),
+        buses: BUSES.iter().map(|kind| kind.name).collect(),
+    }
 }
 
 /// The plan of the writer that the settings name.

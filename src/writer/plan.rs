@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::destinations::PlannedDestination;
+use super::WriterType;
+use super::destinations::{Destinations, PlannedDestination};
 use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
-use super::{WRITERS, WriterType};
 use crate::bus::OnGap;
+use crate::config::in_flight;
 use crate::config::settings::{StoreSettings, Tuning, WriterSettings};
 use crate::decode::Decoder;
 use crate::message::Message;
@@ -20,15 +21,11 @@ use crate::sink::Row;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A type that is known and that this version does not have; exit code 64.
-    #[error("{0} is not in this version; it has {has}", has = here())]
+    #[error("{}", super::registry().refusal(*.0))]
     NotInThisVersion(WriterType),
     /// Settings that can never work; exit code 78.
     #[error("{0}")]
     Settings(String),
-}
-
-fn here() -> String {
-    WRITERS.iter().map(|writer| writer.facts().writer_type.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// All that a writer decides before anything is connected.
@@ -45,6 +42,20 @@ pub struct Plan<R: Row> {
     pub store_limits: StoreLimits,
     /// Limits and times.
     pub policy: Policy,
+}
+
+impl<R: Row> Plan<R> {
+    /// With what every writer takes from its settings in the same way.
+    pub fn new(settings: &WriterSettings, destinations: Destinations<R>, decoder: impl Decoder<R> + 'static) -> Self {
+        Self {
+            reads: Reads::new(settings),
+            dead_letter_topic: settings.dlq_topic.clone(),
+            decoder: Arc::new(decoder),
+            store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
+            destinations: destinations.planned,
+            policy: policy(settings),
+        }
+    }
 }
 
 /// Where a writer's messages come from.
@@ -134,11 +145,11 @@ impl StoreLimits {
 /// Messages in a batch at the most: those without rows take next to no memory, but not none.
 const MAX_MESSAGES: usize = 100_000;
 
-/// Limits and times from the settings, for a writer that has so many batches being written at once.
+/// Limits and times from the settings.
 ///
 /// Batches (those being written, the one that fills and the one that waits) take half of the memory.
-pub fn policy(settings: &WriterSettings, in_flight: usize) -> Policy {
-    let tuning = &settings.tuning;
+pub fn policy(settings: &WriterSettings) -> Policy {
+    let (tuning, in_flight) = (&settings.tuning, in_flight(settings.writer_type));
     Policy {
         writer_type: settings.writer_type.as_str(),
         max_rows: tuning.batch_max_rows,

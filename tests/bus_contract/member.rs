@@ -253,9 +253,20 @@ impl Life {
     }
 }
 
+/// The full name of a group: no other run of the suite, on the same server at the same time, has it.
+pub fn group_of(topic: &str, group: &str) -> String {
+    format!("{group}-of-{topic}")
+}
+
 /// What the suite subscribes with.
 pub fn subscribe(topic: &str, group: &str, drain: bool) -> Subscribe {
-    Subscribe { topic: topic.to_owned(), group: group.to_owned(), drain, fetch_bytes: 1 << 20, on_gap: OnGap::Stop }
+    Subscribe {
+        topic: topic.to_owned(),
+        group: group_of(topic, group),
+        drain,
+        fetch_bytes: 1 << 20,
+        on_gap: OnGap::Stop,
+    }
 }
 
 /// Makes a topic of its own for a case.
@@ -304,7 +315,7 @@ pub async fn browse(harness: &Arc<dyn Harness>, topic: &str, from: BrowseFrom) -
 /// What a group has not committed yet: the number of messages left, by partition.
 pub async fn left(harness: &Arc<dyn Harness>, topic: &str, group: &str) -> BTreeMap<i32, usize> {
     let mut left = BTreeMap::new();
-    for message in browse(harness, topic, BrowseFrom::Group(group.to_owned())).await {
+    for message in browse(harness, topic, BrowseFrom::Group(group_of(topic, group))).await {
         *left.entry(message.partition.number).or_default() += 1;
     }
     left

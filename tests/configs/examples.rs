@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness};
 use chalk_writer::config::{Overrides, Selection, check, load};
-use chalk_writer::writer::WriterType;
+use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
 use crate::{checked, loaded};
@@ -19,7 +19,7 @@ fn every_example_is_read() {
     let mut seen = 0;
     for entry in std::fs::read_dir(examples()).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let report = check(&path, &Overrides::default());
+        let report = check(&path, &Overrides::default(), &registry());
         let documented = path.file_name().is_some_and(|name| name == "chalk-documented-example.json");
         assert_eq!(report.ok, !documented, "{report}");
         seen += 1;
@@ -29,7 +29,7 @@ fn every_example_is_read() {
 
 #[test]
 fn the_local_example_makes_both_writers() {
-    let loaded = load(&examples().join("local.json"), &Overrides::default()).expect("sound");
+    let loaded = load(&examples().join("local.json"), &Overrides::default(), &registry()).expect("sound");
     assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
     assert_eq!(loaded.result_topic().as_deref(), Some("results"));
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("online");
@@ -53,7 +53,7 @@ fn the_local_example_makes_both_writers() {
 
 #[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
-    let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default()).expect("sound");
+    let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");
     let BusSettings::Kafka(kafka) = &online.bus else { panic!("{:?}", online.bus) };
     assert_eq!(kafka.bootstrap_servers, ["kafka-1.example.com:9096", "kafka-2.example.com:9096"]);
@@ -74,7 +74,7 @@ fn the_kafka_example_makes_its_bus_and_its_tuning() {
 
 #[test]
 fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
-    let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default());
+    let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default(), &registry());
     let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         errors,
@@ -120,7 +120,7 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     assert_eq!(online.subscription, "result-bus-1");
     assert!(online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store").clustered);
     let error = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect_err("not yet");
-    assert_eq!(error.to_string(), "METRICS_BUS_WRITER is not in this version; ONLINE_WRITER and OFFLINE_WRITER are");
+    assert_eq!(error.to_string(), "METRICS_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
     assert!(error.is_usage());
 }
 

@@ -8,6 +8,7 @@ mod mistakes;
 mod warnings;
 
 use chalk_writer::config::{CheckReport, ConfigErrors, Loaded, Overrides, check, load};
+use chalk_writer::writer::registry;
 use serde_json::{Value, json};
 
 /// A configuration that is right, to be broken in one place or another.
@@ -49,7 +50,7 @@ fn checked_text(text: &str, overrides: &Overrides) -> CheckReport {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("chalk.json");
     std::fs::write(&path, text).expect("written");
-    check(&path, overrides)
+    check(&path, overrides, &registry())
 }
 
 fn checked(file: &Value) -> CheckReport {
@@ -68,7 +69,7 @@ fn loaded_with(file: &Value, overrides: &Overrides) -> Result<Loaded, ConfigErro
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("chalk.json");
     std::fs::write(&path, text_of(file)).expect("written");
-    load(&path, overrides)
+    load(&path, overrides, &registry())
 }
 
 fn loaded(file: &Value) -> Loaded {

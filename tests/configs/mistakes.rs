@@ -240,7 +240,11 @@ fn what_is_not_json_has_a_line_a_column_or_a_path() {
     let twice =
         r#"{"common_specs": {"bus_backend": "LOCAL", "bus_backend": "KAFKA"}, "kafka_bootstrap_servers": "a:1"}"#;
     assert_eq!(said(twice), ["common_specs.bus_backend: stands twice in one object"]);
-    let report = chalk_writer::config::check(std::path::Path::new("/nowhere/chalk.json"), &Default::default());
+    let report = chalk_writer::config::check(
+        std::path::Path::new("/nowhere/chalk.json"),
+        &Default::default(),
+        &crate::registry(),
+    );
     assert_eq!(
         report.errors[0].to_string(),
         "the configuration cannot be read: /nowhere/chalk.json: No such file or directory (os error 2)"

@@ -1,5 +1,6 @@
 //! What every store keeps to, whichever it is: one suite a kind, over everything in its registry.
 
+mod offline;
 mod online;
 #[path = "../services/redis.rs"]
 mod redis;

@@ -124,6 +124,8 @@ pub(super) fn producer(settings: &KafkaSettings, access: &Access) -> ClientConfi
     for (name, value) in [
         ("linger.ms", "5"),
         ("message.timeout.ms", "30000"),
+        // Well before the messages time out it is clear that a topic is missing.
+        ("topic.metadata.propagation.max.ms", "5000"),
         // Built in, understood by every broker, and the cheapest for both sides.
         ("compression.type", "lz4"),
         // Java's own choice, so that a key lands where other producers put it.

@@ -17,8 +17,7 @@ use serde_json::Value;
 
 use super::choice;
 use super::errors::Problem;
-use super::settings::{CacheStrategy, MaxStaleness};
-use crate::bus::OnGap;
+use super::settings::{CacheStrategy, MaxStaleness, OnGap};
 use crate::value::dtype::DataType;
 
 pub(super) use number::{Bytes, Memory, Ratio};

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Maybe;
-use crate::bus::OnGap;
 use crate::config::leaf::{Bytes, Endless, Listen, Memory, Ratio};
+use crate::config::settings::OnGap;
 
 /// Batches, memory, retries, dead letters, the HTTP port.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -14,8 +14,7 @@ pub use merge::LARGEST_VALUE;
 
 use async_trait::async_trait;
 
-use super::{StoreError, StoreOptions};
-use crate::config::secret::expose;
+use super::{StoreError, StoreKind, StoreOptions};
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::Sink;
 use crate::value::Value;
@@ -42,35 +41,18 @@ pub struct StoredFeature {
     pub value: Option<Value>,
 }
 
-/// A kind of online store, by the schemes of its URI.
-pub struct OnlineStoreKind {
-    /// Schemes without `:` (`redis`).
-    pub schemes: &'static [&'static str],
-    /// Checks the options and makes a client that has not connected yet.
-    pub open: fn(&StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError>,
-}
-
 /// Every online store of this version.
-pub static ONLINE_STORES: &[OnlineStoreKind] = &[
-    OnlineStoreKind { schemes: &["sqlite"], open: sqlite::open },
-    OnlineStoreKind { schemes: &["redis"], open: redis::open },
-];
+pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] =
+    &[StoreKind { schemes: &["sqlite"], open: sqlite::open }, StoreKind { schemes: &["redis"], open: redis::open }];
 
-/// Schemes that the configuration may name and this version cannot open.
-const NOT_YET: [&str; 6] = ["rediss", "valkey", "valkeys", "dynamodb", "bigtable", "postgres"];
+const NAME: &str = "online store";
 
 /// Opens the store that the URI's scheme names. Contacts nothing.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    let uri = expose(&options.fetched);
-    let known = || ONLINE_STORES.iter().flat_map(|kind| kind.schemes).copied().collect::<Vec<_>>().join(", ");
-    let Some((scheme, _)) = uri.split_once(':') else {
-        // The text may be a password that ended up in the wrong place: it is not shown.
-        return Err(StoreError(format!("online store: a URI without a scheme; known schemes are {}", known())));
-    };
-    let scheme = scheme.to_ascii_lowercase();
-    if let Some(kind) = ONLINE_STORES.iter().find(|kind| kind.schemes.contains(&scheme.as_str())) {
-        return (kind.open)(options);
-    }
-    let why = if NOT_YET.contains(&scheme.as_str()) { "is not in this version" } else { "is unknown" };
-    Err(StoreError(format!("online store: scheme `{scheme}` {why}; known are {}", known())))
+    super::open(NAME, ONLINE_STORES, options)
+}
+
+/// Whether a URI is of a store of this version.
+pub fn check(uri: &str) -> Result<(), StoreError> {
+    super::find(NAME, ONLINE_STORES, uri).map(drop)
 }

@@ -15,7 +15,7 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::catalog::Catalog;
-use crate::writer::open::{Gate, Opened, Unopened};
+use crate::writer::open::{Gate, Opened};
 use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
 use crate::writer::{entity, skip};
 
@@ -52,11 +52,7 @@ impl Decoder<TableRow> for OfflineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TableRow>) {
         match self.gate.open(message, Wanted { query: true }) {
             Ok(opened) => self.rows(opened, decoded),
-            Err(Unopened::Skipped(reason)) => decoded.skip(reason, 1),
-            Err(Unopened::Refused { refusal, environment }) => {
-                decoded.environment = environment.and_then(|id| self.catalog.get(id)).map(|known| known.id);
-                decoded.refused.push(refusal);
-            }
+            Err(unopened) => self.catalog.unopened(unopened, decoded),
         }
     }
 }
@@ -65,17 +61,7 @@ impl OfflineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRow>) {
         let tables = std::mem::take(&mut opened.result.tables);
-        let id = opened.environment();
-        let Some(environment) = self.catalog.get(id) else {
-            decoded.refused.push(entity::unknown_environment(id));
-            return;
-        };
-        decoded.environment = Some(environment.id.clone());
-        decoded.event_time = opened.event_time();
-        let Some(destination) = environment.entry.destination else {
-            decoded.refused.push(entity::no_store(id, "offline_store"));
-            return;
-        };
+        let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
         if !opened.result.persistence.offline {
             decoded.skip(skip::PERSISTENCE_OFF, tables.iter().map(entity::values).sum::<u64>().max(1));
             return;
@@ -88,7 +74,7 @@ impl OfflineDecoder {
             believable: Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) },
             skip_cached: self.skip_cached,
             of_message: [
-                Value::text(id),
+                Value::text(opened.environment()),
                 text(opened.operation()),
                 kind::value(opened.result.operation_kind),
                 text(opened.deployment()),

@@ -8,14 +8,12 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 pub use decode::OfflineDecoder;
 
 use super::catalog::Catalog;
 use super::destinations::{Destinations, OFFLINE};
 use super::open::Gate;
-use super::plan::{Plan, PlanError, Reads, StoreLimits, policy};
+use super::plan::{Plan, PlanError};
 use super::time::{Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
@@ -29,14 +27,9 @@ pub struct OfflineWriter;
 static FACTS: Facts = Facts {
     writer_type: WriterType::Offline,
     reads: &[EventType::Result],
-    store_field: "offline_store",
     guarantee: "at least once: a row that comes twice carries the same `__observation_id__`, by which stores with keys \
                 keep one of them and readers of a lake drop the others",
 };
-
-/// Batches being written at once: rows of history stand alone, so one can be decoded and cut while
-/// the one before it is written.
-const IN_FLIGHT: usize = 2;
 
 impl Writer for OfflineWriter {
     type Row = TableRow;
@@ -48,14 +41,7 @@ impl Writer for OfflineWriter {
     fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRow>, PlanError> {
         let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
         let decoder = decoder(settings, &destinations, system_clock());
-        Ok(Plan {
-            reads: Reads::new(settings),
-            dead_letter_topic: settings.dlq_topic.clone(),
-            decoder: Arc::new(decoder),
-            store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
-            destinations: destinations.planned,
-            policy: policy(settings, IN_FLIGHT),
-        })
+        Ok(Plan::new(settings, destinations, decoder))
     }
 }
 

@@ -5,23 +5,16 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use hashbrown::{HashMap, HashSet};
 
-use crate::config::settings::{Environment, Feature};
+use crate::config::settings::{Environment, Feature, SYSTEM_COLUMNS};
 use crate::row::table::{Column, Shape};
 use crate::value::dtype::DataType;
+use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
 use crate::writer::layouts::Layouts;
 use crate::writer::skip;
 
 /// The system columns before the features', in order; `__inserted_at__` is the store's to add.
-pub(super) const SYSTEM: [&str; 7] = [
-    "__observation_id__",
-    "__environment__",
-    "__operation_id__",
-    "__operation_kind__",
-    "__deployment_id__",
-    "__id__",
-    "__ts__",
-];
+pub(super) const SYSTEM: &[&str] = SYSTEM_COLUMNS.split_at(7).0;
 /// Index of `__observation_id__`.
 pub(super) const OBSERVATION_ID: usize = 0;
 /// Index of `__id__`.
@@ -73,6 +66,14 @@ pub(super) enum Target {
     Time,
     /// A row that has it is refused, for this reason.
     Refuse(String),
+}
+
+impl Prepared for OfflineEnvironment {
+    const STORE: &'static str = "offline_store";
+
+    fn destination(&self) -> Option<usize> {
+        self.destination
+    }
 }
 
 impl OfflineEnvironment {

@@ -24,7 +24,7 @@ const NEVER_OPENED: Kind<TableRow> = Kind {
     name: "offline store",
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
-    schemes: || vec!["file"],
+    check: crate::store::offline::check,
     open: never,
 };
 

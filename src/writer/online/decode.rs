@@ -14,7 +14,7 @@ use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::cache_strategy::{Update, asks_for_default, update};
 use crate::writer::catalog::{Catalog, Known};
-use crate::writer::open::{Gate, Opened, Unopened};
+use crate::writer::open::{Gate, Opened};
 use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
 use crate::writer::{declared, entity, skip};
 
@@ -40,11 +40,7 @@ impl Decoder<FeatureRow> for OnlineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<FeatureRow>) {
         match self.gate.open(message, Wanted { query: false }) {
             Ok(opened) => self.rows(opened, decoded),
-            Err(Unopened::Skipped(reason)) => decoded.skip(reason, 1),
-            Err(Unopened::Refused { refusal, environment }) => {
-                decoded.environment = environment.and_then(|id| self.catalog.get(id)).map(|known| known.id);
-                decoded.refused.push(refusal);
-            }
+            Err(unopened) => self.catalog.unopened(unopened, decoded),
         }
     }
 }
@@ -52,17 +48,7 @@ impl Decoder<FeatureRow> for OnlineDecoder {
 impl OnlineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, opened: Opened<'_>, decoded: &mut Decoded<FeatureRow>) {
-        let id = opened.environment();
-        let Some(environment) = self.catalog.get(id) else {
-            decoded.refused.push(entity::unknown_environment(id));
-            return;
-        };
-        decoded.environment = Some(environment.id.clone());
-        decoded.event_time = opened.event_time();
-        let Some(destination) = environment.entry.destination else {
-            decoded.refused.push(entity::no_store(id, "online_store"));
-            return;
-        };
+        let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
         let persistent = opened.result.persistence.online;
         let now = (self.clock)();
         let context = Context {

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::value::Value;
 use crate::value::dtype::DataType;
+use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
 use crate::writer::declared;
 use crate::writer::layouts::Layouts;
@@ -90,6 +91,14 @@ impl Expiry {
             Self::Never => Self::Never,
             Self::After(own) => Self::After(own.max(microseconds)),
         }
+    }
+}
+
+impl Prepared for OnlineEnvironment {
+    const STORE: &'static str = "online_store";
+
+    fn destination(&self) -> Option<usize> {
+        self.destination
     }
 }
 

@@ -5,14 +5,12 @@ mod features;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 pub use decode::OnlineDecoder;
 
 use super::catalog::Catalog;
 use super::destinations::{Destinations, ONLINE};
 use super::open::Gate;
-use super::plan::{Plan, PlanError, Reads, StoreLimits, policy};
+use super::plan::{Plan, PlanError};
 use super::time::{Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
@@ -26,7 +24,6 @@ pub struct OnlineWriter;
 static FACTS: Facts = Facts {
     writer_type: WriterType::Online,
     reads: &[EventType::Result],
-    store_field: "online_store",
     guarantee: "at least once, and the newest observed time wins per feature, atomically in the store: redelivery, \
                 replay and disorder end in the same state",
 };
@@ -38,18 +35,10 @@ impl Writer for OnlineWriter {
         &FACTS
     }
 
-    /// One batch at a time: two batches at once could race for an entity.
     fn plan(&self, settings: &WriterSettings) -> Result<Plan<FeatureRow>, PlanError> {
         let destinations = Destinations::plan(&settings.environments, &ONLINE)?;
         let decoder = decoder(settings, &destinations, system_clock())?;
-        Ok(Plan {
-            reads: Reads::new(settings),
-            dead_letter_topic: settings.dlq_topic.clone(),
-            decoder: Arc::new(decoder),
-            store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
-            destinations: destinations.planned,
-            policy: policy(settings, 1),
-        })
+        Ok(Plan::new(settings, destinations, decoder))
     }
 }
 

@@ -27,7 +27,7 @@ const NEVER_OPENED: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
     of: |environment| environment.online_store.as_ref(),
-    schemes: || vec!["sqlite", "redis"],
+    check: crate::store::online::check,
     open: never,
 };
 

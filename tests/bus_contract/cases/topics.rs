@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chalk_writer::bus::{BrowseFrom, BusError};
 
 use crate::harness::Harness;
-use crate::member::{Behaviour, Member, body, browse, fresh_topic, left, publish, subscribe, text};
+use crate::member::{Behaviour, Member, body, browse, fresh_topic, group_of, left, publish, subscribe, text};
 
 pub async fn an_unknown_topic_is_not_found(harness: Arc<dyn Harness>) {
     if !harness.capabilities().refuses_unknown_topics {
@@ -62,7 +62,7 @@ pub async fn browsing_ends_at_the_end_it_found_and_leaves_groups_alone(harness: 
     let messages = member.messages(20).await;
     member.acknowledge(messages[4].delivery).await;
     member.close().await;
-    let mut browse = harness.bus().browse(&topic, BrowseFrom::Group("aside".to_owned())).await.expect("read");
+    let mut browse = harness.bus().browse(&topic, BrowseFrom::Group(group_of(&topic, "aside"))).await.expect("read");
     publish(&harness, &topic, 0, 20..25).await;
     let mut bodies = Vec::new();
     loop {

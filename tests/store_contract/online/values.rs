@@ -161,7 +161,7 @@ fn place_of_an_absent_server() {
 
 #[test]
 fn a_uri_that_cannot_work_says_what_was_found_and_what_is_known() {
-    assert!(refused("redsi://host").0.contains("scheme `redsi` is unknown; known are sqlite, redis"));
+    assert!(refused("redsi://host").0.contains("scheme `redsi` is not in this version; known are sqlite, redis"));
     for scheme in ["rediss", "valkey", "valkeys"] {
         assert!(refused(&format!("{scheme}://:secret@host")).0.contains("is not in this version"), "{scheme}");
     }

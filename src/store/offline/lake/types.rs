@@ -1,11 +1,12 @@
 //! Types of columns in the lake: how they are agreed on, written down and mapped to Arrow.
 
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType as Arrow, Field, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::value::dtype::{DataType, Precision};
+use crate::value::dtype::{DataType, Precision, write_struct};
 
 /// Precision and scale of a decimal that nothing is declared of.
 ///
@@ -67,29 +68,21 @@ impl From<&DataType> for ColumnType {
     }
 }
 
-impl std::fmt::Display for ColumnType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("null"),
-            Self::Bool => f.write_str("bool"),
-            Self::Int64 => f.write_str("int64"),
-            Self::Float64 => f.write_str("float64"),
-            Self::String => f.write_str("string"),
-            Self::Bytes => f.write_str("bytes"),
-            Self::Timestamp => f.write_str("timestamp"),
-            Self::Date => f.write_str("date"),
-            Self::Decimal(precision, scale) => write!(f, "decimal({precision},{scale})"),
+            Self::Bool => DataType::Bool.fmt(f),
+            Self::Int64 => DataType::Int64.fmt(f),
+            Self::Float64 => DataType::Float64.fmt(f),
+            Self::String => DataType::String.fmt(f),
+            Self::Bytes => DataType::Bytes.fmt(f),
+            Self::Timestamp => DataType::Timestamp.fmt(f),
+            Self::Date => DataType::Date.fmt(f),
+            Self::Decimal(precision, scale) => DataType::Decimal(*precision, *scale).fmt(f),
+            Self::Vector(precision, dimension) => DataType::Vector(*precision, *dimension).fmt(f),
             Self::List(item) => write!(f, "list<{item}>"),
-            Self::Struct(fields) => {
-                f.write_str("struct<")?;
-                for (at, (name, field)) in fields.iter().enumerate() {
-                    write!(f, "{}{name}: {field}", if at == 0 { "" } else { ", " })?;
-                }
-                f.write_str(">")
-            }
-            Self::Vector(precision, dimension) => {
-                write!(f, "{}", DataType::Vector(*precision, *dimension))
-            }
+            Self::Struct(fields) => write_struct(f, fields),
         }
     }
 }

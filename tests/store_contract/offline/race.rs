@@ -7,7 +7,7 @@ use std::process::Stdio;
 use chalk_writer::value::Value;
 use proptest::prelude::*;
 
-use crate::support::{DAY, NOON, child, open, read, read_once, row, shape, write};
+use super::support::{DAY, NOON, child, open, read, read_once, row, shape, write};
 
 const ROOT: &str = "CHALK_WRITER_TEST_RACING_ROOT";
 const NUMBER: &str = "CHALK_WRITER_TEST_RACING_NUMBER";
@@ -43,7 +43,7 @@ fn processes_that_add_and_widen_columns_at_once_lose_no_row_and_no_column() {
     let writers: Vec<_> = (0..3)
         .map(|number| {
             let environment = [(ROOT, path), (NUMBER, &*number.to_string())];
-            let mut command = child("race::a_writer_among_others", &environment);
+            let mut command = child("offline::race::a_writer_among_others", &environment);
             command.stdout(Stdio::null()).spawn().expect("this test runs again")
         })
         .collect();

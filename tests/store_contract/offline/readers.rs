@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chalk_writer::value::{Value, Vector};
 
-use crate::support::{DAY, NOON, open, row, shape, write};
+use super::support::{DAY, NOON, open, row, shape, write};
 
 fn check(root: &Path, expected: &serde_json::Value) {
     let python = std::env::var("CHALK_WRITER_TEST_PYTHON").unwrap_or_else(|_| {

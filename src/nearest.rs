@@ -1,7 +1,7 @@
 //! “Did you mean”: the nearest known name.
 
 /// The known name that `given` most likely stands for; `None` where none is near.
-pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
     let allowed = (given.chars().count() / 3).max(1);
     known
@@ -13,7 +13,7 @@ pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// A sentence with the nearest name, or else with all of them.
-pub(super) fn hint(given: &str, known: &[&str]) -> String {
+pub(crate) fn hint(given: &str, known: &[&str]) -> String {
     match nearest(given, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`? known are {}", known.join(", ")),
         None => format!("known are {}", known.join(", ")),

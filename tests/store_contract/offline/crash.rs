@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chalk_writer::store::offline::lake::read;
 use chalk_writer::value::Value;
 
-use crate::support::{DAY, NOON, child, open, read_file, read_once, row, shape, write};
+use super::support::{DAY, NOON, child, open, read_file, read_once, row, shape, write};
 
 const ROOT: &str = "CHALK_WRITER_TEST_KILLED_ROOT";
 const ROUND: &str = "CHALK_WRITER_TEST_KILLED_ROUND";
@@ -39,7 +39,7 @@ async fn a_writer_that_is_killed() {
 
 fn start(root: &Path, round: i64) -> Child {
     let root = root.to_str().expect("a path of ours is text");
-    let mut command = child("crash::a_writer_that_is_killed", &[(ROOT, root), (ROUND, &round.to_string())]);
+    let mut command = child("offline::crash::a_writer_that_is_killed", &[(ROOT, root), (ROUND, &round.to_string())]);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("this test runs again")
 }
 

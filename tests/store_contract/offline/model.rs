@@ -6,7 +6,7 @@ use chalk_writer::row::table::TableRow;
 use chalk_writer::value::Value;
 use proptest::prelude::*;
 
-use crate::support::{DAY, NOON, ReadRow, open, read_once, row, shape, write};
+use super::support::{DAY, NOON, ReadRow, open, read_once, row, shape, write};
 
 fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![

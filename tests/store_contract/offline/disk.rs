@@ -6,7 +6,7 @@ use std::process::Command;
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::Value;
 
-use crate::support::{NOON, open, read, read_once, row, shape, write};
+use super::support::{NOON, open, read, read_once, row, shape, write};
 
 /// A mounted tmpfs, unmounted when dropped.
 struct Tmpfs(tempfile::TempDir);

@@ -1,0 +1,34 @@
+//! What this version has: the one thing that a configuration is judged by and does not know itself.
+
+use crate::writer_type::WriterType;
+
+/// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    /// Types of writers that run.
+    pub writers: Vec<WriterType>,
+    /// Schemes of online stores.
+    pub online_schemes: Vec<&'static str>,
+    /// Schemes of offline stores.
+    pub offline_schemes: Vec<&'static str>,
+    /// Buses, as `bus_backend` names them.
+    pub buses: Vec<&'static str>,
+}
+
+impl Registry {
+    /// Whether a writer of this type runs.
+    pub fn runs(&self, writer_type: WriterType) -> bool {
+        self.writers.contains(&writer_type)
+    }
+
+    /// `works`, or `not in this version`.
+    pub fn state(&self, writer_type: WriterType) -> &'static str {
+        if self.runs(writer_type) { "works" } else { "not in this version" }
+    }
+
+    /// The answer to who asks for a writer that does not run.
+    pub fn refusal(&self, writer_type: WriterType) -> String {
+        let known: Vec<&str> = self.writers.iter().map(|known| known.as_str()).collect();
+        format!("{writer_type} is not in this version; it has {}", known.join(", "))
+    }
+}
