@@ -1,5 +1,6 @@
 //! Buries messages: published to the dead letter topic and confirmed before anything is acknowledged.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -138,6 +139,13 @@ impl Graveyard {
             let more = burials.len() - SAID_OF_A_BATCH;
             tracing::warn!(more, "buried more of the same batch in {}", self.topic.name);
         }
+    }
+}
+
+impl fmt::Display for Burial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Message { partition, offset, .. } = self.message;
+        write!(f, "{}/{}/{offset}: {}", partition.topic, partition.number, self.refusal)
     }
 }
 

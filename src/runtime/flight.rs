@@ -223,23 +223,19 @@ async fn bury<R: Row>(
     burials: &[(usize, Burial<'_>)],
     id: &str,
 ) -> Result<(), PipelineError> {
+    if let (Some((_, first)), None) = (burials.first(), &shared.graveyard) {
+        return Err(PipelineError::NoDeadLetterTopic(first.to_string()));
+    }
     {
         let mut bad = burials.iter().map(|(at, _)| *at).peekable();
         let judgement = (0..batch.messages.len()).map(|at| bad.next_if_eq(&at).is_some());
         let mut budget = shared.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.judge(judgement).map_err(|reason| {
-            let example = burials.last().map(|(_, burial)| burial.refusal.to_string()).unwrap_or_default();
-            PipelineError::Budget(format!("{reason}; the latest: {example}"))
+            let latest = burials.last().map(|(_, burial)| burial.to_string()).unwrap_or_default();
+            PipelineError::Budget(format!("{reason}; the latest is {latest}"))
         })?;
     }
-    let Some((_, first)) = burials.first() else { return Ok(()) };
-    let Some(graveyard) = &shared.graveyard else {
-        let partition = &first.message.partition;
-        return Err(PipelineError::NoDeadLetterTopic(format!(
-            "{}/{}/{}: {}",
-            partition.topic, partition.number, first.message.offset, first.refusal
-        )));
-    };
+    let Some(graveyard) = &shared.graveyard else { return Ok(()) };
     let burials: Vec<&Burial<'_>> = burials.iter().map(|(_, burial)| burial).collect();
     graveyard.bury(&burials, id, &shared.policy, &shared.health).await
 }

@@ -59,10 +59,27 @@ impl Chaos {
 
     fn disturb_redis(&mut self, kind: &'static str) {
         let Some(redis) = &mut self.redis else { return };
-        if self.random.bool() {
-            println!("torture: restart of redis");
-            redis.restart();
-            return;
+        match self.random.u8(..3) {
+            0 => {
+                println!("torture: restart of redis");
+                redis.kill();
+                std::thread::sleep(Duration::from_millis(500));
+                redis.start_again();
+                return;
+            }
+            1 => {
+                // What was acknowledged and not written is lost with its writer.
+                println!("torture: redis away while every writer of its rows is killed");
+                redis.kill();
+                std::thread::sleep(Duration::from_millis(self.random.u64(500..3000)));
+                for _ in 0..3 {
+                    self.writers.signal_one("ONLINE_WRITER", Signal::SIGKILL, &mut self.random);
+                }
+                redis.start_again();
+                self.writers.start("ONLINE_WRITER");
+                return;
+            }
+            _ => {}
         }
         // Writes that were sent to it arrive after their writer is gone.
         println!("torture: redis paused while a writer is killed");

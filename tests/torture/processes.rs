@@ -269,10 +269,12 @@ impl Redis {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+    }
+
+    pub fn start_again(&mut self) {
         self.child = Self::spawn(&self.folder, self.port);
         self.wait();
     }
