@@ -170,12 +170,12 @@ impl<R: Row> Loop<R> {
         metrics::counter!("chalk_writer_rebalances_total").increment(1);
         self.forget_unwritten(&partitions);
         let deadline = Instant::now() + self.shared.policy.drain_within;
-        let in_time = tokio::select! {
-            settled = self.settle(&partitions) => { settled?; true }
-            () = sleep_until(deadline) => false,
+        let (in_time, lost) = tokio::select! {
+            settled = self.settle(&partitions) => { settled?; (true, false) }
+            () = sleep_until(deadline) => (false, false),
             // Whoever stops has no time for this, and a bus that has let go does not wait for it.
-            () = shutdown.cancelled() => false,
-            _ = &mut gone => false,
+            () = shutdown.cancelled() => (false, false),
+            _ = &mut gone => (false, true),
         };
         if !in_time {
             tracing::warn!(
@@ -185,6 +185,9 @@ impl<R: Row> Loop<R> {
         }
         self.let_go(&partitions);
         drop(release);
+        if lost {
+            return Ok(());
+        }
         let within = self.shared.policy.drain_within;
         let give_up = async {
             shutdown.cancelled().await;

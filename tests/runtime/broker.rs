@@ -132,6 +132,22 @@ impl Broker {
         begun.elapsed()
     }
 
+    /// Takes partitions away without asking: another owner has them already.
+    pub async fn lose(&self, partitions: &[i32]) {
+        let (release, _) = oneshot::channel();
+        let (_, gone) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            for number in partitions {
+                let log = state.logs.get_mut(number).expect("known");
+                log.generation += 1;
+                log.owned = None;
+            }
+        }
+        let partitions = partitions.iter().map(|number| partition(*number)).collect();
+        let _ = self.handovers.send(Handover { partitions, release, gone }).await;
+    }
+
     /// Gives partitions (back) to the consumer, from what is committed.
     pub fn assign(&self, partitions: &[i32]) {
         let mut state = self.lock();

@@ -395,3 +395,20 @@ async fn a_letter_that_the_bus_finds_too_large_goes_in_smaller_parts_and_no_othe
     assert_eq!(parts, 300_000);
     running.abort();
 }
+
+// Seen to fail when the loop asked again whether the bus had let go, after it had said so.
+#[tokio::test(start_paused = true)]
+async fn partitions_that_are_lost_already_are_not_waited_for() {
+    let (broker, subscription) = broker(2);
+    broker.append(0, encode(&Some(vec![row(1, 1)])));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setup(subscription, Arc::new(Silent)).run(stop.clone()));
+    sleep(Duration::from_secs(1)).await;
+    broker.lose(&[0]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!running.is_finished());
+    stop.cancel();
+    // The only batch was of the partition that is lost: nothing is left.
+    running.await.unwrap().unwrap();
+    assert_eq!(broker.committed()[&0], 0);
+}

@@ -1,22 +1,33 @@
 //! What happens to processes in production, one thing after another, chosen by a seed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::bus::TestBus;
 use super::processes::{Redis, Writers};
+use super::sent::{Producer, Sent};
 
 pub struct Chaos {
     random: fastrand::Rng,
-    pub bus: Box<dyn TestBus>,
+    bus: Box<dyn TestBus>,
     redis: Option<Redis>,
     writers: Writers,
+    producer: Producer,
+}
+
+/// What is left when it is over.
+pub struct Aftermath {
+    pub bus: Box<dyn TestBus>,
+    pub redis: Option<Redis>,
+    pub writers: Writers,
+    pub sent: Sent,
 }
 
 impl Chaos {
     pub fn new(seed: u64, bus: Box<dyn TestBus>, redis: Option<Redis>, writers: Writers) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed ^ 0xC4A0_5000), bus, redis, writers }
+        let random = fastrand::Rng::with_seed(seed ^ 0xC4A0_5000);
+        Self { random, bus, redis, writers, producer: Producer::new(seed) }
     }
 
     /// Does one thing and says how long to let it work.
@@ -58,38 +69,55 @@ impl Chaos {
     }
 
     fn disturb_redis(&mut self, kind: &'static str) {
-        let Some(redis) = &mut self.redis else { return };
+        if self.redis.is_none() {
+            return;
+        }
         match self.random.u8(..3) {
             0 => {
                 println!("torture: restart of redis");
-                redis.kill();
-                std::thread::sleep(Duration::from_millis(500));
-                redis.start_again();
-                return;
+                self.redis(Redis::kill);
+                self.let_pass(Duration::from_millis(500));
+                self.redis(Redis::start_again);
             }
             1 => {
-                // What was acknowledged and not written is lost with its writer.
+                // What was acknowledged and not written is lost with its writers.
                 println!("torture: redis away while every writer of its rows is killed");
-                redis.kill();
-                std::thread::sleep(Duration::from_millis(self.random.u64(500..3000)));
+                self.redis(Redis::kill);
+                let pause = Duration::from_millis(self.random.u64(1000..4000));
+                self.let_pass(pause);
                 for _ in 0..3 {
                     self.writers.signal_one("ONLINE_WRITER", Signal::SIGKILL, &mut self.random);
                 }
-                redis.start_again();
+                self.redis(Redis::start_again);
                 self.writers.start("ONLINE_WRITER");
-                return;
             }
-            _ => {}
+            _ => {
+                // Writes that were sent to it arrive after their writer is gone.
+                println!("torture: redis paused while a writer is killed");
+                self.redis(|redis| redis.signal(Signal::SIGSTOP));
+                let pause = Duration::from_millis(self.random.u64(200..4000));
+                self.let_pass(pause);
+                self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
+                self.writers.start(kind);
+                // Long enough for partitions to move while nothing can be written.
+                let pause = Duration::from_millis(self.random.u64(0..6000));
+                self.let_pass(pause);
+                self.redis(|redis| redis.signal(Signal::SIGCONT));
+            }
         }
-        // Writes that were sent to it arrive after their writer is gone.
-        println!("torture: redis paused while a writer is killed");
-        redis.signal(Signal::SIGSTOP);
-        std::thread::sleep(Duration::from_millis(self.random.u64(200..4000)));
-        self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
-        self.writers.start(kind);
-        // Long enough for partitions to move while nothing can be written.
-        std::thread::sleep(Duration::from_millis(self.random.u64(0..6000)));
-        redis.signal(Signal::SIGCONT);
+    }
+
+    fn redis(&mut self, disturb: impl FnOnce(&mut Redis)) {
+        disturb(self.redis.as_mut().expect("a run with redis"));
+    }
+
+    /// Time passes, and messages with it.
+    pub fn let_pass(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.producer.send(&mut *self.bus, 50);
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn say(&self, what: &str, whom: &str) {
@@ -97,12 +125,12 @@ impl Chaos {
     }
 
     /// Everything works again.
-    pub fn calm_down(mut self) -> (Box<dyn TestBus>, Option<Redis>, Writers) {
+    pub fn calm_down(mut self) -> Aftermath {
         if let Some(redis) = &self.redis {
             redis.signal(Signal::SIGCONT);
         }
         self.writers.wake_all();
         self.bus.ensure_up();
-        (self.bus, self.redis, self.writers)
+        Aftermath { bus: self.bus, redis: self.redis, writers: self.writers, sent: self.producer.sent }
     }
 }

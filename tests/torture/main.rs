@@ -21,9 +21,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bus::TestBus;
-use chaos::Chaos;
+use chaos::{Aftermath, Chaos};
 use processes::{Redis, Writers};
-use sent::{Producer, Sent};
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -63,21 +62,15 @@ fn torture(folder: &std::path::Path, bus: Box<dyn TestBus>, with_redis: bool) {
         writers.start("ONLINE_WRITER");
         writers.start("OFFLINE_WRITER");
     }
-    let mut producer = Producer::new(seed);
     let mut chaos = Chaos::new(seed, bus, redis, writers);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         let pause = chaos.act();
-        let until = Instant::now() + pause;
-        while Instant::now() < until {
-            producer.send(&mut *chaos.bus, 50);
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        chaos.let_pass(pause);
     }
-    let (bus, redis, mut writers) = chaos.calm_down();
-    println!("torture: {} messages sent; draining", producer.sent.messages.len());
+    let Aftermath { bus, redis, mut writers, sent } = chaos.calm_down();
+    println!("torture: {} messages sent; draining", sent.messages.len());
     writers.finish();
-    let sent: Sent = producer.sent;
     let online = match &redis {
         Some(redis) => check::redis(&sent, redis),
         None => check::sqlite(&sent, &folder.join("online.sqlite")),
