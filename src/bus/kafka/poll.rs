@@ -5,24 +5,26 @@
 //! waits for two seconds; only then it pauses the partitions, which throws away what was fetched
 //! ahead, and goes on polling so that the group still sees a living member.
 
+mod clock;
+mod trouble;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
-use rdkafka::topic_partition_list::Offset;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
 use super::chunk::Filling;
-use super::client::{self, Complaints};
-use super::positions::{self, NoStart};
+use super::client::Complaints;
+
 use super::properties;
 use super::rebalance::{COMMIT_WITHIN, Member, Shared};
 use super::source::Item;
@@ -287,159 +289,6 @@ impl Poller {
     fn is_at_end(&self) -> bool {
         let held = self.shared.ledger.held();
         !held.is_empty() && held.iter().all(|partition| self.at_end.contains(partition))
-    }
-
-    fn tick(&mut self, consumer: &BaseConsumer<Member>) {
-        self.pass_gaps(consumer);
-        consumer.context().store(consumer);
-        if self.trouble.is_some() && self.denied_since.is_none() && consumer.context().connected.load(Ordering::Acquire)
-        {
-            self.works(consumer);
-        }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
-        self.status.send_replace(self.shared.ledger.status(&self.topic, now_ms));
-        if self.subscribe.drain && !self.ended && self.is_drained(consumer) {
-            self.ended = true;
-            self.outbox.push_back(Item::End);
-        }
-    }
-
-    /// Where everything read is dealt with and the end is reached, what lies before the end and is
-    /// no message counts as read: markers of transactions, records that were compacted away.
-    fn pass_gaps(&self, consumer: &BaseConsumer<Member>) {
-        let idle = self.shared.ledger.idle();
-        let passed = idle.into_iter().filter(|partition| self.at_end.contains(partition)).collect::<Vec<_>>();
-        if passed.is_empty() {
-            return;
-        }
-        if let Ok(positions) = consumer.position() {
-            for element in positions.elements().iter().filter(|element| passed.contains(&element.partition())) {
-                if let Offset::Offset(position) = element.offset() {
-                    self.shared.ledger.pass(element.partition(), position);
-                }
-            }
-        }
-        // The ends were noted before these partitions were fetched from: an end that was reached since is not before them.
-        for (partition, end) in self.shared.ends().unwrap_or_default() {
-            if passed.contains(&partition) {
-                self.shared.ledger.pass(partition, end);
-            }
-        }
-    }
-
-    /// Whether the group has committed all that a drain must read.
-    fn is_drained(&self, consumer: &BaseConsumer<Member>) -> bool {
-        let Some(ends) = self.shared.ends() else { return false };
-        let positions = self.shared.ledger.positions();
-        let done = ends.iter().all(|(partition, end)| positions.get(partition).is_none_or(|position| position >= end));
-        done && positions::all_committed(consumer, &self.topic, &ends).unwrap_or_else(|error| {
-            tracing::debug!(topic = &*self.topic, %error, "the group's positions could not be had");
-            false
-        })
-    }
-
-    fn ask_ends(&self, consumer: &BaseConsumer<Member>) {
-        for partition in self.shared.ledger.held() {
-            // A broker that does not answer at once is not asked for the other partitions.
-            let Ok((_, end)) = consumer.fetch_watermarks(&self.topic, partition, TICK) else { return };
-            self.shared.ledger.set_end(partition, end);
-        }
-    }
-
-    fn set_paused(&self, consumer: &BaseConsumer<Member>, paused: bool) {
-        self.shared.paused.store(paused, Ordering::Release);
-        let held = self.shared.ledger.held();
-        if held.is_empty() {
-            return;
-        }
-        let list = consumer.context().list(&held);
-        let result = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
-        if let Err(error) = result {
-            tracing::debug!(topic = &*self.topic, %error, paused, "pausing or resuming failed for some partitions");
-        }
-    }
-
-    /// Looks at what the callbacks left behind.
-    fn judge(&mut self, consumer: &BaseConsumer<Member>) -> Option<Parting> {
-        let refused = consumer.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match refused {
-            Some(NoStart::Gap(text)) => {
-                self.failed = true;
-                self.set_paused(consumer, true);
-                self.outbox.push_back(Item::Failed(BusError::Gap(text)));
-            }
-            Some(NoStart::Unanswered(error)) => {
-                self.complain(consumer.context().complaints.explain("positions could not be had", &error));
-                return Some(Parting::Again { at_once: false });
-            }
-            None => {}
-        }
-        if let Some((code, reason)) = consumer.client().fatal_error() {
-            self.complain(client::classify(code, format!("{code}: {reason}")));
-            return Some(Parting::Again { at_once: false });
-        }
-        if self.denied_since.is_some_and(|since| since.elapsed() > DENIED_FOR) {
-            self.denied_since = None;
-            return Some(Parting::Again { at_once: false });
-        }
-        if std::mem::take(&mut self.out_of_range) {
-            return Some(Parting::Again { at_once: true });
-        }
-        None
-    }
-
-    fn hear(&mut self, consumer: &BaseConsumer<Member>, error: &KafkaError) {
-        let Some(code) = error.rdkafka_error_code() else { return };
-        let context = consumer.context();
-        match code {
-            // The log went past us, or was cut: the next assignment finds out which.
-            Code::AutoOffsetReset => self.out_of_range = true,
-            Code::AllBrokersDown => {
-                context.connected.store(false, Ordering::Release);
-                let what = format!("no broker of {} answers", self.brokers);
-                let explained = context.complaints.explain(&what, error);
-                self.complain(explained);
-            }
-            code if client::is_denied(code) => {
-                self.denied_since.get_or_insert_with(Instant::now);
-                let reason = context.complaints.last().map_or_else(String::new, |(_, reason)| reason);
-                self.complain(BusError::Denied(format!("{code}: {reason}")));
-            }
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                self.complain(BusError::Unavailable(format!("topic {} is not there: {code}", self.topic)));
-            }
-            code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
-        }
-    }
-
-    /// Says once what is wrong, until it is something else or works again.
-    fn complain(&mut self, error: BusError) {
-        let same = |known: &BusError| std::mem::discriminant(known) == std::mem::discriminant(&error);
-        if self.trouble.as_ref().is_some_and(same) {
-            return;
-        }
-        tracing::error!(
-            topic = &*self.topic, group = self.subscribe.group, %error,
-            "cannot read from Kafka; trying on (check `bootstrap_servers`, `security_protocol`, credentials and rights)"
-        );
-        if !matches!(self.outbox.back(), Some(Item::Trouble(_))) {
-            self.outbox.push_back(Item::Trouble(error.clone()));
-        }
-        self.trouble = Some(error);
-    }
-
-    fn works(&mut self, consumer: &BaseConsumer<Member>) {
-        self.worked = true;
-        self.denied_since = None;
-        if self.trouble.take().is_some() {
-            tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");
-            consumer.context().complaints.clear();
-            // Whoever heard of the trouble hears of its end, even where there is nothing to read.
-            self.announced = self.shared.ledger.held().is_empty();
-            if self.announced {
-                self.outbox.push_back(Item::CaughtUp);
-            }
-        }
     }
 
     fn forget_what_was_read(&mut self) {

@@ -1,0 +1,102 @@
+//! What does not work: heard from librdkafka, said once, ended by a new client or by itself.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::{DENIED_FOR, Parting, Poller};
+use crate::bus::BusError;
+use crate::bus::kafka::client;
+use crate::bus::kafka::positions::NoStart;
+use crate::bus::kafka::rebalance::Member;
+use crate::bus::kafka::source::Item;
+
+impl Poller {
+    /// Looks at what the callbacks left behind.
+    pub(super) fn judge(&mut self, consumer: &BaseConsumer<Member>) -> Option<Parting> {
+        let refused = consumer.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match refused {
+            Some(NoStart::Gap(text)) => {
+                self.failed = true;
+                self.set_paused(consumer, true);
+                self.outbox.push_back(Item::Failed(BusError::Gap(text)));
+            }
+            Some(NoStart::Unanswered(error)) => {
+                self.complain(consumer.context().complaints.explain("positions could not be had", &error));
+                return Some(Parting::Again { at_once: false });
+            }
+            None => {}
+        }
+        if let Some((code, reason)) = consumer.client().fatal_error() {
+            self.complain(client::classify(code, format!("{code}: {reason}")));
+            return Some(Parting::Again { at_once: false });
+        }
+        if self.denied_since.is_some_and(|since| since.elapsed() > DENIED_FOR) {
+            self.denied_since = None;
+            return Some(Parting::Again { at_once: false });
+        }
+        if std::mem::take(&mut self.out_of_range) {
+            return Some(Parting::Again { at_once: true });
+        }
+        None
+    }
+
+    /// Takes an error that came instead of a message.
+    pub(super) fn hear(&mut self, consumer: &BaseConsumer<Member>, error: &KafkaError) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let context = consumer.context();
+        match code {
+            // The log went past us, or was cut: the next assignment finds out which.
+            Code::AutoOffsetReset => self.out_of_range = true,
+            Code::AllBrokersDown => {
+                context.connected.store(false, Ordering::Release);
+                let what = format!("no broker of {} answers", self.brokers);
+                let explained = context.complaints.explain(&what, error);
+                self.complain(explained);
+            }
+            code if client::is_denied(code) => {
+                self.denied_since.get_or_insert_with(Instant::now);
+                let reason = context.complaints.last().map_or_else(String::new, |(_, reason)| reason);
+                self.complain(BusError::Denied(format!("{code}: {reason}")));
+            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+                self.complain(BusError::Unavailable(format!("topic {} is not there: {code}", self.topic)));
+            }
+            code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
+        }
+    }
+
+    /// Says once what is wrong, until it is something else or works again.
+    pub(super) fn complain(&mut self, error: BusError) {
+        let same = |known: &BusError| std::mem::discriminant(known) == std::mem::discriminant(&error);
+        if self.trouble.as_ref().is_some_and(same) {
+            return;
+        }
+        tracing::error!(
+            topic = &*self.topic, group = self.subscribe.group, %error,
+            "cannot read from Kafka; trying on (check `bootstrap_servers`, `security_protocol`, credentials and rights)"
+        );
+        if !matches!(self.outbox.back(), Some(Item::Trouble(_))) {
+            self.outbox.push_back(Item::Trouble(error.clone()));
+        }
+        self.trouble = Some(error);
+    }
+
+    /// Something came from a broker.
+    pub(super) fn works(&mut self, consumer: &BaseConsumer<Member>) {
+        self.worked = true;
+        self.denied_since = None;
+        if self.trouble.take().is_some() {
+            tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");
+            consumer.context().complaints.clear();
+            // Whoever heard of the trouble hears of its end, even where there is nothing to read.
+            self.announced = self.shared.ledger.held().is_empty();
+            if self.announced {
+                self.outbox.push_back(Item::CaughtUp);
+            }
+        }
+    }
+}
