@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chalk_writer::bus::{BusError, OnGap, Received};
+use chalk_writer::message::Outgoing;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
@@ -133,7 +134,6 @@ async fn brokers_that_went_and_came_back_are_read_on() {
     subscription.source.close().await.expect("closed");
 }
 
-/// Seen to fail without the resumption in `revoked`.
 #[tokio::test]
 async fn a_partition_that_went_while_paused_is_read_again_when_it_comes_back() {
     let cluster = cluster("paused", 4);
@@ -214,4 +214,15 @@ async fn a_header_whose_name_is_not_utf_8_is_left_out_and_its_message_comes() {
     let names: Vec<&str> = messages[0].headers.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["first", "last"]);
     subscription.source.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_queue_is_too_large_at_once() {
+    let cluster = cluster("large", 1);
+    let bus = open(&cluster.bootstrap_servers(), &[("queue.buffering.max.kbytes", "64")]);
+    let publisher = bus.publisher().await.expect("a publisher");
+    let message =
+        Outgoing { topic: "large".to_owned(), payload: Some(vec![b'x'; 65 << 10].into()), ..Outgoing::default() };
+    let sent = tokio::time::timeout(PATIENCE, publisher.publish(&[message])).await.expect("it is said");
+    assert!(matches!(&sent, Err(BusError::TooLarge(text)) if text.contains("queue.buffering.max.kbytes")), "{sent:?}");
 }

@@ -111,7 +111,6 @@ fn markers_count_as_read_only_when_nothing_is_outstanding() {
     assert_eq!(ledger.uncommitted(&[0]), [(0, 5)]);
 }
 
-/// Seen to fail with ends that outlive an assignment.
 #[test]
 fn an_end_that_was_reached_before_a_partition_went_says_nothing_once_it_came_back() {
     let ledger = Ledger::default();
