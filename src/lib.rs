@@ -25,6 +25,7 @@ pub mod decode;
 pub mod generate;
 pub mod message;
 mod nearest;
+mod panics;
 pub mod proto;
 pub mod result;
 pub mod row;

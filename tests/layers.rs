@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// buses and stores, then the runtime, then the writers that put them together, then the commands.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("nearest", &[]),
+    ("panics", &[]),
     ("proto", &[]),
     ("sink", &[]),
     ("writer_type", &["nearest"]),
@@ -19,12 +20,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decode", &["message", "sink"]),
     ("result", &["message", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
-    ("bus", &["config", "message"]),
+    ("bus", &["config", "message", "panics"]),
     ("store", &["config", "row", "sink", "value"]),
     ("dead_letter", &["message", "sink"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink"]),
-    ("telemetry", &["bus", "message", "runtime"]),
+    ("telemetry", &["bus", "message", "panics", "runtime"]),
     // The only place that names concrete decoders, rows and stores together.
     (
         "writer",

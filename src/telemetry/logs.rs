@@ -42,6 +42,9 @@ pub fn start(format: LogFormat, default_level: &str) {
 /// of it dead would hold its partitions and do nothing with them.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
+        if crate::panics::is_caught() {
+            return;
+        }
         let text = panic.payload_as_str().unwrap_or("no message");
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(at, "panic: {text}");

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chalk_writer::bus::{BusError, OnGap, Received};
+use chalk_writer::message::Outgoing;
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 
 use crate::reader::{PATIENCE, drain, open, publish, read, subscribe};
@@ -129,4 +132,97 @@ async fn brokers_that_went_and_came_back_are_read_on() {
     publish(&bus, "away", 300..600).await;
     read(&mut subscription, &mut seen, 600).await;
     subscription.source.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_partition_that_went_while_paused_is_read_again_when_it_comes_back() {
+    let cluster = cluster("paused", 4);
+    let bus = open(&cluster.bootstrap_servers(), QUICK);
+    publish(&bus, "paused", 0..20_000).await;
+    let mut first = bus.subscribe(subscribe("paused", false, OnGap::Stop)).await.expect("joined");
+    let Ok(Received::Messages(_)) = first.source.next().await else { panic!("messages come first") };
+    // Longer than the two seconds after which partitions are paused.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut other = bus.subscribe(subscribe("paused", false, OnGap::Stop)).await.expect("joined");
+    let sharing = async {
+        tokio::select! {
+            status = other.status.wait_for(|status| status.len() == 2) => drop(status.expect("it lives")),
+            () = async { while first.handovers.recv().await.is_some() {} } => {}
+        }
+    };
+    tokio::time::timeout(PATIENCE, sharing).await.expect("the other gets its share");
+    // Makes room, so that what is left to the first is read on.
+    let reading = async { while !matches!(first.source.next().await, Ok(Received::CaughtUp)) {} };
+    tokio::time::timeout(PATIENCE, reading).await.expect("its own partitions are read to their ends");
+    other.source.close().await.expect("closed");
+    // Nothing was acknowledged: what the other had comes from its beginning.
+    let mut offsets = [0; 4];
+    let reading = async {
+        while offsets.iter().filter(|read| **read > 0).count() < 2 {
+            match first.source.next().await {
+                Ok(Received::Messages(messages)) => {
+                    messages.iter().for_each(|message| offsets[message.partition.number as usize] += 1);
+                }
+                Ok(_) => {}
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("what came back is read");
+    first.source.close().await.expect("closed");
+}
+
+/// Where this is set, the test below is the process that it starts.
+const INNER: &str = "CHALK_WRITER_TEST_INNER";
+
+/// In a process of its own, which has the hook that ends it on a panic.
+#[tokio::test]
+async fn a_header_whose_name_is_not_utf_8_is_left_out_and_its_message_comes() {
+    if std::env::var_os(INNER).is_none() {
+        let name = "mock::a_header_whose_name_is_not_utf_8_is_left_out_and_its_message_comes";
+        let mut inner = std::process::Command::new(std::env::current_exe().expect("this test"));
+        let output = inner.args(["--exact", name]).env(INNER, "1").output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    chalk_writer::telemetry::logs::end_on_panic();
+    let cluster = cluster("headers", 1);
+    let servers = cluster.bootstrap_servers();
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &servers).create().expect("a producer");
+    // Other clients send such names; this one takes text only, and copies its bytes.
+    #[allow(unsafe_code)]
+    let name = unsafe { std::str::from_utf8_unchecked(b"bad\xff") };
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "first", value: Some("1") })
+        .insert(Header { key: name, value: Some("2") })
+        .insert(Header { key: "last", value: Some("3") });
+    let record = BaseRecord::<str, str>::to("headers").payload("body").headers(headers);
+    producer.send(record).map_err(|(error, _)| error).expect("queued");
+    producer.flush(PATIENCE).expect("sent");
+    let bus = open(&servers, QUICK);
+    let mut subscription = bus.subscribe(subscribe("headers", false, OnGap::Stop)).await.expect("joined");
+    let reading = async {
+        loop {
+            if let Ok(Received::Messages(messages)) = subscription.source.next().await {
+                return messages;
+            }
+        }
+    };
+    let messages = tokio::time::timeout(PATIENCE, reading).await.expect("it comes");
+    assert_eq!(messages[0].body(), b"body");
+    let names: Vec<&str> = messages[0].headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["first", "last"]);
+    subscription.source.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_queue_is_too_large_at_once() {
+    let cluster = cluster("large", 1);
+    let bus = open(&cluster.bootstrap_servers(), &[("queue.buffering.max.kbytes", "64")]);
+    let publisher = bus.publisher().await.expect("a publisher");
+    let message =
+        Outgoing { topic: "large".to_owned(), payload: Some(vec![b'x'; 65 << 10].into()), ..Outgoing::default() };
+    let sent = tokio::time::timeout(PATIENCE, publisher.publish(&[message])).await.expect("it is said");
+    assert!(matches!(&sent, Err(BusError::TooLarge(text)) if text.contains("queue.buffering.max.kbytes")), "{sent:?}");
 }

@@ -4,13 +4,13 @@
 //! fetch. One buffer serves several chunks, so that a trickle of messages does not pin a buffer each.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 
 use crate::message::{Delivery, Headers, Message, Partition, headers};
+use crate::panics;
 
 /// Messages in a chunk at the most.
 const MAX_MESSAGES: usize = 1_000;
@@ -46,6 +46,8 @@ pub(super) struct Filling {
     buffer: BytesMut,
     entries: Vec<Entry>,
     runs: Vec<Run>,
+    /// Headers that were left out so far.
+    unreadable: u64,
 }
 
 struct Entry {
@@ -60,7 +62,7 @@ struct Entry {
 impl Filling {
     /// An empty one.
     pub(super) fn new(topic: Arc<str>) -> Self {
-        Self { topic, buffer: BytesMut::new(), entries: Vec::new(), runs: Vec::new() }
+        Self { topic, buffer: BytesMut::new(), entries: Vec::new(), runs: Vec::new(), unreadable: 0 }
     }
 
     /// Whether it should be sealed before anything is added.
@@ -83,7 +85,10 @@ impl Filling {
         let key = message.key().map(|key| self.append(key));
         let start = self.buffer.len();
         if let Some(given) = message.headers() {
-            copy_headers(given, &mut self.buffer, partition, offset);
+            let unreadable = copy_headers(given, &mut self.buffer);
+            if unreadable > 0 {
+                self.tell_unreadable(unreadable, partition, offset);
+            }
         }
         let headers = start..self.buffer.len();
         let payload = message.payload().map(|payload| self.append(payload));
@@ -116,6 +121,17 @@ impl Filling {
         Chunk { messages: messages.collect(), runs: std::mem::take(&mut self.runs) }
     }
 
+    /// Says it aloud once; a producer that does it once does it every time.
+    fn tell_unreadable(&mut self, unreadable: usize, partition: i32, offset: i64) {
+        const TEXT: &str = "headers of a message are left out: their names are not UTF-8, which Kafka requires";
+        self.unreadable += unreadable as u64;
+        if self.unreadable == unreadable as u64 {
+            tracing::warn!(topic = &*self.topic, partition, offset, unreadable, "{TEXT}; said once");
+        } else {
+            tracing::debug!(topic = &*self.topic, partition, offset, so_far = self.unreadable, "{TEXT}");
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.buffer.len();
         self.buffer.put_slice(bytes);
@@ -123,17 +139,15 @@ impl Filling {
     }
 }
 
-fn copy_headers(given: &BorrowedHeaders, block: &mut BytesMut, partition: i32, offset: i64) {
+/// Copies every header that can be read, and tells how many could not.
+fn copy_headers(given: &BorrowedHeaders, block: &mut BytesMut) -> usize {
+    let mut unreadable = 0;
     for index in 0..given.count() {
         // The client panics over a name that is not UTF-8, and one message must not be able to stop everyone.
-        match catch_unwind(AssertUnwindSafe(|| given.get(index))) {
-            Ok(header) => headers::append(block, header.key, header.value),
-            Err(_) => tracing::warn!(
-                partition,
-                offset,
-                index,
-                "a header of a message is left out: its name is not UTF-8, which Kafka requires"
-            ),
+        match panics::caught(|| given.get(index)) {
+            Some(header) => headers::append(block, header.key, header.value),
+            None => unreadable += 1,
         }
     }
+    unreadable
 }

@@ -194,23 +194,33 @@ impl Ledger {
         }
     }
 
-    /// Partitions of which everything that was read is dealt with.
-    pub(super) fn idle(&self) -> Vec<i32> {
-        self.lock().held.iter().filter(|(_, held)| held.is_idle()).map(|(partition, _)| *partition).collect()
+    /// Partitions that were read up to their end under their present assignment and of which
+    /// everything that was read is dealt with.
+    pub(super) fn idle_at_end(&self) -> Vec<i32> {
+        let books = self.lock();
+        books.held.iter().filter(|(_, held)| held.is_idle() && held.caught_up).map(|(number, _)| *number).collect()
+    }
+
+    /// Whether there are partitions and each has been read up to its end.
+    pub(super) fn is_at_end(&self) -> bool {
+        let books = self.lock();
+        !books.held.is_empty() && books.held.values().all(|held| held.caught_up)
     }
 
     /// Notes that there is nothing to read before `position`: transaction markers and other gaps
-    /// are not messages, and yet must not count as lag. Nothing where messages are outstanding.
+    /// are not messages, and yet must not count as lag. Nothing where messages are outstanding, or
+    /// where the end was not reached under the present assignment.
     pub(super) fn pass(&self, partition: i32, position: i64) {
-        if let Some(held) = self.lock().held.get_mut(&partition).filter(|held| held.is_idle()) {
+        let mut books = self.lock();
+        if let Some(held) = books.held.get_mut(&partition).filter(|held| held.is_idle() && held.caught_up) {
             held.position = held.position.max(position);
             held.polled = held.position;
         }
     }
 
-    /// Notes that a partition has been read up to its end.
-    pub(super) fn reached_end(&self, partition: i32) {
-        if let Some(held) = self.lock().held.get_mut(&partition) {
+    /// Notes that a partition has been read up to its end under an assignment.
+    pub(super) fn reached_end(&self, partition: i32, generation: u64) {
+        if let Some(held) = self.lock().held.get_mut(&partition).filter(|held| held.generation == generation) {
             held.caught_up = true;
         }
     }

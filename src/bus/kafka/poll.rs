@@ -8,7 +8,7 @@
 mod clock;
 mod trouble;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -64,8 +64,6 @@ pub(super) struct Poller {
     filling: Filling,
     /// Partition and generation of the last message, as of an epoch of the ledger.
     current: (u64, i32, Option<u64>),
-    /// Partitions of which nothing was read since their end was reached.
-    at_end: BTreeSet<i32>,
     announced: bool,
     trouble: Option<BusError>,
     denied_since: Option<Instant>,
@@ -107,7 +105,6 @@ impl Poller {
             brokers: String::new(),
             outbox: VecDeque::new(),
             current: (u64::MAX, 0, None),
-            at_end: BTreeSet::new(),
             announced: false,
             trouble: None,
             denied_since: None,
@@ -248,20 +245,16 @@ impl Poller {
             match consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    let (epoch, partition) = (self.shared.ledger.epoch(), message.partition());
-                    if (epoch, partition) != (self.current.0, self.current.1) {
-                        self.current = (epoch, partition, self.shared.ledger.generation(partition));
-                    }
-                    if let Some(generation) = self.current.2 {
+                    let partition = message.partition();
+                    if let Some(generation) = self.generation(partition) {
                         self.filling.push(&message, generation);
-                        if !self.at_end.is_empty() {
-                            self.at_end.remove(&partition);
-                        }
+                        reached.retain(|(of, _)| *of != partition);
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.at_end.insert(partition);
-                    reached.push(partition);
+                    if let Some(generation) = self.generation(partition) {
+                        reached.push((partition, generation));
+                    }
                 }
                 Some(Err(error)) => self.hear(consumer, &error),
             }
@@ -277,23 +270,26 @@ impl Poller {
         if !reached.is_empty() {
             self.works(consumer);
         }
-        for partition in reached.into_iter().filter(|partition| self.at_end.contains(partition)) {
-            self.shared.ledger.reached_end(partition);
+        for (partition, generation) in reached {
+            self.shared.ledger.reached_end(partition, generation);
         }
-        if !self.announced && self.is_at_end() {
+        if !self.announced && self.shared.ledger.is_at_end() {
             self.announced = true;
             self.outbox.push_back(Item::CaughtUp);
         }
     }
 
-    fn is_at_end(&self) -> bool {
-        let held = self.shared.ledger.held();
-        !held.is_empty() && held.iter().all(|partition| self.at_end.contains(partition))
+    /// The assignment under which a partition is read now, asked again when it may be another.
+    fn generation(&mut self, partition: i32) -> Option<u64> {
+        let epoch = self.shared.ledger.epoch();
+        if (epoch, partition) != (self.current.0, self.current.1) {
+            self.current = (epoch, partition, self.shared.ledger.generation(partition));
+        }
+        self.current.2
     }
 
     fn forget_what_was_read(&mut self) {
         drop(self.filling.seal());
-        self.at_end.clear();
         self.announced = false;
         self.current = (u64::MAX, 0, None);
     }

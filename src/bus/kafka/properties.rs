@@ -1,6 +1,8 @@
 //! From our settings to librdkafka's: which defaults differ from its own, and which properties
 //! nobody may set because messages could then be lost.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
@@ -12,7 +14,6 @@ use crate::config::settings::KafkaSettings;
 /// Properties that are refused, and why.
 const REFUSED: &[(&str, &str)] = &[
     ("enable.auto.commit", "a position is committed only once what is before it is stored"),
-    ("auto.commit.enable", "a position is committed only once what is before it is stored"),
     ("auto.commit.interval.ms", "positions are committed by the writer, every second and before they matter"),
     ("enable.auto.offset.store", "a position is committed only once what is before it is stored"),
     ("offset.store.method", "positions are kept by the broker"),
@@ -20,11 +21,33 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.partition.eof", "`--drain` needs to hear of the end of a partition"),
     ("group.id", "the group is `kafka_consumer_group_override`, or `chalk-<writer name>`"),
     ("bootstrap.servers", "the brokers are `bootstrap_servers`"),
-    ("metadata.broker.list", "the brokers are `bootstrap_servers`"),
+    ("statistics.interval.ms", "lag and connections are read from statistics, every second"),
     ("enable.idempotence", "a dead letter must not be doubled or reordered by a retry"),
     ("delivery.report.only.error", "a burial is acknowledged only once it is confirmed"),
     ("transactional.id", "transactions are not in this version"),
 ];
+
+/// Second names that librdkafka has for some properties, each with the one that is used here. Under
+/// two names one property would have two values, of which either might win.
+const ALIASES: &[(&str, &str)] = &[
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("message.send.max.retries", "retries"),
+    ("compression.codec", "compression.type"),
+    ("request.required.acks", "acks"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("auto.commit.enable", "enable.auto.commit"),
+];
+
+/// The one name of a property.
+fn canonical(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
+}
 
 /// The longest a consumer may be silent before its partitions are given away, librdkafka's default.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
@@ -32,8 +55,14 @@ const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 /// Refuses properties that can never work, without contacting anything.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
     for name in settings.properties.keys() {
-        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+        let used = canonical(name);
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == used) {
             return Err(BusError::Settings(format!("kafka property `{name}` cannot be set: {reason}")));
+        }
+        if used != name && settings.properties.contains_key(used) {
+            return Err(BusError::Settings(format!(
+                "kafka properties `{name}` and `{used}` are two names of one property; keep one of them"
+            )));
         }
     }
     for name in ["acks", "request.required.acks"] {
@@ -70,7 +99,7 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
         config.set("sasl.password", expose(password));
     }
     for (name, value) in &settings.properties {
-        config.set(name, value);
+        config.set(canonical(name), value);
     }
     config
 }
@@ -95,12 +124,12 @@ pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subs
         .set("auto.commit.interval.ms", if subscribe.drain { "200" } else { "1000" })
         // The rebalance callback decides where to start; a position out of range is never passed over in silence.
         .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true");
-    set_default(&mut config, settings, "statistics.interval.ms", "1000");
+        .set("enable.partition.eof", "true")
+        .set("statistics.interval.ms", "1000");
     let by_broker = settings.properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer");
     if !by_broker {
         // Refused by librdkafka where the broker assigns (`group.protocol=consumer`).
-        set_default(&mut config, settings, "partition.assignment.strategy", "cooperative-sticky");
+        set_default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
     }
     config
 }
@@ -134,7 +163,7 @@ pub(super) fn producer(settings: &KafkaSettings, access: &Access) -> ClientConfi
         ("message.max.bytes", "1000000000"),
         ("queue.buffering.max.kbytes", "65536"),
     ] {
-        set_default(&mut config, settings, name, value);
+        set_default(&mut config, name, value);
     }
     config
 }
@@ -153,17 +182,27 @@ fn fetching(base: &ClientConfig, fetch_bytes: usize) -> ClientConfig {
         ("fetch.queue.backoff.ms", "10".to_owned()),
         ("fetch.wait.max.ms", "200".to_owned()),
     ] {
-        if base.get(name).is_none() {
-            config.set(name, value);
-        }
+        set_default(&mut config, name, &value);
     }
     config
 }
 
-fn set_default(config: &mut ClientConfig, settings: &KafkaSettings, name: &str, value: &str) {
-    if !settings.properties.contains_key(name) {
+fn set_default(config: &mut ClientConfig, name: &str, value: &str) {
+    if config.get(name).is_none() {
         config.set(name, value);
     }
+}
+
+/// Of a producer: bytes that its queue takes, and how long a message may stay in it.
+pub(super) fn queue(config: &ClientConfig) -> (usize, Duration) {
+    // librdkafka's own defaults, where a value is no number it refuses the producer.
+    let number = |name, default| config.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(default);
+    let timeout = match number("message.timeout.ms", 300_000) {
+        // For librdkafka: never.
+        0 => 300_000,
+        timeout => timeout,
+    };
+    ((number("queue.buffering.max.kbytes", 1 << 20) << 10) as usize, Duration::from_millis(timeout))
 }
 
 /// How long a revocation may take, in milliseconds, before the broker gives up on this consumer.
@@ -228,6 +267,23 @@ mod tests {
         let mut wrong = settings(&[]);
         wrong.security_protocol = "TLS".to_owned();
         assert!(check(&wrong).unwrap_err().to_string().contains("PLAINTEXT, SSL"));
+    }
+
+    #[test]
+    fn a_property_has_one_value_under_all_of_its_names() {
+        let config = |name| member(&settings(&[(name, "77")]), &Access::default(), &subscribe());
+        for name in ["max.partition.fetch.bytes", "fetch.message.max.bytes"] {
+            assert_eq!(config(name).get("fetch.message.max.bytes"), Some("77"));
+            assert_eq!(config(name).get("max.partition.fetch.bytes"), None);
+        }
+        let config = producer(&settings(&[("delivery.timeout.ms", "7000")]), &Access::default());
+        assert_eq!(config.get("message.timeout.ms"), Some("7000"));
+        assert_eq!(queue(&config), (64 << 20, Duration::from_secs(7)));
+        for (alias, used) in ALIASES {
+            let error = check(&settings(&[(alias, "all"), (used, "all")])).unwrap_err().to_string();
+            assert!(error.contains(alias) || error.contains(used), "{error}");
+        }
+        assert!(check(&settings(&[("request.required.acks", "1")])).unwrap_err().to_string().contains("only `all`"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::message::{Headers, Outgoing, Partition};
 
 /// Between two attempts to enter a full queue; librdkafka's own `message.timeout.ms` empties it.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// What a full queue is waited for beyond `message.timeout.ms`, after which it must have been emptied.
+const QUEUE_GRACE: Duration = Duration::from_secs(10);
 
 /// Between two looks at whether brokers refuse us.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
@@ -29,6 +31,10 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 struct Client {
     producer: FutureProducer<Asking>,
     complaints: Arc<Complaints>,
+    /// Bytes that the queue takes; a larger payload would wait for room for ever.
+    queue_bytes: usize,
+    /// How long a full queue is waited for.
+    queue_patience: Duration,
 }
 
 /// One idempotent producer. After a refusal it is replaced by one with credentials read again.
@@ -62,7 +68,8 @@ async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
     let complaints = Arc::clone(&context.complaints);
     let producer =
         FutureProducer::from_config_and_context(&config, context).map_err(|error| properties::unfit(&error))?;
-    Ok(Client { producer, complaints })
+    let (queue_bytes, queue_patience) = properties::queue(&config);
+    Ok(Client { producer, complaints, queue_bytes, queue_patience: queue_patience + QUEUE_GRACE })
 }
 
 #[async_trait]
@@ -121,6 +128,15 @@ async fn publish(client: &Client, messages: &[Outgoing]) -> Result<Vec<Placed>, 
 
 /// Hands a message to librdkafka, waiting while its queue is full.
 async fn enqueue(client: &Client, message: &Outgoing) -> Result<DeliveryFuture, BusError> {
+    let size = message.payload.as_ref().map_or(0, bytes::Bytes::len);
+    if size > client.queue_bytes {
+        return Err(BusError::TooLarge(format!(
+            "a message to topic {} has {size} bytes and the producer's queue takes {}; raise the kafka property \
+             `queue.buffering.max.kbytes`",
+            message.topic, client.queue_bytes
+        )));
+    }
+    let until = tokio::time::Instant::now() + client.queue_patience;
     loop {
         let mut record = FutureRecord::<[u8], [u8]>::to(&message.topic);
         record.partition = message.partition;
@@ -130,8 +146,9 @@ async fn enqueue(client: &Client, message: &Outgoing) -> Result<DeliveryFuture, 
         record.headers = (!message.headers.is_empty()).then(|| headers(&message.headers));
         match client.producer.send_result(record) {
             Ok(delivery) => return Ok(delivery),
-            // Bounded: whatever fills the queue is delivered or given up within `message.timeout.ms`.
-            Err((KafkaError::MessageProduction(Code::QueueFull), _)) => tokio::time::sleep(QUEUE_PAUSE).await,
+            Err((KafkaError::MessageProduction(Code::QueueFull), _)) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(QUEUE_PAUSE).await;
+            }
             Err((error, _)) => return Err(explain(client, message, &error)),
         }
     }

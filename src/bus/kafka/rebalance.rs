@@ -133,12 +133,12 @@ impl Member {
 
     fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
         let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
-        let (result, starts) = match starts {
-            Ok(found) => (assign(consumer, &found.list), found.starts),
+        let (result, starts, usable) = match starts {
+            Ok(found) => (assign(consumer, &found.list), found.starts, true),
             Err(refused) => {
-                // The group goes on only after an answer; what is read under it is nobody's and thrown away.
+                // The group goes on only after an answer; nothing is read under it, what was under way is thrown away.
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-                (assign(consumer, assigned), Vec::new())
+                (assign(consumer, assigned), Vec::new(), false)
             }
         };
         if let Err(error) = result {
@@ -147,8 +147,9 @@ impl Member {
         }
         self.shared.ledger.take(&starts);
         let partitions = starts.iter().map(|start| start.partition).collect::<Vec<_>>();
-        if self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
-            let _ = consumer.pause(&self.list(&partitions));
+        if (self.shared.paused.load(Ordering::Acquire) || !usable) && assigned.count() > 0 {
+            // Resumed by the poll thread, and before they go.
+            let _ = consumer.pause(&self.list(&numbers(assigned)));
         }
         tracing::info!(topic = &*self.topic, ?partitions, "partitions assigned");
     }
@@ -183,7 +184,7 @@ impl Member {
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, revoked: &TopicPartitionList) {
-        let numbers = revoked.elements().iter().map(|element| element.partition()).collect::<Vec<_>>();
+        let numbers = numbers(revoked);
         let lost = consumer.assignment_lost();
         let leaving = self.shared.ledger.leave(&numbers);
         if !leaving.is_empty() {
@@ -195,6 +196,11 @@ impl Member {
             }
             self.shared.ledger.let_go(&leaving);
             drop(not_gone);
+        }
+        // librdkafka remembers a pause of the caller's beyond the assignment: should the partition come
+        // back to a consumer that is not paused, nobody would think of resuming it.
+        if !numbers.is_empty() {
+            let _ = consumer.resume(&self.list(&numbers));
         }
         let result = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
@@ -236,6 +242,10 @@ impl Member {
         }
         not_gone
     }
+}
+
+fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(|element| element.partition()).collect()
 }
 
 fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {

@@ -103,11 +103,29 @@ fn markers_count_as_read_only_when_nothing_is_outstanding() {
     let ledger = Ledger::default();
     take(&ledger, &[(0, 0)]);
     deliver(&ledger, &[(0, 0, 4)]);
+    ledger.reached_end(0, 1);
     ledger.pass(0, 5);
     assert_eq!(ledger.uncommitted(&[0]), []);
     ledger.acknowledge(Delivery(3));
     ledger.pass(0, 5);
     assert_eq!(ledger.uncommitted(&[0]), [(0, 5)]);
+}
+
+#[test]
+fn an_end_that_was_reached_before_a_partition_went_says_nothing_once_it_came_back() {
+    let ledger = Ledger::default();
+    take(&ledger, &[(0, 0)]);
+    deliver(&ledger, &[(0, 0, 4)]);
+    ledger.reached_end(0, 1);
+    assert!(ledger.is_at_end());
+    ledger.leave(&[0]);
+    ledger.let_go(&[0]);
+    take(&ledger, &[(0, 0)]);
+    ledger.reached_end(0, 1);
+    assert!(!ledger.is_at_end());
+    assert!(ledger.idle_at_end().is_empty());
+    ledger.pass(0, 4);
+    assert_eq!(ledger.uncommitted(&[0]), [], "nothing of the four was acknowledged");
 }
 
 #[test]

@@ -30,8 +30,7 @@ impl Poller {
     /// Where everything read is dealt with and the end is reached, what lies before the end and is
     /// no message counts as read: markers of transactions, records that were compacted away.
     fn pass_gaps(&self, consumer: &BaseConsumer<Member>) {
-        let idle = self.shared.ledger.idle();
-        let passed = idle.into_iter().filter(|partition| self.at_end.contains(partition)).collect::<Vec<_>>();
+        let passed = self.shared.ledger.idle_at_end();
         if passed.is_empty() {
             return;
         }
