@@ -27,15 +27,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The only place that names concrete decoders, rows and stores together.
     (
         "writer",
-        &[
-            "bus", "config", "decode", "kind", "message", "proto", "result", "row", "runtime", "sink", "store", "value",
-        ],
+        &["bus", "config", "decode", "kind", "message", "proto", "result", "row", "runtime", "sink", "store", "value"],
     ),
     (
         "cli",
         &[
-            "bus", "config", "dead_letter", "generate", "kind", "message", "result", "row", "runtime", "sink", "store",
-            "telemetry", "value", "writer",
+            "bus",
+            "config",
+            "dead_letter",
+            "generate",
+            "kind",
+            "message",
+            "result",
+            "row",
+            "runtime",
+            "sink",
+            "store",
+            "telemetry",
+            "value",
+            "writer",
         ],
     ),
 ];
@@ -105,6 +115,7 @@ fn the_table_has_no_cycle() {
         }
         settled.extend(next);
     }
-    let stuck: Vec<&str> = MAY_USE.iter().map(|(module, _)| *module).filter(|module| !settled.contains(module)).collect();
+    let stuck: Vec<&str> =
+        MAY_USE.iter().map(|(module, _)| *module).filter(|module| !settled.contains(module)).collect();
     assert!(stuck.is_empty(), "these use one another in a circle: {stuck:?}");
 }

@@ -1,5 +1,6 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
+mod calendar;
 pub mod conform;
 pub mod decimal;
 pub mod dtype;
@@ -7,7 +8,6 @@ pub mod infer;
 pub mod json;
 pub mod msgpack;
 pub mod time;
-mod calendar;
 
 use std::sync::Arc;
 
