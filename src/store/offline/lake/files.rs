@@ -94,6 +94,11 @@ impl Files {
         }
     }
 
+    /// Forgets which folders are durable: someone has removed them.
+    pub(super) fn forget_durable(&self) {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn store(&self) -> Result<&Arc<dyn ObjectStore>, SinkError> {
         let open = || async {
             let root = self.root.clone();
