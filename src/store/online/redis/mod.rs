@@ -163,7 +163,7 @@ impl Sink<FeatureRow> for RedisStore {
                 failed.fetch_or(answer.is_err(), Access::Relaxed);
                 Some(answer)
             })
-            .buffer_unordered(self.options.concurrency.max(1));
+            .buffer_unordered(write.concurrency.max(1));
         let mut first_error = None;
         while let Some(answer) = answers.next().await {
             match answer {
