@@ -10,7 +10,8 @@
 //! A batch is durable when `write` returns: it is one transaction in a write-ahead log that is flushed
 //! on commit. Several processes may write one file; each waits for the other's transaction. Values that
 //! have expired are removed a stretch of the table at a time, behind each batch, so a file that is
-//! written to does not grow with what nobody can read any more.
+//! written to does not grow with what nobody can read any more. A file that is removed or replaced under a
+//! running writer is noticed before each batch and after it, and the path is opened anew.
 
 mod file;
 
@@ -124,8 +125,8 @@ impl OnlineStore for SqliteStore {
     async fn read(&self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
         let entity = entity.clone();
         self.with_file(move |path, file| {
-            if file.is_none() && !path.exists() {
-                // Nothing was ever written: reading must not be what makes the file.
+            if !path.exists() {
+                // Nothing was written, or all of it was removed: reading must not be what makes the file.
                 return Ok(Vec::new());
             }
             File::opened(path, file)?.read(&entity)
