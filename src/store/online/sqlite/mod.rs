@@ -58,6 +58,8 @@ fn path(uri: &str) -> Result<PathBuf, StoreError> {
     match path {
         "" => wrong("no path"),
         ":memory:" => wrong("a database in memory, which would be lost with the process"),
+        // The bundled SQLite reads parameters out of such a name, `mode=memory` among them.
+        _ if path.starts_with("file:") => wrong("a URI of SQLite in place of a path"),
         _ if path.ends_with('/') => wrong("a folder"),
         _ => Ok(Path::new(path).to_owned()),
     }
@@ -154,6 +156,7 @@ mod tests {
             ("sqlite://a/b.db", "a host"),
             ("sqlite::memory:", "in memory"),
             ("sqlite:a/", "a folder"),
+            ("sqlite:file:a?mode=memory", "a URI of SQLite"),
         ] {
             assert!(path(uri).expect_err(uri).0.contains(what), "{uri}");
         }
