@@ -204,7 +204,13 @@ fn meaning(path: &Path, error: &rusqlite::Error) -> BusError {
             "{path_text} is locked by another process for more than {} s",
             BUSY_LIMIT.as_secs()
         )),
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => BusError::Unavailable(text),
+        // SQLite gives the locks of a log up as a protocol error when others hold them for some seconds.
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => BusError::Unavailable(text),
         Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::AuthorizationForStatementDenied) => {
             BusError::Denied(text)
         }
@@ -307,6 +313,12 @@ mod tests {
             let error = BusFile::create(Path::new(path)).err().expect(path);
             assert!(matches!(&error, BusError::Settings(text) if text.contains("expected the path")), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_lock_that_could_not_be_had_may_pass() {
+        let protocol = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_PROTOCOL), None);
+        assert!(matches!(meaning(Path::new("bus.sqlite"), &protocol), BusError::Unavailable(_)));
     }
 
     #[test]
