@@ -126,7 +126,7 @@ impl RedisStore {
         for (place, error) in &answer.failed {
             let index = *call.get(*place).ok_or_else(|| connection::unexpected("an entity that was not sent"))?;
             if !is_of_the_row(error) {
-                return Err(answer::failure(&connection.name, error));
+                return Err(connection.refused(error));
             }
             let key = layout::key(prefix, &rows[index].entity);
             let shown = String::from_utf8_lossy(&key).chars().take(200).collect::<String>();
