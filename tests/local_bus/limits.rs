@@ -123,3 +123,25 @@ async fn what_is_read_ahead_stays_within_its_bytes() {
     }
     subscription.source.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn a_partition_that_was_lost_is_handed_over_without_waiting() {
+    let folder = filled("").await;
+    let path = folder.path().join("bus.sqlite");
+    let mut subscription = join(&path, "g").await;
+    let messages = read(&mut subscription, 300).await;
+    // As another member does once our lease has run out.
+    let sql = "INSERT INTO members (id, topic, group_name, lease_until_ms, session_ms)
+                   SELECT 'other', 1, 'g', lease_until_ms, 600000 FROM members;
+               UPDATE members SET lease_until_ms = lease_until_ms + 60000 WHERE id = 'other';
+               UPDATE positions SET owner = 'other', wanted = 'other', generation = generation + 1 WHERE partition = 2";
+    rusqlite::Connection::open(&path).expect("opened").execute_batch(&format!("BEGIN; {sql}; COMMIT")).expect("done");
+    let handover =
+        tokio::time::timeout(PATIENCE, subscription.handovers.recv()).await.expect("in time").expect("there");
+    assert_eq!(handover.partitions.iter().map(|partition| partition.number).collect::<Vec<_>>(), [1]);
+    assert!(handover.release.is_closed(), "nobody waits for it");
+    handover.gone.await.expect_err("it is gone already");
+    subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+    subscription.source.close().await.expect("closed");
+    assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 100);
+}

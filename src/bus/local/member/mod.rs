@@ -238,6 +238,7 @@ impl Member {
 
     /// Takes over a view of the partitions: new ones, lost ones, new ends.
     fn see(&mut self, shares: Vec<Share>) -> Result<(), BusError> {
+        let mut lost = Vec::new();
         for share in &shares {
             let number = share.log.number;
             match (share.owned, self.owned.get_mut(&number)) {
@@ -249,6 +250,7 @@ impl Member {
                 (None, Some(_)) => {
                     tracing::warn!(topic = %self.topic, partition = number, "partition lost to another consumer");
                     self.owned.remove(&number);
+                    lost.push(number);
                 }
                 (None, None) => {}
             }
@@ -258,6 +260,7 @@ impl Member {
         }
         self.shares = shares;
         self.publish_ownership();
+        self.tell_lost(&lost);
         Ok(())
     }
 
