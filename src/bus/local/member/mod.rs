@@ -159,6 +159,8 @@ impl Member {
             let pause = match self.step() {
                 Ok(pause) => {
                     if std::mem::take(&mut self.told_trouble) {
+                        // Whoever has not heard of it yet need not any more.
+                        self.shared.lock().trouble = None;
                         // Something to hear after the trouble, also where nothing is left to read.
                         self.told_caught_up = false;
                     }
