@@ -145,3 +145,21 @@ async fn a_partition_that_was_lost_is_handed_over_without_waiting() {
     subscription.source.close().await.expect("closed");
     assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 100);
 }
+
+#[tokio::test]
+async fn the_last_status_is_true() {
+    for is_drain in [true, false] {
+        let folder = filled("").await;
+        let mut subscription = in_folder(&folder).subscribe(subscribe(OnGap::Stop, is_drain)).await.expect("joined");
+        if is_drain {
+            drain(subscription.source.as_mut()).await.expect("drained");
+        } else {
+            let messages = read(&mut subscription, 300).await;
+            subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+            subscription.source.close().await.expect("closed");
+        }
+        let status = subscription.status.borrow().clone();
+        let ends: Vec<_> = status.iter().map(|status| (status.position, status.lag)).collect();
+        assert_eq!(ends, [(Some(100), Duration::ZERO); PARTITIONS as usize], "drain: {is_drain}");
+    }
+}

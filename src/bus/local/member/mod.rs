@@ -191,7 +191,7 @@ impl Member {
         self.hand_over()?;
         let until_commit = self.commit_when_due()?;
         let more = self.read_ahead()?;
-        self.check_drain();
+        self.check_drain()?;
         self.tell_status()?;
         Ok(if more { Duration::ZERO } else { until_commit.min(POLL) })
     }
@@ -353,6 +353,10 @@ impl Member {
                 done => break done,
             }
         };
+        self.last_status = None;
+        if let Err(error) = self.tell_status() {
+            tracing::debug!(topic = %self.topic, %error, "the last status could not be had");
+        }
         self.shared.lock().closed = Some(closed);
         self.shared.news.notify_one();
     }
