@@ -63,7 +63,8 @@ pub struct StoreOptions {
     pub cache_prefix: Arc<str>,
     /// Redis: whether it is a cluster.
     pub clustered: bool,
-    /// Requests at a time.
+    /// Requests at a time at the most, by which a store shares out its memory; each write says how many
+    /// it may have now.
     pub concurrency: usize,
     /// How long a tombstone is kept.
     pub tombstone_retention: Duration,

@@ -123,3 +123,43 @@ async fn what_is_read_ahead_stays_within_its_bytes() {
     }
     subscription.source.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn a_partition_that_was_lost_is_handed_over_without_waiting() {
+    let folder = filled("").await;
+    let path = folder.path().join("bus.sqlite");
+    let mut subscription = join(&path, "g").await;
+    let messages = read(&mut subscription, 300).await;
+    // As another member does once our lease has run out.
+    let sql = "INSERT INTO members (id, topic, group_name, lease_until_ms, session_ms)
+                   SELECT 'other', 1, 'g', lease_until_ms, 600000 FROM members;
+               UPDATE members SET lease_until_ms = lease_until_ms + 60000 WHERE id = 'other';
+               UPDATE positions SET owner = 'other', wanted = 'other', generation = generation + 1 WHERE partition = 2";
+    rusqlite::Connection::open(&path).expect("opened").execute_batch(&format!("BEGIN; {sql}; COMMIT")).expect("done");
+    let handover =
+        tokio::time::timeout(PATIENCE, subscription.handovers.recv()).await.expect("in time").expect("there");
+    assert_eq!(handover.partitions.iter().map(|partition| partition.number).collect::<Vec<_>>(), [1]);
+    assert!(handover.release.is_closed(), "nobody waits for it");
+    handover.gone.await.expect_err("it is gone already");
+    subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+    subscription.source.close().await.expect("closed");
+    assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 100);
+}
+
+#[tokio::test]
+async fn the_last_status_is_true() {
+    for is_drain in [true, false] {
+        let folder = filled("").await;
+        let mut subscription = in_folder(&folder).subscribe(subscribe(OnGap::Stop, is_drain)).await.expect("joined");
+        if is_drain {
+            drain(subscription.source.as_mut()).await.expect("drained");
+        } else {
+            let messages = read(&mut subscription, 300).await;
+            subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+            subscription.source.close().await.expect("closed");
+        }
+        let status = subscription.status.borrow().clone();
+        let ends: Vec<_> = status.iter().map(|status| (status.position, status.lag)).collect();
+        assert_eq!(ends, [(Some(100), Duration::ZERO); PARTITIONS as usize], "drain: {is_drain}");
+    }
+}

@@ -53,6 +53,7 @@ impl BusFile {
     }
 
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, BusError> {
+        check_name(path)?;
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| meaning(path, &error))?;
         let mut file = Self { path: path.to_owned(), connection, identity: None };
@@ -176,6 +177,16 @@ fn wait_for_lock(attempts: i32) -> bool {
     true
 }
 
+/// Names that SQLite takes for something else than a file: in memory, they would lose every message.
+fn check_name(path: &Path) -> Result<(), BusError> {
+    let name = path.as_os_str();
+    if name.is_empty() || name == ":memory:" || name.as_encoded_bytes().starts_with(b"file:") {
+        let shown = path.display();
+        return Err(BusError::Settings(format!("`{shown}` is a name of SQLite's own; expected the path of a file")));
+    }
+    Ok(())
+}
+
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
@@ -193,7 +204,13 @@ fn meaning(path: &Path, error: &rusqlite::Error) -> BusError {
             "{path_text} is locked by another process for more than {} s",
             BUSY_LIMIT.as_secs()
         )),
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => BusError::Unavailable(text),
+        // SQLite gives the locks of a log up as a protocol error when others hold them for some seconds.
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => BusError::Unavailable(text),
         Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::AuthorizationForStatementDenied) => {
             BusError::Denied(text)
         }
@@ -288,6 +305,20 @@ mod tests {
         assert!(matches!(&error, BusError::Unavailable(text) if text.contains("full")), "{error:?}");
         pages(&file, 10_000);
         fill(&mut file).expect("there is room again");
+    }
+
+    #[test]
+    fn a_path_that_sqlite_would_take_for_something_else_is_refused() {
+        for path in ["", ":memory:", "file:bus?mode=memory"] {
+            let error = BusFile::create(Path::new(path)).err().expect(path);
+            assert!(matches!(&error, BusError::Settings(text) if text.contains("expected the path")), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_could_not_be_had_may_pass() {
+        let protocol = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_PROTOCOL), None);
+        assert!(matches!(meaning(Path::new("bus.sqlite"), &protocol), BusError::Unavailable(_)));
     }
 
     #[test]

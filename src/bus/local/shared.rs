@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) caught_up: bool,
     /// A drain has reached its end.
     pub(super) ended: bool,
-    /// Told once; the thread tries again.
+    /// Told once, unless it is over before; the thread tries again.
     pub(super) trouble: Option<BusError>,
     /// The thread has ended with it.
     pub(super) failed: Option<BusError>,

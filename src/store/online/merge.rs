@@ -3,12 +3,19 @@
 //! # Rules
 //! The later observed time wins. Of equal times the larger value in the store's own encoding wins,
 //! no value (a tombstone) being smallest and null next; of equal values the later expiry, never being
-//! the latest. So the outcome depends on what was written and not on its order, and writing anything
-//! again changes nothing.
+//! the latest. So as long as no value has expired the outcome depends on what was written and not on
+//! its order, and writing anything again changes nothing.
 //!
 //! A cell that has expired when it arrives is not stored, but an older value of its feature goes:
 //! that is the state in which storing it and waiting for the end of its life would leave the store.
 //! It counts as stale.
+//!
+//! # Where order matters
+//! A value keeps older ones away only until it expires: then nothing is left of it, at once where it
+//! arrived late, else when the store removes it. What was observed before it and arrives after that is
+//! stored. Say one value is observed at 5 and never expires, another at 10 and expires at 20: written in
+//! this order after 20 they leave nothing, in the other order the first. Tombstones have expiries of
+//! their own (`tombstone_retention`) for this reason.
 
 use std::cmp::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};

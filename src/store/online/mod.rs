@@ -1,8 +1,8 @@
 //! Online stores: the newest value of each feature of each entity.
 //!
 //! Every one is last-write-wins by observed time, per feature, atomically in the store, so that every
-//! order of arrival ends in the same state; [`merge`] has the rules in full. `tests/store_contract`
-//! walks [`ONLINE_STORES`] and holds each to them.
+//! order of arrival ends in the same state, as long as nothing that was written has expired; [`merge`] has
+//! the rules in full. `tests/store_contract` walks [`ONLINE_STORES`] and holds each to them.
 
 mod merge;
 pub mod redis;

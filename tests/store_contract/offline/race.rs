@@ -149,3 +149,24 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_lake_deleted_under_a_writer_begins_anew_with_what_others_made_of_it() {
+    let root = tempfile::tempdir().expect("folder");
+    let lake = root.path().join("lake");
+    let (one, two) = (open(&lake), open(&lake));
+    let shape = shape("user", &[("n", None)]);
+    write(&one, "1", &[row(&shape, 1, NOON, [Value::Int(1)])]).await.expect("written");
+    std::fs::remove_dir_all(&lake).expect("removed");
+    write(&two, "2", &[row(&shape, 2, NOON, [Value::text("two")])]).await.expect("written");
+    let rows = [row(&shape, 3, NOON, [Value::Int(3)]), row(&shape, 4, NOON, [Value::text("four")])];
+    let outcome = write(&one, "3", &rows).await.expect("written");
+    assert_eq!(outcome.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
+    assert_eq!(newest_schema(&lake, "user")["n"], "string");
+    assert_eq!(read_once(&lake, "user").len(), 2);
+
+    std::fs::remove_dir_all(&lake).expect("removed");
+    write(&one, "4", &[row(&shape, 5, NOON, [Value::Int(5)])]).await.expect("written");
+    assert_eq!(newest_schema(&lake, "user")["n"], "int64", "a lake that is gone leaves no types behind");
+    assert_eq!(read(&lake, "user").len(), 1);
+}

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use chalk_writer::config::secret::{SecretClient, SecretRef};
 use chalk_writer::sink::SinkError;
+use chalk_writer::store::StoreOptions;
+use chalk_writer::store::online::open;
 
-use super::place::{Place, cell, entity, int, row, store, stored, stored_at_last, value, write};
+use super::place::{Place, cell, entity, int, options, row, store, stored, stored_at_last, value, write};
 use crate::redis::{RedisServer, Reply};
 
 fn started(arguments: &[&str]) -> RedisServer {
@@ -160,4 +163,30 @@ async fn a_server_that_became_a_replica_is_waited_for() {
     server.command(&["REPLICAOF", "NO", "ONE"]);
     stored_at_last(&*store, &user(2)).await;
     assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(2)));
+}
+
+#[tokio::test]
+async fn a_primary_that_was_demoted_is_left_for_the_one_that_the_uri_names_now() {
+    let (old, new) = (started(&[]), started(&[]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let uri = |server: &RedisServer| std::fs::write(folder.path().join("redis"), server.uri()).expect("written");
+    uri(&old);
+    let client = SecretClient::File { folder: folder.path().to_owned() };
+    let options = StoreOptions { uri: SecretRef::named("redis", client), ..options(&old.uri()) };
+    let store = open(&options).expect("a store that can be opened");
+    stored(&*store, &user(1)).await;
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
+    uri(&new);
+    transient(write(&*store, &user(2)).await, "READONLY");
+    stored(&*store, &user(2)).await;
+    assert_eq!(new.command(&["EXISTS", "test/prod/user/{42}"]), Reply::Number(1));
+
+    // And back, to a server that answers nothing while it has no primary.
+    new.command(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+    new.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    old.command(&["REPLICAOF", "NO", "ONE"]);
+    uri(&old);
+    transient(write(&*store, &user(3)).await, "MASTERDOWN");
+    stored(&*store, &user(3)).await;
+    assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(3)));
 }

@@ -143,3 +143,25 @@ async fn the_table_is_as_documented() {
     assert_eq!(mode, "wal");
     assert_eq!(read(&*store, &entity("42")).await.len(), 3);
 }
+
+#[tokio::test]
+async fn a_file_that_was_deleted_or_replaced_takes_no_write_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("online.db");
+    let open = || store(&format!("sqlite://{}", path.display()));
+    let (one, two) = (open(), open());
+    stored(&*one, &user(1)).await;
+    stored(&*two, &user(2)).await;
+    for end in ["", "-wal", "-shm"] {
+        std::fs::remove_file(folder.path().join(format!("online.db{end}"))).expect("removed");
+    }
+    assert!(read(&*two, &entity("42")).await.is_empty(), "nothing is there any more");
+    assert!(!path.exists(), "reading makes no file");
+    stored(&*one, &user(3)).await;
+    assert_eq!(value(&*open(), &entity("42"), "a").await, Some(int(3)), "it is in the file that is there now");
+    // Its old connection must not take away the log of the new file.
+    assert_eq!(value(&*two, &entity("42"), "a").await, Some(int(3)));
+    stored(&*two, &user(4)).await;
+    drop(two);
+    assert_eq!(value(&*one, &entity("42"), "a").await, Some(int(4)));
+}

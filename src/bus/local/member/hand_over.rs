@@ -1,4 +1,5 @@
 //! Letting partitions go: announce, wait within bounds, commit, and give them up in the same transaction.
+//! Those that were lost are announced too, with nothing left to wait for.
 
 use std::time::Instant;
 
@@ -60,6 +61,18 @@ impl Member {
             deadline: Instant::now() + self.plan.options.handover_timeout,
         });
         Ok(())
+    }
+
+    /// Announces partitions that others have already: no acknowledgement counts for them any more.
+    pub(super) fn tell_lost(&self, lost: &[i32]) {
+        if lost.is_empty() {
+            return;
+        }
+        let (release, _) = oneshot::channel();
+        let (_, gone) = oneshot::channel();
+        let partitions = lost.iter().map(|number| Partition { topic: self.topic.clone(), number: *number }).collect();
+        // Where nobody takes it, messages are written that count for nothing: wasted, not wrong.
+        drop(self.handovers.try_send(Handover { partitions, release, gone }));
     }
 
     /// Commits what is acknowledged and gives up the partitions that are leaving, in one transaction.

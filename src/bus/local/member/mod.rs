@@ -159,6 +159,8 @@ impl Member {
             let pause = match self.step() {
                 Ok(pause) => {
                     if std::mem::take(&mut self.told_trouble) {
+                        // Whoever has not heard of it yet need not any more.
+                        self.shared.lock().trouble = None;
                         // Something to hear after the trouble, also where nothing is left to read.
                         self.told_caught_up = false;
                     }
@@ -189,7 +191,7 @@ impl Member {
         self.hand_over()?;
         let until_commit = self.commit_when_due()?;
         let more = self.read_ahead()?;
-        self.check_drain();
+        self.check_drain()?;
         self.tell_status()?;
         Ok(if more { Duration::ZERO } else { until_commit.min(POLL) })
     }
@@ -238,6 +240,7 @@ impl Member {
 
     /// Takes over a view of the partitions: new ones, lost ones, new ends.
     fn see(&mut self, shares: Vec<Share>) -> Result<(), BusError> {
+        let mut lost = Vec::new();
         for share in &shares {
             let number = share.log.number;
             match (share.owned, self.owned.get_mut(&number)) {
@@ -249,6 +252,7 @@ impl Member {
                 (None, Some(_)) => {
                     tracing::warn!(topic = %self.topic, partition = number, "partition lost to another consumer");
                     self.owned.remove(&number);
+                    lost.push(number);
                 }
                 (None, None) => {}
             }
@@ -258,6 +262,7 @@ impl Member {
         }
         self.shares = shares;
         self.publish_ownership();
+        self.tell_lost(&lost);
         Ok(())
     }
 
@@ -348,6 +353,10 @@ impl Member {
                 done => break done,
             }
         };
+        self.last_status = None;
+        if let Err(error) = self.tell_status() {
+            tracing::debug!(topic = %self.topic, %error, "the last status could not be had");
+        }
         self.shared.lock().closed = Some(closed);
         self.shared.news.notify_one();
     }

@@ -7,18 +7,23 @@ use crate::bus::local::{group, log};
 use crate::bus::{BusError, PartitionStatus};
 use crate::message::Partition;
 
-/// The shortest time between two updates.
+/// The shortest time between two updates, but for the last one.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Member {
     /// A drain ends when the positions of the whole group, whoever moved them, have reached its ends.
-    pub(super) fn check_drain(&self) {
-        let Some(ends) = &self.drain_ends else { return };
+    ///
+    /// The status is told before the end, so that whoever hears of the end finds it true.
+    pub(super) fn check_drain(&mut self) -> Result<(), BusError> {
+        let Some(ends) = self.drain_ends.as_ref().filter(|_| !self.shared.lock().ended) else { return Ok(()) };
         let reached = self.shares.iter().all(|share| share.committed >= *ends.get(&share.log.number).unwrap_or(&0));
         if reached {
+            self.last_status = None;
+            self.tell_status()?;
             self.shared.lock().ended = true;
             self.shared.news.notify_one();
         }
+        Ok(())
     }
 
     /// Where each partition stands now, with the age of the oldest message that is not acknowledged.

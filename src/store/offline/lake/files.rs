@@ -94,6 +94,11 @@ impl Files {
         }
     }
 
+    /// Forgets which folders are durable: someone has removed them.
+    pub(super) fn forget_durable(&self) {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn store(&self) -> Result<&Arc<dyn ObjectStore>, SinkError> {
         let open = || async {
             let root = self.root.clone();
@@ -112,10 +117,11 @@ impl Files {
     /// A folder that is there already may have been made by a process that was killed before its
     /// `fsync`, so the first use by this process repeats it.
     async fn make_durable(&self, folder: &Path) -> Result<(), SinkError> {
-        if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+        let (root, path) = (self.root.clone(), self.root.join(folder.as_ref()));
+        // Old dates may be removed under a running writer, and a late row brings them back.
+        if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) && path.is_dir() {
             return Ok(());
         }
-        let (root, path) = (self.root.clone(), self.root.join(folder.as_ref()));
         let made = blocking(move || make_folders(&path, Some(&root))).await;
         made.map_err(|error| classify("making", &self.root.join(folder.as_ref()), &error))?;
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,11 +161,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Makes a folder, and flushes it and every folder above it up to `root`, or to the first that was there.
+/// Makes a folder, and flushes it and every folder above it up to `root`, or to the first that was there
+/// where there is no `root` (yet).
 fn make_folders(path: &FilePath, root: Option<&FilePath>) -> io::Result<()> {
     let last = match root {
-        Some(root) => root,
-        None => path.ancestors().find(|folder| folder.exists()).unwrap_or(path),
+        Some(root) if root.exists() => root,
+        _ => path.ancestors().find(|folder| folder.exists()).unwrap_or(path),
     };
     fs::create_dir_all(path)?;
     for folder in path.ancestors() {

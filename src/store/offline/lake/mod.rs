@@ -16,7 +16,7 @@
 //! A table's types hold for every file and process. A column appears with its declared type, else
 //! with the first value that is not null. An integer column widens to double when a double comes;
 //! structs gain fields; anything else of another type is refused, and so is an integer beyond 2⁵³
-//! in a double column. The type of a system column never changes. A decimal of no declared type is
+//! in a double column, also one that came before the double in the same write. The type of a system column never changes. A decimal of no declared type is
 //! `decimal(38,18)`, and one that does not fit is refused. Half-precision vectors are written as
 //! single precision. Dates and timestamps are in the years 1 to 9999. A column of which only nulls were
 //! seen, and nothing is declared, is left out of the files until there is a type for it. When two processes

@@ -36,11 +36,32 @@ struct Binding<'a> {
     shape: &'a Arc<Shape>,
     /// Per column of the shape its index in the schema; or why no row of the shape can be taken.
     columns: Result<Vec<usize>, Refusal>,
+    /// Until a row of the shape is taken: the schema as its columns make it.
+    pending: Option<TableSchema>,
+    /// The change of the schema that `pending` was made after.
+    made_after: usize,
 }
 
-/// Sorts out rows against a schema. A refused row leaves no trace in the schema.
+/// Sorts out rows against a schema. Rows of a shape that are all refused leave no trace in it, and
+/// neither does a refused row, unless a later row of the same write is what made it refused.
 pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> Result<Plan<'a>, SinkError> {
+    let mut from = known.clone();
+    loop {
+        let (mut planned, widened) = pass(&from, rows)?;
+        if !widened {
+            planned.evolved = planned.schema.columns() != known.columns();
+            return Ok(planned);
+        }
+        // Rows before the widening were judged by a narrower type: an integer that was taken may be one
+        // that the double would round. Each further pass begins with wider types, so there are few.
+        from = planned.schema;
+    }
+}
+
+/// Judges the rows one after the other; also says whether a type that was known became wider.
+fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, bool), SinkError> {
     let mut schema = known.clone();
+    let (mut changes, mut widened) = (0, false);
     let mut bindings: HashMap<usize, Binding<'a>> = HashMap::new();
     let mut days: Vec<(i64, Vec<&'a TableRow>)> = Vec::new();
     let mut day_index: HashMap<i64, usize> = HashMap::new();
@@ -49,14 +70,24 @@ pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> R
     for (index, row) in rows {
         let binding = bindings
             .entry(Arc::as_ptr(&row.shape).addr())
-            .or_insert_with(|| Binding { shape: &row.shape, columns: bind(&mut schema, &row.shape) });
+            .or_insert_with(|| Binding::new(&row.shape, &schema, changes));
+        if binding.pending.is_some() && binding.made_after != changes {
+            *binding = Binding::new(binding.shape, &schema, changes);
+        }
         let verdict = match &binding.columns {
-            Ok(columns) => judge(&schema, binding.shape, columns, row, &mut wider),
+            Ok(columns) => judge(binding.pending.as_ref().unwrap_or(&schema), binding.shape, columns, row, &mut wider),
             Err(refusal) => Err(refusal.clone()),
         };
         match verdict {
             Ok(day) => {
+                if let Some(pending) = binding.pending.take() {
+                    widened |= schema.types().zip(pending.types()).any(|(before, after)| is_wider(before, after));
+                    changes += usize::from(schema.columns() != pending.columns());
+                    schema = pending;
+                }
                 for (column, data_type) in wider.drain(..) {
+                    widened |= is_wider(schema.column_type(column), &data_type);
+                    changes += 1;
                     schema.set_type(column, data_type);
                 }
                 let at = *day_index.entry(day).or_insert_with(|| {
@@ -75,8 +106,22 @@ pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> R
         }
     }
     schema.forget_unknown();
-    let evolved = schema.columns() != known.columns();
-    Ok(Plan { schema, evolved, days, refused })
+    Ok((Plan { schema, evolved: false, days, refused }, widened))
+}
+
+/// Whether values that were taken by the type before have to be looked at again.
+fn is_wider(before: &ColumnType, after: &ColumnType) -> bool {
+    *before != ColumnType::Unknown && before != after
+}
+
+impl<'a> Binding<'a> {
+    fn new(shape: &'a Arc<Shape>, schema: &TableSchema, changes: usize) -> Self {
+        let mut pending = schema.clone();
+        let columns = bind(&mut pending, shape);
+        // What is wrong with a shape itself stays wrong, whatever becomes of the schema.
+        let pending = columns.is_ok().then_some(pending);
+        Self { shape, columns, pending, made_after: changes }
+    }
 }
 
 /// Finds or adds the columns of a shape.
@@ -166,4 +211,82 @@ fn judge(
 /// would be two entities in one reader and one in the next.
 fn may_widen(name: &str, current: &ColumnType) -> bool {
     *current == ColumnType::Unknown || !(name.starts_with("__") && name.ends_with("__"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::table::Column;
+
+    /// Not a double: 2⁵³ + 1.
+    const ODD: Value = Value::Int(9_007_199_254_740_993);
+
+    fn shape(columns: &[(&str, Option<&str>)]) -> Arc<Shape> {
+        let time = [("t", Some("timestamp"))];
+        let columns = time.iter().chain(columns).map(|(name, data_type)| Column {
+            name: (*name).into(),
+            data_type: data_type.map(|text| text.parse().expect("a known type")),
+        });
+        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 0, key: vec![] })
+    }
+
+    fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {
+        let values = std::iter::once(Value::Timestamp(0)).chain(values).collect();
+        TableRow { destination: 0, shape: Arc::clone(shape), values, name: "user/1".into() }
+    }
+
+    /// Which rows are refused, and the columns in the end.
+    fn outcome(known: &TableSchema, rows: &[TableRow]) -> (Vec<usize>, Vec<String>) {
+        let rows: Vec<(usize, &TableRow)> = rows.iter().enumerate().collect();
+        let planned = plan(known, &rows).expect("no bug");
+        let refused: Vec<usize> = planned.refused.iter().map(|(index, _)| *index).collect();
+        let taken: usize = planned.days.iter().map(|(_, rows)| rows.len()).sum();
+        assert_eq!(taken + refused.len(), rows.len(), "every row is in one place");
+        assert_eq!(planned.evolved, planned.schema.columns() != known.columns());
+        let columns = planned.schema.columns().iter().enumerate();
+        (
+            refused,
+            columns.map(|(at, _)| format!("{} {}", planned.schema.name(at), planned.schema.column_type(at))).collect(),
+        )
+    }
+
+    #[test]
+    fn a_column_that_becomes_double_refuses_an_earlier_integer_that_it_would_round() {
+        let shape = shape(&[("n", None)]);
+        let wraps: [fn(Value) -> Value; 3] = [
+            |value| value,
+            |value| Value::List(vec![value]),
+            |value| Value::Struct(vec![("a".into(), Value::List(vec![value]))]),
+        ];
+        for wrap in wraps {
+            let rows = [ODD, Value::Int(7), Value::Double(0.5)].map(|value| row(&shape, [wrap(value)]));
+            assert_eq!(outcome(&TableSchema::default(), &rows).0, [0]);
+        }
+    }
+
+    #[test]
+    fn a_declared_double_refuses_an_earlier_integer_of_another_shape() {
+        let (open, declared) = (shape(&[("n", None)]), shape(&[("n", Some("float64"))]));
+        let rows = [row(&open, [ODD]), row(&declared, [Value::Null]), row(&open, [Value::Int(7)])];
+        assert_eq!(outcome(&TableSchema::default(), &rows), (vec![0], vec!["t timestamp".into(), "n float64".into()]));
+    }
+
+    #[test]
+    fn a_shape_of_which_no_row_is_taken_leaves_no_column() {
+        let known = shape(&[("n", Some("int64"))]);
+        let bad = shape(&[("m", Some("string")), ("n", Some("float64"))]);
+        let never = shape(&[("k", Some("string")), ("v", Some("vector<fp32, 2000000>"))]);
+        let late = shape(&[("z", Some("bool"))]);
+        let rows = [
+            row(&bad, [Value::Int(1), Value::Null]),
+            row(&known, [ODD]),
+            row(&bad, [Value::Null, Value::text("x")]),
+            row(&never, [Value::Null, Value::Null]),
+            row(&late, [Value::Bool(true)]),
+            row(&known, [Value::Int(2)]),
+        ];
+        let columns = vec!["t timestamp".to_owned(), "n int64".into(), "z bool".into()];
+        assert_eq!(outcome(&TableSchema::default(), &rows), (vec![0, 2, 3], columns));
+        assert_eq!(outcome(&TableSchema::default(), &rows[..1]), (vec![0], vec![]));
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::row::table::TableRow;
@@ -148,34 +149,54 @@ impl Ledger {
         }
     }
 
-    /// The newest version. Where one is in memory already, this costs a look at whether a next one is there.
+    /// The newest version. Where one is in memory already, this costs a look at whether a next one is
+    /// there, and at whether the one in memory still is.
     async fn newest(&self, files: &Files, table: &str, folder: &str) -> Result<Arc<TableSchema>, SinkError> {
         let path = layout::schemas(folder);
-        let mut newest = match self.cached(table) {
-            Some(schema) => schema,
-            None => match files
-                .list(&path)
-                .await?
-                .iter()
-                .filter_map(|name| layout::version_of(name))
-                .filter(|version| *version > 0)
-                .max()
-            {
-                Some(version) => Arc::new(TableSchema { version: version - 1, ..TableSchema::default() }),
-                None => Arc::default(),
-            },
-        };
-        loop {
-            let version = newest.version + 1;
-            let place = layout::file(&path, &layout::version_name(version));
-            let Some(bytes) = files.read(&place).await? else {
-                self.cache(table, Arc::clone(&newest));
+        if let Some(cached) = self.cached(table) {
+            let newest = self.follow(files, table, &path, Arc::clone(&cached)).await?;
+            // A newer file has all of the table's columns, so nothing of the one in memory is left in it.
+            if newest.version > cached.version || stands(files, &path, &cached).await? {
                 return Ok(newest);
-            };
-            newest = Arc::new(read(version, &bytes).map_err(|reason| SinkError::Transient {
-                reason: format!("schema file {place} of the lake: {reason}"),
-            })?);
+            }
+            tracing::warn!(
+                table,
+                version = cached.version,
+                "the lake's schema was removed or replaced; reading it anew"
+            );
+            self.forget(table);
+            files.forget_durable();
         }
+        let versions = files.list(&path).await?;
+        let newest = versions.iter().filter_map(|name| layout::version_of(name)).filter(|version| *version > 0).max();
+        let before = newest.map_or(0, |version| version - 1);
+        let found = Arc::new(TableSchema { version: before, ..TableSchema::default() });
+        let schema = self.follow(files, table, &path, found).await?;
+        if newest.is_some_and(|newest| schema.version < newest) {
+            self.forget(table);
+            let reason = format!("the schema of table `{table}` was removed while it was read");
+            return Err(SinkError::Transient { reason });
+        }
+        Ok(schema)
+    }
+
+    /// The last of the versions after the one that is given.
+    async fn follow(
+        &self,
+        files: &Files,
+        table: &str,
+        path: &Path,
+        mut newest: Arc<TableSchema>,
+    ) -> Result<Arc<TableSchema>, SinkError> {
+        while let Some(next) = version(files, path, newest.version + 1).await? {
+            newest = Arc::new(next);
+        }
+        self.cache(table, Arc::clone(&newest));
+        Ok(newest)
+    }
+
+    fn forget(&self, table: &str) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
     }
 
     /// Publishes a version; `false` where another writer was first.
@@ -191,6 +212,24 @@ impl Ledger {
         self.cache(table, Arc::new(schema.clone()));
         Ok(true)
     }
+}
+
+/// Whether a version that was read or written is still what its file says. The one before the first has none.
+async fn stands(files: &Files, path: &Path, schema: &TableSchema) -> Result<bool, SinkError> {
+    if schema.version == 0 {
+        return Ok(true);
+    }
+    let found = version(files, path, schema.version).await?;
+    Ok(found.is_some_and(|found| found.columns == schema.columns))
+}
+
+/// One version from its file; `None` where there is none.
+async fn version(files: &Files, path: &Path, version: u64) -> Result<Option<TableSchema>, SinkError> {
+    let place = layout::file(path, &layout::version_name(version));
+    let Some(bytes) = files.read(&place).await? else { return Ok(None) };
+    let read = read(version, &bytes);
+    let reason = |reason| SinkError::Transient { reason: format!("schema file {place} of the lake: {reason}") };
+    read.map(Some).map_err(reason)
 }
 
 fn read(version: u64, bytes: &[u8]) -> Result<TableSchema, String> {

@@ -35,6 +35,7 @@ const REMEMBERED: usize = 1_024;
 pub struct Lake {
     files: Files,
     ledger: Ledger,
+    /// Files that are encoded at a time at the most; `memory` is one file's share.
     concurrency: usize,
     /// Bytes that one file may take while it is encoded.
     memory: usize,
@@ -53,7 +54,8 @@ struct Unit<'a> {
 impl Lake {
     /// A lake at an absolute path, which is made when it is first written to.
     ///
-    /// `concurrency` files are encoded at a time, within about `memory_limit` bytes together.
+    /// At most `concurrency` files are encoded at a time, and no more than the write may have under way,
+    /// within about `memory_limit` bytes together.
     pub fn new(root: PathBuf, concurrency: usize, memory_limit: usize) -> Self {
         let concurrency = concurrency.max(1);
         Self {
@@ -169,7 +171,8 @@ impl Sink<TableRow> for Lake {
         let units = self.sort(write.rows, &mut outcome).await?;
         let files: Vec<_> = units.into_iter().map(|unit| self.file(unit, &name, inserted_at)).collect();
         // Every file is tried to the end: one that is given up half-way would leave its staged part.
-        let written: Vec<_> = stream::iter(files).buffer_unordered(self.concurrency).collect().await;
+        let at_once = write.concurrency.clamp(1, self.concurrency);
+        let written: Vec<_> = stream::iter(files).buffer_unordered(at_once).collect().await;
         written.into_iter().collect::<Result<(), SinkError>>()?;
         self.forget(write.id);
         outcome.stored = (write.rows.len() - outcome.refused.len()) as u64;

@@ -50,9 +50,26 @@ pub(super) fn failure(server: &str, error: &str) -> SinkError {
     }
 }
 
+/// Whether the server is no primary (any more): the address may lead to another one by now.
+///
+/// An error out of the script may have the server's words behind its own.
+pub(super) fn is_of_a_replica(error: &str) -> bool {
+    ["READONLY", "MASTERDOWN"].iter().any(|code| error.starts_with(code) || error.contains(&format!("-{code} ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_is_told_from_what_passes_on_the_same_server() {
+        for error in ["READONLY You can't write", "MASTERDOWN Link", "ERR Error running script: -READONLY You can't"] {
+            assert!(is_of_a_replica(error), "{error}");
+        }
+        for error in ["OOM command not allowed", "LOADING", "ERR no READONLY", ""] {
+            assert!(!is_of_a_replica(error), "{error}");
+        }
+    }
 
     #[test]
     fn counts_and_errors_are_read() {

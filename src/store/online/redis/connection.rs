@@ -2,7 +2,8 @@
 //!
 //! The client reconnects by itself and sends again what a reset interrupted, which is harmless for
 //! what this store sends. A command that is not answered in time fails and marks the connection as
-//! broken, so that a server that stands still never has more than one write's commands waiting.
+//! broken, so that a server that stands still never has more than one write's commands waiting. So does an answer
+//! of a server that has become a replica.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value as Argument};
 use tokio::time::{Instant, timeout_at};
 
 use super::SCRIPT;
-use super::answer::{Answer, failure};
+use super::answer::{Answer, failure, is_of_a_replica};
 use super::layout::{LAYOUT, layout_key};
 use super::uri::Address;
 use crate::config::secret::expose;
@@ -201,12 +202,19 @@ impl Connection {
                 SinkError::Denied { reason: format!("{}: {}", self.name, error.details()) }
             }
             ErrorKind::Unknown | ErrorKind::InvalidArgument | ErrorKind::InvalidCommand => {
-                let failure = failure(&self.name, error.details());
-                self.broken.fetch_or(matches!(failure, SinkError::Denied { .. }), Ordering::AcqRel);
-                failure
+                self.refused(error.details())
             }
             _ => self.transient(&error.to_string()),
         }
+    }
+
+    /// What an error of the server means. After missing rights, and from a server that is no primary, the
+    /// connection is given up: the next one asks anew for the URI, and where its host is.
+    pub(super) fn refused(&self, error: &str) -> SinkError {
+        let failure = failure(&self.name, error);
+        let broken = matches!(failure, SinkError::Denied { .. }) || is_of_a_replica(error);
+        self.broken.fetch_or(broken, Ordering::AcqRel);
+        failure
     }
 
     fn transient(&self, what: &str) -> SinkError {

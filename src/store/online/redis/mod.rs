@@ -126,7 +126,7 @@ impl RedisStore {
         for (place, error) in &answer.failed {
             let index = *call.get(*place).ok_or_else(|| connection::unexpected("an entity that was not sent"))?;
             if !is_of_the_row(error) {
-                return Err(answer::failure(&connection.name, error));
+                return Err(connection.refused(error));
             }
             let key = layout::key(prefix, &rows[index].entity);
             let shown = String::from_utf8_lossy(&key).chars().take(200).collect::<String>();
@@ -163,7 +163,7 @@ impl Sink<FeatureRow> for RedisStore {
                 failed.fetch_or(answer.is_err(), Access::Relaxed);
                 Some(answer)
             })
-            .buffer_unordered(self.options.concurrency.max(1));
+            .buffer_unordered(write.concurrency.max(1));
         let mut first_error = None;
         while let Some(answer) = answers.next().await {
             match answer {

@@ -1,9 +1,11 @@
 //! The file itself: its table, its transactions, and what each of SQLite's errors means for a writer.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::merge::now_micros;
@@ -102,14 +104,34 @@ type Key = (String, String, String, String);
 
 /// An open file.
 pub(super) struct File {
+    path: PathBuf,
     connection: Connection,
+    /// Device and inode, to notice a file that was deleted or replaced under us.
+    identity: Option<(u64, u64)>,
     /// Where the search for expired values goes on.
     swept: Key,
 }
 
+impl Drop for File {
+    fn drop(&mut self) {
+        // Closing removes the write-ahead log by its name, which may be that of another file by now.
+        if self.is_elsewhere()
+            && let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::warn!(%error, "a SQLite file that was removed could not be told to leave its log");
+        }
+    }
+}
+
 impl File {
     /// The file behind `slot`, opened and with its table where that is still to be done.
+    ///
+    /// One that was deleted or replaced since is opened anew: what is written to it is found by nobody.
     pub(super) fn opened<'a>(path: &Path, slot: &'a mut Option<Self>) -> Result<&'a mut Self, SinkError> {
+        if slot.as_ref().is_some_and(Self::is_elsewhere) {
+            tracing::warn!(path = %path.display(), "the SQLite file was removed or replaced; opening the path again");
+            *slot = None;
+        }
         let file = match slot.take() {
             Some(file) => file,
             None => Self::open(path).map_err(|error| failure(path, &error))?,
@@ -118,14 +140,18 @@ impl File {
     }
 
     fn open(path: &Path) -> rusqlite::Result<Self> {
-        // A path is a path: without this a file named `file:x?mode=memory` would be no file.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
         log_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(TABLE)?;
-        Ok(Self { connection, swept: Key::default() })
+        Ok(Self { path: path.to_owned(), connection, identity: identity(path), swept: Key::default() })
+    }
+
+    /// Whether the path leads to another file by now, or to none.
+    fn is_elsewhere(&self) -> bool {
+        self.identity != identity(&self.path)
     }
 
     /// Writes all cells in one transaction; it is durable when this returns.
@@ -134,10 +160,16 @@ impl File {
         // Each round refuses one row more, so there are at most as many rounds as rows.
         loop {
             match self.transaction(cells, &too_large) {
+                // The file went between the look at it and the commit.
+                Ok(_) if self.is_elsewhere() => {
+                    let path = self.path.display();
+                    let reason = format!("SQLite file `{path}` was removed or replaced while it was written to");
+                    return Err(SinkError::Transient { reason });
+                }
                 Ok((stored, stale)) => return Ok(Written { stored, stale, too_large }),
                 Err(Failed::TooLarge(cell)) => too_large.push((cell.row, cell.feature.clone())),
                 Err(Failed::Sqlite(error)) => {
-                    return Err(failure(Path::new(self.connection.path().unwrap_or_default()), &error));
+                    return Err(failure(&self.path, &error));
                 }
             }
         }
@@ -182,8 +214,8 @@ impl File {
 
     /// Everything stored of an entity.
     pub(super) fn read(&mut self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
-        let path = self.connection.path().unwrap_or_default().to_owned();
-        let rows = self.rows(entity).map_err(|error| failure(Path::new(&path), &error))?;
+        let path = self.path.display();
+        let rows = self.rows(entity).map_err(|error| failure(&self.path, &error))?;
         rows.into_iter()
             .map(|(feature, text, observed_at, expires_at)| {
                 let value = text.as_deref().map(json::from_text).transpose().map_err(|error| SinkError::Transient {
@@ -203,6 +235,10 @@ impl File {
             })?
             .collect()
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 /// Turns the write-ahead log on.

@@ -10,7 +10,8 @@
 //! A batch is durable when `write` returns: it is one transaction in a write-ahead log that is flushed
 //! on commit. Several processes may write one file; each waits for the other's transaction. Values that
 //! have expired are removed a stretch of the table at a time, behind each batch, so a file that is
-//! written to does not grow with what nobody can read any more.
+//! written to does not grow with what nobody can read any more. A file that is removed or replaced under a
+//! running writer is noticed before each batch and after it, and the path is opened anew.
 
 mod file;
 
@@ -57,6 +58,8 @@ fn path(uri: &str) -> Result<PathBuf, StoreError> {
     match path {
         "" => wrong("no path"),
         ":memory:" => wrong("a database in memory, which would be lost with the process"),
+        // The bundled SQLite reads parameters out of such a name, `mode=memory` among them.
+        _ if path.starts_with("file:") => wrong("a URI of SQLite in place of a path"),
         _ if path.ends_with('/') => wrong("a folder"),
         _ => Ok(Path::new(path).to_owned()),
     }
@@ -124,8 +127,8 @@ impl OnlineStore for SqliteStore {
     async fn read(&self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
         let entity = entity.clone();
         self.with_file(move |path, file| {
-            if file.is_none() && !path.exists() {
-                // Nothing was ever written: reading must not be what makes the file.
+            if !path.exists() {
+                // Nothing was written, or all of it was removed: reading must not be what makes the file.
                 return Ok(Vec::new());
             }
             File::opened(path, file)?.read(&entity)
@@ -153,6 +156,7 @@ mod tests {
             ("sqlite://a/b.db", "a host"),
             ("sqlite::memory:", "in memory"),
             ("sqlite:a/", "a folder"),
+            ("sqlite:file:a?mode=memory", "a URI of SQLite"),
         ] {
             assert!(path(uri).expect_err(uri).0.contains(what), "{uri}");
         }
