@@ -23,8 +23,6 @@ pub const GIVEN: &str = "given";
 pub const MISSING: &str = "missing";
 /// The feature's cache strategy passes over it.
 pub const STRATEGY: &str = "cache_strategy";
-/// Its expiry had passed when it arrived.
-pub const EXPIRED: &str = "expired";
 /// A column that says something about the row and is no feature.
 pub const METADATA: &str = "metadata_column";
 /// A row that has no feature to be stored.
