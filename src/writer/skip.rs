@@ -5,6 +5,8 @@
 pub const OTHER_TYPE: &str = "other_type";
 /// The message was replayed for another consumer group (`chalk_target_group`).
 pub const OTHER_GROUP: &str = "other_group";
+/// The message's environment has an entry, and in it no store of the kind that the writer writes to.
+pub const NO_STORE: &str = "no_store";
 /// The query asked for its results not to be stored (`persistence`).
 pub const PERSISTENCE_OFF: &str = "persistence_off";
 /// The feature has `store_online: false`.
