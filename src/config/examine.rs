@@ -44,7 +44,7 @@ pub(super) fn examine(path: &Path, overrides: &Overrides, registry: &Registry) -
     let unreadable = |error: std::io::Error| ConfigError {
         path: String::new(),
         origin: None,
-        problem: Problem::Unreadable(format!("{}: {error}", path.display())),
+        problem: Problem::Unreadable(error.to_string()),
     };
     let read = std::path::absolute(path).and_then(|full| Ok((std::fs::read_to_string(path)?, full)));
     let (text, full) = match read {
