@@ -9,6 +9,7 @@ use super::{Note, fold, headers};
 use crate::message::envelope::id_of;
 use crate::message::headers::append;
 use crate::message::{Headers, Message, Outgoing};
+use crate::value::time::parse_timestamp;
 
 /// The smallest limit of a topic, in bytes, under which every part is sure to fit.
 ///
@@ -29,7 +30,8 @@ const LONGEST_NAME: usize = 300;
 /// The dead letter of a message, in as many parts as the topic's limit asks for.
 ///
 /// Key, body, timestamp and headers are those of the message. Notes of an earlier burial
-/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds, which stays.
+/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds and the time of
+/// the first failure, which stay.
 /// `ce_id` is added where it is missing. A letter too large for the topic has its error text cut;
 /// where that is not enough, its body is cut into numbered parts that share one key, so that they
 /// stay in one partition and in order.
@@ -126,6 +128,8 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     let partition = message.partition.number.to_string();
     let offset = message.offset.to_string();
     let round = message.headers.get_str(headers::REDRIVE_COUNT).and_then(|count| count.parse::<u32>().ok());
+    let failed_at = rfc3339(note.failed_at_ms);
+    let earlier = message.headers.get_str(headers::FIRST_FAILED_AT).filter(|time| parse_timestamp(time).is_some());
     let stage = if note.sink.is_some() { "TASK_PUT" } else { "VALUE_CONVERTER" };
     let mut block = BytesMut::new();
     let mut name = |header: &str, value: &str| put(&mut block, header, &cut(value, LONGEST_NAME));
@@ -147,8 +151,8 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
         }
     }
     name(headers::ERROR_CLASS, refusal.class.as_str());
-    name(headers::FIRST_FAILED_AT, &rfc3339(note.first_failed_at_ms));
-    name(headers::FAILED_AT, &rfc3339(note.failed_at_ms));
+    name(headers::FIRST_FAILED_AT, earlier.unwrap_or(&failed_at));
+    name(headers::FAILED_AT, &failed_at);
     name(headers::ATTEMPTS, &note.attempts.to_string());
     name(headers::BATCH_ID, &note.batch_id);
     name(headers::REDRIVE_COUNT, &round.unwrap_or_default().to_string());

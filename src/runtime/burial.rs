@@ -148,7 +148,6 @@ impl Burial<'_> {
             environment: self.environment.map(str::to_owned),
             sink: self.sink.clone(),
             refusal: self.refusal.clone(),
-            first_failed_at_ms: failed_at_ms,
             failed_at_ms,
             attempts: self.attempts,
             batch_id: batch_id.to_owned(),
