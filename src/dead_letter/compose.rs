@@ -1,11 +1,10 @@
 //! From a refused message to its dead letter, in as many parts as the topic's limit asks for.
 
-use std::borrow::Cow;
-
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Note, fold, headers};
+use crate::cut::cut;
 use crate::message::envelope::id_of;
 use crate::message::headers::append;
 use crate::message::{Headers, Message, Outgoing};
@@ -169,15 +168,6 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
 
 fn put(block: &mut BytesMut, name: &str, value: &str) {
     append(block, name, Some(value.as_bytes()));
-}
-
-/// A text of at most so many bytes; a longer one ends in `…`.
-fn cut(text: &str, longest: usize) -> Cow<'_, str> {
-    if text.len() <= longest {
-        return Cow::Borrowed(text);
-    }
-    let kept = &text[..text.floor_char_boundary(longest - '…'.len_utf8())];
-    Cow::Owned(format!("{kept}…"))
 }
 
 fn rfc3339(milliseconds: i64) -> String {
