@@ -199,8 +199,7 @@ impl Examined {
         for (path, problem) in findings.errors {
             notes.error(&path, problem);
         }
-        for (path, kind, scheme) in findings.not_yet {
-            let text = format!("scheme `{scheme}` is not in this version");
+        for (path, kind, text) in findings.unopenable {
             match self.writers.iter().find(|writer| self.works(writer) && writer.info.store == Some(kind.field())) {
                 Some(writer) => {
                     notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)))

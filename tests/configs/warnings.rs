@@ -82,7 +82,7 @@ fn nothing_that_is_said_holds_a_secret() {
     let secret = "hunter2";
     let file = with_all(&[
         ("/environments/prod/online_store", json!({"uri": format!("redis://user:{secret}@h/0"), "cache_prefix": "p/"})),
-        ("/environments/prod/offline_store", json!({"uri": format!("file:lake?key={secret}")})),
+        ("/environments/prod/offline_store", json!({"uri": "file:lake"})),
         ("/writers/0/additional_env_vars", json!({"PASSWORD": secret})),
         ("/writers/0/usage_store_uri", json!(format!("postgres://u:{secret}@h/db"))),
     ]);
@@ -97,11 +97,14 @@ fn nothing_that_is_said_holds_a_secret() {
 
     let wrong = with_all(&[
         ("/environments/prod/online_store", json!({"uri": [secret], "uriii": secret})),
+        ("/environments/prod/offline_store", json!({"uri": format!("file:lake?key={secret}")})),
+        ("/environments/b", json!({"online_store": {"uri": format!("redis://u:{secret}@h/0?x={secret}")}})),
+        ("/environments/c", json!({"online_store": {"uri": format!("sqlite://u:{secret}@h/a.db")}})),
         ("/writers/0/additional_env_vars", json!({"PASSWORD": [secret]})),
         ("/kafka", json!({"sasl.password": secret, "ssl.key.pem": {"x": secret}})),
     ]);
     let report = checked(&wrong);
-    assert!(report.errors.len() >= 3, "{report}");
+    assert!(report.errors.len() >= 6, "{report}");
     assert!(!report.to_string().contains(secret), "{report}");
     assert!(!format!("{:?}", Overrides::default().flag("--x", "kafka", json!({"sasl.password": 1}))).contains(secret));
 }
