@@ -27,6 +27,15 @@ fn every_warning_has_its_words() {
             "environments.b: has no `online_store`, so `online-writer` writes nothing for it",
         ),
         (
+            with(
+                "/environments/prod/features",
+                json!([{"fqn": "user.name"}, {"fqn": "user.age", "max_staleness": "0s"}]),
+            ),
+            "environments.prod: lists features and no staleness, so `online-writer` stores nothing for it; add \
+             `default_max_staleness` (such as \"7d\" or \"infinity\"), or `max_staleness` or `store_online: true` to a \
+             feature",
+        ),
+        (
             with("/environments/prod/metrics_store", json!({"uri": "postgres://h/db"})),
             "environments.prod.metrics_store.uri: scheme `postgres` is not in this version",
         ),
@@ -62,6 +71,18 @@ fn every_warning_has_its_words() {
         assert!(warnings(&file).iter().any(|warning| warning == expected), "{expected}\n{:#?}", warnings(&file));
     }
     assert_eq!(warnings(&sound()), Vec::<String>::new());
+}
+
+#[test]
+fn features_of_which_one_is_cached_are_not_warned_of() {
+    for (pointer, value) in [
+        ("/environments/prod/default_max_staleness", json!("7d")),
+        ("/environments/prod/features/0/max_staleness", json!("infinity")),
+        ("/environments/prod/features/0/store_online", json!(true)),
+    ] {
+        let file = with_all(&[("/environments/prod/features", json!([{"fqn": "user.name"}])), (pointer, value)]);
+        assert_eq!(warnings(&file), Vec::<String>::new(), "{pointer}");
+    }
 }
 
 #[test]
