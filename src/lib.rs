@@ -20,6 +20,7 @@
 pub mod bus;
 pub mod cli;
 pub mod config;
+mod cut;
 pub mod dead_letter;
 pub mod decode;
 pub mod generate;

@@ -17,8 +17,8 @@ use super::settings::{CacheStrategy, Environment, Environments, Feature, SYSTEM_
 #[derive(Debug, Default)]
 pub(super) struct EnvironmentFindings {
     pub(super) errors: Vec<(String, Problem)>,
-    /// Stores that are known and not in this version: path, kind, scheme.
-    pub(super) not_yet: Vec<(String, StoreKind, String)>,
+    /// Stores that are known and cannot be opened: path, kind, why.
+    pub(super) unopenable: Vec<(String, StoreKind, String)>,
 }
 
 /// Where URIs and secrets are looked up.
@@ -44,17 +44,22 @@ pub(super) fn environments(
     for (id, environment) in raw.environments.iter().flatten() {
         let at = path::key("environments", id);
         let entry = Environment {
-            online_store: store(environment.online_store.as_ref(), StoreKind::Online, &at, surroundings, &mut findings)
-                .map(|mut store| {
-                    store.clustered = clustered;
-                    if let (None, Some(prefix)) = (given_prefix(environment), cache_prefix) {
-                        prefix.clone_into(&mut store.cache_prefix);
-                    }
-                    store
-                }),
+            online_store: store(
+                environment.online_store.as_ref(),
+                (StoreKind::Online, clustered),
+                &at,
+                surroundings,
+                &mut findings,
+            )
+            .map(|mut store| {
+                if let (None, Some(prefix)) = (given_prefix(environment), cache_prefix) {
+                    prefix.clone_into(&mut store.cache_prefix);
+                }
+                store
+            }),
             offline_store: store(
                 environment.offline_store.as_ref(),
-                StoreKind::Offline,
+                (StoreKind::Offline, false),
                 &at,
                 surroundings,
                 &mut findings,
@@ -67,7 +72,7 @@ pub(super) fn environments(
             (&environment.usage_store, StoreKind::Usage),
             (&environment.vector_store, StoreKind::Vector),
         ] {
-            store(raw.as_ref(), kind, &at, surroundings, &mut findings);
+            store(raw.as_ref(), (kind, false), &at, surroundings, &mut findings);
         }
         entries.insert(id.clone(), entry);
     }
@@ -80,7 +85,7 @@ fn given_prefix(environment: &RawEnvironment) -> Option<String> {
 
 fn store(
     raw: Option<&RawStore>,
-    kind: StoreKind,
+    (kind, clustered): (StoreKind, bool),
     environment: &str,
     surroundings: &Surroundings<'_>,
     findings: &mut EnvironmentFindings,
@@ -92,6 +97,7 @@ fn store(
         findings.errors.push((at, Problem::Rule(text.to_owned())));
         return None;
     };
+    let mut works = false;
     let uri = if SecretRef::is_name(&text) {
         SecretRef::named(&text, surroundings.secrets.clone()?)
     } else {
@@ -101,8 +107,11 @@ fn store(
             return None;
         };
         match support(kind, scheme, surroundings.registry) {
-            Ok(Support::Works) => {}
-            Ok(Support::NotYet) => findings.not_yet.push((at, kind, scheme.to_ascii_lowercase())),
+            Ok(Support::Works) => works = true,
+            Ok(Support::NotYet) => {
+                let text = format!("scheme `{}` is not in this version", scheme.to_ascii_lowercase());
+                findings.unopenable.push((at.clone(), kind, text));
+            }
             Err(reason) => {
                 findings.errors.push((at, Problem::Rule(reason)));
                 return None;
@@ -110,7 +119,15 @@ fn store(
         }
         SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.clone()))
     };
-    Some(StoreSettings { uri, cache_prefix: get(raw.cache_prefix.as_ref()).unwrap_or_default(), clustered: false })
+    let store = StoreSettings { uri, cache_prefix: get(raw.cache_prefix.as_ref()).unwrap_or_default(), clustered };
+    // What a store would not open when the writer starts is wrong already.
+    if works
+        && let Some(check) = surroundings.registry.check(kind)
+        && let Err(text) = check(&store)
+    {
+        findings.unopenable.push((at, kind, text));
+    }
+    Some(store)
 }
 
 /// A relative `sqlite:` or `file:` path, taken from the folder of the configuration file.

@@ -18,7 +18,7 @@ pub struct ConfigError {
 /// What is wrong with one place of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The file itself cannot be had.
+    /// The file itself cannot be had. Who says it names the file, as for every other finding in it.
     #[error("the configuration cannot be read: {0}")]
     Unreadable(String),
     /// Not JSON.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -16,10 +17,11 @@ use super::load::Warning;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
-use super::settings::{BusSettings, Environments, WriterSettings};
+use super::settings::{BusSettings, Environment, Environments, MaxStaleness, WriterSettings};
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::Findings;
 use super::writers::{self, COMMON, Outline, missing_subscription};
+use crate::writer_type::WriterType;
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ pub(super) fn examine(path: &Path, overrides: &Overrides, registry: &Registry) -
     let unreadable = |error: std::io::Error| ConfigError {
         path: String::new(),
         origin: None,
-        problem: Problem::Unreadable(format!("{}: {error}", path.display())),
+        problem: Problem::Unreadable(error.to_string()),
     };
     let read = std::path::absolute(path).and_then(|full| Ok((std::fs::read_to_string(path)?, full)));
     let (text, full) = match read {
@@ -129,6 +131,18 @@ impl Notes {
     }
 }
 
+/// Whether an environment has an online store and, by its list of features, nothing to put there: a
+/// feature without a staleness is not cached, and no feature turns that around.
+fn caches_nothing(environment: &Environment) -> bool {
+    let lasts = |staleness: Option<MaxStaleness>| {
+        staleness.is_some_and(|staleness| staleness != MaxStaleness::For(Duration::ZERO))
+    };
+    let Some(features) = &environment.features else { return false };
+    environment.online_store.is_some()
+        && !lasts(environment.default_max_staleness)
+        && !features.values().any(|feature| feature.store_online == Some(true) || lasts(feature.max_staleness))
+}
+
 impl Examined {
     fn judge(&mut self, notes: &mut Notes) {
         let (bus, found) = bus::settings(&self.raw, &self.folder, &self.registry);
@@ -199,8 +213,7 @@ impl Examined {
         for (path, problem) in findings.errors {
             notes.error(&path, problem);
         }
-        for (path, kind, scheme) in findings.not_yet {
-            let text = format!("scheme `{scheme}` is not in this version");
+        for (path, kind, text) in findings.unopenable {
             match self.writers.iter().find(|writer| self.works(writer) && writer.info.store == Some(kind.field())) {
                 Some(writer) => {
                     notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)))
@@ -238,6 +251,15 @@ impl Examined {
                     _ => true,
                 }
             };
+            let online = writer.info.writer_type == WriterType::Online;
+            for (id, _) in found.entries.iter().filter(|(_, entry)| online && caches_nothing(entry)) {
+                let text = format!(
+                    "lists features and no staleness, so `{}` stores nothing for it; add `default_max_staleness` (such \
+                     as \"7d\" or \"infinity\"), or `max_staleness` or `store_online: true` to a feature",
+                    writer.name
+                );
+                notes.warn(&path::key("environments", id), text);
+            }
             for id in found.entries.keys().filter(|id| !has_store(id)) {
                 let at = path::key("environments", id);
                 let store = writer.info.store.unwrap_or_default();

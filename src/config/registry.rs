@@ -1,6 +1,11 @@
 //! What this version has: the one thing that a configuration is judged by and does not know itself.
 
+use super::schemes::StoreKind;
+use super::settings::StoreSettings;
 use crate::writer_type::WriterType;
+
+/// Says why a store can never be opened as it is configured; contacts nothing.
+pub type StoreCheck = fn(&StoreSettings) -> Result<(), String>;
 
 /// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
 #[derive(Clone, Debug, Default)]
@@ -11,11 +16,24 @@ pub struct Registry {
     pub online_schemes: Vec<&'static str>,
     /// Schemes of offline stores.
     pub offline_schemes: Vec<&'static str>,
+    /// Judges the URI of an online store of this version, credentials in it not quoted.
+    pub check_online: Option<StoreCheck>,
+    /// Judges the URI of an offline store of this version, likewise.
+    pub check_offline: Option<StoreCheck>,
     /// Buses, as `bus_backend` names them.
     pub buses: Vec<&'static str>,
 }
 
 impl Registry {
+    /// What judges the stores of a kind.
+    pub(super) fn check(&self, kind: StoreKind) -> Option<StoreCheck> {
+        match kind {
+            StoreKind::Online => self.check_online,
+            StoreKind::Offline => self.check_offline,
+            StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => None,
+        }
+    }
+
     /// Whether a writer of this type runs.
     pub fn runs(&self, writer_type: WriterType) -> bool {
         self.writers.contains(&writer_type)

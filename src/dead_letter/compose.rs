@@ -1,14 +1,14 @@
 //! From a refused message to its dead letter, in as many parts as the topic's limit asks for.
 
-use std::borrow::Cow;
-
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Note, fold, headers};
+use crate::cut::cut;
 use crate::message::envelope::id_of;
 use crate::message::headers::append;
 use crate::message::{Headers, Message, Outgoing};
+use crate::value::time::parse_timestamp;
 
 /// The smallest limit of a topic, in bytes, under which every part is sure to fit.
 ///
@@ -29,7 +29,8 @@ const LONGEST_NAME: usize = 300;
 /// The dead letter of a message, in as many parts as the topic's limit asks for.
 ///
 /// Key, body, timestamp and headers are those of the message. Notes of an earlier burial
-/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds, which stays.
+/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds and the time of
+/// the first failure, which stay.
 /// `ce_id` is added where it is missing. A letter too large for the topic has its error text cut;
 /// where that is not enough, its body is cut into numbered parts that share one key, so that they
 /// stay in one partition and in order.
@@ -126,6 +127,8 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     let partition = message.partition.number.to_string();
     let offset = message.offset.to_string();
     let round = message.headers.get_str(headers::REDRIVE_COUNT).and_then(|count| count.parse::<u32>().ok());
+    let failed_at = rfc3339(note.failed_at_ms);
+    let earlier = message.headers.get_str(headers::FIRST_FAILED_AT).filter(|time| parse_timestamp(time).is_some());
     let stage = if note.sink.is_some() { "TASK_PUT" } else { "VALUE_CONVERTER" };
     let mut block = BytesMut::new();
     let mut name = |header: &str, value: &str| put(&mut block, header, &cut(value, LONGEST_NAME));
@@ -147,8 +150,8 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
         }
     }
     name(headers::ERROR_CLASS, refusal.class.as_str());
-    name(headers::FIRST_FAILED_AT, &rfc3339(note.first_failed_at_ms));
-    name(headers::FAILED_AT, &rfc3339(note.failed_at_ms));
+    name(headers::FIRST_FAILED_AT, earlier.unwrap_or(&failed_at));
+    name(headers::FAILED_AT, &failed_at);
     name(headers::ATTEMPTS, &note.attempts.to_string());
     name(headers::BATCH_ID, &note.batch_id);
     name(headers::REDRIVE_COUNT, &round.unwrap_or_default().to_string());
@@ -165,15 +168,6 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
 
 fn put(block: &mut BytesMut, name: &str, value: &str) {
     append(block, name, Some(value.as_bytes()));
-}
-
-/// A text of at most so many bytes; a longer one ends in `…`.
-fn cut(text: &str, longest: usize) -> Cow<'_, str> {
-    if text.len() <= longest {
-        return Cow::Borrowed(text);
-    }
-    let kept = &text[..text.floor_char_boundary(longest - '…'.len_utf8())];
-    Cow::Owned(format!("{kept}…"))
 }
 
 fn rfc3339(milliseconds: i64) -> String {

@@ -33,8 +33,6 @@ pub struct Note {
     pub sink: Option<String>,
     /// Why.
     pub refusal: Refusal,
-    /// When it was first refused, milliseconds since 1970.
-    pub first_failed_at_ms: i64,
     /// When it was buried, milliseconds since 1970.
     pub failed_at_ms: i64,
     /// How many times it was written or read before that.

@@ -28,7 +28,6 @@ fn note(text: &str) -> Note {
         environment: Some("prod".to_owned()),
         sink: None,
         refusal: Refusal::new(ErrorClass::TypeMismatch, text).row("user/42").table("user"),
-        first_failed_at_ms: 1_700_000_000_000,
         failed_at_ms: 1_700_000_001_500,
         attempts: 2,
         batch_id: "b-1".to_owned(),
@@ -85,7 +84,7 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
         ("chalk_dlq_error_class", "TYPE_MISMATCH"),
         ("chalk_dlq_error_message", "no"),
         ("chalk_dlq_error_row", "user/42"),
-        ("chalk_dlq_first_failed_at", "2023-11-14T22:13:20.000Z"),
+        ("chalk_dlq_first_failed_at", "2023-11-14T22:13:21.500Z"),
         ("chalk_dlq_failed_at", "2023-11-14T22:13:21.500Z"),
         ("chalk_dlq_attempts", "2"),
         ("chalk_dlq_batch_id", "b-1"),
@@ -115,10 +114,12 @@ fn a_message_without_an_id_is_given_the_one_it_is_known_by() {
 }
 
 #[test]
-fn a_second_burial_keeps_the_count_of_rounds_and_replaces_the_other_notes() {
+fn a_second_burial_keeps_the_count_of_rounds_and_the_first_failure_and_replaces_the_other_notes() {
     let headers: Headers = [
         ("ce_id", "e"),
         ("chalk_dlq_redrive_count", "3"),
+        ("chalk_dlq_first_failed_at", "2023-11-13T22:13:20.000Z"),
+        ("chalk_dlq_failed_at", "2023-11-13T22:13:20.000Z"),
         ("chalk_dlq_error_message", "old"),
         ("__connect.errors.topic", "old"),
     ]
@@ -126,8 +127,17 @@ fn a_second_burial_keeps_the_count_of_rounds_and_replaces_the_other_notes() {
     .collect();
     let letter = round_trip(&message(None, headers, Some(vec![1])), None);
     assert_eq!(letter.notes.redrive_count, 3);
+    assert_eq!(letter.notes.first_failed_at, "2023-11-13T22:13:20.000Z");
+    assert_eq!(letter.notes.failed_at, "2023-11-14T22:13:21.500Z");
     assert_eq!(letter.notes.error_message, "x");
     assert_eq!(letter.original.headers.iter().count(), 1);
+}
+
+#[test]
+fn a_first_failure_that_is_no_time_is_not_carried_over() {
+    let headers: Headers = [("chalk_dlq_first_failed_at", "yesterday")].into_iter().collect();
+    let letter = round_trip(&message(None, headers, Some(vec![1])), None);
+    assert_eq!(letter.notes.first_failed_at, letter.notes.failed_at);
 }
 
 #[test]

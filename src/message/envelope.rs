@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::event_type::EventType;
 use super::headers::{self, Headers};
 use super::{Message, Outgoing};
+use crate::cut::{QUOTED, cut};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time;
 
@@ -118,14 +119,19 @@ impl<'a> Envelope<'a> {
             let given = (!value.is_empty()).then_some(value);
             match attribute {
                 Attribute::SpecVersion if given.is_some_and(|version| !version.starts_with("1.")) => {
-                    return Err(refused(format!("expected version 1.0 of CloudEvents, found `{}`", cut(value))));
+                    return Err(refused(format!(
+                        "expected version 1.0 of CloudEvents, found `{}`",
+                        cut(value, QUOTED)
+                    )));
                 }
                 Attribute::SpecVersion => {}
                 Attribute::Id => envelope.id = given,
                 Attribute::Source => envelope.source = given,
                 Attribute::Type => envelope.type_name = given.unwrap_or(default.as_str()),
                 Attribute::Time => match given.map(time::parse_timestamp) {
-                    Some(None) => return Err(refused(format!("expected an RFC 3339 time, found `{}`", cut(value)))),
+                    Some(None) => {
+                        return Err(refused(format!("expected an RFC 3339 time, found `{}`", cut(value, QUOTED))));
+                    }
                     read => envelope.time = read.flatten(),
                 },
                 Attribute::Environment => envelope.environment = given,
@@ -162,10 +168,6 @@ pub fn id_of(message: &Message) -> String {
     let (partition, offset) = (&message.partition, message.offset);
     let timestamp = message.timestamp_ms.map_or(String::new(), |millis| millis.to_string());
     format!("{}/{}/{offset}/{timestamp}", partition.topic, partition.number)
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(40)]
 }
 
 /// An event to be published.

@@ -1,7 +1,7 @@
 //! From a message to its result, whatever the encoding.
 
 use super::sniff::Encoding;
-use super::{FeatureTable, QueryResult, TableBody, Wanted, json, protobuf};
+use super::{QueryResult, Wanted, json, protobuf};
 use crate::message::{Envelope, Message};
 use crate::sink::{ErrorClass, Refusal};
 
@@ -23,20 +23,5 @@ pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted) -> Res
         Encoding::Protobuf => protobuf::decode(body, wanted),
         Encoding::ArrowFile | Encoding::ArrowStream => refused("Arrow bodies are not in this version"),
         Encoding::Parquet => refused("a parquet body is not a QueryResult"),
-    }
-}
-
-impl FeatureTable {
-    /// Rows of a table that names no namespace belong nowhere.
-    pub(super) fn check_namespace(&mut self) {
-        if !self.namespace.is_empty() {
-            return;
-        }
-        if let TableBody::Rows { rows, .. } = &mut self.body {
-            for row in rows {
-                row.cells = Vec::new();
-                row.fault.get_or_insert_with(|| "`namespace` of the table is missing".to_owned());
-            }
-        }
     }
 }

@@ -19,6 +19,9 @@ use crate::value::Value;
 
 pub use decode::decode;
 
+/// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
+const DEEPEST: usize = 64;
+
 /// One finished query: what was asked, what came out, what went wrong.
 #[derive(Clone, Debug, Default)]
 pub struct QueryResult {

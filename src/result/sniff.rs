@@ -1,5 +1,6 @@
 //! Which encoding a body is in: what the envelope says, else what its first bytes say.
 
+use crate::cut::{QUOTED, cut};
 use crate::sink::{ErrorClass, Refusal};
 
 /// An encoding of a body.
@@ -44,7 +45,7 @@ impl Encoding {
     pub fn of(content_type: Option<&str>, content_encoding: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         let refused = |message: String| Err(Refusal::new(ErrorClass::Decode, message));
         if let Some(encoding) = content_encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-            return refused(format!("content-encoding `{}` is not in this version", cut(encoding)));
+            return refused(format!("content-encoding `{}` is not in this version", cut(encoding, QUOTED)));
         }
         let Some(content_type) = content_type else { return Ok(Self::sniff(body)) };
         // A parameter (`; charset=utf-8`) says nothing that is not so anyway.
@@ -56,7 +57,7 @@ impl Encoding {
             Some((_, encoding)) => Ok(*encoding),
             None => {
                 let known = Self::NAMES.map(|(name, _)| name).join(", ");
-                refused(format!("unknown content type `{}`; known are {known}", cut(essence)))
+                refused(format!("unknown content type `{}`; known are {known}", cut(essence, QUOTED)))
             }
         }
     }
@@ -97,10 +98,6 @@ fn starts_with(body: &[u8], any: &[u8]) -> bool {
 /// The body behind a UTF-8 byte order mark, which some tools put before JSON.
 pub(super) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(80)]
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::sleep;
 
@@ -13,6 +12,7 @@ use crate::bus::{BusError, Publisher};
 use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
 use crate::message::{Message, Outgoing};
 use crate::sink::Refusal;
+use crate::value::time::now;
 
 /// The part of the pipeline that health names.
 const PART: &str = "dead letter topic";
@@ -56,7 +56,7 @@ impl Graveyard {
         policy: &Policy,
         health: &Health,
     ) -> Result<(), PipelineError> {
-        let failed_at_ms = now_ms();
+        let failed_at_ms = now() / 1_000;
         let notes: Vec<Note> = burials.iter().map(|burial| burial.note(batch_id, failed_at_ms, policy)).collect();
         let limit = self.topic.max_message_bytes.unwrap_or(LARGEST).min(LARGEST);
         let (small, large): (Vec<_>, Vec<_>) =
@@ -156,14 +156,9 @@ impl Burial<'_> {
             environment: self.environment.map(str::to_owned),
             sink: self.sink.clone(),
             refusal: self.refusal.clone(),
-            first_failed_at_ms: failed_at_ms,
             failed_at_ms,
             attempts: self.attempts,
             batch_id: batch_id.to_owned(),
         }
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

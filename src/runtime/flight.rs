@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::oneshot;
@@ -17,6 +16,7 @@ use super::write::{Written, write};
 use super::{Destination, PipelineError, Policy};
 use crate::message::{Delivery, Partition};
 use crate::sink::Row;
+use crate::value::time::now;
 
 /// What every batch of a pipeline is written with.
 pub(super) struct Shared<R: Row> {
@@ -74,7 +74,7 @@ impl Landed {
         metrics::counter!("chalk_writer_batches_written_total").increment(1);
         metrics::counter!("chalk_writer_messages_acknowledged_total").increment(self.messages);
         shared.health.update(|state| state.acknowledged += self.messages);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        let now = now();
         for ((environment, destination), times) in self.event_times {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",

@@ -21,7 +21,7 @@ mod budget;
 mod burial;
 mod flight;
 mod health;
-mod pause;
+pub(crate) mod pause;
 mod policy;
 mod turn;
 mod write;

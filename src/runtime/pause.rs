@@ -6,18 +6,18 @@ use super::Retry;
 
 /// Doubling pauses with full jitter: many writers that lost one store do not come back as one.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     limits: Retry,
     next: Duration,
 }
 
 impl Pauses {
-    pub(super) fn new(limits: Retry) -> Self {
+    pub(crate) fn new(limits: Retry) -> Self {
         Self { limits, next: limits.first }
     }
 
     /// How long to wait before the next attempt; no shorter than the store asked for.
-    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let pause = self.next.mul_f64(fastrand::f64());
         self.next = (self.next * 2).min(self.limits.longest);
         // Never zero: an attempt after no time at all would be a busy loop.

@@ -17,6 +17,7 @@ use half::f16;
 use super::decimal::Digits;
 use super::dtype::{DataType, Precision};
 use super::{Value, Vector, time};
+use crate::cut::{QUOTED, cut};
 use crate::sink::ErrorClass;
 
 /// A value that is not of the declared type.
@@ -210,38 +211,31 @@ fn vector(elements: &[f64], precision: Precision, dimension: u32, declared: &Dat
     }
 }
 
-/// The value's type and the value, at most forty characters of it.
+/// The value's type and the value, at most [`QUOTED`] bytes of it.
 pub fn describe(value: &Value) -> String {
     let (kind, text) = match value {
         Value::Null => return "null".to_owned(),
         Value::Bool(bool) => ("bool", bool.to_string()),
         Value::Int(int) => ("int64", int.to_string()),
         Value::Double(double) => ("float64", format!("{double:?}")),
-        Value::Text(text) => ("string", format!("{:?}", cut(text))),
+        Value::Text(text) => ("string", format!("{:?}", cut(text, QUOTED))),
         Value::Bytes(bytes) => ("bytes", format!("of length {}", bytes.len())),
         Value::Timestamp(micros) => ("timestamp", time::format_timestamp(*micros)),
         Value::Date(days) => ("date", time::format_date(*days)),
-        Value::Decimal(text) => ("decimal", cut(text)),
+        Value::Decimal(text) => ("decimal", cut(text, QUOTED).into_owned()),
         Value::List(items) => ("list", format!("of length {}", items.len())),
         Value::Struct(fields) => {
             let mut names = String::new();
             for (name, _) in fields.iter().take(8) {
                 let _ = write!(names, "{}{name}", if names.is_empty() { "" } else { ", " });
             }
-            ("struct", format!("of {}", cut(&names)))
+            ("struct", format!("of {}", cut(&names, QUOTED)))
         }
         Value::Vector(vector) => {
             return format!("vector<{}, {}>", vector.precision().as_str(), vector.dimension());
         }
     };
     format!("{kind} {text}")
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        None => text.to_owned(),
-        Some((at, _)) => format!("{}…", &text[..at]),
-    }
 }
 
 #[cfg(test)]

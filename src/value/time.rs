@@ -1,4 +1,5 @@
-//! Times and dates as text: RFC 3339 and `YYYY-MM-DD`, to and from the numbers that values hold.
+//! Times and dates as text: RFC 3339 and `YYYY-MM-DD`, to and from the numbers that values hold; and
+//! the time now as such a number.
 //!
 //! The Gregorian calendar without leap seconds, as in proto3's JSON. What is read has a year of 1 to 9999;
 //! every number that a value can hold is written, and no calendar crate reaches that far.
@@ -9,6 +10,12 @@ const DAY: i64 = 86_400;
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z in seconds: what a timestamp may be.
 const EARLIEST: i64 = -62_135_596_800;
 const LATEST: i64 = 253_402_300_799;
+
+/// What the system's clock says, in microseconds since 1970.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// Reads RFC 3339 with an offset or `Z`, as microseconds since 1970; digits beyond the sixth are cut.
 pub fn parse_timestamp(text: &str) -> Option<i64> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::entity;
 use super::open::{Opened, Unopened};
+use super::{entity, skip};
 use crate::config::settings::{Environment, Environments};
 use crate::decode::Decoded;
 use crate::sink::Row;
@@ -73,15 +73,15 @@ impl<E> Catalog<E> {
 
 /// What is prepared for an environment, as far as every writer needs it.
 pub trait Prepared {
-    /// The field of an environment that holds its store.
-    const STORE: &'static str;
-
     /// Index of the pipeline's destination; `None` where it has no store.
     fn destination(&self) -> Option<usize>;
 }
 
 impl<E: Prepared> Catalog<E> {
     /// The environment and the destination of an opened message; `None` once it is told why there is none.
+    ///
+    /// An environment that nobody configured may be a mistake, so its message is buried. One whose
+    /// entry has no store of this kind says that nothing of it is kept there, so its message is skipped.
     pub fn place<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
         let id = opened.environment();
         let Some(environment) = self.get(id) else {
@@ -91,7 +91,7 @@ impl<E: Prepared> Catalog<E> {
         decoded.environment = Some(environment.id.clone());
         decoded.event_time = opened.event_time();
         let Some(destination) = environment.entry.destination() else {
-            decoded.refused.push(entity::no_store(id, E::STORE));
+            decoded.skip(skip::NO_STORE, entity::values_of(&opened.result.tables));
             return None;
         };
         Some((environment, destination))

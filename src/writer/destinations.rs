@@ -1,6 +1,7 @@
 //! Where a writer's rows go: one client per distinct store, whichever environments share it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -98,6 +99,24 @@ impl<R: Row> Destinations<R> {
             .collect();
         Ok(Self { planned, indices })
     }
+}
+
+/// Whether a store can be opened as it is configured, as far as that shows without contacting it.
+///
+/// A URI in a secret is judged when it is fetched. What is said never quotes a credential.
+pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Result<(), String> {
+    let SecretRef::Plain(fetched) = &settings.uri else { return Ok(()) };
+    let options = StoreOptions {
+        uri: settings.uri.clone(),
+        fetched: fetched.clone(),
+        cache_prefix: settings.cache_prefix.as_str().into(),
+        clustered: settings.clustered,
+        concurrency: 1,
+        tombstone_retention: Duration::ZERO,
+        memory_limit: 0,
+    };
+    let opened = (kind.open)(&options).map(drop);
+    opened.map_err(|error| error.to_string().replace(fetched.expose_secret(), &settings.uri.describe()))
 }
 
 fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {

@@ -63,6 +63,11 @@ fn no_time() -> Refusal {
     Refusal::new(ErrorClass::Decode, "an observed time is a timestamp, or RFC 3339 text")
 }
 
+/// Number of values in a message that is left out as a whole, for counters; one without any counts as one.
+pub(super) fn values_of(tables: &[FeatureTable]) -> u64 {
+    tables.iter().map(values).sum::<u64>().max(1)
+}
+
 /// Number of values in a table, for counters; a table in Arrow form counts as one.
 pub(super) fn values(table: &FeatureTable) -> u64 {
     match &table.body {
@@ -79,11 +84,6 @@ pub(super) fn unknown_environment(id: &str) -> Refusal {
         format!("environment `{id}` has no entry under `environments`, and there is no `*`")
     };
     Refusal::new(ErrorClass::UnknownEnvironment, message)
-}
-
-/// An environment without the store that this writer writes to.
-pub(super) fn no_store(id: &str, field: &str) -> Refusal {
-    Refusal::new(ErrorClass::UnknownEnvironment, format!("environment `{id}` has no `{field}`"))
 }
 
 /// A table in Arrow form.

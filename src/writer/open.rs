@@ -1,4 +1,5 @@
 //! What every writer of results does first: is this message ours, and what does it say?
+//! Where it belongs is the [catalog](super::catalog)'s to say.
 
 use std::borrow::Cow;
 

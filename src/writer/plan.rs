@@ -63,6 +63,8 @@ impl<R: Row> Plan<R> {
 pub struct Reads {
     /// The topic, or the subscription where the bus has both.
     pub subscription: String,
+    /// The fields of the configuration that may have named it, for people.
+    pub named_by: String,
     /// The consumer group.
     pub group: String,
     /// Bytes that may be fetched ahead.
@@ -124,10 +126,20 @@ impl Reads {
     pub fn new(settings: &WriterSettings) -> Self {
         Self {
             subscription: settings.subscription.clone(),
+            named_by: fields(settings.writer_type),
             group: settings.group.clone(),
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,
         }
+    }
+}
+
+/// The fields that may name what a type of writer reads.
+fn fields(writer_type: WriterType) -> String {
+    let info = writer_type.info();
+    match info.reads_topic {
+        Some(topic) => format!("`{topic}` or `{}`", info.reads),
+        None => format!("`{}`", info.reads),
     }
 }
 

@@ -5,6 +5,8 @@
 pub const OTHER_TYPE: &str = "other_type";
 /// The message was replayed for another consumer group (`chalk_target_group`).
 pub const OTHER_GROUP: &str = "other_group";
+/// The message's environment has an entry, and in it no store of the kind that the writer writes to.
+pub const NO_STORE: &str = "no_store";
 /// The query asked for its results not to be stored (`persistence`).
 pub const PERSISTENCE_OFF: &str = "persistence_off";
 /// The feature has `store_online: false`.
@@ -23,8 +25,6 @@ pub const GIVEN: &str = "given";
 pub const MISSING: &str = "missing";
 /// The feature's cache strategy passes over it.
 pub const STRATEGY: &str = "cache_strategy";
-/// Its expiry had passed when it arrived.
-pub const EXPIRED: &str = "expired";
 /// A column that says something about the row and is no feature.
 pub const METADATA: &str = "metadata_column";
 /// A row that has no feature to be stored.

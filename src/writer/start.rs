@@ -2,16 +2,23 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
-use crate::bus::{Bus, BusError, Publisher, Subscribe};
+use crate::bus::{Bus, BusError, Publisher, Subscribe, TopicInfo};
 use crate::dead_letter::SMALLEST_LIMIT;
+use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
 use crate::store::StoreOptions;
+
+/// The field that names the dead letter topic.
+const DEAD_LETTERS: &str = "`kafka_dlq_topic`";
+
+/// What a dead letter topic takes where the bus does not tell, in bytes: the default of Kafka, the
+/// one bus here that may keep it to itself. Larger letters go in parts.
+const ASSUMED_LIMIT: usize = 1 << 20;
 
 /// What a plan is started with.
 #[derive(Clone)]
@@ -68,7 +75,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         None => None,
     };
     let topic = &reads.subscription;
-    connect.patiently(&format!("topic `{topic}`"), || with.bus.topic(topic)).await?;
+    connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
     let subscribe = Subscribe {
         topic: topic.clone(),
         group: reads.group,
@@ -91,17 +98,40 @@ struct Connect<'a> {
 impl Connect<'_> {
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
     async fn dead_letters(&self, name: String) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
-        let bus = &self.with.bus;
         let part = format!("dead letter topic `{name}`");
-        let info = self.patiently(&part, || bus.topic(&name)).await?;
+        let info = self.topic(&part, &name, DEAD_LETTERS).await?;
         if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
             return Err(StartError::Configuration(format!(
                 "{part} takes messages of at most {limit} bytes; it needs {SMALLEST_LIMIT} or more \
                  (`max.message.bytes`)"
             )));
         }
-        let publisher = self.patiently(&part, || bus.publisher()).await?;
-        Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        let limit = info.max_message_bytes.unwrap_or_else(|| {
+            tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
+            ASSUMED_LIMIT
+        });
+        Ok((publisher, DeadLetterTopic { name, max_message_bytes: Some(limit) }))
+    }
+
+    /// A topic that has to be there, and the field that names it.
+    async fn topic(&self, part: &str, name: &str, field: &str) -> Result<TopicInfo, StartError> {
+        let answer = self
+            .patiently(part, || async {
+                match self.with.bus.topic(name).await {
+                    Err(BusError::NotFound(found)) => Ok(Err(found)),
+                    other => other.map(Ok),
+                }
+            })
+            .await?;
+        answer.map_err(|found| {
+            // Some buses say more than the name: which topics there are, or that there is no bus yet.
+            let more = found.strip_prefix(name).unwrap_or(&found);
+            StartError::Configuration(format!(
+                "{part}, which {field} names, is not there{more}; make it with the broker's tools, or with \
+                 `chalk-writer publish --config FILE --topic {name} --generate 0 --partitions N`"
+            ))
+        })
     }
 
     /// Repeats a call for as long as the same call may succeed later.
@@ -113,7 +143,7 @@ impl Connect<'_> {
         part: &str,
         call: impl Fn() -> F,
     ) -> Result<T, StartError> {
-        let mut pause = self.retry.first;
+        let mut pauses = Pauses::new(self.retry);
         loop {
             let error = tokio::select! {
                 result = call() => match result {
@@ -134,12 +164,11 @@ impl Connect<'_> {
             }
             self.with.health.failed(part, &error.to_string(), matches!(error, BusError::Denied(_)));
             tokio::select! {
-                () = tokio::time::sleep(pause.mul_f64(fastrand::f64())) => {}
+                () = tokio::time::sleep(pauses.next(None)) => {}
                 () = self.with.shutdown.cancelled() => {
                     return Err(StartError::Stopped(format!("{part}: {error}")));
                 }
             }
-            pause = (pause * 2).min(self.retry.longest).max(Duration::from_millis(1));
         }
     }
 }

@@ -1,20 +1,16 @@
 //! Which time a row has, and whether it can be true.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::time::format_timestamp;
+use crate::value::time::{format_timestamp, now};
 
 /// Says what time it is, in microseconds since 1970. Tests give a fixed one.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// The system's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-    })
+    Arc::new(now)
 }
 
 /// Microseconds of a duration; one too long for them counts as the longest.

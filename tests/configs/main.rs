@@ -5,6 +5,7 @@ mod any_value;
 mod examples;
 mod layers;
 mod mistakes;
+mod uris;
 mod warnings;
 
 use chalk_writer::config::{CheckReport, ConfigErrors, Loaded, Overrides, check, load};

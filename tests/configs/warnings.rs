@@ -27,6 +27,15 @@ fn every_warning_has_its_words() {
             "environments.b: has no `online_store`, so `online-writer` writes nothing for it",
         ),
         (
+            with(
+                "/environments/prod/features",
+                json!([{"fqn": "user.name"}, {"fqn": "user.age", "max_staleness": "0s"}]),
+            ),
+            "environments.prod: lists features and no staleness, so `online-writer` stores nothing for it; add \
+             `default_max_staleness` (such as \"7d\" or \"infinity\"), or `max_staleness` or `store_online: true` to a \
+             feature",
+        ),
+        (
             with("/environments/prod/metrics_store", json!({"uri": "postgres://h/db"})),
             "environments.prod.metrics_store.uri: scheme `postgres` is not in this version",
         ),
@@ -65,6 +74,18 @@ fn every_warning_has_its_words() {
 }
 
 #[test]
+fn features_of_which_one_is_cached_are_not_warned_of() {
+    for (pointer, value) in [
+        ("/environments/prod/default_max_staleness", json!("7d")),
+        ("/environments/prod/features/0/max_staleness", json!("infinity")),
+        ("/environments/prod/features/0/store_online", json!(true)),
+    ] {
+        let file = with_all(&[("/environments/prod/features", json!([{"fqn": "user.name"}])), (pointer, value)]);
+        assert_eq!(warnings(&file), Vec::<String>::new(), "{pointer}");
+    }
+}
+
+#[test]
 fn what_chalk_defines_and_nothing_here_uses_is_listed() {
     let file = with_all(&[
         ("/suspended", json!(true)),
@@ -82,7 +103,7 @@ fn nothing_that_is_said_holds_a_secret() {
     let secret = "hunter2";
     let file = with_all(&[
         ("/environments/prod/online_store", json!({"uri": format!("redis://user:{secret}@h/0"), "cache_prefix": "p/"})),
-        ("/environments/prod/offline_store", json!({"uri": format!("file:lake?key={secret}")})),
+        ("/environments/prod/offline_store", json!({"uri": "file:lake"})),
         ("/writers/0/additional_env_vars", json!({"PASSWORD": secret})),
         ("/writers/0/usage_store_uri", json!(format!("postgres://u:{secret}@h/db"))),
     ]);
@@ -97,11 +118,14 @@ fn nothing_that_is_said_holds_a_secret() {
 
     let wrong = with_all(&[
         ("/environments/prod/online_store", json!({"uri": [secret], "uriii": secret})),
+        ("/environments/prod/offline_store", json!({"uri": format!("file:lake?key={secret}")})),
+        ("/environments/b", json!({"online_store": {"uri": format!("redis://u:{secret}@h/0?x={secret}")}})),
+        ("/environments/c", json!({"online_store": {"uri": format!("sqlite://u:{secret}@h/a.db")}})),
         ("/writers/0/additional_env_vars", json!({"PASSWORD": [secret]})),
         ("/kafka", json!({"sasl.password": secret, "ssl.key.pem": {"x": secret}})),
     ]);
     let report = checked(&wrong);
-    assert!(report.errors.len() >= 3, "{report}");
+    assert!(report.errors.len() >= 6, "{report}");
     assert!(!report.to_string().contains(secret), "{report}");
     assert!(!format!("{:?}", Overrides::default().flag("--x", "kafka", json!({"sasl.password": 1}))).contains(secret));
 }

@@ -189,10 +189,10 @@ fn malformed_protobuf_is_refused_with_the_place() {
 }
 
 #[test]
-fn a_table_without_a_namespace_is_a_fault_of_its_rows() {
+fn a_table_without_a_namespace_is_read_and_left_to_the_writers_to_refuse() {
     let result = read_json(r#"{"tables": [{"rows": {"rows": [{"id": 1, "features": {"u.a": 1}}]}}]}"#);
     let TableBody::Rows { rows, .. } = &result.tables[0].body else { panic!("rows") };
-    assert_eq!(rows[0].fault.as_deref(), Some("`namespace` of the table is missing"));
+    assert_eq!((&*result.tables[0].namespace, rows[0].fault.as_deref()), ("", None));
 }
 
 #[test]

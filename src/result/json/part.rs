@@ -9,8 +9,7 @@ use std::fmt;
 use hashbrown::HashSet;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// A message may not be nested deeper: its readers, and those of the stores, use the stack.
-pub(super) const DEEPEST: usize = 64;
+use crate::result::DEEPEST;
 
 /// A part of a message. Each method takes one kind of JSON value; those that a part does not expect
 /// end in [`Part::wrong`], after the value has been passed over.

@@ -4,17 +4,13 @@
 use serde::de::{self, MapAccess, SeqAccess};
 
 use super::part::{Ignored, Part, Seed, Seen, next_key, twice};
-use super::reader::{Enum, Flag, Integer, Reader, Text};
+use super::reader::{Enum, Flag, Integer, Reader, Text, unexpected};
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 
 /// The object `query`.
 pub(super) struct Query<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
     pub(super) depth: usize,
-}
-
-fn unexpected<E: de::Error>(field: &str, expected: &str, found: &str) -> E {
-    E::custom(format_args!("`{field}`: expected {expected}, found {found}"))
 }
 
 impl<'de> Part<'de> for Query<'_, 'de> {

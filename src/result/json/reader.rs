@@ -68,8 +68,9 @@ impl<'de> Reader<'de> {
     }
 }
 
+/// The error for a field of another kind.
 #[cold]
-fn unexpected<E: de::Error>(field: &str, expected: &str, found: &str) -> E {
+pub(super) fn unexpected<E: de::Error>(field: &str, expected: &str, found: &str) -> E {
     E::custom(format_args!("`{field}`: expected {expected}, found {found}"))
 }
 

@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use serde::de::{self, MapAccess, SeqAccess};
 
 use super::part::{Ignored, Part, Seed, Seen, next_key};
-use super::reader::{Reader, Text};
+use super::reader::{Reader, Text, unexpected};
 use super::row::{Row, Rows};
 use crate::result::{FeatureTable, TableBody, too_many};
 use crate::value::conform::decode_base64;
@@ -15,10 +15,6 @@ pub(super) struct Tables<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
     pub(super) tables: &'r mut Vec<FeatureTable>,
     pub(super) depth: usize,
-}
-
-fn unexpected<E: de::Error>(field: &str, expected: &str, found: &str) -> E {
-    E::custom(format_args!("`{field}`: expected {expected}, found {found}"))
 }
 
 impl<'de> Part<'de> for Tables<'_, 'de> {
@@ -94,9 +90,7 @@ impl<'de> Part<'de> for Table<'_, 'de> {
             }
         }
         let body = body.unwrap_or(TableBody::Rows { columns: Vec::new(), rows: Vec::new() });
-        let mut table = FeatureTable { namespace, body };
-        table.check_namespace();
-        Ok(table)
+        Ok(FeatureTable { namespace, body })
     }
 }
 

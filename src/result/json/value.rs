@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::part::{Part, Seed, Seen, next_key};
 use super::reader::Reader;
+use crate::cut::{QUOTED, cut};
 use crate::result::halves;
 use crate::value::conform::{decode_base64, describe, not_a_number};
 use crate::value::{Value, Vector, decimal, time};
@@ -41,7 +42,7 @@ impl<'de> AnyValue<'_, 'de> {
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         if digits != "0" && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(raw.parse().map(Value::Int).unwrap_or_else(|_| {
-                self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw)));
+                self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw, QUOTED)));
                 Value::Null
             }));
         }
@@ -132,10 +133,6 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
         }
         Ok(Value::Struct(fields))
     }
-}
-
-fn cut(text: &str) -> String {
-    if text.len() <= 40 { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(40)]) }
 }
 
 /// The types that an object with one key names.

@@ -108,9 +108,7 @@ fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Malformed> {
         Some(arrow) => TableBody::Arrow(arrow),
         None => rows.finish(),
     };
-    let mut table = FeatureTable { namespace, body };
-    table.check_namespace();
-    Ok(table)
+    Ok(FeatureTable { namespace, body })
 }
 
 impl Rows {

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::elements;
 use super::wire::{Field, Malformed, Wire, refused};
+use crate::cut::{QUOTED, cut};
 use crate::result::halves;
 use crate::value::{Value, Vector, decimal, time};
 
@@ -74,7 +75,7 @@ pub(super) fn merge_value(
             }
             8 => {
                 let text = wire.text("date_value", field)?;
-                let found = || format!("expected a date as YYYY-MM-DD, found {:?}", cut(&text));
+                let found = || format!("expected a date as YYYY-MM-DD, found {:?}", cut(&text, QUOTED));
                 sound(time::parse_date(&text).map(Value::Date), fault, found)
             }
             9 => {
@@ -83,7 +84,8 @@ pub(super) fn merge_value(
                     std::borrow::Cow::Borrowed(_) => text.clone(),
                     std::borrow::Cow::Owned(canonical) => canonical.into(),
                 });
-                let found = || format!("expected a decimal as text, without an exponent, found {:?}", cut(&text));
+                let found =
+                    || format!("expected a decimal as text, without an exponent, found {:?}", cut(&text, QUOTED));
                 sound(canonical.map(Value::Decimal), fault, found)
             }
             10 => {
@@ -122,10 +124,6 @@ fn sound(value: Option<Value>, fault: &mut Option<String>, what: impl FnOnce() -
         fault.get_or_insert_with(what);
         Value::Null
     })
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(40)]
 }
 
 fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Malformed> {

@@ -4,10 +4,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use prost::encoding::decode_varint;
 
+use crate::result::DEEPEST;
 use crate::sink::{ErrorClass, Refusal};
-
-/// Messages inside messages may go no deeper: reading them uses the stack.
-pub(super) const DEEPEST: usize = 64;
 
 /// Why the body is refused; boxed, because every field is read into a result that could be this.
 pub(super) type Malformed = Box<Refusal>;

@@ -60,10 +60,10 @@ impl Decoder<TableRow> for OfflineDecoder {
 impl OfflineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRow>) {
-        let tables = std::mem::take(&mut opened.result.tables);
         let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
+        let tables = std::mem::take(&mut opened.result.tables);
         if !opened.result.persistence.offline {
-            decoded.skip(skip::PERSISTENCE_OFF, tables.iter().map(entity::values).sum::<u64>().max(1));
+            decoded.skip(skip::PERSISTENCE_OFF, entity::values_of(&tables));
             return;
         }
         let text = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };

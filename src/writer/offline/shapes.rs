@@ -69,8 +69,6 @@ pub(super) enum Target {
 }
 
 impl Prepared for OfflineEnvironment {
-    const STORE: &'static str = "offline_store";
-
     fn destination(&self) -> Option<usize> {
         self.destination
     }

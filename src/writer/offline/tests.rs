@@ -324,6 +324,20 @@ fn dropped_queries_leave_their_values() {
     assert_eq!(decoded.skipped, [(skip::QUERY_DROPPED, 1)]);
 }
 
+#[test]
+fn an_environment_whose_entry_has_no_offline_store_is_passed_over_with_its_query() {
+    let settings = settings(WriterType::Offline, &[("dev", Environment::default()), ("prod", environment(None))]);
+    let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("a store");
+    let decoder = decoder(&settings, &destinations, Arc::new(|| NOW));
+    let of = |tables| {
+        let query = Some(Box::new(query()));
+        decoded_by(&decoder, QueryResult { environment_id: "dev".into(), query, ..result(tables) })
+    };
+    for tables in [vec![one("user.a", Value::Int(1))], Vec::new()] {
+        skipped(&of(tables), &[(skip::NO_STORE, 1)]);
+    }
+}
+
 proptest! {
     /// Seen to fail with the check left out that no two features are one column.
     #[test]

@@ -32,7 +32,6 @@ struct Context<'a> {
     environment: &'a Known<OnlineEnvironment>,
     destination: usize,
     times: MessageTimes,
-    now: i64,
     believable: Believable,
 }
 
@@ -50,13 +49,11 @@ impl OnlineDecoder {
     pub(super) fn rows(&self, opened: Opened<'_>, decoded: &mut Decoded<FeatureRow>) {
         let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
         let persistent = opened.result.persistence.online;
-        let now = (self.clock)();
         let context = Context {
             environment: &environment,
             destination,
             times: opened.times(),
-            now,
-            believable: Believable { from: 0, until: now.saturating_add(self.max_future_skew) },
+            believable: Believable { from: 0, until: (self.clock)().saturating_add(self.max_future_skew) },
         };
         for table in opened.result.tables {
             if persistent {
@@ -142,6 +139,9 @@ impl Context<'_> {
     }
 
     /// What is stored of a value, or the reason for leaving it out.
+    ///
+    /// A value or tombstone that has expired already goes to the store like any other: only there
+    /// can it still remove an older value that expires later, or never.
     fn cell(
         &self,
         stored: &Stored,
@@ -163,11 +163,8 @@ impl Context<'_> {
             Update::Evict => (None, stored.tombstone_expiry),
             Update::Keep => return Ok(Err(skip::STRATEGY)),
         };
-        let expires_at = expiry.of(observed_at);
-        if expires_at.is_some_and(|expires_at| expires_at <= self.now) {
-            return Ok(Err(skip::EXPIRED));
-        }
-        Ok(Ok(FeatureCell { feature: stored.feature.clone(), observed_at, expires_at, value }))
+        let feature = stored.feature.clone();
+        Ok(Ok(FeatureCell { feature, observed_at, expires_at: expiry.of(observed_at), value }))
     }
 }
 

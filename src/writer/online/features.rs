@@ -95,8 +95,6 @@ impl Expiry {
 }
 
 impl Prepared for OnlineEnvironment {
-    const STORE: &'static str = "online_store";
-
     fn destination(&self) -> Option<usize> {
         self.destination
     }

@@ -243,14 +243,17 @@ fn a_time_too_far_ahead_is_refused() {
 }
 
 #[test]
-fn a_value_that_expired_before_it_came_is_left_out() {
-    let at = |observed_at| {
-        let mut table = one("user.a", Value::Int(1));
+fn what_expired_before_it_came_goes_to_the_store_which_alone_knows_what_is_older() {
+    let at = |observed_at, value: Value| {
+        let mut table = one("user.a", value);
         rows_of(&mut table)[0].observed_at = Some(observed_at);
-        decode(Some(vec![feature("user.a")]), vec![table])
+        let evicting = Feature { cache_strategy: CacheStrategy::EvictNulls, ..feature("user.a") };
+        decode(Some(vec![evicting]), vec![table])
     };
-    assert_eq!(only(&at(NOW - HOUR + 1)).expires_at, Some(NOW + 1));
-    skipped(&at(NOW - HOUR), skip::EXPIRED);
+    let decoded = at(NOW - HOUR, Value::Int(1));
+    assert_eq!((&only(&decoded).value, only(&decoded).expires_at), (&Some(Value::Int(1)), Some(NOW)));
+    let decoded = at(NOW - 8 * DAY, Value::Null);
+    assert_eq!((&only(&decoded).value, only(&decoded).expires_at), (&None, Some(NOW - DAY)));
 }
 
 #[test]
@@ -338,13 +341,13 @@ fn an_environment_is_found_by_its_name_or_under_the_star() {
 }
 
 #[test]
-fn an_environment_without_an_online_store_is_refused_by_name() {
+fn an_environment_whose_entry_has_no_online_store_is_passed_over() {
     let decoder = decoder_of(&[("dev", Environment::default()), ("prod", environment(None))]);
     let result = QueryResult { environment_id: "dev".into(), ..result(vec![one("user.a", Value::Int(1))]) };
     let mut decoded = Decoded::default();
     decoder.rows(opened(&message(&[]), result), &mut decoded);
-    assert_eq!(class(&decoded), ErrorClass::UnknownEnvironment);
-    assert_eq!(decoded.refused[0].message, "environment `dev` has no `online_store`");
+    skipped(&decoded, skip::NO_STORE);
+    assert_eq!(decoded.environment.as_deref(), Some("dev"));
 }
 
 #[test]
@@ -435,7 +438,7 @@ proptest! {
             prop_assert_eq!(names.len(), row.cells.len());
             for cell in &row.cells {
                 prop_assert!((0..=NOW + DAY).contains(&cell.observed_at));
-                prop_assert!(cell.expires_at.is_none_or(|expires_at| expires_at > NOW));
+                prop_assert!(cell.expires_at.is_none_or(|expires_at| expires_at > cell.observed_at));
                 prop_assert!(!cell.feature.is_empty());
             }
         }

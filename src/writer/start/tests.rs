@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
@@ -146,11 +147,20 @@ async fn a_writer_subscribes_once_its_topics_are_there() {
 
 #[tokio::test]
 async fn a_missing_topic_is_a_configuration_that_cannot_work() {
-    let missing = || Err(BusError::NotFound("nothing there".to_owned()));
-    let (dead_letters, _) = with(vec![missing()]);
-    assert_eq!(configuration("sound:x", dead_letters).await, "dead letter topic `dlq`: no such topic: nothing there");
-    let (results, bus) = with(vec![there(None), missing()]);
-    assert_eq!(configuration("sound:x", results).await, "topic `results`: no such topic: nothing there");
+    let missing = |found: &str| Err(BusError::NotFound(found.to_owned()));
+    let (dead_letters, _) = with(vec![missing("dlq")]);
+    assert_eq!(
+        configuration("sound:x", dead_letters).await,
+        "dead letter topic `dlq`, which `kafka_dlq_topic` names, is not there; make it with the broker's tools, or with \
+         `chalk-writer publish --config FILE --topic dlq --generate 0 --partitions N`"
+    );
+    let (results, bus) = with(vec![there(None), missing("results; there are a, b")]);
+    assert_eq!(
+        configuration("sound:x", results).await,
+        "topic `results`, which `result_bus_topic_id` or `result_bus_online_store_subscription_id` names, is not there; \
+         there are a, b; make it with the broker's tools, or with \
+         `chalk-writer publish --config FILE --topic results --generate 0 --partitions N`"
+    );
     assert!(bus.subscribed.lock().expect("no panic").is_none());
 }
 
@@ -159,6 +169,16 @@ async fn a_dead_letter_topic_that_takes_next_to_nothing_is_refused() {
     let (start, _) = with(vec![there(Some(1_000))]);
     let reason = configuration("sound:x", start).await;
     assert!(reason.contains("at most 1000 bytes; it needs 16384 or more"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
+    for (told, used) in [(None, 1 << 20), (Some(2 << 20), 2 << 20)] {
+        let (start, _) = with(vec![there(told)]);
+        let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
+        let (_, topic) = connect.dead_letters("dlq".to_owned()).await.expect("it is there");
+        assert_eq!(topic.max_message_bytes, Some(used));
+    }
 }
 
 #[tokio::test]

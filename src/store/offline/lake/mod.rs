@@ -63,7 +63,8 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreErro
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
 }
 
-/// The folder that a URI names: `file:///absolute/folder`, or `file:./folder` from the working directory.
+/// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from
+/// the working directory.
 pub fn root(uri: &str) -> Result<PathBuf, StoreError> {
     const EXAMPLE: &str = "`file:///var/lib/chalk/lake`, or `file:./lake` for a folder of the working directory";
     let wrong = |what: &str| Err(StoreError(format!("offline store `{uri}`: {what}; expected {EXAMPLE}")));
@@ -79,7 +80,7 @@ pub fn root(uri: &str) -> Result<PathBuf, StoreError> {
             Err(error) => wrong(&error.to_string()),
         };
     }
-    if !rest.starts_with("///") {
+    if !rest.starts_with('/') {
         return wrong("the path is neither absolute nor begins with `./`");
     }
     match Url::parse(uri).map(|url| url.to_file_path()) {
@@ -96,10 +97,12 @@ mod tests {
 
     #[test]
     fn a_uri_is_absolute_or_says_that_it_is_relative() {
-        assert_eq!(root("file:///data/my%20lake"), Ok(PathBuf::from("/data/my lake")));
+        for uri in ["file:///data/my%20lake", "file:/data/my%20lake"] {
+            assert_eq!(root(uri), Ok(PathBuf::from("/data/my lake")));
+        }
         let here = std::env::current_dir().expect("there is a working directory");
         assert_eq!(root("file:./lake"), Ok(here.join("lake")));
-        for wrong in ["file:lake", "file:/lake", "file://host/lake", "file:///", "file:///a?b=c", "file:", "lake"] {
+        for wrong in ["file:lake", "file:/", "file://host/lake", "file:///", "file:///a?b=c", "file:", "lake"] {
             let error = root(wrong).expect_err(wrong).to_string();
             assert!(error.contains("file:///var/lib"), "{error}");
         }
