@@ -60,9 +60,7 @@ impl Source for NoSource {
         Ok(Received::End)
     }
 
-    async fn acknowledge(&mut self, _: Delivery) -> Result<(), BusError> {
-        Ok(())
-    }
+    fn acknowledge(&mut self, _: Delivery) {}
 
     async fn close(&mut self) -> Result<(), BusError> {
         Ok(())
