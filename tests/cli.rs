@@ -316,3 +316,107 @@ fn demo_shows_what_landed_where_and_can_be_repeated() {
     assert!(folder.path().join("demo/chalk.json").is_file());
     assert!(folder.run(&["check", "--config", "demo/chalk.json"]).code == Some(0));
 }
+
+/// The configuration that comes with the program, in a folder of its own.
+fn with_the_local_configuration() -> Deployment {
+    let folder = Deployment::new();
+    folder.write("local.json", include_str!("../config/local.json"));
+    folder
+}
+
+#[test]
+fn listen_is_stronger_than_what_the_file_says_of_a_writer() {
+    let folder = with_the_local_configuration();
+    for (listen, listening) in [("off", "\"listening\":\"off\""), ("127.0.0.1:0", "\"listening\":\"127.0.0.1:")] {
+        let ended = folder.run(&["--type", "OFFLINE_WRITER", "--config", "local.json", "--drain", "--listen", listen]);
+        assert!(ended.stderr.contains(listening), "{listen}: {ended:?}");
+    }
+    let ended = folder.run(&["--type", "OFFLINE_WRITER", "--config", "local.json", "--listen", "nonsense"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert_eq!(ended.stderr.matches("nonsense").count(), 1, "told once: {ended:?}");
+}
+
+#[test]
+fn the_local_configuration_runs_and_only_the_topic_of_results_is_asked_for() {
+    let folder = with_the_local_configuration();
+    let writer = ["--type", "ONLINE_WRITER", "--config", "local.json", "--listen", "off", "--drain"];
+    assert!(folder.run(&["dlq", "list", "--config", "local.json"]).ok().contains("0 dead letters"));
+    let ended = folder.run(&writer);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("`results`") && ended.stderr.contains("publish"), "{ended:?}");
+
+    folder.run(&["publish", "--config", "local.json", "--topic", "results", "--generate", "10"]).ok();
+    assert!(folder.run(&["dlq", "list", "--config", "local.json"]).ok().contains("0 dead letters"));
+    let named = folder.run(&["dlq", "list", "--config", "local.json", "--topic", "dead-leters"]);
+    assert_eq!(named.code, Some(78), "a name of one's own is not passed over: {named:?}");
+    let ended = folder.run(&writer);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let last = ended.stderr.lines().last().expect("a last line");
+    assert!(last.contains("\"acknowledged\":10") && last.contains("\"left\":0"), "{last}");
+    assert!(folder.run(&["dlq", "list", "--config", "local.json"]).ok().contains("0 dead letters in `dead-letters`"));
+}
+
+#[test]
+fn nothing_in_a_message_steers_the_terminal_of_whoever_looks_at_it() {
+    let folder = Deployment::new();
+    folder.topics();
+    let hostile = "\\u001b[2J\u{9b}31m\\n\u{7f}x";
+    let good = RESULT.replace("\"id\": 42", &format!("\"id\": \"{hostile}\"")).replace('\n', " ");
+    let bad = format!("{{\"environment_id\": \"{hostile}\", \"tables\": 5, \"{hostile}\": \"{hostile}\"}}");
+    folder.write("hostile.jsonl", &format!("{good}\n{bad}\n"));
+    let kind = "chalk.result.v1\u{9b}2J";
+    let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--file", "hostile.jsonl"];
+    folder.run(&arguments).ok();
+    folder.run(&[&arguments[..], &["--ce-type", kind]].concat()).ok();
+    folder.drain("ONLINE_WRITER");
+    let mut shown = vec![folder.run(&["dlq", "list", "--config", "chalk.json"]).ok()];
+    for flags in [&["--body"][..], &["--body", "--json"], &[]] {
+        let peek = ["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start"];
+        shown.push(folder.run(&[&peek[..], flags].concat()).ok());
+    }
+    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", "0/0"]).ok());
+    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", "0/0", "--json"]).ok());
+    for text in shown {
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.contains("DECODE") || text.contains("chalk.result.v1"), "{text:?}");
+    }
+}
+
+#[test]
+fn brokers_that_are_not_there_are_the_reason_that_the_probe_gives() {
+    let folder = Deployment::new();
+    let kafka = folder.text("chalk.json").replace("\"LOCAL\"", "\"KAFKA\"");
+    folder.write("chalk.json", &kafka.replacen('{', "{\"kafka_bootstrap_servers\": \"127.0.0.1:1\",", 1));
+    let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let address = writer.listening();
+    let mut answer = (0, String::new());
+    setup::eventually(Duration::from_secs(60), "told", || {
+        answer = setup::ask(&address, "/readyz");
+        answer.1.contains("127.0.0.1:1") && answer.1.contains("kafka_bootstrap_servers")
+    });
+    assert_eq!(answer.0, 503, "{answer:?}");
+}
+
+#[test]
+fn a_member_without_partitions_is_ready_and_says_that_it_has_none() {
+    let folder = Deployment::new();
+    for topic in ["results", "dlq"] {
+        let publish = ["publish", "--config", "chalk.json", "--topic", topic, "--partitions", "1", "--generate", "0"];
+        folder.run(&publish).ok();
+    }
+    let arguments = ["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"];
+    let first = folder.start(&arguments);
+    let address = first.listening();
+    setup::eventually(Duration::from_secs(20), "ready", || setup::ask(&address, "/readyz") == (200, "ok\n".to_owned()));
+    let second = folder.start(&arguments);
+    let address = second.listening();
+    setup::eventually(Duration::from_secs(20), "ready", || setup::ask(&address, "/readyz").0 == 200);
+    assert_eq!(setup::ask(&address, "/readyz").1, "ok: no partitions assigned\n");
+    assert!(setup::ask(&address, "/status.json").1.contains("\"lag_messages\":null"));
+    second.says(Duration::from_secs(20), "waiting for partitions of group");
+    second.terminate();
+    let ended = second.wait(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let last = ended.stderr.lines().last().expect("a last line");
+    assert!(last.contains("writer ends") && !last.contains("\"left\""), "nobody knows what is left: {last}");
+}

@@ -78,11 +78,24 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
     assert_eq!((code, &status["writer"], &status["lag_messages"]), (200, &"demo".into(), &7.into()), "{body}");
     assert!(ask(&address, "/").await.1.contains("status.json"));
 
+    assert!(text.contains(r#"chalk_writer_assigned_partitions{writer="demo",type="ONLINE_WRITER"} 1"#), "{text}");
+
     partitions.send_replace(Vec::new());
-    assert!(
-        !ask(&address, "/metrics").await.1.contains("lag_messages{"),
-        "a partition that went leaves nothing behind"
-    );
+    let text = ask(&address, "/metrics").await.1;
+    assert!(!text.contains("lag_messages{"), "a partition that went leaves nothing behind: {text}");
+    assert!(text.contains(r#"chalk_writer_assigned_partitions{writer="demo",type="ONLINE_WRITER"} 0"#), "{text}");
+    assert_eq!(ask(&address, "/readyz").await, (200, "ok: no partitions assigned\n".to_owned()));
+    let status: serde_json::Value = serde_json::from_str(&ask(&address, "/status.json").await.1).expect("JSON");
+    assert_eq!(status["lag_messages"], serde_json::Value::Null, "unknown is not none: {status}");
+    assert_eq!(writer.left().await, None, "the bus was not closed yet");
+    partitions.send_replace(vec![PartitionStatus {
+        partition: Partition { topic: "results".into(), number: 3 },
+        position: Some(9),
+        end: Some(12),
+        lag: Duration::ZERO,
+    }]);
+    drop(partitions);
+    assert_eq!(writer.left().await, Some(3), "the last figures of a bus that was closed");
     writer.enter(Phase::Stopping);
     assert_eq!(ask(&address, "/livez").await.0, 200, "it answers while it drains");
     assert_eq!(ask(&address, "/readyz").await.0, 503);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::bus::{BrowseFrom, Bus};
+use crate::bus::{BrowseFrom, Bus, BusError};
+use crate::config::settings::BusSettings;
 use crate::dead_letter::{Assembler, DeadLetter, Details, Entry, Filter, read};
 use crate::sink::ErrorClass;
 
@@ -109,7 +111,7 @@ impl List {
 }
 
 pub(super) async fn list(arguments: List) -> Result<(), Failure> {
-    let (bus, topic) = open(&arguments.place)?;
+    let Opened { bus, topic, is_local } = open(&arguments.place)?;
     let filter = Filter {
         writer: arguments.writer_type,
         class: arguments.class,
@@ -120,8 +122,13 @@ pub(super) async fn list(arguments: List) -> Result<(), Failure> {
     let mut listing = Listing { topic: topic.clone(), ..Listing::default() };
     let mut newest: BTreeMap<(String, String), Entry> = BTreeMap::new();
     let mut assembler = Assembler::new(PARTS_LIMIT);
-    let mut browse = bus.browse(&topic, BrowseFrom::Earliest).await?;
-    loop {
+    let mut browse = match bus.browse(&topic, BrowseFrom::Earliest).await {
+        Ok(browse) => Some(browse),
+        // The first writer makes it. A topic that was named for this look must be there.
+        Err(BusError::NotFound(_)) if is_local && arguments.place.topic.is_none() => None,
+        Err(error) => return Err(error.into()),
+    };
+    while let Some(browse) = &mut browse {
         let messages = browse.next().await?;
         if messages.is_empty() {
             break;
@@ -149,16 +156,19 @@ fn print(listing: &Listing) -> anyhow::Result<()> {
     let mut table = output::table(["position", "buried at", "writer", "class", "table", "row", "from", "error"]);
     for letter in &listing.letters {
         let optional = |text: &Option<String>| text.as_deref().unwrap_or("–").to_owned();
-        table.add_row([
-            letter.place.clone(),
-            letter.failed_at.clone(),
-            letter.writer.clone(),
-            letter.class.clone(),
-            optional(&letter.table),
-            optional(&letter.row),
-            letter.origin.clone(),
-            output::shortened(&letter.message, 100),
-        ]);
+        output::row(
+            &mut table,
+            [
+                letter.place.clone(),
+                letter.failed_at.clone(),
+                letter.writer.clone(),
+                letter.class.clone(),
+                optional(&letter.table),
+                optional(&letter.row),
+                letter.origin.clone(),
+                output::shortened(&letter.message, 100),
+            ],
+        );
     }
     if !listing.letters.is_empty() {
         output::line(table.trim_fmt())?;
@@ -178,7 +188,7 @@ fn print(listing: &Listing) -> anyhow::Result<()> {
 }
 
 async fn show(arguments: Show) -> Result<(), Failure> {
-    let (bus, topic) = open(&arguments.place)?;
+    let Opened { bus, topic, .. } = open(&arguments.place)?;
     let letter = find(&*bus, &topic, arguments.position).await?;
     if arguments.body_only {
         return Ok(output::write(letter.original.payload.as_deref().unwrap_or_default())?);
@@ -193,7 +203,7 @@ async fn show(arguments: Show) -> Result<(), Failure> {
     }
     output::line("\nheaders")?;
     for (name, value) in letter.original.headers.iter() {
-        output::line(format!("  {name}: {}", value.map_or_else(|| "null".to_owned(), text::body)))?;
+        output::line(text::header(name, value))?;
     }
     let body = letter.original.payload.as_deref();
     output::line(format!("\nbody\n{}", body.map_or_else(|| "null".to_owned(), text::body)))?;
@@ -223,7 +233,7 @@ fn notes(details: &Details) -> String {
         ("timestamp", details.timestamp_ms.map(|millis| text::time(millis.saturating_mul(1000)))),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            table.add_row([name.to_owned(), output::shortened(&value, 2000)]);
+            output::row(&mut table, [name.to_owned(), output::shortened(&value, 2000)]);
         }
     }
     table.trim_fmt()
@@ -269,7 +279,14 @@ async fn find(bus: &dyn Bus, topic: &str, (partition, offset): (i32, i64)) -> Re
     }
 }
 
-fn open(place: &Place) -> Result<(std::sync::Arc<dyn Bus>, String), Failure> {
+/// Where dead letters are.
+struct Opened {
+    bus: Arc<dyn Bus>,
+    topic: String,
+    is_local: bool,
+}
+
+fn open(place: &Place) -> Result<Opened, Failure> {
     let deployment = Deployment::load(&place.config)?;
     let topic = place.topic.clone().or_else(|| deployment.dlq_topic()).ok_or_else(|| {
         Failure::new(
@@ -280,7 +297,8 @@ fn open(place: &Place) -> Result<(std::sync::Arc<dyn Bus>, String), Failure> {
             ),
         )
     })?;
-    Ok((deployment.bus()?, topic))
+    let is_local = matches!(deployment.bus_settings(), BusSettings::Local(_));
+    Ok(Opened { bus: deployment.bus()?, topic, is_local })
 }
 
 fn class(text: &str) -> Result<String, String> {

@@ -145,13 +145,16 @@ pub(super) fn online_writer() -> Selection {
 pub(super) fn table(features: &[Stored]) -> String {
     let mut table = output::table(["feature", "value", "observed at", "age", "expires"]);
     for stored in features {
-        table.add_row([
-            stored.feature.clone(),
-            stored.shown(),
-            stored.observed_at.clone(),
-            stored.age.clone(),
-            stored.expires.clone(),
-        ]);
+        output::row(
+            &mut table,
+            [
+                stored.feature.clone(),
+                stored.shown(),
+                stored.observed_at.clone(),
+                stored.age.clone(),
+                stored.expires.clone(),
+            ],
+        );
     }
     table.trim_fmt()
 }

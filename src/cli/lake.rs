@@ -45,7 +45,7 @@ fn text(rows: &RecordBatch) -> Result<String, ArrowError> {
     let columns = shown_columns.iter().map(|column| ArrayFormatter::try_new(column, &options));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let mut table = output::table([]);
-    table.set_header(shown.iter().map(|at| &names[*at]));
+    table.set_header(shown.iter().map(|at| output::inline(&names[*at])));
     for row in 0..rows.num_rows() {
         table.add_row(columns.iter().map(|column| shortened(&column.value(row).to_string(), 28)));
     }

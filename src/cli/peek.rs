@@ -192,10 +192,10 @@ impl Peeked {
             heading += &format!("  environment {environment}");
         }
         heading += &format!("  {} bytes", output::grouped(message.body().len() as u64));
-        output::line(heading)?;
+        output::line(output::inline(&heading))?;
         if with_body {
             for (name, value) in message.headers.iter() {
-                output::line(format!("  {name}: {}", value.map_or_else(|| "null".to_owned(), text::body)))?;
+                output::line(text::header(name, value))?;
             }
             output::line(text::body(message.body()))?;
         }
@@ -206,7 +206,7 @@ impl Peeked {
             output::line(format!("  leaves out {}: {reason}", output::count(*values, "value")))?;
         }
         for refusal in &preview.refused {
-            let row = refusal.row.as_ref().map_or_else(String::new, |row| format!(" (row {row})"));
+            let row = refusal.row.as_ref().map_or_else(String::new, |row| format!(" (row {})", output::inline(row)));
             output::line(format!("  refuses {}: {}{row}", refusal.class, output::shortened(&refusal.message, 200)))?;
         }
         if preview.rows.is_empty() && preview.refused.is_empty() {
@@ -219,25 +219,28 @@ impl Peeked {
 fn print_row(row: &PreviewRow, stored: Option<&BTreeMap<String, StoredFeature>>) -> anyhow::Result<()> {
     match &row.row {
         ShownRow::Features { namespace, primary_key, features, .. } => {
-            output::line(format!("  {namespace}/{primary_key} to the {}", row.destination))?;
+            output::line(output::inline(&format!("  {namespace}/{primary_key} to the {}", row.destination)))?;
             let mut table = output::table(["feature", "value", "observed at", "expires", "stored now"]);
             for feature in features {
                 let value = if feature.evicted { "(evicts)".to_owned() } else { feature.value.to_string() };
-                table.add_row([
-                    feature.feature.clone(),
-                    output::shortened(&value, 60),
-                    feature.observed_at.clone(),
-                    feature.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
-                    stored.map_or_else(|| "?".to_owned(), |stored| fate(feature, stored.get(&feature.feature))),
-                ]);
+                output::row(
+                    &mut table,
+                    [
+                        feature.feature.clone(),
+                        output::shortened(&value, 60),
+                        feature.observed_at.clone(),
+                        feature.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
+                        stored.map_or_else(|| "?".to_owned(), |stored| fate(feature, stored.get(&feature.feature))),
+                    ],
+                );
             }
             indented(&table.trim_fmt())
         }
         ShownRow::Table { table: name, columns } => {
-            output::line(format!("  a row of {name} to the {}", row.destination))?;
+            output::line(output::inline(&format!("  a row of {name} to the {}", row.destination)))?;
             let mut table = output::table(["column", "value"]);
             for (column, value) in columns {
-                table.add_row([column.clone(), output::shortened(&value.to_string(), 100)]);
+                output::row(&mut table, [column.clone(), output::shortened(&value.to_string(), 100)]);
             }
             indented(&table.trim_fmt())
         }

@@ -26,12 +26,14 @@ fn line(writer: &Watched) -> String {
     let state = writer.health.state();
     let rate = writer.rate(Duration::from_secs(10));
     let mut line = format!(
-        "{}: {} messages done, {}/s, {} to go",
+        "{}: {} messages done, {}/s",
         writer.identity.writer,
         grouped(state.acknowledged),
-        grouped(rate.round() as u64),
-        grouped(writer.lag_messages())
+        grouped(rate.round() as u64)
     );
+    if let Some(left) = writer.lag_messages() {
+        line += &format!(", {} to go", grouped(left));
+    }
     if state.buried > 0 {
         line += &format!(", {} in the dead letter topic", grouped(state.buried));
     }

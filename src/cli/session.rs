@@ -1,6 +1,5 @@
 //! One writer from its start to its end: the way of `--drain`, of a deployment and of `demo` alike.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +62,8 @@ impl Session {
             never = progress::show(&watched), if drain => match never {},
         };
         watched.enter(Phase::Ended);
-        summarize(&watched);
+        let drained = drain && result.is_ok() && !shutdown.is_cancelled();
+        summarize(&watched, if drained { Some(0) } else { watched.left().await });
         result
     }
 
@@ -81,22 +81,27 @@ impl Session {
                 Err(error) => Err(error.into()),
             }
         };
-        let mut running = pin!(running);
+        let mut running = Box::pin(running);
         let Some(limit) = limit else { return running.await };
         tokio::select! {
             result = &mut running => return result,
             () = sleep(limit) => {}
         }
-        let left = watched.lag_messages();
         watched.enter(Phase::Stopping);
         shutdown.cancel();
         // Who sets a limit wants it kept: what is at hand gets a moment, not the time of a shutdown.
-        if let Ok(Err(failure)) = timeout(MOMENT, running).await
+        if let Ok(Err(failure)) = timeout(MOMENT, &mut running).await
             && failure.exit != Exit::Failed
         {
             return Err(failure);
         }
-        let text = format!("not drained after {limit:?} (`--drain-timeout`): {} left", count(left, "message"));
+        // A bus that has not been left yet is left by this, and tells then how far it came.
+        drop(running);
+        let left = match watched.left().await {
+            Some(left) => format!("{} left", count(left, "message")),
+            None => "how many messages are left is unknown".to_owned(),
+        };
+        let text = format!("not drained after {limit:?} (`--drain-timeout`): {left}");
         Err(Failure::new(Exit::Failed, text))
     }
 }
@@ -114,8 +119,8 @@ async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, wat
     Failure::new(Exit::Failed, text)
 }
 
-/// The last line of every run.
-fn summarize(watched: &Watched) {
+/// The last line of every run; `left` is missing where nobody knows it.
+fn summarize(watched: &Watched, left: Option<u64>) {
     let state = watched.health.state();
     let seconds = watched.started.elapsed().as_secs_f64();
     tracing::info!(
@@ -123,7 +128,7 @@ fn summarize(watched: &Watched) {
         stored = state.stored,
         stale = state.stale,
         buried = state.buried,
-        left = watched.lag_messages(),
+        left,
         seconds = (seconds * 1000.).round() / 1000.,
         per_second = (state.acknowledged as f64 / seconds).round(),
         "writer ends"

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::output::{escape, inline, steers};
+
 /// Bytes shown of a body that is not text; `--body-only` has all of them.
 const SHOWN: usize = 2048;
 
@@ -12,9 +14,19 @@ const SHOWN: usize = 2048;
 pub(super) fn body(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => indented(text),
-        Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => text.to_owned(),
-        _ => hexadecimal(bytes),
+        Ok(text) => {
+            let text = text.replace("\r\n", "\n");
+            let plain = !text.contains(|c| steers(c) && c != '\n' && c != '\t');
+            if plain { text.replace('\t', "    ") } else { hexadecimal(bytes) }
+        }
+        Err(_) => hexadecimal(bytes),
     }
+}
+
+/// A header in lines of its own: further in than its name, so that its value cannot look like another header.
+pub(super) fn header(name: &str, value: Option<&[u8]>) -> String {
+    let value = value.map_or_else(|| "null".to_owned(), body);
+    format!("  {}: {}", inline(name), value.trim_end().replace('\n', "\n      "))
 }
 
 /// JSON with a line per value. Keys keep their order and numbers their digits: whoever looks at a
@@ -30,6 +42,10 @@ fn indented(json: &str) -> String {
     };
     while let Some(c) = characters.next() {
         if in_string {
+            if steers(c) {
+                escape(&mut text, c);
+                continue;
+            }
             text.push(c);
             match c {
                 '\\' => text.extend(characters.next()),
@@ -146,6 +162,19 @@ mod tests {
             "{shown}"
         );
         assert!(body(&[0; 5000]).contains("2952 bytes more"));
+    }
+
+    #[test]
+    fn json_keeps_what_would_steer_the_terminal_as_an_escape() {
+        assert_eq!(body("{\"a\":\"\u{9b}2J\u{7f}\u{202e}\"}".as_bytes()), "{\n  \"a\": \"\\u009b2J\\u007f\\u202e\"\n}");
+        assert_eq!(body("\u{9b}2J".as_bytes()), "00000000  c2 9b 32 4a                                      ..2J\n");
+        assert!(body(b"a\rb").starts_with("00000000"), "what follows would be written over what stands there");
+    }
+
+    #[test]
+    fn a_header_cannot_look_like_another() {
+        assert_eq!(header("a\nce_type\x1b", Some(b"x\n  ce_id: 1")), "  a\u{fffd}ce_type\u{fffd}: x\n        ce_id: 1");
+        assert_eq!(header("a", None), "  a: null");
     }
 
     #[test]

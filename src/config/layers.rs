@@ -61,10 +61,39 @@ pub(super) fn merge(file: Value, overrides: &Overrides, findings: &mut Findings)
         figment = put(figment, origin, &target, value, findings);
     }
     for Flag { name, path, value } in &overrides.flags {
-        let target = path::parse(path).map_or_else(|| Target::Unreadable(path.clone()), Target::Steps);
-        figment = put(figment, format!("flag {name}"), &target, value.clone(), findings);
+        let origin = format!("flag {name}");
+        let Some(steps) = path::parse(path) else {
+            figment = put(figment, origin, &Target::Unreadable(path.clone()), value.clone(), findings);
+            continue;
+        };
+        let errors = findings.errors.len();
+        figment = put(figment, origin.clone(), &Target::Steps(steps.clone()), value.clone(), findings);
+        if findings.errors.len() == errors {
+            for steps in in_writers(&steps, &values(&figment)) {
+                figment = put(figment, origin.clone(), &Target::Steps(steps), value.clone(), findings);
+            }
+        }
     }
     values(&figment)
+}
+
+/// Where entries of `writers` have a field of their own that a flag sets for all: an entry is
+/// stronger than the top level, and a flag stronger than both.
+fn in_writers(steps: &[Step], all: &Value) -> Vec<Vec<Step>> {
+    let entries = all.get("writers").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let has = |entry: &Value| {
+        let found = steps.iter().try_fold(entry, |value, step| match step {
+            Step::Key(name) => value.get(name),
+            Step::Index(number) => value.get(*number),
+        });
+        found.is_some()
+    };
+    let own = entries.filter(|(_, entry)| has(entry));
+    own.map(|(number, _)| {
+        let entry = [Step::Key("writers".to_owned()), Step::Index(number)];
+        entry.into_iter().chain(steps.iter().cloned()).collect()
+    })
+    .collect()
 }
 
 /// Lays values of one shape over one another, weakest first.

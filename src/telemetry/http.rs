@@ -56,6 +56,9 @@ async fn livez(State(writer): State<Arc<Watched>>) -> Response {
     }
 }
 
+/// Ready, but with nothing to do: the group may have more members than the topic partitions.
+const IDLE: &str = "no partitions assigned";
+
 /// 503 says what is missing, a line per part; JSON for those who accept it.
 async fn readyz(State(writer): State<Arc<Watched>>, headers: HeaderMap) -> Response {
     let not_ready = writer.not_ready();
@@ -64,10 +67,12 @@ async fn readyz(State(writer): State<Arc<Watched>>, headers: HeaderMap) -> Respo
     if json {
         let ready = not_ready.is_empty();
         let parts: Vec<_> = not_ready.into_iter().map(|(part, reason)| NotReady { part, reason }).collect();
-        return (code, Json(serde_json::json!({ "ready": ready, "not_ready": parts }))).into_response();
+        let note = writer.is_idle().then_some(IDLE);
+        return (code, Json(serde_json::json!({ "ready": ready, "not_ready": parts, "note": note }))).into_response();
     }
     let text: String = not_ready.iter().map(|(part, reason)| format!("{part}: {reason}\n")).collect();
-    (code, if text.is_empty() { "ok\n".to_owned() } else { text }).into_response()
+    let ok = || if writer.is_idle() { format!("ok: {IDLE}\n") } else { "ok\n".to_owned() };
+    (code, if text.is_empty() { ok() } else { text }).into_response()
 }
 
 async fn metrics(State(writer): State<Arc<Watched>>) -> Response {

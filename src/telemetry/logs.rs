@@ -22,9 +22,7 @@ pub enum LogFormat {
 ///
 /// A second call in one process changes nothing: tests and `demo` share one process.
 pub fn start(format: LogFormat, default_level: &str) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::ERROR.into())
-        .parse_lossy(std::env::var("RUST_LOG").unwrap_or_else(|_| default_level.to_owned()));
+    let filter = filter(std::env::var("RUST_LOG").ok(), default_level);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr).with_target(false);
     let terminal = stderr().is_terminal();
     let _ = match format {
@@ -34,6 +32,14 @@ pub fn start(format: LogFormat, default_level: &str) {
             builder.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).try_init()
         }
     };
+}
+
+/// What is asked for; else `default_level`, except of the Redis client, which warns of what its
+/// caller is told, and the writer reports, anyway.
+fn filter(asked: Option<String>, default_level: &str) -> EnvFilter {
+    EnvFilter::builder()
+        .with_default_directive(tracing::Level::ERROR.into())
+        .parse_lossy(asked.unwrap_or_else(|| format!("{default_level},fred=error")))
 }
 
 /// A panic anywhere is one log line, and ends the process with code 1.
@@ -77,5 +83,28 @@ impl<'a> MakeWriter<'a> for Stderr {
             let _ = stderr.write_all(b"\r\x1b[K");
         }
         stderr
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn warnings_of_the_redis_client_are_logged_only_where_they_are_asked_for() {
+        let warns = |asked: Option<&str>| {
+            let subscriber = tracing_subscriber::registry().with(filter(asked.map(str::to_owned), "info"));
+            with_default(subscriber, || {
+                assert!(tracing::enabled!(target: "fred::clients", Level::ERROR));
+                assert!(tracing::enabled!(Level::INFO));
+                tracing::enabled!(target: "fred::clients", Level::WARN)
+            })
+        };
+        assert!(!warns(None));
+        assert!(warns(Some("info")));
     }
 }

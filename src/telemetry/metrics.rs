@@ -84,14 +84,14 @@ pub static METRICS: &[Metric] = &[
     counter(
         "chalk_writer_store_errors_total",
         &["destination", "kind"],
-        "Write calls that a store did not take, by kind: transient, throttled, denied, poisoned",
+        "Write calls that a store did not take, by kind: transient, throttled, denied, poisoned, again",
     ),
     histogram(
         "chalk_writer_freshness_seconds",
         Unit::Seconds,
         FRESHNESS_SECONDS,
         &["environment", "destination"],
-        "From the time of the event to stored and acknowledged",
+        "From the time of the event to stored and acknowledged; environments beyond 200 are `other`",
     ),
     gauge(
         LAG_MESSAGES,
@@ -103,8 +103,9 @@ pub static METRICS: &[Metric] = &[
         LAG_SECONDS,
         Unit::Seconds,
         &["topic", "partition"],
-        "Age of the oldest message of an assigned partition that is not acknowledged",
+        "Age of the oldest message of an assigned partition that is not acknowledged; left out while nothing tells it",
     ),
+    gauge(ASSIGNED_PARTITIONS, Unit::Count, &[], "Partitions that are assigned to this process"),
     gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
     gauge("chalk_writer_ready", Unit::Count, &[], "Whether /readyz answers 200: 1 or 0"),
     counter(
@@ -144,6 +145,8 @@ pub static METRICS: &[Metric] = &[
 
 /// Messages behind, per partition.
 pub const LAG_MESSAGES: &str = "chalk_writer_lag_messages";
+/// Partitions of this process.
+pub const ASSIGNED_PARTITIONS: &str = "chalk_writer_assigned_partitions";
 /// Seconds behind, per partition.
 pub const LAG_SECONDS: &str = "chalk_writer_lag_seconds";
 
@@ -207,7 +210,7 @@ pub fn describe() {
 /// Whether a metric is not recorded but looked up when somebody asks: no partition that has gone to
 /// another process lives on as a gauge that nobody sets.
 fn read_at_scrape(metric: &Metric) -> bool {
-    metric.name.starts_with("process_") || metric.name == LAG_MESSAGES || metric.name == LAG_SECONDS
+    metric.name.starts_with("process_") || [LAG_MESSAGES, LAG_SECONDS, ASSIGNED_PARTITIONS].contains(&metric.name)
 }
 
 /// The table as the documentation shows it, in Markdown.

@@ -4,8 +4,13 @@ use std::fmt::Write;
 
 use crate::bus::PartitionStatus;
 
-use super::metrics::{self, LAG_MESSAGES, LAG_SECONDS};
+use super::metrics::{self, ASSIGNED_PARTITIONS, LAG_MESSAGES, LAG_SECONDS};
 use super::process::Process;
+
+/// Appends how many partitions are assigned: none of them is told from no lag by this alone.
+pub fn append_assigned(text: &mut String, common: &[(&'static str, String)], partitions: &[PartitionStatus]) {
+    append_family(text, ASSIGNED_PARTITIONS, common, std::iter::once((Vec::new(), partitions.len() as f64)));
+}
 
 /// Appends the lag of every assigned partition, in Prometheus' text format.
 pub fn append_lag(text: &mut String, common: &[(&'static str, String)], partitions: &[PartitionStatus]) {
@@ -16,7 +21,7 @@ pub fn append_lag(text: &mut String, common: &[(&'static str, String)], partitio
         })
     };
     append_family(text, LAG_MESSAGES, common, samples(|status| lag_messages(status).map(|lag| lag as f64)));
-    append_family(text, LAG_SECONDS, common, samples(|status| Some(status.lag.as_secs_f64())));
+    append_family(text, LAG_SECONDS, common, samples(lag_seconds));
 }
 
 /// Appends the process's own figures, where the system has them.
@@ -36,6 +41,13 @@ pub fn append_process(text: &mut String, common: &[(&'static str, String)]) {
 /// Messages of a partition that are not acknowledged, where both ends are known.
 pub fn lag_messages(status: &PartitionStatus) -> Option<u64> {
     Some(status.end?.saturating_sub(status.position?).max(0) as u64)
+}
+
+/// Age of the oldest message of a partition that is not acknowledged. `None` where messages wait, or
+/// may wait, and nothing has been read yet that tells how old they are.
+pub fn lag_seconds(status: &PartitionStatus) -> Option<f64> {
+    let known = !status.lag.is_zero() || lag_messages(status) == Some(0);
+    known.then(|| status.lag.as_secs_f64())
 }
 
 fn append_family(
@@ -88,6 +100,23 @@ mod tests {
                 r#"chalk_writer_lag_seconds{writer="w",topic="a\"b",partition="1"} 1.5"#,
             ]
         );
+    }
+
+    #[test]
+    fn messages_that_wait_unread_have_no_age_and_never_the_age_zero() {
+        let status = |number, end| PartitionStatus {
+            partition: Partition { topic: "t".into(), number },
+            position: Some(3),
+            end,
+            lag: Duration::ZERO,
+        };
+        assert_eq!(lag_seconds(&status(0, Some(10))), None);
+        assert_eq!(lag_seconds(&status(0, None)), None);
+        assert_eq!(lag_seconds(&status(0, Some(3))), Some(0.));
+        let mut text = String::new();
+        append_lag(&mut text, &[], &[status(0, Some(10)), status(1, Some(3))]);
+        assert!(!text.contains(r#"lag_seconds{topic="t",partition="0"}"#), "{text}");
+        assert!(text.contains(r#"lag_seconds{topic="t",partition="1"} 0"#), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::scrape::lag_messages;
+use super::scrape::{lag_messages, lag_seconds};
 use super::summary::{self, Measure};
 use super::watched::{Identity, Phase, Watched};
 
@@ -37,8 +37,8 @@ pub struct Status {
     pub in_hand: u64,
     /// Acknowledged messages per second.
     pub messages_per_second: Rates,
-    /// Messages that are not acknowledged, over all assigned partitions.
-    pub lag_messages: u64,
+    /// Messages that are not acknowledged, over all assigned partitions; unknown without any.
+    pub lag_messages: Option<u64>,
     /// The assigned partitions.
     pub partitions: Vec<PartitionLag>,
     /// What does not work at this moment.
@@ -80,8 +80,8 @@ pub struct PartitionLag {
     pub end: Option<i64>,
     /// The difference of both.
     pub lag_messages: Option<u64>,
-    /// Age of the oldest message that is not acknowledged.
-    pub lag_seconds: f64,
+    /// Age of the oldest message that is not acknowledged, where known.
+    pub lag_seconds: Option<f64>,
 }
 
 /// A part that does not work now.
@@ -118,7 +118,7 @@ impl Status {
             position: status.position,
             end: status.end,
             lag_messages: lag_messages(&status),
-            lag_seconds: status.lag.as_secs_f64(),
+            lag_seconds: lag_seconds(&status),
         });
         let troubles = state.troubles.into_iter().map(|(part, trouble)| TroubleNow {
             part,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::bus::PartitionStatus;
 use crate::runtime::Health;
@@ -66,6 +66,12 @@ pub struct Watched {
 /// of its own; beyond that and this it is stuck.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// After so long without partitions the log says so; a rebalance takes less.
+const IDLE_FOR: Duration = Duration::from_secs(5);
+
+/// How long the last figures of a bus may take that was not closed in order.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
 impl Watched {
     /// A writer that is starting, and that may take `drain_within` for writing what is at hand.
     pub fn new(
@@ -112,9 +118,29 @@ impl Watched {
         self.partitions.get().map(|partitions| partitions.borrow().clone()).unwrap_or_default()
     }
 
-    /// Messages that are not acknowledged, over the partitions where both ends are known.
-    pub fn lag_messages(&self) -> u64 {
-        self.partitions().iter().filter_map(scrape::lag_messages).sum()
+    /// Messages of the assigned partitions that are not acknowledged; `None` where there is no
+    /// assignment, or one whose ends are not all known: that is not the same as none.
+    pub fn lag_messages(&self) -> Option<u64> {
+        let partitions = self.partitions();
+        if partitions.is_empty() {
+            return None;
+        }
+        partitions.iter().map(scrape::lag_messages).sum()
+    }
+
+    /// Messages that were left at the end. Only what the bus told last, when it was closed, counts:
+    /// while it works, its figures come later than the acknowledgements.
+    pub async fn left(&self) -> Option<u64> {
+        let mut partitions = self.partitions.get()?.clone();
+        let closed = async { while partitions.changed().await.is_ok() {} };
+        timeout(CLOSED_WITHIN, closed).await.ok()?;
+        self.lag_messages()
+    }
+
+    /// Whether it runs, and nothing is assigned to it: right where the group has more members than
+    /// the topic partitions, and only there.
+    pub fn is_idle(&self) -> bool {
+        self.phase() == Phase::Running && self.partitions().is_empty()
     }
 
     /// Acknowledged messages per second over the last so long.
@@ -131,8 +157,21 @@ impl Watched {
             Phase::Ended => Some("ended"),
         };
         let mut reasons: Vec<_> = phase.map(|reason| ("writer".to_owned(), reason.to_owned())).into_iter().collect();
-        reasons.extend(self.health.not_ready());
+        if self.phase() == Phase::Starting {
+            reasons.extend(self.why_still_starting());
+        } else {
+            reasons.extend(self.health.not_ready());
+        }
         reasons
+    }
+
+    /// It is not ready anyway, so trouble is told at once, without the patience of a running one.
+    fn why_still_starting(&self) -> impl Iterator<Item = (String, String)> {
+        let brokers = self.identity.bus == "KAFKA";
+        self.health.state().troubles.into_iter().map(move |(part, trouble)| {
+            let hint = if brokers && !trouble.denied { " (brokers are from `kafka_bootstrap_servers`)" } else { "" };
+            (part, trouble.reason + hint)
+        })
     }
 
     /// Why it should be started anew, where it should.
@@ -160,17 +199,30 @@ impl Watched {
     /// Everything of `/metrics`.
     pub fn exposition(&self) -> String {
         let mut text = self.recorded();
+        scrape::append_assigned(&mut text, &self.labels(), &self.partitions());
         scrape::append_lag(&mut text, &self.labels(), &self.partitions());
         scrape::append_process(&mut text, &self.labels());
         text
     }
 
     /// Takes a sample every second until it is dropped: for the rates, and so that what histograms
-    /// collect between two scrapes does not pile up.
+    /// collect between two scrapes does not pile up. Says once when no partitions come.
     pub async fn keep_sampling(&self) -> Infallible {
         let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut idle_since = None;
+        let mut said = false;
         loop {
             second.tick().await;
+            if !self.is_idle() {
+                (idle_since, said) = (None, false);
+            } else if !said && idle_since.get_or_insert_with(Instant::now).elapsed() >= IDLE_FOR {
+                said = true;
+                let Identity { group, topic, .. } = &self.identity;
+                tracing::warn!(
+                    topic,
+                    "waiting for partitions of group {group}: right where it has more members than the topic partitions"
+                );
+            }
             let acknowledged = self.health.state().acknowledged;
             self.throughput.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now(), acknowledged);
             self.recorded.run_upkeep();

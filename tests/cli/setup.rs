@@ -158,6 +158,18 @@ impl Running {
         line["listening"].as_str().expect("the address is in the first line").to_owned()
     }
 
+    /// Waits for a log line with this text in it.
+    pub(crate) fn says(&self, at_most: Duration, text: &str) {
+        let deadline = Instant::now() + at_most;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no `{text}` in the log after {at_most:?}") };
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
     pub(crate) fn terminate(&self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).expect("it runs");
     }

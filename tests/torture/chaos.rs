@@ -35,29 +35,29 @@ impl Chaos {
         let kind = if self.random.bool() { "ONLINE_WRITER" } else { "OFFLINE_WRITER" };
         let pause = Duration::from_millis(self.random.u64(300..3000));
         match self.random.u8(..100) {
-            0..25 => {
+            0..22 => {
                 self.say("SIGKILL", kind);
                 self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
                 self.writers.start(kind);
             }
-            25..40 => {
+            22..38 => {
                 self.say("SIGTERM", kind);
                 self.writers.terminate_one(kind, &mut self.random);
                 self.writers.start(kind);
             }
-            40..55 => {
+            38..52 => {
                 self.say("SIGSTOP beyond the session", kind);
                 self.writers.stop_one(kind, Duration::from_secs(self.random.u64(1..12)), &mut self.random);
             }
-            55..65 => {
+            52..60 => {
                 self.say("one more member", kind);
                 self.writers.start(kind);
             }
-            65..72 => {
+            60..65 => {
                 self.say("one member less", kind);
                 self.writers.terminate_one(kind, &mut self.random);
             }
-            72..84 => self.disturb_redis(kind),
+            65..84 => self.disturb_redis(kind),
             84..92 => {
                 self.say("restart of", "the broker");
                 self.bus.restart();

@@ -6,7 +6,11 @@ use serde_json::json;
 
 use super::bus::TestBus;
 
+/// Entities that are written again and again: for what is older and what is newer.
 const ENTITIES: u64 = 150;
+
+/// Entities from here on are written once: nothing that comes later hides that one was lost.
+const ONCE: u64 = 1_000_000;
 
 /// The time of message 0: 2026-01-01T00:00:00Z in microseconds.
 const BASE: i64 = 1_767_225_600_000_000;
@@ -75,7 +79,7 @@ impl Producer {
             return (key, Message { bad: Some("UNKNOWN_ENVIRONMENT"), body: body.to_string().into_bytes() });
         }
         let bad_row = kind == 2;
-        let mut entities = BTreeSet::from([entity]);
+        let mut entities = BTreeSet::from([entity, ONCE + number as u64]);
         for _ in 0..self.random.u8(..3) {
             entities.insert(self.random.u64(..ENTITIES));
         }

@@ -133,7 +133,7 @@ impl Poller {
                     self.worked = false;
                     let parting = self.consume(&consumer);
                     let committed = match parting {
-                        Parting::Closing => commit_all(&consumer),
+                        Parting::Closing => self.part(&consumer),
                         Parting::Again { .. } => Ok(()),
                     };
                     leave(&consumer);
@@ -164,6 +164,17 @@ impl Poller {
                 Err(error) => self.complain(error),
             }
         }
+    }
+
+    /// Commits what is dealt with, and tells how far that was: the last figures of this source.
+    fn part(&self, consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
+        let committed = commit_all(consumer);
+        if committed.is_ok() && self.ask_ends(consumer) {
+            self.tell_status();
+        } else {
+            self.status.send_replace(Vec::new());
+        }
+        committed
     }
 
     fn connect(&self, access: &Access) -> Result<BaseConsumer<Member>, BusError> {
@@ -217,7 +228,7 @@ impl Poller {
                 self.set_paused(consumer, true);
             } else if ends_asked.elapsed() > ASK_ENDS {
                 ends_asked = now;
-                self.ask_ends(consumer);
+                let _ = self.ask_ends(consumer);
             }
             self.fill(consumer, POLL.min(next_tick.saturating_duration_since(now)));
         }

@@ -19,12 +19,17 @@ impl Poller {
         {
             self.works(consumer);
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
-        self.status.send_replace(self.shared.ledger.status(&self.topic, now_ms));
+        self.tell_status();
         if self.subscribe.drain && !self.ended && self.is_drained(consumer) {
             self.ended = true;
             self.outbox.push_back(Item::End);
         }
+    }
+
+    /// How far each partition is now.
+    pub(super) fn tell_status(&self) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+        self.status.send_replace(self.shared.ledger.status(&self.topic, now_ms));
     }
 
     /// Where everything read is dealt with and the end is reached, what lies before the end and is
@@ -61,12 +66,14 @@ impl Poller {
     }
 
     /// Asks for the ends of partitions that are paused: nothing is fetched that would tell them.
-    pub(super) fn ask_ends(&self, consumer: &BaseConsumer<Member>) {
+    /// Returns whether all of them were told.
+    pub(super) fn ask_ends(&self, consumer: &BaseConsumer<Member>) -> bool {
         for partition in self.shared.ledger.held() {
             // A broker that does not answer at once is not asked for the other partitions.
-            let Ok((_, end)) = consumer.fetch_watermarks(&self.topic, partition, TICK) else { return };
+            let Ok((_, end)) = consumer.fetch_watermarks(&self.topic, partition, TICK) else { return false };
             self.shared.ledger.set_end(partition, end);
         }
+        true
     }
 
     /// Stops or goes on fetching.

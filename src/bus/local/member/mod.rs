@@ -353,16 +353,14 @@ impl Member {
                 done => break done,
             }
         };
-        self.last_status = None;
-        if let Err(error) = self.tell_status() {
-            tracing::debug!(topic = %self.topic, %error, "the last status could not be had");
-        }
+        self.tell_last_status(closed.is_ok());
         self.shared.lock().closed = Some(closed);
         self.shared.news.notify_one();
     }
 
     /// Ends with an error that no repetition heals. The lease runs out by itself.
-    fn fail(self, error: BusError) {
+    fn fail(mut self, error: BusError) {
+        self.tell_last_status(false);
         let mut state = self.shared.lock();
         state.closed = Some(Err(error.clone()));
         state.failed = Some(error);

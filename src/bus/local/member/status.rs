@@ -26,6 +26,15 @@ impl Member {
         Ok(())
     }
 
+    /// Where each partition stood when it was left, with everything acknowledged in it; nothing
+    /// where that is not durable, or not to be had.
+    pub(super) fn tell_last_status(&mut self, durable: bool) {
+        self.last_status = None;
+        if !durable || self.tell_status().is_err() {
+            self.status.send_replace(Vec::new());
+        }
+    }
+
     /// Where each partition stands now, with the age of the oldest message that is not acknowledged.
     pub(super) fn tell_status(&mut self) -> Result<(), BusError> {
         if self.last_status.is_some_and(|last| last.elapsed() < INTERVAL) {
