@@ -1,6 +1,5 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
-mod calendar;
 pub mod conform;
 pub mod decimal;
 pub mod dtype;
