@@ -141,7 +141,7 @@ async fn a_partition_that_was_lost_is_handed_over_without_waiting() {
     assert_eq!(handover.partitions.iter().map(|partition| partition.number).collect::<Vec<_>>(), [1]);
     assert!(handover.release.is_closed(), "nobody waits for it");
     handover.gone.await.expect_err("it is gone already");
-    subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+    subscription.source.acknowledge(messages[299].delivery);
     subscription.source.close().await.expect("closed");
     assert_eq!(browse(&path, BrowseFrom::Group("g".to_owned())).await.len(), 100);
 }
@@ -155,7 +155,7 @@ async fn the_last_status_is_true() {
             drain(subscription.source.as_mut()).await.expect("drained");
         } else {
             let messages = read(&mut subscription, 300).await;
-            subscription.source.acknowledge(messages[299].delivery).await.expect("taken");
+            subscription.source.acknowledge(messages[299].delivery);
             subscription.source.close().await.expect("closed");
         }
         let status = subscription.status.borrow().clone();

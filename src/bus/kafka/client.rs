@@ -118,7 +118,7 @@ pub(super) fn classify(code: Code, text: String) -> BusError {
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     // Failed connections come as errors too, and are told once a change instead of at every attempt.
-    let told = matches!(facility, "FAIL" | "ERROR" | "OFFSET" | "CONFWARN" | "SESSTMOUT" | "HBEAT");
+    let told = matches!(facility, "FAIL" | "ERROR" | "OFFSET" | "CONFWARN" | "SESSTMOUT" | "HBEAT" | "COMMITFAIL");
     match level {
         Emerg | Alert | Critical | Error | Warning if !told => {
             tracing::warn!(target: "librdkafka", facility, "{text}");

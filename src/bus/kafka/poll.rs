@@ -26,7 +26,7 @@ use super::chunk::Filling;
 use super::client::Complaints;
 
 use super::properties;
-use super::rebalance::{COMMIT_WITHIN, Member, Shared};
+use super::rebalance::{COMMIT_WITHIN, Member, Shared, Uncommitted};
 use super::source::Item;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
@@ -43,6 +43,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(200);
 const ASK_ENDS: Duration = Duration::from_secs(5);
 /// How long a refusal may last before credentials are read again.
 const DENIED_FOR: Duration = Duration::from_secs(3);
+/// A client without partitions that lives so long was refused nothing.
+const ALLOWED_AFTER: Duration = Duration::from_secs(30);
 /// Pauses before a new client is made.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -65,12 +67,30 @@ pub(super) struct Poller {
     /// Partition and generation of the last message, as of an epoch of the ledger.
     current: (u64, i32, Option<u64>),
     announced: bool,
-    trouble: Option<BusError>,
+    /// What is wrong and was said, most recent last.
+    troubles: Vec<Trouble>,
     denied_since: Option<Instant>,
+    /// When the present client was made.
+    client_since: Instant,
     worked: bool,
     out_of_range: bool,
     failed: bool,
     ended: bool,
+}
+
+/// A kind of trouble, by what shows that it is over. A message and an end of a partition end all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// No broker answers, until one does.
+    Connection,
+    /// Positions could not be had, until an assignment could be used.
+    Positions,
+    /// There is no client, or it is beyond repair, until an assignment could be used.
+    Client,
+    /// There is no topic, until partitions of it are assigned.
+    Missing,
+    /// Something is not allowed. That it is can only be seen where something is read.
+    Denied,
 }
 
 /// Why a client is done with.
@@ -106,8 +126,9 @@ impl Poller {
             outbox: VecDeque::new(),
             current: (u64::MAX, 0, None),
             announced: false,
-            trouble: None,
+            troubles: Vec::new(),
             denied_since: None,
+            client_since: Instant::now(),
             worked: false,
             out_of_range: false,
             failed: false,
@@ -131,14 +152,21 @@ impl Poller {
                         let _ = ready.send(Ok(()));
                     }
                     self.worked = false;
+                    self.client_since = Instant::now();
                     let parting = self.consume(&consumer);
+                    // Given up before it leaves: while it does, the group's positions cannot be asked for.
+                    let held = self.shared.ledger.held();
                     let committed = match parting {
                         Parting::Closing => self.part(&consumer),
-                        Parting::Again { .. } => Ok(()),
+                        Parting::Again { .. } => {
+                            consumer.context().give_up(&consumer, &held, false);
+                            Ok(())
+                        }
                     };
+                    self.shared.ledger.let_go(&self.shared.ledger.held());
                     leave(&consumer);
-                    // Its callback commits and hands over what is still held.
                     drop(consumer);
+                    // An assignment may have come last of all.
                     self.shared.ledger.let_go(&self.shared.ledger.held());
                     self.forget_what_was_read();
                     match parting {
@@ -152,7 +180,7 @@ impl Poller {
                         let _ = ready.send(Err(error));
                         return Ok(());
                     }
-                    None => self.complain(error),
+                    None => self.complain(Trouble::Client, error),
                 },
             }
             pause = if self.worked { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
@@ -161,7 +189,7 @@ impl Poller {
             }
             match self.runtime.block_on(Access::fetch(&self.settings)) {
                 Ok(fresh) => access = fresh,
-                Err(error) => self.complain(error),
+                Err(error) => self.complain(Trouble::Client, error),
             }
         }
     }
@@ -188,6 +216,8 @@ impl Poller {
             patience: Duration::from_millis(properties::patience_ms(&self.settings)),
             complaints: Complaints::default(),
             connected: AtomicBool::new(false),
+            commit_failed: Mutex::new(None),
+            assigned: AtomicBool::new(false),
             refused: Mutex::new(None),
         };
         let consumer =
@@ -324,10 +354,14 @@ fn commit_all(consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
     let member = consumer.context();
     let until = Instant::now() + COMMIT_WITHIN;
     loop {
-        match member.commit(consumer, &member.shared.ledger.held()) {
+        match member.commit(consumer, &member.shared.ledger.held(), until) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > until => {
-                return Err(member.complaints.explain("the last positions were not committed", &error));
+                let what = "the last positions were not committed";
+                return Err(match error {
+                    Uncommitted::Unanswered(error) => member.complaints.explain(what, &error),
+                    Uncommitted::NotTaken => BusError::Unavailable(format!("{what}: {error}")),
+                });
             }
             // What comes now is not numbered, hence read again by the next owner.
             Err(_) => drop(consumer.poll(POLL)),

@@ -28,6 +28,10 @@ use crate::message::Partition;
 const ASK_WITHIN: Duration = Duration::from_secs(60);
 /// How long the last commit of a partition is tried.
 pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+/// How often a broker that answers may not have taken the last commit of a partition.
+const ATTEMPTS: u32 = 10;
+/// A failure so long after the last is told again.
+const QUIET: Duration = Duration::from_secs(60);
 /// Between two looks at something that has no way of waking this thread.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -66,6 +70,10 @@ pub(super) struct Member {
     pub(super) complaints: Complaints,
     /// A broker is connected, as far as the last statistics tell.
     pub(super) connected: AtomicBool,
+    /// When a commit of librdkafka's own clock failed last.
+    pub(super) commit_failed: Mutex<Option<Instant>>,
+    /// An assignment was used since this was last looked at.
+    pub(super) assigned: AtomicBool,
     /// Why a new assignment could not be used.
     pub(super) refused: Mutex<Option<NoStart>>,
 }
@@ -103,24 +111,47 @@ impl Member {
         }
     }
 
-    /// Commits what is dealt with of some partitions, and returns once the broker has it.
-    pub(super) fn commit(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) -> KafkaResult<()> {
+    /// Commits what is dealt with of some partitions, and returns once the broker has it, at the
+    /// latest at `until`. A commit that waits for its answer has no bound in librdkafka, hence the
+    /// positions are sent first and asked for then.
+    pub(super) fn commit(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &[i32],
+        until: Instant,
+    ) -> Result<(), Uncommitted> {
         let due = self.shared.ledger.uncommitted(partitions);
-        if !due.is_empty() {
-            // Stored as well: what librdkafka has in store is older, and it would commit that on leaving, over ours.
-            self.store(consumer);
-            consumer.commit(&self.positions(&due)?, CommitMode::Sync)?;
-            tracing::debug!(topic = &*self.topic, positions = ?due, "positions committed");
-            self.shared.ledger.committed(&due);
+        if due.is_empty() {
+            return Ok(());
         }
+        // Stored as well: what librdkafka has in store is older, and it would commit that on leaving, over ours.
+        self.store(consumer);
+        let list = self.positions(&due)?;
+        consumer.commit(&list, CommitMode::Async)?;
+        let left = until.saturating_duration_since(Instant::now()).max(LOOK);
+        // Answered after the commit: both go to the group's coordinator, one after the other.
+        let there = consumer.committed_offsets(list, left)?;
+        for element in there.elements() {
+            element.error()?;
+            let wanted = due.iter().find(|(partition, _)| *partition == element.partition());
+            let taken = matches!((element.offset(), wanted), (Offset::Offset(has), Some((_, due))) if has >= *due);
+            if !taken {
+                return Err(Uncommitted::NotTaken);
+            }
+        }
+        tracing::debug!(topic = &*self.topic, positions = ?due, "positions committed");
+        self.shared.ledger.committed(&due);
         Ok(())
     }
 
     /// The same for partitions that go, again and again while that may help.
     fn commit_leaving(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         let until = Instant::now() + COMMIT_WITHIN;
-        while let Err(error) = self.commit(consumer, partitions) {
-            if is_no_longer_ours(&error) || Instant::now() > until {
+        let mut not_taken = 0;
+        while let Err(error) = self.commit(consumer, partitions, until) {
+            not_taken += u32::from(matches!(error, Uncommitted::NotTaken));
+            // The broker answers and refuses: most likely another member owns them, and it waits for nothing.
+            if not_taken >= ATTEMPTS || error.is_no_longer_ours() || Instant::now() > until {
                 tracing::warn!(
                     topic = &*self.topic, ?partitions, %error,
                     "the last positions were not committed; the next owner reads some messages again"
@@ -151,6 +182,7 @@ impl Member {
             // Resumed by the poll thread, and before they go.
             let _ = consumer.pause(&self.list(&numbers(assigned)));
         }
+        self.assigned.fetch_or(usable, Ordering::AcqRel);
         tracing::info!(topic = &*self.topic, ?partitions, "partitions assigned");
     }
 
@@ -186,17 +218,7 @@ impl Member {
     fn revoked(&self, consumer: &BaseConsumer<Self>, revoked: &TopicPartitionList) {
         let numbers = numbers(revoked);
         let lost = consumer.assignment_lost();
-        let leaving = self.shared.ledger.leave(&numbers);
-        if !leaving.is_empty() {
-            tracing::info!(topic = &*self.topic, partitions = ?leaving, lost, "partitions revoked");
-            // Kept until acknowledgements no longer count for them.
-            let not_gone = (!self.shared.is_closing()).then(|| self.hand_over(&leaving, lost));
-            if !lost {
-                self.commit_leaving(consumer, &leaving);
-            }
-            self.shared.ledger.let_go(&leaving);
-            drop(not_gone);
-        }
+        self.give_up(consumer, &numbers, lost);
         // librdkafka remembers a pause of the caller's beyond the assignment: should the partition come
         // back to a consumer that is not paused, nobody would think of resuming it.
         if !numbers.is_empty() {
@@ -208,6 +230,22 @@ impl Member {
         };
         if let Err(error) = result {
             tracing::debug!(topic = &*self.topic, %error, "a revocation was outdated when it came");
+        }
+    }
+
+    /// Parts with partitions: announced, waited for, committed, let go. Nothing is done about those
+    /// that are not held.
+    pub(super) fn give_up(&self, consumer: &BaseConsumer<Self>, numbers: &[i32], lost: bool) {
+        let leaving = self.shared.ledger.leave(numbers);
+        if !leaving.is_empty() {
+            tracing::info!(topic = &*self.topic, partitions = ?leaving, lost, "partitions revoked");
+            // Kept until acknowledgements no longer count for them.
+            let not_gone = (!self.shared.is_closing()).then(|| self.hand_over(&leaving, lost));
+            if !lost {
+                self.commit_leaving(consumer, &leaving);
+            }
+            self.shared.ledger.let_go(&leaving);
+            drop(not_gone);
         }
     }
 
@@ -255,12 +293,26 @@ fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaRe
     }
 }
 
-/// Whether trying the commit again is pointless.
-fn is_no_longer_ours(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::FencedInstanceId)
-    )
+/// Why positions are not known to be committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Uncommitted {
+    /// The broker did not say.
+    #[error(transparent)]
+    Unanswered(#[from] KafkaError),
+    /// The broker has other positions.
+    #[error("the broker did not take the positions")]
+    NotTaken,
+}
+
+impl Uncommitted {
+    /// Whether trying the commit again is pointless.
+    fn is_no_longer_ours(&self) -> bool {
+        let Self::Unanswered(error) = self else { return false };
+        matches!(
+            error.rdkafka_error_code(),
+            Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::FencedInstanceId)
+        )
+    }
 }
 
 /// The few of librdkafka's statistics that are used.
@@ -291,9 +343,14 @@ struct PartitionEnd {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        // The one place where a failed commit of librdkafka's own clock shows.
+        // The one place where a failed commit of librdkafka's own clock shows. It tries again every second.
         if facility == "COMMITFAIL" {
             metrics::counter!("chalk_writer_source_commit_errors_total").increment(1);
+            let mut last = self.commit_failed.lock().unwrap_or_else(PoisonError::into_inner);
+            let goes_on = last.replace(Instant::now()).is_some_and(|last| last.elapsed() < QUIET);
+            if !goes_on {
+                tracing::warn!(topic = &*self.topic, "positions are not committed; trying on: {text}");
+            }
         }
         client::log(level, facility, text);
     }

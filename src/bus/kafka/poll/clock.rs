@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{Poller, TICK};
+use super::{ALLOWED_AFTER, Poller, TICK, Trouble};
 use crate::bus::kafka::positions;
 use crate::bus::kafka::rebalance::Member;
 use crate::bus::kafka::source::Item;
@@ -15,9 +15,11 @@ impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Member>) {
         self.pass_gaps(consumer);
         consumer.context().store(consumer);
-        if self.trouble.is_some() && self.denied_since.is_none() && consumer.context().connected.load(Ordering::Acquire)
-        {
-            self.works(consumer);
+        if consumer.context().connected.load(Ordering::Acquire) {
+            // A refusal ends a client soon; one that has nothing to read has no other way to see that it is over.
+            let spare = self.shared.ledger.held().is_empty() && self.client_since.elapsed() > ALLOWED_AFTER;
+            let over = [Trouble::Connection, Trouble::Denied];
+            self.is_over(consumer, if spare { &over } else { &over[..1] });
         }
         self.tell_status();
         if self.subscribe.drain && !self.ended && self.is_drained(consumer) {

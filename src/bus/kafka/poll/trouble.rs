@@ -7,7 +7,7 @@ use std::time::Instant;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::{DENIED_FOR, Parting, Poller};
+use super::{DENIED_FOR, Parting, Poller, Trouble};
 use crate::bus::BusError;
 use crate::bus::kafka::client;
 use crate::bus::kafka::positions::NoStart;
@@ -25,13 +25,15 @@ impl Poller {
                 self.outbox.push_back(Item::Failed(BusError::Gap(text)));
             }
             Some(NoStart::Unanswered(error)) => {
-                self.complain(consumer.context().complaints.explain("positions could not be had", &error));
+                let error = consumer.context().complaints.explain("positions could not be had", &error);
+                self.complain(Trouble::Positions, error);
                 return Some(Parting::Again { at_once: false });
             }
+            None if consumer.context().assigned.swap(false, Ordering::AcqRel) => self.joined(consumer),
             None => {}
         }
         if let Some((code, reason)) = consumer.client().fatal_error() {
-            self.complain(client::classify(code, format!("{code}: {reason}")));
+            self.complain(Trouble::Client, client::classify(code, format!("{code}: {reason}")));
             return Some(Parting::Again { at_once: false });
         }
         if self.denied_since.is_some_and(|since| since.elapsed() > DENIED_FOR) {
@@ -55,24 +57,26 @@ impl Poller {
                 context.connected.store(false, Ordering::Release);
                 let what = format!("no broker of {} answers", self.brokers);
                 let explained = context.complaints.explain(&what, error);
-                self.complain(explained);
+                // Refused on the way in: that a broker listens does not end it.
+                let denied = matches!(explained, BusError::Denied(_));
+                self.complain(if denied { Trouble::Denied } else { Trouble::Connection }, explained);
             }
             code if client::is_denied(code) => {
                 self.denied_since.get_or_insert_with(Instant::now);
                 let reason = context.complaints.last().map_or_else(String::new, |(_, reason)| reason);
-                self.complain(BusError::Denied(format!("{code}: {reason}")));
+                self.complain(Trouble::Denied, BusError::Denied(format!("{code}: {reason}")));
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                self.complain(BusError::Unavailable(format!("topic {} is not there: {code}", self.topic)));
+                let error = BusError::Unavailable(format!("topic {} is not there: {code}", self.topic));
+                self.complain(Trouble::Missing, error);
             }
             code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
         }
     }
 
-    /// Says once what is wrong, until it is something else or works again.
-    pub(super) fn complain(&mut self, error: BusError) {
-        let same = |known: &BusError| std::mem::discriminant(known) == std::mem::discriminant(&error);
-        if self.trouble.as_ref().is_some_and(same) {
+    /// Says once what is wrong, until it is over.
+    pub(super) fn complain(&mut self, trouble: Trouble, error: BusError) {
+        if self.troubles.contains(&trouble) {
             return;
         }
         tracing::error!(
@@ -80,23 +84,42 @@ impl Poller {
             "cannot read from Kafka; trying on (check `bootstrap_servers`, `security_protocol`, credentials and rights)"
         );
         if !matches!(self.outbox.back(), Some(Item::Trouble(_))) {
-            self.outbox.push_back(Item::Trouble(error.clone()));
+            self.outbox.push_back(Item::Trouble(error));
         }
-        self.trouble = Some(error);
+        self.troubles.push(trouble);
     }
 
-    /// Something came from a broker.
+    /// A message or the end of a partition came: nothing is wrong any more.
     pub(super) fn works(&mut self, consumer: &BaseConsumer<Member>) {
         self.worked = true;
         self.denied_since = None;
-        if self.trouble.take().is_some() {
-            tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");
-            consumer.context().complaints.clear();
-            // Whoever heard of the trouble hears of its end, even where there is nothing to read.
-            self.announced = self.shared.ledger.held().is_empty();
-            if self.announced {
-                self.outbox.push_back(Item::CaughtUp);
-            }
+        self.is_over(
+            consumer,
+            &[Trouble::Connection, Trouble::Positions, Trouble::Client, Trouble::Missing, Trouble::Denied],
+        );
+    }
+
+    /// An assignment could be used. Without partitions it shows nothing of the topic, and is all
+    /// that a member gets for which there are none.
+    fn joined(&mut self, consumer: &BaseConsumer<Member>) {
+        let over = [Trouble::Connection, Trouble::Positions, Trouble::Client, Trouble::Missing];
+        let nothing = self.shared.ledger.held().is_empty();
+        self.is_over(consumer, if nothing { &over[..3] } else { &over });
+    }
+
+    /// Some kinds of trouble are over, and where that was all, it is said.
+    pub(super) fn is_over(&mut self, consumer: &BaseConsumer<Member>, over: &[Trouble]) {
+        let before = self.troubles.len();
+        self.troubles.retain(|trouble| !over.contains(trouble));
+        if before == 0 || !self.troubles.is_empty() {
+            return;
+        }
+        tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");
+        consumer.context().complaints.clear();
+        // Whoever heard of the trouble hears of its end, even where there is nothing to read.
+        self.announced = self.shared.ledger.held().is_empty();
+        if self.announced {
+            self.outbox.push_back(Item::CaughtUp);
         }
     }
 }
