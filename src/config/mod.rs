@@ -35,7 +35,7 @@ pub use errors::{ConfigError, ConfigErrors, Problem};
 pub use layers::{Flag, Overrides};
 pub use load::{Loaded, Selection, Warning, load};
 pub use memory::limit as memory_limit;
-pub use registry::Registry;
+pub use registry::{Registry, StoreCheck};
 pub use schema::schema;
 pub use types::{ListedType, types, types_text};
 pub use units::duration as read_duration;
