@@ -243,7 +243,7 @@ fn a_bad_message_without_a_dead_letter_topic_ends_with_65() {
 fn sigterm_drains_and_ends_with_0_and_the_port_answers_until_then() {
     let folder = Deployment::new();
     folder.topics();
-    let mut writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
     let address = writer.listening();
     setup::eventually(Duration::from_secs(20), "ready", || setup::ask(&address, "/readyz").0 == 200);
     folder.write("one.json", RESULT);
@@ -288,7 +288,7 @@ fn a_drain_that_runs_out_of_time_ends_with_1_and_says_what_is_left() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_store_that_is_away() {
     let folder = with_a_store_that_is_away();
-    let mut writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
     let address = writer.listening();
     setup::eventually(Duration::from_secs(20), "in trouble", || {
         setup::ask(&address, "/status.json").1.contains("\"troubles\":[{")
@@ -374,8 +374,12 @@ fn nothing_in_a_message_steers_the_terminal_of_whoever_looks_at_it() {
         let peek = ["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start"];
         shown.push(folder.run(&[&peek[..], flags].concat()).ok());
     }
-    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", "0/0"]).ok());
-    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", "0/0", "--json"]).ok());
+    let listed = folder.run(&["dlq", "list", "--config", "chalk.json", "--json"]).ok();
+    let listing: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let place = listing["letters"][0]["place"].as_str().expect("a place").to_owned();
+    shown.push(listed);
+    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", &place]).ok());
+    shown.push(folder.run(&["dlq", "show", "--config", "chalk.json", &place, "--json"]).ok());
     for text in shown {
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
         assert!(text.contains("DECODE") || text.contains("chalk.result.v1"), "{text:?}");
