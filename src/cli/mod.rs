@@ -42,7 +42,7 @@ pub struct CommandLine {
     command: Option<Command>,
     #[command(flatten)]
     run: run::Arguments,
-    /// How log lines look; RUST_LOG filters them
+    /// How log lines look; `RUST_LOG` filters them
     #[arg(long, value_name = "FORMAT", default_value = "auto", global = true)]
     pub log_format: LogFormat,
 }

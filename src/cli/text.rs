@@ -61,7 +61,7 @@ fn indented(json: &str) -> String {
             }
             '{' | '[' => {
                 text.push(c);
-                while characters.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
                 match characters.next_if(|c| matches!(c, '}' | ']')) {
                     Some(end) => text.push(end),
                     None => {

@@ -71,7 +71,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         RawDeployment::default()
     });
     let (backend, registry) = (bus::backend(&raw), registry.clone());
-    let mut examined = Examined { file, folder, machine, backend, raw, registry, ..Examined::default() };
+    let mut examined = Examined { raw, backend, file, registry, folder, machine, ..Examined::default() };
     let mut notes = Notes { findings, warnings: Vec::new() };
     if notes.findings.wrong.contains("") {
         // Not even an object: nothing else to say.
@@ -124,9 +124,8 @@ impl Notes {
 
     fn spelled(&self, path: &str) -> String {
         let known = &self.findings.spelled;
-        let ends = path.match_indices(['.', '[']).map(|(at, _)| at).chain([path.len()]);
-        ends.filter(|end| known.contains_key(&path[..*end]))
-            .last()
+        let mut ends = path.match_indices(['.', '[']).map(|(at, _)| at).chain([path.len()]);
+        ends.rfind(|end| known.contains_key(&path[..*end]))
             .map_or_else(|| path.to_owned(), |end| format!("{}{}", known[&path[..end]], &path[end..]))
     }
 }
@@ -216,7 +215,7 @@ impl Examined {
         for (path, kind, text) in findings.unopenable {
             match self.writers.iter().find(|writer| self.works(writer) && writer.info.store == Some(kind.field())) {
                 Some(writer) => {
-                    notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)))
+                    notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)));
                 }
                 None => notes.warn(&path, text),
             }

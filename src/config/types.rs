@@ -35,7 +35,7 @@ pub fn types_text(registry: &Registry) -> String {
         let _ = write!(text, "{} ({})\n  {}\n", info.name, registry.state(info.writer_type), info.summary);
         for (title, part) in parts {
             if let Some(part) = part {
-                let _ = write!(text, "  {title:<13} {part}\n");
+                let _ = writeln!(text, "  {title:<13} {part}");
             }
         }
         text.push('\n');

@@ -130,7 +130,7 @@ impl Serialize for Person<'_, v1::QueryResult> {
         match OperationKind::try_from(result.operation_kind) {
             Ok(OperationKind::Unspecified) => {}
             Ok(kind) => {
-                map.serialize_entry("operation_kind", kind.as_str_name().trim_start_matches("OPERATION_KIND_"))?
+                map.serialize_entry("operation_kind", kind.as_str_name().trim_start_matches("OPERATION_KIND_"))?;
             }
             Err(_) => map.serialize_entry("operation_kind", &result.operation_kind)?,
         }

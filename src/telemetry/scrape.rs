@@ -47,7 +47,7 @@ pub fn lag_messages(status: &PartitionStatus) -> Option<u64> {
 /// may wait, and nothing has been read yet that tells how old they are.
 pub fn lag_seconds(status: &PartitionStatus) -> Option<f64> {
     let known = !status.lag.is_zero() || lag_messages(status) == Some(0);
-    known.then(|| status.lag.as_secs_f64())
+    known.then_some(status.lag.as_secs_f64())
 }
 
 fn append_family(

@@ -242,7 +242,7 @@ fn what_is_not_json_has_a_line_a_column_or_a_path() {
     assert_eq!(said(twice), ["common_specs.bus_backend: stands twice in one object"]);
     let report = chalk_writer::config::check(
         std::path::Path::new("/nowhere/chalk.json"),
-        &Default::default(),
+        &chalk_writer::config::Overrides::default(),
         &crate::registry(),
     );
     assert_eq!(

@@ -192,10 +192,10 @@ async fn a_header_whose_name_is_not_utf_8_is_left_out_and_its_message_comes() {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &servers).create().expect("a producer");
     // Other clients send such names; this one takes text only, and copies its bytes.
     #[allow(unsafe_code)]
-    let name = unsafe { std::str::from_utf8_unchecked(b"bad\xff") };
+    let name = unsafe { String::from_utf8_unchecked(b"bad\xff".to_vec()) };
     let headers = OwnedHeaders::new()
         .insert(Header { key: "first", value: Some("1") })
-        .insert(Header { key: name, value: Some("2") })
+        .insert(Header { key: &name, value: Some("2") })
         .insert(Header { key: "last", value: Some("3") });
     let record = BaseRecord::<str, str>::to("headers").payload("body").headers(headers);
     producer.send(record).map_err(|(error, _)| error).expect("queued");

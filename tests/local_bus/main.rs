@@ -245,9 +245,8 @@ async fn read_again(subscription: &mut Subscription) -> Option<Delivery> {
             match tokio::time::timeout(Duration::from_millis(300), subscription.source.next()).await {
                 Ok(Ok(Received::Messages(messages))) => last = messages.last().map(|message| message.delivery),
                 Ok(Err(error)) => panic!("{error}"),
-                Ok(Ok(_)) => {}
                 Err(_) if whole => return,
-                Err(_) => {}
+                Ok(Ok(_)) | Err(_) => {}
             }
         }
     };

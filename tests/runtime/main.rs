@@ -172,7 +172,7 @@ fn check(world: World, steps: Vec<Step>) {
                                 letters.bury_elsewhere(body);
                             }
                         }
-                    })
+                    });
                 }
             }
         }

@@ -283,7 +283,7 @@ impl Member {
 }
 
 fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(|element| element.partition()).collect()
+    list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
 }
 
 fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {

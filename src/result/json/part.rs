@@ -221,7 +221,7 @@ pub(super) fn twice<E: de::Error>(key: &str) -> E {
 /// Passes over a part that nobody asks for.
 pub(super) struct Ignored(pub(super) usize);
 
-impl<'de> Part<'de> for Ignored {
+impl Part<'_> for Ignored {
     type Output = ();
 
     fn depth(&self) -> usize {

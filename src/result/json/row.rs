@@ -365,7 +365,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
                         Value::Text(id) => meta.source_id = id,
                         Value::Null => {}
                         other => {
-                            self.reader.fault(format_args!("`source_id`: expected text, found {}", describe(&other)))
+                            self.reader.fault(format_args!("`source_id`: expected text, found {}", describe(&other)));
                         }
                     }
                 }

@@ -27,7 +27,7 @@ impl<'de> DeserializeSeed<'de> for AnyValue<'_, 'de> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         if self.reader.exact {
-            return self.from_raw(<&RawValue>::deserialize(deserializer)?.get());
+            return self.read_raw(<&RawValue>::deserialize(deserializer)?.get());
         }
         deserializer.deserialize_any(Seed(self))
     }
@@ -38,13 +38,16 @@ const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
 impl<'de> AnyValue<'_, 'de> {
     /// Reads a value by its text: a number without fraction and exponent is an integer or a fault.
-    fn from_raw<E: de::Error>(self, raw: &'de str) -> Result<Value, E> {
+    fn read_raw<E: de::Error>(self, raw: &'de str) -> Result<Value, E> {
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         if digits != "0" && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(raw.parse().map(Value::Int).unwrap_or_else(|_| {
-                self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw, QUOTED)));
-                Value::Null
-            }));
+            return Ok(raw.parse().map_or_else(
+                |_| {
+                    self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw, QUOTED)));
+                    Value::Null
+                },
+                Value::Int,
+            ));
         }
         serde_json::Deserializer::from_str(raw).deserialize_any(Seed(self)).map_err(E::custom)
     }

@@ -1,4 +1,4 @@
-//! OFFLINE_WRITER's decoder: from a result to rows of history and to the query's own row.
+//! `OFFLINE_WRITER`'s decoder: from a result to rows of history and to the query's own row.
 
 use std::sync::Arc;
 

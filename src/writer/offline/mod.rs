@@ -1,4 +1,4 @@
-//! OFFLINE_WRITER: results → history, one table per namespace, and one row per query.
+//! `OFFLINE_WRITER`: results → history, one table per namespace, and one row per query.
 
 mod decode;
 mod kind;

@@ -1,4 +1,4 @@
-//! ONLINE_WRITER's decoder: from a result to the newest values of its entities.
+//! `ONLINE_WRITER`'s decoder: from a result to the newest values of its entities.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What ONLINE_WRITER does with each feature of an environment.
+//! What `ONLINE_WRITER` does with each feature of an environment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! ONLINE_WRITER: results → the newest value of each feature of each entity.
+//! `ONLINE_WRITER`: results → the newest value of each feature of each entity.
 
 mod decode;
 mod features;

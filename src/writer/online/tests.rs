@@ -132,7 +132,7 @@ fn store_online_and_staleness_decide_whether_a_feature_is_cached() {
         (Some(true), zero, Ok(None)),
         (Some(true), None, Ok(None)),
     ] {
-        let listed = Feature { store_online, max_staleness, ..feature("user.a") };
+        let listed = Feature { max_staleness, store_online, ..feature("user.a") };
         let decoded = decode(Some(vec![listed]), vec![one("user.a", Value::Int(1))]);
         match expected {
             Ok(expires_at) => assert_eq!(only(&decoded).expires_at, expires_at, "{store_online:?} {max_staleness:?}"),

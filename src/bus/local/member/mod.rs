@@ -321,8 +321,9 @@ impl Member {
             return Ok(Duration::MAX);
         }
         let since = self.last_commit.map_or(Duration::MAX, |last| last.elapsed());
-        if since < COMMIT_INTERVAL {
-            return Ok(COMMIT_INTERVAL - since);
+        let left = COMMIT_INTERVAL.saturating_sub(since);
+        if !left.is_zero() {
+            return Ok(left);
         }
         self.file.write(|transaction| self.membership.commit(transaction, &commits))?;
         self.committed();

@@ -24,7 +24,7 @@ impl Answer {
         let mut answer = Self { stored: count(0)?, stale: count(1)?, failed: Vec::new() };
         for pair in reply.get(2..).unwrap_or_default().chunks(2) {
             let place = pair[0].as_usize().and_then(|place| place.checked_sub(1));
-            let error = pair.get(1).and_then(Reply::as_bytes).map(|bytes| Bytes::copy_from_slice(bytes));
+            let error = pair.get(1).and_then(Reply::as_bytes).map(Bytes::copy_from_slice);
             let (Some(place), Some(error)) = (place, error) else { return Err(unexpected("no position and error")) };
             answer.failed.push((place, String::from_utf8_lossy(&error).into_owned()));
         }
