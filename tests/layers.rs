@@ -13,18 +13,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("sink", &[]),
     ("writer_type", &["nearest"]),
-    ("value", &["sink"]),
+    ("cut", &[]),
+    ("value", &["cut", "sink"]),
     ("row", &["sink", "value"]),
     ("message", &["sink", "value", "writer_type"]),
     ("config", &["nearest", "value", "writer_type"]),
     ("decode", &["message", "sink"]),
-    ("result", &["message", "proto", "sink", "value"]),
+    ("result", &["cut", "message", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
     ("bus", &["config", "message", "panics"]),
     ("store", &["config", "row", "sink", "value"]),
     ("dead_letter", &["message", "sink"]),
     // Never a backend: only the traits of buses, decoders and sinks.
-    ("runtime", &["bus", "dead_letter", "decode", "message", "sink"]),
+    ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),
     ("telemetry", &["bus", "message", "panics", "runtime"]),
     // The only place that names concrete decoders, rows and stores together.
     (

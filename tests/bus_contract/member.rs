@@ -201,12 +201,12 @@ impl Life {
                     let now = status.borrow_and_update().clone();
                     self.note(|seen| seen.status = now);
                 }
-                received = source.next(), if reading => reading = self.receive(source.as_mut(), received).await,
+                received = source.next(), if reading => reading = self.receive(source.as_mut(), received),
             }
         }
     }
 
-    async fn receive(&self, source: &mut dyn Source, received: Result<Received, BusError>) -> bool {
+    fn receive(&self, source: &mut dyn Source, received: Result<Received, BusError>) -> bool {
         match received {
             Ok(Received::Messages(messages)) => {
                 let last = messages.last().expect("never an empty list").delivery;

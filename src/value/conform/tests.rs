@@ -40,7 +40,7 @@ fn an_integer_becomes_a_double_only_where_nothing_is_lost() {
 fn a_mismatch_says_what_was_expected_what_was_found_and_where() {
     assert_eq!(conformed(Value::text("abc"), "int64"), Err("expected int64, found string \"abc\"".to_owned()));
     let long = conformed(Value::text("x".repeat(1000)), "bool").expect_err("text is no bool");
-    assert_eq!(long, format!("expected bool, found string \"{}…\"", "x".repeat(40)));
+    assert_eq!(long, format!("expected bool, found string \"{}…\"", "x".repeat(37)));
     let nested = Value::List(vec![Value::Null, Value::Struct(vec![("name".into(), Value::Bool(true))])]);
     assert_eq!(
         conformed(nested, "list<struct<name: string>>"),
