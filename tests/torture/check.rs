@@ -60,11 +60,15 @@ fn strings(reader: &mut BufReader<TcpStream>) -> Vec<Vec<u8>> {
 
 pub fn redis(sent: &Sent, redis: &Redis) -> Vec<String> {
     let mut stored = Stored::new();
-    let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", redis.port)).unwrap());
+    let stream = TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut reader = BufReader::new(stream);
     let entities: BTreeSet<u64> = sent.newest.keys().map(|(entity, _)| *entity).collect();
     for entity in entities {
         let key = format!("prod/user/{{{entity}}}");
-        write!(reader.get_mut(), "*2\r\n$7\r\nHGETALL\r\n${}\r\n{key}\r\n", key.len()).unwrap();
+        // In one write: a request in pieces waits for an acknowledgement between them.
+        let request = format!("*2\r\n$7\r\nHGETALL\r\n${}\r\n{key}\r\n", key.len());
+        reader.get_mut().write_all(request.as_bytes()).unwrap();
         let reply = strings(&mut reader);
         for field in reply.chunks_exact(2).filter(|field| !field[0].is_empty()) {
             let time = i64::from_be_bytes(field[1][..8].try_into().unwrap());
