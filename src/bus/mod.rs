@@ -77,7 +77,7 @@ pub struct Subscribe {
     /// The consumer group.
     pub group: String,
     /// End once the group's committed positions have reached the ends that the topic's partitions
-    /// had when the first assignment came (hard-cases 5 and 37).
+    /// had when the first assignment came.
     pub drain: bool,
     /// Bytes that may be fetched ahead.
     pub fetch_bytes: usize,

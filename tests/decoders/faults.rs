@@ -160,7 +160,7 @@ fn nesting_is_bounded_at_64_and_a_million_brackets_are_only_refused() {
     let message = v1::QueryResult { tables: vec![table], ..v1::QueryResult::default() };
     assert!(refusal(message.encode_to_vec()).contains("nested deeper than 64"));
     assert!(
-        refusal([0x7b_u8; 0].into_iter().chain(vec![0xa3, 0x06].repeat(100_000)).collect::<Vec<u8>>())
+        refusal([0x7b_u8; 0].into_iter().chain([0xa3, 0x06].repeat(100_000)).collect::<Vec<u8>>())
             .contains("nested deeper than 64")
     );
 }

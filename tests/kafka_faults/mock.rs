@@ -161,7 +161,9 @@ async fn a_partition_that_went_while_paused_is_read_again_when_it_comes_back() {
         while offsets.iter().filter(|read| **read > 0).count() < 2 {
             match first.source.next().await {
                 Ok(Received::Messages(messages)) => {
-                    messages.iter().for_each(|message| offsets[message.partition.number as usize] += 1);
+                    for message in &messages {
+                        offsets[message.partition.number as usize] += 1;
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => assert!(error.is_transient(), "{error}"),
