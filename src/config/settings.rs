@@ -1,6 +1,6 @@
 //! Settings as the rest of the program uses them: checked, complete, with every default filled in.
 //!
-//! Nothing here reads a file or knows how a setting is spelled there; [`super::load`] makes these.
+//! Nothing here reads a file or knows how a setting is spelled there; [`super::load()`] makes these.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

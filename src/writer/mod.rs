@@ -1,6 +1,6 @@
 //! The writers: each is a descriptor in one registry, all share the runtime.
 //!
-//! [`plan`] is pure: it chooses and checks everything that can be without I/O. [`AnyPlan::start`]
+//! [`plan()`] is pure: it chooses and checks everything that can be without I/O. [`AnyPlan::start`]
 //! fetches secrets, opens stores, checks topics and subscribes; what it returns is ready to run.
 //!
 //! A new writer is one folder here and one line in [`WRITERS`]. It names the one row type between
