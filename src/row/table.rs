@@ -123,7 +123,8 @@ impl TableColumns {
         }
     }
 
-    fn size(&self) -> usize {
+    /// Bytes that they take in a batch.
+    pub fn size(&self) -> usize {
         std::mem::size_of::<Self>() + self.columns.iter().map(ColumnData::size).sum::<usize>()
     }
 }

@@ -170,19 +170,38 @@ fn structs(fields: &Fields, cells: &[&Value]) -> Result<ArrayRef, ArrowError> {
 fn vectors(element: &FieldRef, dimension: i32, cells: &[&Value]) -> Result<ArrayRef, ArrowError> {
     let width = usize::try_from(dimension).unwrap_or_default();
     let values: ArrayRef = match element.data_type() {
-        Arrow::Float16 => Arc::new(elements::<Float16Type>(width, cells, f16::from_f64)?),
-        Arrow::Float32 => Arc::new(elements::<Float32Type>(width, cells, |value| value as f32)?),
-        _ => Arc::new(elements::<Float64Type>(width, cells, |value| value)?),
+        Arrow::Float16 => Arc::new(elements::<Float16Type>(width, cells, |number| match number {
+            Element::Half(half) => half,
+            Element::Single(single) => f16::from_f32(single),
+            Element::Double(double) => f16::from_f64(double),
+        })?),
+        Arrow::Float32 => Arc::new(elements::<Float32Type>(width, cells, |number| match number {
+            Element::Half(half) => half.to_f32(),
+            Element::Single(single) => single,
+            Element::Double(double) => double as f32,
+        })?),
+        _ => Arc::new(elements::<Float64Type>(width, cells, |number| match number {
+            Element::Half(half) => half.to_f64(),
+            Element::Single(single) => single.into(),
+            Element::Double(double) => double,
+        })?),
     };
     let vectors =
         FixedSizeListArray::try_new_with_length(element.clone(), dimension, values, present(cells), cells.len())?;
     Ok(Arc::new(vectors))
 }
 
+/// An element as it came: of its own precision it is kept to the bit.
+enum Element {
+    Half(f16),
+    Single(f32),
+    Double(f64),
+}
+
 fn elements<T: ArrowPrimitiveType>(
     dimension: usize,
     cells: &[&Value],
-    narrow: impl Fn(f64) -> T::Native,
+    element: impl Fn(Element) -> T::Native,
 ) -> Result<PrimitiveArray<T>, ArrowError> {
     let mut elements: Vec<T::Native> = Vec::with_capacity(cells.len() * dimension);
     for cell in cells {
@@ -190,12 +209,14 @@ fn elements<T: ArrowPrimitiveType>(
         match cell {
             Value::Vector(vector) => match &**vector {
                 Vector::Fp16(bits) => {
-                    elements.extend(bits.iter().map(|bits| narrow(f16::from_bits(*bits).to_f64())));
+                    elements.extend(bits.iter().map(|bits| element(Element::Half(f16::from_bits(*bits)))));
                 }
-                Vector::Fp32(values) => elements.extend(values.iter().map(|value| narrow(f64::from(*value)))),
-                Vector::Fp64(values) => elements.extend(values.iter().map(|value| narrow(*value))),
+                Vector::Fp32(values) => elements.extend(values.iter().map(|value| element(Element::Single(*value)))),
+                Vector::Fp64(values) => elements.extend(values.iter().map(|value| element(Element::Double(*value)))),
             },
-            Value::List(items) => elements.extend(items.iter().filter_map(number).map(&narrow)),
+            Value::List(items) => {
+                elements.extend(items.iter().filter_map(number).map(|value| element(Element::Double(value))));
+            }
             // A null has its place in an array of fixed width; what stands there is never read.
             _ => elements.resize(before + dimension, T::Native::default()),
         }

@@ -1,5 +1,6 @@
 //! What every offline store must show, shown for the lake under `file://`.
 
+mod columns;
 mod contract;
 mod crash;
 mod disk;

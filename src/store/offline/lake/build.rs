@@ -1,15 +1,17 @@
 //! Rows to Arrow arrays, one column after the other: the type is looked at once a column, not once a cell.
+//! What came in columns stays in them.
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType as Arrow, SchemaRef};
 use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
-use crate::row::table::{Shape, TableRow};
+use crate::row::table::{ColumnData, Shape, TableColumns, TableRow};
 use crate::value::Value;
-use crate::value::arrow::array;
+use crate::value::arrow::{array, values};
 
 use super::layout;
 use super::plan::INSERTED_AT;
@@ -61,6 +63,55 @@ impl<'a> Builder<'a> {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
+    }
+
+    /// A batch of some rows of columns that [`super::plan`] found to fit the schema.
+    pub(super) fn columns(&mut self, columns: &TableColumns, rows: &[u32]) -> Result<RecordBatch, ArrowError> {
+        let schema = self.schema;
+        let places = self
+            .places
+            .entry(Arc::as_ptr(&columns.shape).addr())
+            .or_insert_with(|| places(schema, &columns.shape));
+        let own = schema.position(INSERTED_AT);
+        let mut arrays = Vec::with_capacity(schema.columns().len());
+        for (column, field) in self.arrow.fields().iter().enumerate() {
+            let data_type = field.data_type();
+            arrays.push(match places[column].map(|place| &columns.columns[place]) {
+                Some(ColumnData::Array(whole)) => of_type(&some(whole, rows)?, data_type)?,
+                Some(ColumnData::Values(values)) => {
+                    array(data_type, &rows.iter().map(|row| &values[*row as usize]).collect::<Vec<_>>())?
+                }
+                Some(ColumnData::Constant(value)) => array(data_type, &vec![value; rows.len()])?,
+                None if Some(column) == own => array(data_type, &vec![&self.inserted_at; rows.len()])?,
+                None => new_null_array(data_type, rows.len()),
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
+    }
+}
+
+/// Some rows of an array, which are in order.
+fn some(whole: &ArrayRef, rows: &[u32]) -> Result<ArrayRef, ArrowError> {
+    let first = rows.first().map_or(0, |first| *first as usize);
+    if rows.last().is_none_or(|last| *last as usize - first + 1 == rows.len()) {
+        return Ok(whole.slice(first, rows.len()));
+    }
+    take(whole, &UInt32Array::from(rows.to_vec()), None)
+}
+
+/// An array as a type that holds all of its values, which the plan has seen to.
+fn of_type(found: &ArrayRef, data_type: &Arrow) -> Result<ArrayRef, ArrowError> {
+    match (found.data_type(), data_type) {
+        (one, other) if one == other => Ok(found.clone()),
+        (Arrow::Null, _) => Ok(new_null_array(data_type, found.len())),
+        (Arrow::Decimal128(..), Arrow::Decimal128(..))
+        | (Arrow::Int64, Arrow::Float64)
+        | (Arrow::FixedSizeList(..), Arrow::FixedSizeList(..)) => cast(found, data_type),
+        _ => {
+            let values = values(found);
+            array(data_type, &values.iter().collect::<Vec<_>>())
+        }
     }
 }
 

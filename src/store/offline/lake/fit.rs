@@ -10,9 +10,9 @@ use super::types::{ColumnType, DECIMAL, MOST_FIELDS};
 /// Integers up to here are exact as doubles.
 const EXACT: u64 = 1 << 53;
 /// Years 1 to 9999, which is what RFC 3339 and most readers' types hold.
-const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+pub(super) const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 /// The same as days since 1970.
-const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
+pub(super) const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 
 /// Why a value does not fit a type as it is.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::row::table::{Shape, TableRow};
+use crate::row::table::{Shape, TableColumns, TableRow, TableRows};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::value::Value;
 
@@ -14,10 +14,29 @@ use super::layout;
 use super::schema::TableSchema;
 use super::types::ColumnType;
 
+mod columns;
+
 /// Marks a table of the `namespace` layout, which gets [`INSERTED_AT`].
 const OBSERVATION_ID: &str = "__observation_id__";
 /// When the store wrote the row.
 pub(super) const INSERTED_AT: &str = "__inserted_at__";
+
+/// Rows that go into one file, in the form in which they came.
+pub(super) enum Piece<'a> {
+    Row(&'a TableRow),
+    /// These rows of columns, in order.
+    Columns(&'a TableColumns, Vec<u32>),
+}
+
+impl Piece<'_> {
+    /// How many rows it is.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Self::Row(_) => 1,
+            Self::Columns(_, rows) => rows.len(),
+        }
+    }
+}
 
 /// The rows of one table in one write, sorted out.
 pub(super) struct Plan<'a> {
@@ -26,8 +45,8 @@ pub(super) struct Plan<'a> {
     /// Whether it differs from the one that was given.
     pub(super) evolved: bool,
     /// Rows by day since 1970, in the order of arrival.
-    pub(super) days: Vec<(i64, Vec<&'a TableRow>)>,
-    /// Rows that the table will never take, by their index in the write.
+    pub(super) days: Vec<(i64, Vec<Piece<'a>>)>,
+    /// What the table will never take, or not all of, by its index in the write.
     pub(super) refused: Vec<(usize, Refusal)>,
 }
 
@@ -44,7 +63,7 @@ struct Binding<'a> {
 
 /// Sorts out rows against a schema. Rows of a shape that are all refused leave no trace in it, and
 /// neither does a refused row, unless a later row of the same write is what made it refused.
-pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> Result<Plan<'a>, SinkError> {
+pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRows)]) -> Result<Plan<'a>, SinkError> {
     let mut from = known.clone();
     loop {
         let (mut planned, widened) = pass(&from, rows)?;
@@ -59,54 +78,92 @@ pub(super) fn plan<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> R
 }
 
 /// Judges the rows one after the other; also says whether a type that was known became wider.
-fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, bool), SinkError> {
+fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRows)]) -> Result<(Plan<'a>, bool), SinkError> {
     let mut schema = known.clone();
     let (mut changes, mut widened) = (0, false);
     let mut bindings: HashMap<usize, Binding<'a>> = HashMap::new();
-    let mut days: Vec<(i64, Vec<&'a TableRow>)> = Vec::new();
-    let mut day_index: HashMap<i64, usize> = HashMap::new();
+    let mut days = Days::default();
     let mut refused = Vec::new();
     let mut wider = Vec::new();
-    for (index, row) in rows {
-        let binding = bindings
-            .entry(Arc::as_ptr(&row.shape).addr())
-            .or_insert_with(|| Binding::new(&row.shape, &schema, changes));
+    for (index, rows) in rows {
+        let shape = match rows {
+            TableRows::Row(row) => &row.shape,
+            TableRows::Columns(columns) => &columns.shape,
+        };
+        let binding =
+            bindings.entry(Arc::as_ptr(shape).addr()).or_insert_with(|| Binding::new(shape, &schema, changes));
         if binding.pending.is_some() && binding.made_after != changes {
             *binding = Binding::new(binding.shape, &schema, changes);
         }
-        let verdict = match &binding.columns {
-            Ok(columns) => judge(binding.pending.as_ref().unwrap_or(&schema), binding.shape, columns, row, &mut wider),
-            Err(refusal) => Err(refusal.clone()),
-        };
-        match verdict {
-            Ok(day) => {
-                if let Some(pending) = binding.pending.take() {
-                    widened |= schema.types().zip(pending.types()).any(|(before, after)| is_wider(before, after));
-                    changes += usize::from(schema.columns() != pending.columns());
-                    schema = pending;
+        let current = binding.pending.as_ref().unwrap_or(&schema);
+        let taken = match (&binding.columns, rows) {
+            (Ok(columns), TableRows::Row(row)) => match judge(current, shape, columns, row, &mut wider) {
+                Ok(day) => {
+                    days.push(day, Piece::Row(row));
+                    true
                 }
-                for (column, data_type) in wider.drain(..) {
-                    widened |= is_wider(schema.column_type(column), &data_type);
-                    changes += 1;
-                    schema.set_type(column, data_type);
-                }
-                let at = *day_index.entry(day).or_insert_with(|| {
-                    days.push((day, Vec::new()));
-                    days.len() - 1
-                });
-                days[at].1.push(row);
-            }
-            Err(refusal) => {
-                wider.clear();
-                if row.values.len() != row.shape.columns.len() {
+                Err(refusal) if row.values.len() != shape.columns.len() => {
                     return Err(SinkError::Bug { reason: refusal.message });
                 }
-                refused.push((*index, refusal.row(&row.name).table(&row.shape.table)));
+                Err(refusal) => {
+                    refused.push((*index, refusal.row(&row.name).table(&shape.table)));
+                    false
+                }
+            },
+            (Ok(columns), TableRows::Columns(rows)) => {
+                let judged = columns::judge(current, columns, rows, &mut wider)?;
+                let taken = !judged.days.is_empty();
+                for (day, selected) in judged.days {
+                    days.push(day, Piece::Columns(rows, selected));
+                }
+                if let Some((row, refusal)) = judged.refused {
+                    refused.push((*index, refusal.row(rows.name(row)).table(&shape.table)));
+                }
+                taken
             }
+            (Err(refusal), rows) => {
+                let name = match rows {
+                    TableRows::Row(row) => row.name.clone(),
+                    TableRows::Columns(columns) => columns.name(0),
+                };
+                refused.push((*index, refusal.clone().row(name).table(&shape.table)));
+                false
+            }
+        };
+        if !taken {
+            wider.clear();
+            continue;
+        }
+        if let Some(pending) = binding.pending.take() {
+            widened |= schema.types().zip(pending.types()).any(|(before, after)| is_wider(before, after));
+            changes += usize::from(schema.columns() != pending.columns());
+            schema = pending;
+        }
+        for (column, data_type) in wider.drain(..) {
+            widened |= is_wider(schema.column_type(column), &data_type);
+            changes += 1;
+            schema.set_type(column, data_type);
         }
     }
     schema.forget_unknown();
-    Ok((Plan { schema, evolved: false, days, refused }, widened))
+    Ok((Plan { schema, evolved: false, days: days.days, refused }, widened))
+}
+
+/// Pieces by day.
+#[derive(Default)]
+struct Days<'a> {
+    days: Vec<(i64, Vec<Piece<'a>>)>,
+    index: HashMap<i64, usize>,
+}
+
+impl<'a> Days<'a> {
+    fn push(&mut self, day: i64, piece: Piece<'a>) {
+        let at = *self.index.entry(day).or_insert_with(|| {
+            self.days.push((day, Vec::new()));
+            self.days.len() - 1
+        });
+        self.days[at].1.push(piece);
+    }
 }
 
 /// Whether values that were taken by the type before have to be looked at again.
@@ -178,33 +235,38 @@ fn judge(
         return Err(Refusal::new(ErrorClass::ValueRefused, message));
     }
     for (value, column) in row.values.iter().zip(columns) {
-        let current = schema.column_type(*column);
-        let misfit = match fit::check(current, value) {
-            Ok(()) => continue,
-            Err(Misfit::Widen) => match fit::widen(current, value) {
-                Ok(data_type) if may_widen(schema.name(*column), current) => {
-                    wider.push((*column, data_type));
-                    continue;
-                }
-                Ok(_) => fit::mismatch(current, value),
-                Err(misfit) => misfit,
-            },
-            Err(misfit) => misfit,
-        };
-        let (class, message) = match misfit {
-            Misfit::Refused(class, message) => (class, message),
-            Misfit::Widen => (ErrorClass::TypeMismatch, format!("expected {current}")),
-        };
-        return Err(Refusal::new(class, format!("column `{}`: {message}", schema.name(*column))));
+        if let Some(data_type) = takes(schema.name(*column), schema.column_type(*column), value)? {
+            wider.push((*column, data_type));
+        }
     }
     match row.values.get(shape.time) {
         Some(Value::Timestamp(time)) => Ok(layout::day(*time)),
-        _ => {
-            let name = shape.columns.get(shape.time).map_or("", |column| &*column.name);
-            let message = format!("column `{name}`: a row has no timestamp there to choose its date by");
-            Err(Refusal::new(ErrorClass::TypeMismatch, message))
-        }
+        _ => Err(no_time(shape)),
     }
+}
+
+/// Whether a column takes a value; the wider type that it gets where it needs one for that.
+fn takes(name: &str, current: &ColumnType, value: &Value) -> Result<Option<ColumnType>, Refusal> {
+    let misfit = match fit::check(current, value) {
+        Ok(()) => return Ok(None),
+        Err(Misfit::Widen) => match fit::widen(current, value) {
+            Ok(data_type) if may_widen(name, current) => return Ok(Some(data_type)),
+            Ok(_) => fit::mismatch(current, value),
+            Err(misfit) => misfit,
+        },
+        Err(misfit) => misfit,
+    };
+    let (class, message) = match misfit {
+        Misfit::Refused(class, message) => (class, message),
+        Misfit::Widen => (ErrorClass::TypeMismatch, format!("expected {current}")),
+    };
+    Err(Refusal::new(class, format!("column `{name}`: {message}")))
+}
+
+fn no_time(shape: &Shape) -> Refusal {
+    let name = shape.columns.get(shape.time).map_or("", |column| &*column.name);
+    let message = format!("column `{name}`: a row has no timestamp there to choose its date by");
+    Refusal::new(ErrorClass::TypeMismatch, message)
 }
 
 /// System columns keep the type of their first row: an id that is a number here and a text there
@@ -230,17 +292,17 @@ mod tests {
         Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 0, key: vec![] })
     }
 
-    fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {
+    fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRows {
         let values = std::iter::once(Value::Timestamp(0)).chain(values).collect();
-        TableRow { destination: 0, shape: Arc::clone(shape), values, name: "user/1".into() }
+        TableRows::Row(TableRow { destination: 0, shape: Arc::clone(shape), values, name: "user/1".into() })
     }
 
     /// Which rows are refused, and the columns in the end.
-    fn outcome(known: &TableSchema, rows: &[TableRow]) -> (Vec<usize>, Vec<String>) {
-        let rows: Vec<(usize, &TableRow)> = rows.iter().enumerate().collect();
+    fn outcome(known: &TableSchema, rows: &[TableRows]) -> (Vec<usize>, Vec<String>) {
+        let rows: Vec<(usize, &TableRows)> = rows.iter().enumerate().collect();
         let planned = plan(known, &rows).expect("no bug");
         let refused: Vec<usize> = planned.refused.iter().map(|(index, _)| *index).collect();
-        let taken: usize = planned.days.iter().map(|(_, rows)| rows.len()).sum();
+        let taken: usize = planned.days.iter().flat_map(|(_, pieces)| pieces).map(Piece::rows).sum();
         assert_eq!(taken + refused.len(), rows.len(), "every row is in one place");
         assert_eq!(planned.evolved, planned.schema.columns() != known.columns());
         let columns = planned.schema.columns().iter().enumerate();

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use crate::row::table::TableRow;
+use crate::row::table::TableRows;
 use crate::sink::SinkError;
 
 use super::files::Files;
@@ -119,7 +119,7 @@ impl Ledger {
         files: &Files,
         table: &str,
         folder: &str,
-        rows: &[(usize, &'a TableRow)],
+        rows: &[(usize, &'a TableRows)],
     ) -> Result<Plan<'a>, SinkError> {
         let mut known = self.newest(files, table, folder).await?;
         for _ in 0..ROUNDS {

@@ -15,13 +15,14 @@ use object_store::PutPayload;
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 
-use crate::row::table::TableRow;
+use crate::row::table::{TableColumns, TableRow, TableRows};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 
 use super::build::Builder;
 use super::encode::Encoder;
 use super::files::Files;
 use super::layout;
+use super::plan::Piece;
 use super::schema::{Ledger, TableSchema};
 
 /// Rows that are made into arrays at once: enough to amortize, small enough for the cache.
@@ -48,7 +49,7 @@ struct Unit<'a> {
     schema: Arc<TableSchema>,
     arrow: SchemaRef,
     folder: object_store::path::Path,
-    rows: Vec<&'a TableRow>,
+    pieces: Vec<Piece<'a>>,
 }
 
 impl Lake {
@@ -87,12 +88,16 @@ impl Lake {
     }
 
     /// Sorts rows into files; what no table will take is named in the outcome.
-    async fn sort<'a>(&self, rows: &[&'a TableRow], outcome: &mut Outcome) -> Result<Vec<Unit<'a>>, SinkError> {
+    async fn sort<'a>(&self, rows: &[&'a TableRows], outcome: &mut Outcome) -> Result<Vec<Unit<'a>>, SinkError> {
         let mut order: Vec<&str> = Vec::new();
-        let mut tables: HashMap<&str, Vec<(usize, &'a TableRow)>> = HashMap::new();
+        let mut tables: HashMap<&str, Vec<(usize, &'a TableRows)>> = HashMap::new();
         for (index, row) in rows.iter().enumerate() {
+            let shape = match row {
+                TableRows::Row(row) => &row.shape,
+                TableRows::Columns(columns) => &columns.shape,
+            };
             tables
-                .entry(&row.shape.table)
+                .entry(&shape.table)
                 .or_insert_with_key(|table| {
                     order.push(table);
                     Vec::new()
@@ -110,11 +115,12 @@ impl Lake {
             outcome.refused.extend(planned.refused);
             let schema = Arc::new(planned.schema);
             let arrow = schema.arrow();
-            units.extend(planned.days.into_iter().map(|(day, rows)| Unit {
+            outcome.stored += planned.days.iter().flat_map(|(_, pieces)| pieces).map(Piece::rows).sum::<usize>() as u64;
+            units.extend(planned.days.into_iter().map(|(day, pieces)| Unit {
                 schema: Arc::clone(&schema),
                 arrow: Arc::clone(&arrow),
                 folder: layout::partition(&folder, &layout::date(day)),
-                rows,
+                pieces,
             }));
         }
         Ok(units)
@@ -128,13 +134,13 @@ impl Lake {
         let encoding = tokio::task::spawn_blocking(move || encode(waiting, arrow, memory));
         let mut builder = Builder::new(&unit.schema, unit.arrow, inserted_at);
         let width: usize = unit.schema.types().map(super::types::ColumnType::fixed_width).sum();
-        let mut rows = unit.rows.as_slice();
-        while !rows.is_empty() {
-            let (chunk, rest) = rows.split_at(self.chunk(rows, width));
-            rows = rest;
-            let batch = builder.batch(chunk).map_err(|error| bug(&error))?;
+        for piece in self.chunks(&unit.pieces, width) {
+            let batch = match piece {
+                Chunk::Rows(rows) => builder.batch(&rows),
+                Chunk::Columns(columns, rows) => builder.columns(columns, rows),
+            };
             // A closed channel is an encoder that failed: its own words say more.
-            if batches.send(batch).await.is_err() {
+            if batches.send(batch.map_err(|error| bug(&error))?).await.is_err() {
                 break;
             }
         }
@@ -148,20 +154,48 @@ impl Lake {
         Ok(())
     }
 
-    /// How many of the rows are made into arrays next: at least one.
-    fn chunk(&self, rows: &[&TableRow], width: usize) -> usize {
-        let mut bytes = 0;
-        let fits = rows.iter().take(CHUNK).take_while(|row| {
-            bytes += row.size() + width;
-            bytes <= self.memory
-        });
-        fits.count().max(1)
+    /// What is made into arrays at a time: at least one row, and no more than there is memory for.
+    fn chunks<'a>(&self, pieces: &'a [Piece<'a>], width: usize) -> Vec<Chunk<'a>> {
+        let mut chunks = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for piece in pieces {
+            match piece {
+                Piece::Row(row) => {
+                    let size = row.size() + width;
+                    if !rows.is_empty() && (rows.len() == CHUNK || bytes + size > self.memory) {
+                        chunks.push(Chunk::Rows(std::mem::take(&mut rows)));
+                        bytes = 0;
+                    }
+                    bytes += size;
+                    rows.push(*row);
+                }
+                Piece::Columns(columns, selected) => {
+                    if !rows.is_empty() {
+                        chunks.push(Chunk::Rows(std::mem::take(&mut rows)));
+                        bytes = 0;
+                    }
+                    let size = columns.size() / columns.rows.max(1) + width;
+                    let count = (self.memory / size.max(1)).clamp(1, CHUNK);
+                    chunks.extend(selected.chunks(count).map(|selected| Chunk::Columns(columns, selected)));
+                }
+            }
+        }
+        if !rows.is_empty() {
+            chunks.push(Chunk::Rows(rows));
+        }
+        chunks
     }
 }
 
+/// What is made into arrays at a time.
+enum Chunk<'a> {
+    Rows(Vec<&'a TableRow>),
+    Columns(&'a TableColumns, &'a [u32]),
+}
+
 #[async_trait]
-impl Sink<TableRow> for Lake {
-    async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
+impl Sink<TableRows> for Lake {
+    async fn write(&self, write: Write<'_, TableRows>) -> Result<Outcome, SinkError> {
         let Some(id) = layout::segment(write.id) else {
             return Err(SinkError::Bug { reason: format!("`{}` cannot name a file", write.id) });
         };
@@ -175,12 +209,11 @@ impl Sink<TableRow> for Lake {
         let written: Vec<_> = stream::iter(files).buffer_unordered(at_once).collect().await;
         written.into_iter().collect::<Result<(), SinkError>>()?;
         self.forget(write.id);
-        outcome.stored = (write.rows.len() - outcome.refused.len()) as u64;
         Ok(outcome)
     }
 
     /// Rows of a lake have no key, so there is nothing to collapse; the newest stands for all.
-    fn collapse(&self, rows: &[&TableRow]) -> TableRow {
+    fn collapse(&self, rows: &[&TableRows]) -> TableRows {
         (*rows[rows.len() - 1]).clone()
     }
 }
@@ -199,7 +232,11 @@ fn bug(error: &dyn std::error::Error) -> SinkError {
     SinkError::Bug { reason: format!("encoding a parquet file: {error}") }
 }
 
-fn unnameable(row: &TableRow) -> Refusal {
+fn unnameable(rows: &TableRows) -> Refusal {
     let message = "a table's name must not be empty, nor longer than 200 bytes once escaped for a folder";
-    Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table)
+    let (name, shape) = match rows {
+        TableRows::Row(row) => (row.name.clone(), &row.shape),
+        TableRows::Columns(columns) => (columns.name(0), &columns.shape),
+    };
+    Refusal::new(ErrorClass::ValueRefused, message).row(name).table(&shape.table)
 }
