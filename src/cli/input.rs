@@ -29,11 +29,7 @@ pub(super) enum Input {
 impl Input {
     /// Opens a file, or standard input for `-`.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let reader: Box<dyn Read> = if path == Path::new("-") {
-            Box::new(BufReader::new(stdin()))
-        } else {
-            Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?))
-        };
+        let reader = reader(path)?;
         Ok(match path.extension() {
             Some(extension) if extension == "jsonl" || extension == "ndjson" => {
                 Self::Lines { rest: Box::new(BufReader::new(reader)), line: 0 }
@@ -41,6 +37,21 @@ impl Input {
             _ => Self::Stream(Box::new(serde_json::Deserializer::from_reader(reader).into_iter())),
         })
     }
+}
+
+fn reader(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+    Ok(if path == Path::new("-") {
+        Box::new(BufReader::new(stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?))
+    })
+}
+
+/// All of a file, or of standard input for `-`.
+pub(super) fn whole(path: &Path) -> anyhow::Result<Bytes> {
+    let mut bytes = Vec::new();
+    reader(path)?.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes.into())
 }
 
 impl Iterator for Input {
@@ -95,25 +106,32 @@ pub(super) fn message(body: &Bytes, ce_type: &str) -> Outgoing {
     let parsed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |names: [&str; 2]| names.iter().find_map(|name| parsed[*name].as_str()).unwrap_or_default();
     let environment = text(["environment_id", "environmentId"]);
+    let time = text(["observed_at", "observedAt"]);
+    let key = only_entity(&parsed).map(|(namespace, id)| entity_key(environment, namespace, &id));
+    Outgoing { key, ..enveloped(body.clone(), ce_type, "application/json", environment, time) }
+}
+
+/// A message with a body of any type, which says nothing to its envelope.
+pub(super) fn whole_message(body: Bytes, ce_type: &str, content_type: &str) -> Outgoing {
+    enveloped(body, ce_type, content_type, "", "")
+}
+
+/// A time that is empty is now.
+fn enveloped(body: Bytes, ce_type: &str, content_type: &str, environment: &str, time: &str) -> Outgoing {
     let id = uuid::Uuid::now_v7().to_string();
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let time = match text(["observed_at", "observedAt"]) {
-        "" => now.as_str(),
-        observed_at => observed_at,
-    };
     let mut headers = vec![
         ("ce_specversion", "1.0"),
         ("ce_id", id.as_str()),
         ("ce_source", "chalk-writer publish"),
         ("ce_type", ce_type),
-        ("ce_time", time),
-        ("content-type", "application/json"),
+        ("ce_time", if time.is_empty() { now.as_str() } else { time }),
+        ("content-type", content_type),
     ];
     if !environment.is_empty() {
         headers.push(("ce_environmentid", environment));
     }
-    let key = only_entity(&parsed).map(|(namespace, id)| entity_key(environment, namespace, &id));
-    Outgoing { key, headers: headers.into_iter().collect(), payload: Some(body.clone()), ..Outgoing::default() }
+    Outgoing { headers: headers.into_iter().collect(), payload: Some(body), ..Outgoing::default() }
 }
 
 /// Namespace and primary key of a result that holds exactly one entity.

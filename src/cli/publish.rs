@@ -12,6 +12,7 @@ use crate::bus::{Bus, BusError, Placed, Publisher};
 use crate::config::settings::BusSettings;
 use crate::generate::{BodyEncoding, Generator, Options};
 use crate::message::Outgoing;
+use crate::result::unpack::Compression;
 
 use super::deployment::{self, Deployment};
 use super::exit::{Exit, Failure, OrExit};
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     /// JSON values, one message each: a `.json` file, a `.jsonl` file with one a line, or `-` for standard input
     #[arg(long)]
     file: Option<PathBuf>,
+    /// The file is the body of one message, as it is, and of this type (`application/vnd.apache.arrow.file`)
+    #[arg(long, value_name = "TYPE", requires = "file")]
+    content_type: Option<String>,
     /// Make up so many query results
     #[arg(long, value_name = "N")]
     generate: Option<u64>,
@@ -56,6 +60,12 @@ pub(super) struct Arguments {
     /// Event type (`ce_type`) of messages from a file
     #[arg(long, value_name = "TYPE", default_value = "chalk.result.v1")]
     ce_type: String,
+    /// Compress every body
+    #[arg(long, value_name = "HOW", value_parser = compression)]
+    compress: Option<Compression>,
+    /// A header of every message, in place of one of that name; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
     /// Partitions of a topic that has to be made; on Kafka, without it, a missing topic is an error
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     partitions: Option<u32>,
@@ -73,9 +83,36 @@ enum Encoding {
     CompactJson,
     /// Protobuf
     Protobuf,
+    /// Arrow files; a result of several tables is protobuf with tables in Arrow form
+    Arrow,
+}
+
+fn compression(name: &str) -> Result<Compression, String> {
+    let found = Compression::named(Some(name)).map_err(|refusal| refusal.message)?;
+    found.ok_or_else(|| "to send bodies as they are, leave `--compress` out".to_owned())
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Arguments {
+    /// A message as it is sent: compressed, and with the headers that were asked for.
+    fn finished(&self, mut message: Outgoing) -> Result<Outgoing, Failure> {
+        let mut headers = self.headers.clone();
+        if let (Some(compression), Some(body)) = (self.compress, &message.payload) {
+            message.payload = Some(compression.pack(body).or_exit(Exit::Failed)?.into());
+            headers.insert(0, ("content-encoding".to_owned(), compression.as_str().to_owned()));
+        }
+        if !headers.is_empty() {
+            let kept = message.headers.iter().filter(|(name, _)| headers.iter().all(|(other, _)| other != name));
+            let given = headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_bytes())));
+            message.headers = kept.chain(given).collect();
+        }
+        Ok(message)
+    }
+
     fn options(&self, topic: &str) -> Options {
         let defaults = Options::default();
         Options {
@@ -87,6 +124,7 @@ impl Arguments {
                 Encoding::Json => BodyEncoding::Json,
                 Encoding::CompactJson => BodyEncoding::CompactJson,
                 Encoding::Protobuf => BodyEncoding::Protobuf,
+                Encoding::Arrow => BodyEncoding::Arrow,
             },
             ..defaults
         }
@@ -122,7 +160,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     // Standard input is read once, so it cannot be looked through before: see `Publishing::finish`.
     let seekable = arguments.file.as_deref().filter(|path| *path != Path::new("-"));
-    if let Some(path) = seekable {
+    if let Some(path) = seekable.filter(|_| arguments.content_type.is_none()) {
         for value in Input::open(path).or_exit(Exit::Failed)? {
             value.map_err(|error| {
                 Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display()))
@@ -133,10 +171,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     make_topic(&*bus, deployment.bus_settings(), &topic, arguments.partitions).await?;
     let mut publishing = Publishing::to(&*bus, &topic).await?;
     let result = match &arguments.file {
-        Some(path) => publish_file(&mut publishing, path, &arguments.ce_type).await,
+        Some(path) => publish_file(&mut publishing, path, &arguments).await,
         None => {
             let results = Generator::new(arguments.seed, arguments.options(&topic));
-            publishing.all(results.take(arguments.generate.unwrap_or_default() as usize)).await
+            let results = results.take(arguments.generate.unwrap_or_default() as usize);
+            publishing.all(results.map(|message| arguments.finished(message))).await
         }
     };
     let published = publishing.finish();
@@ -147,10 +186,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.json { Ok(output::json(&published)?) } else { Ok(published.print()?) }
 }
 
-async fn publish_file(publishing: &mut Publishing, path: &Path, ce_type: &str) -> Result<(), Failure> {
+async fn publish_file(publishing: &mut Publishing, path: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(content_type) = &arguments.content_type {
+        let body = input::whole(path).or_exit(Exit::Failed)?;
+        let message = input::whole_message(body, &arguments.ce_type, content_type);
+        publishing.push(arguments.finished(message)?).await?;
+        return publishing.flush().await;
+    }
     for value in Input::open(path).or_exit(Exit::Failed)? {
         let body = value.map_err(|error| Failure::new(Exit::Failed, format_args!("{}: {error}", path.display())))?;
-        publishing.push(input::message(&body, ce_type)).await?;
+        publishing.push(arguments.finished(input::message(&body, &arguments.ce_type))?).await?;
     }
     publishing.flush().await
 }
@@ -189,9 +234,12 @@ impl Publishing {
         Ok(Self { publisher: bus.publisher().await?, waiting: Vec::new(), bytes: 0, published })
     }
 
-    pub(super) async fn all(&mut self, messages: impl Iterator<Item = Outgoing>) -> Result<(), Failure> {
+    pub(super) async fn all(
+        &mut self,
+        messages: impl Iterator<Item = Result<Outgoing, Failure>>,
+    ) -> Result<(), Failure> {
         for message in messages {
-            self.push(message).await?;
+            self.push(message?).await?;
         }
         self.flush().await
     }

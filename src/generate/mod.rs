@@ -10,6 +10,7 @@ use prost::Message as _;
 use crate::message::envelope::{Event, entity_key};
 use crate::message::{EventType, Outgoing};
 use crate::proto::writer::v1;
+use crate::result::arrow;
 use crate::result::encode::{person_json, timestamp};
 use crate::result::sniff::Encoding;
 
@@ -68,6 +69,8 @@ pub enum BodyEncoding {
     CompactJson,
     /// Protobuf.
     Protobuf,
+    /// An Arrow file where the result is one table, else protobuf with tables in Arrow form.
+    Arrow,
 }
 
 /// What results look like.
@@ -134,12 +137,13 @@ impl Generator {
     }
 
     fn message(&self, result: &v1::QueryResult, time: i64) -> Outgoing {
+        const WRITABLE: &str = "times are kept within the years that JSON can write";
         let (body, encoding) = match self.options.encoding {
-            BodyEncoding::Json => (person_json(result), Encoding::Json),
-            BodyEncoding::CompactJson => (serde_json::to_vec(result), Encoding::Json),
-            BodyEncoding::Protobuf => (Ok(result.encode_to_vec()), Encoding::Protobuf),
+            BodyEncoding::Json => (person_json(result).expect(WRITABLE), Encoding::Json),
+            BodyEncoding::CompactJson => (serde_json::to_vec(result).expect(WRITABLE), Encoding::Json),
+            BodyEncoding::Protobuf => (result.encode_to_vec(), Encoding::Protobuf),
+            BodyEncoding::Arrow => arrow::encode::body(result).expect("each feature is drawn of one type"),
         };
-        let body = body.expect("times are kept within the years that JSON can write");
         let event = Event {
             id: &result.operation_id,
             source: "chalk-writer/generate",

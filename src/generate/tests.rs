@@ -47,6 +47,33 @@ fn every_encoding_says_the_same() {
 }
 
 #[test]
+fn results_in_arrow_form_are_whole_messages_or_tables_of_one() {
+    let of = |encoding| some(7, &Options { encoding, ..Options::default() });
+    let (mut whole, mut inside) = (0, 0);
+    for (arrow, plain) in of(BodyEncoding::Arrow).iter().zip(of(BodyEncoding::Protobuf)) {
+        let (arrow, plain) = (read(arrow), read(&plain));
+        assert_eq!(format!("{:?}", arrow.query), format!("{:?}", plain.query));
+        assert_eq!(
+            (arrow.environment_id, arrow.operation_id, arrow.observed_at, arrow.persistence),
+            (plain.environment_id, plain.operation_id, plain.observed_at, plain.persistence)
+        );
+        *(if plain.tables.len() == 1 { &mut whole } else { &mut inside }) += 1;
+        for (arrow, plain) in arrow.tables.iter().zip(&plain.tables) {
+            assert_eq!(arrow.namespace, plain.namespace);
+            let (TableBody::Arrow(ipc), TableBody::Rows { columns, rows }) = (&arrow.body, &plain.body) else {
+                panic!("a table in Arrow form, and its rows")
+            };
+            let mut budget = arrow::Budget::new(1 << 20);
+            let table = arrow::table(ipc, &mut budget).expect("sound");
+            assert_eq!(table.columns(), columns);
+            let entities = table.entities(|_| true, &mut budget).expect("sound");
+            assert_eq!(format!("{entities:?}"), format!("{rows:?}"));
+        }
+    }
+    assert!(whole > 0 && inside > 0);
+}
+
+#[test]
 fn results_are_of_several_kinds_and_none_has_a_fault() {
     let options = Options { entities: 20, ..Options::default() };
     let (mut namespaces, mut sources, mut nulls, mut many) = (BTreeSet::new(), BTreeSet::new(), 0, 0);

@@ -15,6 +15,7 @@ use crate::config::settings::{
     WriterSettings,
 };
 use crate::message::{Delivery, Envelope, EventType, Headers, Message, Partition};
+use crate::result::arrow::encode;
 use crate::result::{Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody};
 use crate::value::Value;
 
@@ -198,4 +199,55 @@ pub(super) fn any_result() -> impl proptest::strategy::Strategy<Value = QueryRes
             ..result(tables)
         },
     )
+}
+
+/// Rows of one table whose columns have a type each, and the same table in Arrow form.
+pub(super) fn any_table() -> impl proptest::strategy::Strategy<Value = (FeatureTable, FeatureTable)> {
+    use proptest::prelude::*;
+    let time = prop_oneof![1 => Just(i64::from(i32::MIN)), 6 => NOW - 2 * DAY..NOW + 2 * DAY];
+    let kinds: Vec<BoxedStrategy<Value>> = vec![
+        any::<i64>().prop_map(Value::Int).boxed(),
+        any::<f64>().prop_map(Value::Double).boxed(),
+        "[0-9a-c]{0,3}".prop_map(Value::text).boxed(),
+        time.clone().prop_map(Value::Timestamp).boxed(),
+        prop::collection::vec((-9..9_i64).prop_map(Value::Int), 1..3).prop_map(Value::List).boxed(),
+    ];
+    let source = (0..7_i32).prop_map(Source::numbered);
+    let names = vec!["user.a", "user.a@2", "user.a__v2", "__ts__", "user.off", "user.number", "card.x", "__index__"];
+    let column = (prop::sample::select(names), prop::sample::select(kinds), any::<bool>());
+    let ids = prop::sample::select(vec![
+        (0..9_i64).prop_map(Value::Int).boxed(),
+        "[a-c]{0,2}".prop_map(Value::text).boxed(),
+        prop_oneof![9 => (0..9_i64).prop_map(Value::Int), 1 => Just(Value::Null)].boxed(),
+        any::<f64>().prop_map(Value::Double).boxed(),
+    ]);
+    (prop::collection::vec(column, 0..5), ids, 1..6_usize).prop_flat_map(move |(mut columns, id, rows)| {
+        let mut seen = std::collections::HashSet::new();
+        columns.retain(|(name, _, _)| seen.insert(*name));
+        let names: Vec<ByteString> = columns.iter().map(|(name, _, _)| ByteString::from(*name)).collect();
+        let cells: Vec<_> = columns
+            .into_iter()
+            .map(|(_, kind, told)| {
+                let source = if told { source.clone().boxed() } else { Just(Source::Unknown).boxed() };
+                (prop_oneof![1 => Just(Value::Null), 4 => kind], source)
+            })
+            .collect();
+        let row = (id, cells).prop_map(|(id, cells)| {
+            let cells = cells.into_iter().enumerate().map(|(column, (value, source))| Cell {
+                column,
+                value,
+                source,
+                source_id: ByteString::new(),
+            });
+            EntityRow { id, observed_at: None, cells: cells.collect(), fault: None }
+        });
+        prop::collection::vec(row, rows).prop_filter_map("a table that has an Arrow form", move |rows| {
+            let table = |body| FeatureTable { namespace: "user".into(), body };
+            let plain = table(TableBody::Rows { columns: names.clone(), rows });
+            let batch = encode::batch(&plain).ok()?;
+            let ipc = encode::ipc(&batch, std::collections::HashMap::new(), encode::Form::Stream).ok()?;
+            let arrow = table(TableBody::Arrow(ipc.into()));
+            Some((plain, arrow))
+        })
+    })
 }

@@ -173,7 +173,7 @@ fn a_body_that_is_no_result_is_refused() {
         "DECODE: JSON: none of the fields of a QueryResult is in it at line 1, column 2 (byte 2)"
     );
     assert_eq!(refusal(&b"\xf8\x01\x01"[..]), "DECODE: none of the fields of a QueryResult is in it");
-    assert_eq!(refusal("ARROW1\0\0"), "DECODE: Arrow bodies are not in this version");
+    assert_eq!(refusal("ARROW1\0\0"), "DECODE: Arrow: cut off: a file ends with ARROW1");
     assert_eq!(refusal("hello"), "DECODE: protobuf: the end of a group that has not begun at byte 2");
 }
 

@@ -8,11 +8,14 @@ use arrow::datatypes::{DataType as Arrow, Field, Fields, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use bytestring::ByteString;
+use prost::Message as _;
 
 use super::{ID, RESULT_METADATA};
 use crate::proto::common::v1::OperationKind;
-use crate::result::{EntityRow, FeatureTable, QueryResult, Source, TableBody};
-use crate::value::arrow::{array, timestamp, type_of};
+use crate::proto::writer::v1;
+use crate::result::sniff::Encoding;
+use crate::result::{EntityRow, FeatureTable, QueryResult, Source, TableBody, Wanted, protobuf};
+use crate::value::arrow::{array, element, timestamp, type_of};
 use crate::value::conform::conform;
 use crate::value::dtype::DataType;
 use crate::value::{Value, time};
@@ -29,7 +32,8 @@ pub enum Form {
 /// A table as a batch.
 ///
 /// Refused, as a sentence: values of one column without a common type, and keys that are partly numbers and
-/// partly text. A feature that a row does not have is null there. A table that is in Arrow form, or a row
+/// partly text. A feature that a row does not have is null there; a field of structs that is null in all of
+/// them is left out. A table that is in Arrow form, or a row
 /// with a fault, is not for this function.
 pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
     let TableBody::Rows { columns, rows } = &table.body else { return Err("a table that is Arrow already".to_owned()) };
@@ -87,7 +91,12 @@ fn typed(name: &str, values: Vec<Value>) -> Result<ArrayRef, String> {
             Some(known) => known.common(found).ok_or_else(|| format!("column `{name}`: values without a common type"))?,
         });
     }
-    let Some(common) = common else { return of_type(&Arrow::Null, &values) };
+    let Some(common) = common else {
+        // Lists without an item say only that they are lists.
+        let lists = values.iter().any(|value| *value != Value::Null);
+        let nothing = if lists { Arrow::List(element(Arrow::Null)) } else { Arrow::Null };
+        return of_type(&nothing, &values).map_err(|_| format!("column `{name}`: values that say no type"));
+    };
     let conformed = values.into_iter().map(|value| conform(value, &common));
     let conformed: Vec<Value> =
         conformed.collect::<Result<_, _>>().map_err(|mismatch| format!("column `{name}`: {mismatch}"))?;
@@ -117,9 +126,13 @@ pub fn message(result: &QueryResult, form: Form) -> Result<Vec<u8>, String> {
     let [table] = result.tables.as_slice() else {
         return Err(format!("a message in Arrow form is one table; this result has {}", result.tables.len()));
     };
+    ipc(&batch(table)?, metadata(result, &table.namespace)?, form).map_err(|error| error.to_string())
+}
+
+fn metadata(result: &QueryResult, namespace: &str) -> Result<HashMap<String, String>, String> {
     let mut metadata = HashMap::new();
     let mut put = |field: &str, value: String| metadata.insert(format!("chalk.{field}"), value);
-    put("namespace", table.namespace.to_string());
+    put("namespace", namespace.to_owned());
     for (field, value) in [
         ("environment_id", &result.environment_id),
         ("deployment_id", &result.deployment_id),
@@ -135,12 +148,36 @@ pub fn message(result: &QueryResult, form: Form) -> Result<Vec<u8>, String> {
         put("observed_at", time::format_timestamp(micros));
     }
     if let Some(query) = &result.query {
-        put("query", serde_json::to_string(query).map_err(|error| error.to_string())?);
+        put("query", json(query)?);
     }
     let persistence = serde_json::json!({
         "persist_online_storage": result.persistence.online,
         "persist_offline_storage": result.persistence.offline,
     });
     put("persistence", persistence.to_string());
-    ipc(&batch(table)?, metadata, form).map_err(|error| error.to_string())
+    Ok(metadata)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, String> {
+    serde_json::to_string(value).map_err(|error| error.to_string())
+}
+
+/// A published result with its tables in Arrow form: a whole message where it has one, else tables of a
+/// message in protobuf.
+pub fn body(message: &v1::QueryResult) -> Result<(Vec<u8>, Encoding), String> {
+    let result = protobuf::decode(&message.encode_to_vec().into(), Wanted { query: true });
+    let result = result.map_err(|refusal| refusal.message)?;
+    if let [table] = result.tables.as_slice() {
+        let mut metadata = metadata(&result, &table.namespace)?;
+        metadata.insert("chalk.errors".to_owned(), json(&message.errors)?);
+        metadata.insert("chalk.resolver_runs".to_owned(), json(&message.resolver_runs)?);
+        let body = ipc(&batch(table)?, metadata, Form::File).map_err(|error| error.to_string())?;
+        return Ok((body, Encoding::ArrowFile));
+    }
+    let mut message = message.clone();
+    for (table, read) in message.tables.iter_mut().zip(&result.tables) {
+        let body = ipc(&batch(read)?, HashMap::new(), Form::Stream).map_err(|error| error.to_string())?;
+        table.body = Some(v1::feature_table::Body::ArrowIpc(body.into()));
+    }
+    Ok((message.encode_to_vec(), Encoding::Protobuf))
 }

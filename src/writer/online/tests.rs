@@ -17,7 +17,7 @@ use crate::value::dtype::DataType;
 use crate::writer::destinations::{Kind, PlannedDestination};
 use crate::writer::skip;
 use crate::writer::testing::{
-    DAY, NOW, SECOND, any_result, feature, listed, message, one, opened, result, rows_of, settings, store, table,
+    DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store, table,
 };
 
 const HOUR: i64 = 3_600 * SECOND;
@@ -407,9 +407,15 @@ fn a_row_with_two_values_of_one_column_is_refused() {
 }
 
 #[test]
-fn a_table_in_arrow_form_is_refused_and_says_so() {
-    let arrow = FeatureTable { namespace: "user".into(), body: TableBody::Arrow(bytes::Bytes::new()) };
-    assert_eq!(class(&decode(None, vec![arrow])), ErrorClass::Decode);
+fn a_table_in_arrow_form_that_is_none_is_refused_by_itself() {
+    let arrow = FeatureTable { namespace: "card".into(), body: TableBody::Arrow(bytes::Bytes::new()) };
+    let decoded = decode(None, vec![arrow, one("user.a", Value::Int(1))]);
+    assert_eq!(decoded.rows.len(), 1);
+    assert_eq!(
+        decoded.refused[0].to_string(),
+        "DECODE: Arrow: neither a file, which begins with ARROW1, nor a stream, which begins with FF FF FF FF"
+    );
+    assert_eq!(decoded.refused[0].table.as_deref(), Some("card"));
 }
 
 #[test]
@@ -442,5 +448,20 @@ proptest! {
                 prop_assert!(!cell.feature.is_empty());
             }
         }
+    }
+
+    /// Seen to fail with the sources left out, and with a time column not read.
+    #[test]
+    fn a_table_in_arrow_form_makes_the_rows_that_its_row_form_makes((rows, arrow) in any_table(), list in any::<bool>()) {
+        let features = list.then(|| vec![
+            Feature { dtype: Some(DataType::Int64), ..feature("user.number") },
+            Feature { dtype: Some(DataType::Float64), cache_strategy: CacheStrategy::EvictNulls, ..feature("user.a") },
+            Feature { store_online: Some(false), ..feature("user.off") },
+        ]);
+        let of = |table| {
+            let decoded = decode_with(environment(features.clone()), result(vec![table]));
+            (format!("{:?}", decoded.rows), decoded.refused)
+        };
+        prop_assert_eq!(of(arrow), of(rows));
     }
 }
