@@ -13,7 +13,8 @@
 //!
 //! A [`writer`] is what puts these together: it names a decoder, a kind of row and the stores of an
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
-//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages.
+//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages; [`insert`] reads the
+//! parquet bodies of streaming inserts, for the writer of them that is to come.
 //!
 //! Who may use whom is a table in `tests/layers.rs`, kept by a test.
 
@@ -24,6 +25,7 @@ mod cut;
 pub mod dead_letter;
 pub mod decode;
 pub mod generate;
+pub mod insert;
 pub mod message;
 mod nearest;
 mod panics;

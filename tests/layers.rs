@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decode", &["message", "sink"]),
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
+    ("insert", &["panics", "sink"]),
     ("bus", &["config", "message", "panics"]),
     ("store", &["config", "row", "sink", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),

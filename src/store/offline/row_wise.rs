@@ -111,3 +111,119 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         (*rows[rows.len() - 1]).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::row::table::{Column, ColumnData, Shape, TableColumns};
+    use crate::sink::ErrorClass;
+    use crate::value::Value;
+
+    /// Remembers ids and rows of each call; refuses negative numbers, and for `silent` without saying which.
+    #[derive(Default)]
+    struct Store {
+        calls: Arc<Mutex<Vec<(String, Vec<i64>)>>>,
+        silent: bool,
+    }
+
+    fn number(row: &TableRow) -> i64 {
+        match row.values[0] {
+            Value::Int(number) => number,
+            _ => panic!("a number"),
+        }
+    }
+
+    #[async_trait]
+    impl Sink<TableRow> for Store {
+        async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
+            let numbers: Vec<i64> = write.rows.iter().map(|row| number(row)).collect();
+            let refusal = |row: &TableRow| Refusal::new(ErrorClass::ValueRefused, "negative").row(&row.name);
+            let mut outcome = Outcome::default();
+            for (at, row) in write.rows.iter().enumerate() {
+                match number(row) {
+                    0 => outcome.again.push(at),
+                    ..0 => outcome.refused.push((at, refusal(row))),
+                    _ => outcome.stored += 1,
+                }
+            }
+            if self.silent && !outcome.refused.is_empty() {
+                return Err(SinkError::Poisoned(outcome.refused.swap_remove(0).1));
+            }
+            self.calls.lock().expect("no panic").push((write.id.to_owned(), numbers));
+            Ok(outcome)
+        }
+
+        fn collapse(&self, _: &[&TableRow]) -> TableRow {
+            panic!("rows of tables have no key")
+        }
+    }
+
+    fn shape() -> Arc<Shape> {
+        let columns = vec![Column { name: "n".into(), data_type: None }];
+        Arc::new(Shape { table: "t".into(), columns, time: 0, key: vec![] })
+    }
+
+    fn row(number: i64) -> TableRows {
+        let name = format!("t/{number}").into();
+        TableRows::Row(TableRow { destination: 0, shape: shape(), values: vec![Value::Int(number)], name })
+    }
+
+    fn columns(numbers: impl IntoIterator<Item = i64>) -> TableRows {
+        let values: Vec<Value> = numbers.into_iter().map(Value::Int).collect();
+        let (rows, columns) = (values.len(), vec![ColumnData::Values(values)]);
+        TableRows::Columns(Box::new(TableColumns { destination: 0, shape: shape(), rows, columns, name: 0 }))
+    }
+
+    async fn write(store: Store, rows: &[TableRows]) -> Outcome {
+        let rows: Vec<&TableRows> = rows.iter().collect();
+        let store = RowWise::around(store);
+        store.write(Write { id: "w", rows: &rows, concurrency: 1 }).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn rows_alone_are_passed_on_as_they_are() {
+        let store = Store::default();
+        let calls = store.calls.clone();
+        let outcome = write(store, &[row(1), row(-2)]).await;
+        assert_eq!((outcome.stored, outcome.refused[0].0), (1, 1));
+        assert_eq!(*calls.lock().expect("no panic"), [("w".to_owned(), vec![1, -2])]);
+    }
+
+    #[tokio::test]
+    async fn columns_are_taken_apart_in_order_some_at_a_time() {
+        let store = Store::default();
+        let calls = store.calls.clone();
+        let many = AT_ONCE as i64 + 5;
+        let outcome = write(store, &[row(7), columns(1..=many), row(8)]).await;
+        assert_eq!((outcome.stored, outcome.refused.len()), (many as u64 + 2, 0));
+        let calls = calls.lock().expect("no panic");
+        let ids: Vec<&str> = calls.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["w-c0", "w-c1"]);
+        let all: Vec<i64> = calls.iter().flat_map(|(_, numbers)| numbers).copied().collect();
+        assert_eq!(all, std::iter::once(7).chain(1..=many).chain([8]).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_of_columns_names_them_once_and_what_is_to_come_again_comes_whole() {
+        let outcome = write(Store::default(), &[columns([1, -2, -3, 4]), columns([5, -6, 0]), row(-7)]).await;
+        assert_eq!((outcome.stored, outcome.again), (3, vec![1]));
+        let refused: Vec<_> =
+            outcome.refused.iter().map(|(at, refusal)| (*at, refusal.row.as_deref().unwrap_or_default())).collect();
+        assert_eq!(refused, [(0, "t/-2"), (2, "t/-7")]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_say_which_row_is_bad_gets_halves_until_it_can() {
+        let store = Store { silent: true, ..Store::default() };
+        let calls = store.calls.clone();
+        let outcome = write(store, &[columns([1, 2, 3, -4, 5, -6, 7]), row(8)]).await;
+        assert_eq!(outcome.stored, 6);
+        let [(0, refusal)] = &outcome.refused[..] else { panic!("one refusal: {:?}", outcome.refused) };
+        assert_eq!(refusal.row.as_deref(), Some("t/-4"));
+        let mut stored: Vec<i64> = calls.lock().expect("no panic").iter().flat_map(|(_, rows)| rows.clone()).collect();
+        stored.sort_unstable();
+        assert_eq!(stored, [1, 2, 3, 5, 7, 8]);
+    }
+}

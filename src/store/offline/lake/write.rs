@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -130,17 +131,32 @@ impl Lake {
     async fn file(&self, unit: Unit<'_>, name: &str, inserted_at: i64) -> Result<(), SinkError> {
         let began = Instant::now();
         let (batches, waiting) = mpsc::channel(WAITING);
-        let (arrow, memory) = (Arc::clone(&unit.arrow), self.memory);
+        let (arrow, schema, memory) = (Arc::clone(&unit.arrow), Arc::clone(&unit.arrow), self.memory);
         let encoding = tokio::task::spawn_blocking(move || encode(waiting, arrow, memory));
         let mut builder = Builder::new(&unit.schema, unit.arrow, inserted_at);
         let width: usize = unit.schema.types().map(super::types::ColumnType::fixed_width).sum();
-        for piece in self.chunks(&unit.pieces, width) {
-            let batch = match piece {
-                Chunk::Rows(rows) => builder.batch(&rows),
-                Chunk::Columns(columns, rows) => builder.columns(columns, rows),
+        let mut small = Vec::new();
+        let mut chunks = self.chunks(&unit.pieces, width).into_iter().peekable();
+        while let Some(chunk) = chunks.next() {
+            let (batch, size) = match chunk {
+                Chunk::Rows(rows, size) => (builder.batch(&rows), size),
+                Chunk::Columns(columns, rows, size) => (builder.columns(columns, rows), size),
             };
+            small.push((batch.map_err(|error| bug(&error))?, size));
+            // A message may bring a row or two in columns: to encode each by itself costs many times more.
+            if let Some(next) = chunks.peek()
+                && small.iter().map(|(batch, _)| batch.num_rows()).sum::<usize>() + next.rows() <= CHUNK
+                && small.iter().map(|(_, size)| size).sum::<usize>() + next.size() <= self.memory
+            {
+                continue;
+            }
+            let batch = match small.len() {
+                1 => small.remove(0).0,
+                _ => concat_batches(&schema, small.iter().map(|(batch, _)| batch)).map_err(|error| bug(&error))?,
+            };
+            small.clear();
             // A closed channel is an encoder that failed: its own words say more.
-            if batches.send(batch.map_err(|error| bug(&error))?).await.is_err() {
+            if batches.send(batch).await.is_err() {
                 break;
             }
         }
@@ -163,34 +179,49 @@ impl Lake {
                 Piece::Row(row) => {
                     let size = row.size() + width;
                     if !rows.is_empty() && (rows.len() == CHUNK || bytes + size > self.memory) {
-                        chunks.push(Chunk::Rows(std::mem::take(&mut rows)));
-                        bytes = 0;
+                        chunks.push(Chunk::Rows(std::mem::take(&mut rows), std::mem::take(&mut bytes)));
                     }
                     bytes += size;
                     rows.push(*row);
                 }
                 Piece::Columns(columns, selected) => {
                     if !rows.is_empty() {
-                        chunks.push(Chunk::Rows(std::mem::take(&mut rows)));
-                        bytes = 0;
+                        chunks.push(Chunk::Rows(std::mem::take(&mut rows), std::mem::take(&mut bytes)));
                     }
-                    let size = columns.size() / columns.rows.max(1) + width;
-                    let count = (self.memory / size.max(1)).clamp(1, CHUNK);
-                    chunks.extend(selected.chunks(count).map(|selected| Chunk::Columns(columns, selected)));
+                    let size = columns.size() / columns.rows.max(1) + width + 1;
+                    let count = (self.memory / size).clamp(1, CHUNK);
+                    chunks.extend(
+                        selected.chunks(count).map(|some| Chunk::Columns(columns, some, some.len() * size)),
+                    );
                 }
             }
         }
         if !rows.is_empty() {
-            chunks.push(Chunk::Rows(rows));
+            chunks.push(Chunk::Rows(rows, bytes));
         }
         chunks
     }
 }
 
-/// What is made into arrays at a time.
+/// What is made into arrays at a time, and about how many bytes it takes.
 enum Chunk<'a> {
-    Rows(Vec<&'a TableRow>),
-    Columns(&'a TableColumns, &'a [u32]),
+    Rows(Vec<&'a TableRow>, usize),
+    Columns(&'a TableColumns, &'a [u32], usize),
+}
+
+impl Chunk<'_> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Rows(rows, _) => rows.len(),
+            Self::Columns(_, rows, _) => rows.len(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Rows(_, size) | Self::Columns(_, _, size) => *size,
+        }
+    }
 }
 
 #[async_trait]
