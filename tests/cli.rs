@@ -197,6 +197,39 @@ fn a_file_with_a_line_that_is_not_json_publishes_nothing() {
 }
 
 #[test]
+fn arrow_and_compressed_bodies_are_published_peeked_and_written() {
+    let folder = Deployment::new();
+    folder.topics();
+    let publish = ["publish", "--config", "chalk.json", "--topic", "results"];
+    for compress in [&["--compress", "zstd"][..], &["--compress", "gzip"], &["--compress", "lz4"], &[]] {
+        folder.run(&[&publish[..], &["--generate", "10", "--encoding", "arrow"], compress].concat()).ok();
+    }
+    let peek = ["peek", "--config", "chalk.json", "--from-start", "--json", "--type"];
+    for writer in ["ONLINE_WRITER", "OFFLINE_WRITER"] {
+        let peeked = folder.run(&[&peek[..], &[writer]].concat()).ok();
+        let messages: Vec<serde_json::Value> =
+            peeked.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+        assert_eq!(messages.len(), 40);
+        for message in &messages {
+            assert_eq!(message["refused"], serde_json::json!([]), "{message}");
+            assert!(!message["rows"].as_array().expect("rows").is_empty(), "{message}");
+        }
+        folder.run(&["--type", writer, "--config", "chalk.json", "--drain", "--listen", "off"]).ok();
+    }
+
+    folder.write("junk.arrow", "ARROW1\0\0 and nothing of the kind");
+    let file = ["--file", "junk.arrow", "--content-type", "application/vnd.apache.arrow.file"];
+    folder.run(&[&publish[..], &file].concat()).ok();
+    folder.run(&[&publish[..], &file, &["--header", "content-encoding=gzip"]].concat()).ok();
+    let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--group"]).ok();
+    assert!(peeked.contains("refuses DECODE: Arrow: cut off: a file ends with ARROW1"), "{peeked}");
+    assert!(peeked.contains("refuses DECODE: content-encoding gzip: "), "{peeked}");
+    let ended = folder.run(&[&publish[..], &["--generate", "1", "--compress", "brotli"]].concat());
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("known are zstd, gzip, lz4"), "{ended:?}");
+}
+
+#[test]
 fn generated_results_are_the_same_for_one_seed_and_others_for_another() {
     let bodies = |seed: &str| -> Vec<String> {
         let folder = Deployment::new();

@@ -100,12 +100,7 @@ impl Reader<'_> {
         self.fields(&mut Vec::new(), depth, found)
     }
 
-    fn fields(
-        &mut self,
-        path: &mut Vec<i16>,
-        depth: usize,
-        found: &mut dyn FnMut(&[i16], i64),
-    ) -> Result<(), Refusal> {
+    fn fields(&mut self, path: &mut Vec<i16>, depth: usize, found: &mut dyn FnMut(&[i16], i64)) -> Result<(), Refusal> {
         let mut field = 0_i16;
         loop {
             let header = self.byte()?;

@@ -29,7 +29,8 @@ fn stream_of(column: ArrayRef) -> Bytes {
 }
 
 fn batch_of(columns: &[(&str, ArrayRef)]) -> RecordBatch {
-    let fields: Vec<_> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    let fields: Vec<_> =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.iter().map(|(_, array)| array.clone()).collect())
         .expect("columns of one length")
 }
@@ -120,7 +121,8 @@ fn every_type_has_its_value() {
     assert_eq!(values(Date64Array::from(vec![Some(-86_400_000), None])), [Value::Date(-1), Value::Null]);
 
     let decimal = |text: &'static str| [Value::Decimal(text.into()), Value::Null];
-    let of = |precision, scale| Decimal128Array::from(vec![Some(-1234), None]).with_precision_and_scale(precision, scale);
+    let of =
+        |precision, scale| Decimal128Array::from(vec![Some(-1234), None]).with_precision_and_scale(precision, scale);
     assert_eq!(values(of(6, 2).expect("sound")), decimal("-12.34"));
     assert_eq!(values(of(6, -2).expect("sound")), decimal("-123400"));
     let wide = Decimal256Array::from(vec![Some(i256::from_string(&"9".repeat(60)).expect("a number")), None]);
@@ -185,7 +187,10 @@ fn what_no_value_can_be_is_a_fault_of_its_row_alone() {
         (fault(DurationSecondArray::from(vec![1])), "no value has the Arrow type Duration"),
         (fault(IntervalYearMonthArray::from(vec![1])), "no value has the Arrow type Interval"),
         (
-            fault(ListArray::from_iter_primitive::<arrow::datatypes::UInt64Type, _, _>([Some(vec![Some(1), Some(u64::MAX)])])),
+            fault(ListArray::from_iter_primitive::<arrow::datatypes::UInt64Type, _, _>([Some(vec![
+                Some(1),
+                Some(u64::MAX),
+            ])])),
             "`user.x`: [1]: integer 18446744073709551615",
         ),
     ] {
@@ -324,6 +329,35 @@ fn nesting_is_bounded() {
     for depth in [65, 80, 1_000] {
         assert!(nested(depth).is_err(), "{depth}");
     }
+}
+
+/// The same bytes with one number in place of another, the time after so many
+fn patched(bytes: &[u8], old: &[u8], new: &[u8], skip: usize) -> Bytes {
+    let at = (0..bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old)).nth(skip).expect("it is there");
+    [&bytes[..at], new, &bytes[at + new.len()..]].concat().into()
+}
+
+#[test]
+fn lengths_that_lie_are_refused_with_what_they_say() {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let x: ArrayRef = Arc::new(Int64Array::from(vec![4, 5, 6]));
+    let good = stream(&[("__id__", ids), ("user.x", x)], None);
+    let node = |length: i64| [length.to_le_bytes(), 0_i64.to_le_bytes()].concat();
+    let refusal = |bytes: Bytes| entities(&bytes).expect_err("refused").to_string();
+    // Two nodes stand in a row: three values, no null.
+    let pair = [node(3), node(3)].concat();
+    let shorter = refusal(patched(&good, &pair, &[node(3), node(2)].concat(), 0));
+    assert!(shorter.contains("all columns in a record batch must have the specified row count"), "{shorter}");
+    let longer = refusal(patched(&good, &pair, &[node(3), node(4_000_000)].concat(), 0));
+    assert!(longer.starts_with("DECODE: Arrow: "), "{longer}");
+    let endless = refusal(patched(&good, &pair, &[node(3), node(i64::MAX)].concat(), 0));
+    assert!(endless.starts_with("TOO_LARGE: Arrow: tables of more than 67108864 elements"), "{endless}");
+    let below = refusal(patched(&good, &pair, &[node(3), node(-1)].concat(), 0));
+    assert_eq!(below, "DECODE: Arrow: a length of -1");
+    // A buffer: where it begins, and its bytes.
+    let buffer = |from: i64, bytes: i64| [from.to_le_bytes(), bytes.to_le_bytes()].concat();
+    let outside = refusal(patched(&good, &buffer(0, 24), &buffer(0, 1 << 40), 0));
+    assert!(outside.contains("a buffer of 1099511627776 bytes at 0 in a message that has"), "{outside}");
 }
 
 /// A table of many types, in rows.

@@ -8,8 +8,8 @@ use super::*;
 use crate::config::settings::{Environment, Feature};
 use crate::decode::Decoded;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::row::table::TableRow;
 use crate::result::{FeatureTable, Persistence, QueryResult, Source};
+use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
@@ -17,7 +17,8 @@ use crate::value::dtype::DataType;
 use crate::writer::destinations::Kind;
 use crate::writer::skip;
 use crate::writer::testing::{
-    DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store, table,
+    DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
+    table,
 };
 
 /// An offline store that the tests' plans name and never open.

@@ -17,7 +17,8 @@ use crate::value::dtype::DataType;
 use crate::writer::destinations::{Kind, PlannedDestination};
 use crate::writer::skip;
 use crate::writer::testing::{
-    DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store, table,
+    DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
+    table,
 };
 
 const HOUR: i64 = 3_600 * SECOND;

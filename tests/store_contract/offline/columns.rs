@@ -74,7 +74,9 @@ async fn columns_are_stored_as_rows_are_each_under_its_date() {
         assert_eq!(super::support::read_file(&file).len(), rows);
     }
     // Of a column of nulls alone nothing is known, whatever type it came in.
-    write(&store, "x", &[row(&shape, 4, NOON, [Value::Null, Value::Null, Value::text("text")])]).await.expect("written");
+    write(&store, "x", &[row(&shape, 4, NOON, [Value::Null, Value::Null, Value::text("text")])])
+        .await
+        .expect("written");
     assert_eq!(read_once(root.path(), "user")["obs-4"]["nothing"], Value::text("text"));
 }
 
@@ -88,11 +90,19 @@ async fn bad_rows_of_columns_fail_alone_and_the_first_names_them() {
     let n = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
     let times = [NOON, NOON, i64::MAX, NOON];
     let bad = columns(&shape, &[1, 2, 3, 4], &times, vec![d, n]);
-    let good = columns(&shape, &[5], &[NOON], vec![Arc::new(Float64Array::from(vec![0.5])), Arc::new(Int64Array::from(vec![5]))]);
+    let good = columns(
+        &shape,
+        &[5],
+        &[NOON],
+        vec![Arc::new(Float64Array::from(vec![0.5])), Arc::new(Int64Array::from(vec![5]))],
+    );
     let outcome = write_all(&store, "w", &[bad, good]).await.expect("the others are written");
     assert_eq!(outcome.stored, 2);
     let [(0, refusal)] = &outcome.refused[..] else { panic!("one refusal: {:?}", outcome.refused) };
-    assert_eq!((refusal.class, refusal.row.as_deref(), refusal.table.as_deref()), (TypeMismatch, Some("user/2"), Some("user")));
+    assert_eq!(
+        (refusal.class, refusal.row.as_deref(), refusal.table.as_deref()),
+        (TypeMismatch, Some("user/2"), Some("user"))
+    );
     assert_eq!(
         refusal.message,
         "column `d`: expected float64, found integer 9007199254740993, which a double would round; send it as a double"
@@ -234,10 +244,7 @@ fn kind() -> impl Strategy<Value = BoxedStrategy<Value>> {
         (any::<bool>(), any::<i64>())
             .prop_map(|(b, n)| Value::Struct(vec![("b".into(), Value::Bool(b)), ("n".into(), Value::Int(n))]))
             .boxed(),
-        any::<[f32; 2]>()
-            .prop_map(|v| Value::Vector(Arc::new(chalk_writer::value::Vector::Fp32(v.to_vec()))))
-            .boxed(),
+        any::<[f32; 2]>().prop_map(|v| Value::Vector(Arc::new(chalk_writer::value::Vector::Fp32(v.to_vec())))).boxed(),
     ];
-    proptest::sample::select(kinds)
-        .prop_map(|some| prop_oneof![1 => Just(Value::Null), 3 => some].boxed())
+    proptest::sample::select(kinds).prop_map(|some| prop_oneof![1 => Just(Value::Null), 3 => some].boxed())
 }

@@ -68,10 +68,8 @@ impl<'a> Builder<'a> {
     /// A batch of some rows of columns that [`super::plan`] found to fit the schema.
     pub(super) fn columns(&mut self, columns: &TableColumns, rows: &[u32]) -> Result<RecordBatch, ArrowError> {
         let schema = self.schema;
-        let places = self
-            .places
-            .entry(Arc::as_ptr(&columns.shape).addr())
-            .or_insert_with(|| places(schema, &columns.shape));
+        let places =
+            self.places.entry(Arc::as_ptr(&columns.shape).addr()).or_insert_with(|| places(schema, &columns.shape));
         let own = schema.position(INSERTED_AT);
         let mut arrays = Vec::with_capacity(schema.columns().len());
         for (column, field) in self.arrow.fields().iter().enumerate() {
@@ -125,4 +123,3 @@ fn places(schema: &TableSchema, shape: &Shape) -> Vec<Option<usize>> {
     }
     places
 }
-

@@ -28,6 +28,12 @@
 //! `unify_schemas(…, promote_options="permissive")`, Polars `concat(…, how="diagonal_relaxed")`.
 //! Without that they take the types of one file. A declared type avoids the question.
 //!
+//! # Columns
+//! What comes in columns goes into files as it is, where its type is the table's. Types that are not, but hold
+//! no other values (a decimal of fewer digits, half precision), are cast; of any other column each value is
+//! judged by itself, as if it had come in a row. A column of nulls alone says nothing of its type, whatever it
+//! came as.
+//!
 //! # Names
 //! A table's folder is its name with `%XX` for what is not an ASCII letter, digit, `_`, `-` or `.`. A column
 //! named `date` is written `date_` (and `date_` as `date__`), because readers add the partition's `date`.

@@ -190,9 +190,7 @@ impl Lake {
                     }
                     let size = columns.size() / columns.rows.max(1) + width + 1;
                     let count = (self.memory / size).clamp(1, CHUNK);
-                    chunks.extend(
-                        selected.chunks(count).map(|some| Chunk::Columns(columns, some, some.len() * size)),
-                    );
+                    chunks.extend(selected.chunks(count).map(|some| Chunk::Columns(columns, some, some.len() * size)));
                 }
             }
         }
