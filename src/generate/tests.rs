@@ -26,12 +26,14 @@ fn some(seed: u64, options: &Options) -> Vec<Outgoing> {
 
 #[test]
 fn one_seed_gives_the_same_bytes_and_another_seed_others() {
-    let bytes = |seed| {
-        let messages = some(seed, &Options::default());
+    let bytes = |seed, encoding| {
+        let messages = some(seed, &Options { encoding, ..Options::default() });
         messages.into_iter().map(|message| (message.key, message.headers, message.payload)).collect::<Vec<_>>()
     };
-    assert_eq!(bytes(1), bytes(1));
-    assert_ne!(bytes(1), bytes(2));
+    for encoding in [BodyEncoding::Json, BodyEncoding::Arrow] {
+        assert_eq!(bytes(1, encoding), bytes(1, encoding));
+        assert_ne!(bytes(1, encoding), bytes(2, encoding));
+    }
 }
 
 #[test]

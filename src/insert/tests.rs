@@ -24,13 +24,13 @@ fn batch() -> RecordBatch {
     .expect("columns of one length")
 }
 
-fn file(batch: &RecordBatch, compression: Compression, version: WriterVersion) -> Vec<u8> {
+fn file(batch: &RecordBatch, compression: Compression, version: WriterVersion, group: usize) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_compression(compression)
         .set_writer_version(version)
         // They would hold the longest values, unpacked.
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_max_row_group_row_count(Some(400))
+        .set_max_row_group_row_count(Some(group))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).expect("a schema");
     writer.write(batch).expect("written");
@@ -43,7 +43,8 @@ fn files() -> Vec<Vec<u8>> {
     [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd]
         .into_iter()
         .flat_map(|compression| {
-            [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0].map(|version| file(&batch, compression, version))
+            [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0]
+                .map(|version| file(&batch, compression, version, 400))
         })
         .collect()
 }
@@ -74,7 +75,7 @@ fn bombs_are_too_large() {
     let long = "x".repeat(1 << 20);
     let class = |column: ArrayRef, limit: usize| {
         let batch = RecordBatch::try_from_iter([("x", column)]).expect("a batch");
-        let file = file(&batch, zstd, WriterVersion::PARQUET_1_0);
+        let file = file(&batch, zstd, WriterVersion::PARQUET_1_0, 1 << 22);
         assert!(file.len() < limit / 4, "{} of {limit}", file.len());
         decode(&file.into(), limit).map_err(|refusal| refusal.class).map(|batches| batches.len())
     };

@@ -245,7 +245,7 @@ pub(super) fn any_table() -> impl proptest::strategy::Strategy<Value = (FeatureT
             let table = |body| FeatureTable { namespace: "user".into(), body };
             let plain = table(TableBody::Rows { columns: names.clone(), rows });
             let batch = encode::batch(&plain).ok()?;
-            let ipc = encode::ipc(&batch, std::collections::HashMap::new(), encode::Form::Stream).ok()?;
+            let ipc = encode::ipc(&batch, BTreeMap::new(), encode::Form::Stream).ok()?;
             let arrow = table(TableBody::Arrow(ipc.into()));
             Some((plain, arrow))
         })

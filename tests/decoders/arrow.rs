@@ -1,6 +1,6 @@
 //! Tables in Arrow form: every type, and nothing that a stranger can make of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -242,7 +242,7 @@ fn a_message_that_is_one_table_says_the_rest_in_its_schema() {
     assert_eq!(&*result.tables[0].namespace, "user", "the one that all features have");
     assert_eq!(&*read(body(&[("chalk.namespace", "card")])).expect("sound").tables[0].namespace, "card");
     let two = batch_of(&[("__id__", ids.clone()), ("user.x", ids.clone()), ("card.x", ids)]);
-    let two = encode::ipc(&two, HashMap::new(), Form::Stream).expect("encoded");
+    let two = encode::ipc(&two, BTreeMap::new(), Form::Stream).expect("encoded");
     assert_eq!(&*read(two).expect("sound").tables[0].namespace, "", "which the writers refuse");
     for (key, value, expected) in [
         ("chalk.query", "{", "`chalk.query` of the schema's metadata: EOF"),
@@ -258,7 +258,7 @@ fn a_message_that_is_one_table_says_the_rest_in_its_schema() {
 #[test]
 fn files_and_streams_are_read_whole_compressed_or_not() {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000));
-    let x: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::from_iter((0..1_000).map(|n| ["a", "b", "c"][n % 3])));
+    let x: ArrayRef = Arc::new((0..1_000).map(|n| ["a", "b", "c"][n % 3]).collect::<DictionaryArray<Int8Type>>());
     let columns = [("__id__", ids), ("user.x", x)];
     for compression in [None, Some(CompressionType::ZSTD), Some(CompressionType::LZ4_FRAME)] {
         let file = Bytes::from(file(&columns, compression));
@@ -389,8 +389,8 @@ fn valid() -> Vec<Vec<u8>> {
     let union: ArrayRef = Arc::new(union.expect("sound"));
     let others = [("__id__", ids), ("user.d", dictionary), ("user.v", views), ("user.u", union)];
     vec![
-        encode::ipc(&batch, HashMap::new(), Form::File).expect("encoded"),
-        encode::ipc(&batch, HashMap::new(), Form::Stream).expect("encoded"),
+        encode::ipc(&batch, BTreeMap::new(), Form::File).expect("encoded"),
+        encode::ipc(&batch, BTreeMap::new(), Form::Stream).expect("encoded"),
         file(&others, None),
         stream(&others, None).to_vec(),
         file(&others, Some(CompressionType::LZ4_FRAME)),
@@ -404,7 +404,7 @@ fn rows_go_through_arrow_and_come_back() {
     let batch = encode::batch(&table).expect("encoded");
     let TableBody::Rows { rows, .. } = &table.body else { panic!("rows") };
     for form in [Form::File, Form::Stream] {
-        let ipc = encode::ipc(&batch, HashMap::new(), form).expect("encoded");
+        let ipc = encode::ipc(&batch, BTreeMap::new(), form).expect("encoded");
         let found = entities(&ipc.into()).expect("sound");
         assert_eq!(format!("{found:?}"), format!("{rows:?}"));
     }

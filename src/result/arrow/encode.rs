@@ -1,6 +1,6 @@
 //! Tables in row form as Arrow IPC: what `publish` sends, and what the reader is tested against.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -107,7 +107,7 @@ fn typed(name: &str, values: Vec<Value>) -> Result<ArrayRef, String> {
 }
 
 /// A batch as bytes, with metadata of its schema.
-pub fn ipc(batch: &RecordBatch, metadata: HashMap<String, String>, form: Form) -> Result<Vec<u8>, ArrowError> {
+pub fn ipc(batch: &RecordBatch, metadata: BTreeMap<String, String>, form: Form) -> Result<Vec<u8>, ArrowError> {
     let schema = batch.schema().as_ref().clone().with_metadata(metadata);
     let options = IpcWriteOptions::default();
     match form {
@@ -132,8 +132,8 @@ pub fn message(result: &QueryResult, form: Form) -> Result<Vec<u8>, String> {
     ipc(&batch(table)?, metadata(result, &table.namespace)?, form).map_err(|error| error.to_string())
 }
 
-fn metadata(result: &QueryResult, namespace: &str) -> Result<HashMap<String, String>, String> {
-    let mut metadata = HashMap::new();
+fn metadata(result: &QueryResult, namespace: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut metadata = BTreeMap::new();
     let mut put = |field: &str, value: String| metadata.insert(format!("chalk.{field}"), value);
     put("namespace", namespace.to_owned());
     for (field, value) in [
@@ -179,7 +179,7 @@ pub fn body(message: &v1::QueryResult) -> Result<(Vec<u8>, Encoding), String> {
     }
     let mut message = message.clone();
     for (table, read) in message.tables.iter_mut().zip(&result.tables) {
-        let body = ipc(&batch(read)?, HashMap::new(), Form::Stream).map_err(|error| error.to_string())?;
+        let body = ipc(&batch(read)?, BTreeMap::new(), Form::Stream).map_err(|error| error.to_string())?;
         table.body = Some(v1::feature_table::Body::ArrowIpc(body.into()));
     }
     Ok((message.encode_to_vec(), Encoding::Protobuf))
