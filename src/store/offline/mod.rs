@@ -9,7 +9,8 @@ use crate::row::table::TableRow;
 use crate::sink::Sink;
 
 /// Every offline store of this version.
-pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRow>>] = &[StoreKind { schemes: &["file"], open: lake::open }];
+pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRow>>] =
+    &[StoreKind { schemes: &["file"], absorbs_repeats: false, open: lake::open }];
 
 const NAME: &str = "offline store";
 
@@ -21,4 +22,9 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreErro
 /// Whether a URI is of a store of this version.
 pub fn check(uri: &str) -> Result<(), StoreError> {
     super::find(NAME, OFFLINE_STORES, uri).map(drop)
+}
+
+/// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
+pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
+    super::find(NAME, OFFLINE_STORES, uri).map(|kind| kind.absorbs_repeats)
 }
