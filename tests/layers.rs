@@ -54,6 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dead_letter",
             "generate",
             "message",
+            "result",
             "row",
             "runtime",
             "sink",

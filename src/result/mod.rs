@@ -9,6 +9,7 @@ pub mod encode;
 mod json;
 mod meta;
 mod protobuf;
+pub mod readable;
 pub mod sniff;
 
 use bytes::Bytes;
