@@ -195,3 +195,139 @@ impl Drop for Reread {
         self.feeding.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::bus::{Browse, GroupPosition, Publisher, Step, Stepped, Subscribe, TopicInfo};
+    use crate::message::Headers;
+
+    /// A bus of one partition whose connections break after so many messages, in turn.
+    struct Breaking {
+        breaks: Mutex<VecDeque<usize>>,
+        asked: Mutex<Vec<Vec<Stretch>>>,
+    }
+
+    struct Connection {
+        offsets: std::ops::Range<i64>,
+        lasts: usize,
+    }
+
+    #[async_trait]
+    impl Browse for Connection {
+        async fn next(&mut self) -> Result<Vec<Message>, BusError> {
+            if self.lasts == 0 && !self.offsets.is_empty() {
+                return Err(BusError::Unavailable("connection reset".to_owned()));
+            }
+            self.lasts = self.lasts.saturating_sub(1);
+            Ok(self.offsets.next().map(message).into_iter().collect())
+        }
+    }
+
+    fn message(offset: i64) -> Message {
+        Message {
+            delivery: Delivery(0),
+            partition: Partition { topic: "t".into(), number: 3 },
+            offset,
+            timestamp_ms: Some(1_700_000_000_000 + offset * 1_000),
+            key: None,
+            headers: Headers::new(),
+            payload: None,
+        }
+    }
+
+    #[async_trait]
+    impl Bus for Breaking {
+        async fn browse(&self, _: &str, from: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
+            let BrowseFrom::Stretches(stretches) = from else { unreachable!("only stretches are read") };
+            let offsets = stretches[0].from..stretches[0].until;
+            self.asked.lock().expect("no panic").push(stretches);
+            let lasts = self.breaks.lock().expect("no panic").pop_front();
+            Ok(Box::new(Connection { offsets, lasts: lasts.unwrap_or(usize::MAX) }))
+        }
+
+        async fn subscribe(&self, _: Subscribe) -> Result<Subscription, BusError> {
+            unreachable!("no group is joined")
+        }
+
+        async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {
+            unreachable!("nothing is published")
+        }
+
+        async fn topic(&self, _: &str) -> Result<TopicInfo, BusError> {
+            unreachable!("the stretches say it all")
+        }
+
+        async fn create_topic(&self, _: &str, _: u32) -> Result<(), BusError> {
+            unreachable!("nothing is made")
+        }
+
+        async fn stretch(&self, _: &str, _: i64, _: Option<i64>) -> Result<Vec<Stretch>, BusError> {
+            unreachable!("they are given")
+        }
+
+        async fn positions(&self, _: &str, _: &str) -> Result<Vec<GroupPosition>, BusError> {
+            unreachable!("no group is asked for")
+        }
+
+        async fn step(&self, _: &Step) -> Result<Stepped, BusError> {
+            unreachable!("no position is moved")
+        }
+    }
+
+    fn stretch(from: i64, until: i64) -> Stretch {
+        Stretch { partition: 3, from, until, earliest: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bus_that_breaks_is_told_of_and_read_on_where_it_broke() {
+        let bus = Breaking { breaks: Mutex::new([2, 0, 3].into()), asked: Mutex::default() };
+        let bus = Arc::new(bus);
+        let mut subscription = reread(Arc::clone(&bus) as Arc<dyn Bus>, "t", vec![stretch(10, 20)], 0);
+        let (mut offsets, mut troubles) = (Vec::new(), 0);
+        loop {
+            match subscription.source.next().await {
+                Ok(Received::Messages(messages)) => offsets.extend(messages.iter().map(|message| message.offset)),
+                Ok(Received::CaughtUp) => {}
+                Ok(Received::End) => break,
+                Err(error) => {
+                    assert!(error.is_transient(), "{error}");
+                    troubles += 1;
+                }
+            }
+        }
+        assert_eq!(offsets, (10..20).collect::<Vec<_>>(), "each once, and in order");
+        assert_eq!(troubles, 3);
+        let asked = bus.asked.lock().expect("no panic").concat();
+        assert_eq!(asked, [stretch(10, 20), stretch(12, 20), stretch(12, 20), stretch(15, 20)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_do_begins_with_the_last_message_that_is_dealt_with() {
+        let bus = Arc::new(Breaking { breaks: Mutex::default(), asked: Mutex::default() });
+        let (items_in, items) = mpsc::channel(9);
+        let status = |position| PartitionStatus {
+            partition: Partition { topic: "t".into(), number: 3 },
+            position: Some(position),
+            end: Some(12),
+            lag: Duration::ZERO,
+        };
+        let mut left = vec![stretch(10, 12)];
+        read_on(&*bus, "t", &mut left, &items_in).await.expect("read");
+        drop(items_in);
+        let feeding = tokio::spawn(async {}).abort_handle();
+        let (status, _keep) = watch::channel(vec![status(10)]);
+        let reached = BTreeMap::from([(3, 1_700_000_000_000)]);
+        let mut source = Reread { items, feeding, status, next: 0, given: VecDeque::new(), reached, read: false };
+        for resume in ["2023-11-14T22:13:20.000Z", "2023-11-14T22:13:30.000Z"] {
+            assert_eq!(source.resume().as_deref(), Some(resume));
+            assert!(matches!(source.next().await, Ok(Received::Messages(_))));
+            source.acknowledge(Delivery(source.next - 1));
+        }
+        assert_eq!(source.resume(), None, "all of it is done");
+        // The reading ended without saying that it was at its end.
+        assert!(matches!(source.next().await, Err(BusError::Failed(_))));
+    }
+}

@@ -108,6 +108,10 @@ fn what_was_replayed_is_shown_and_is_sent_once_more_only_when_asked_for() {
     let listed = folder.json(&["dlq", "list", "--config", "chalk.json"]);
     assert_eq!((&listed["matching"], &listed["marks"], &listed["foreign"]), (&2.into(), &1.into(), &0.into()));
 
+    let waiting = folder.json(&["dlq", "list", "--config", "chalk.json", "--waiting"]);
+    assert_eq!((&waiting["matching"], waiting["letters"].as_array().map(Vec::len)), (&1.into(), Some(1)));
+    assert_eq!(waiting["letters"][0]["place"], letters[1]["place"]);
+
     assert!(replay(&folder, &[&first]).contains("0 replayed of 1"));
     assert!(replay(&folder, &[&first, "--again"]).contains("1 replayed of 1"));
     assert!(replay(&folder, &[]).contains("1 replayed of 2"));

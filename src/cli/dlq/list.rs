@@ -19,6 +19,9 @@ pub(in crate::cli) struct List {
     place: Place,
     #[command(flatten)]
     choice: Choice,
+    /// Only those that were not sent again
+    #[arg(long)]
+    waiting: bool,
     /// Only the newest so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -31,7 +34,7 @@ impl List {
     /// The newest letters of a configuration, whatever they are.
     pub(in crate::cli) fn newest(config: &Path, limit: usize) -> Self {
         let place = Place { config: config.to_owned(), topic: None };
-        Self { place, choice: Choice::default(), limit, json: false }
+        Self { place, choice: Choice::default(), waiting: false, limit, json: false }
     }
 }
 
@@ -41,6 +44,8 @@ struct Listing {
     topic: String,
     /// How many match, shown or not.
     matching: u64,
+    /// How many of them were sent again.
+    replayed: u64,
     /// Letters whose parts are not all there.
     incomplete: u64,
     /// Marks of letters that were sent again, whether these match or not.
@@ -55,29 +60,43 @@ pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
     let filter = arguments.choice.filter(&opened.deployment)?;
     let mut listing = Listing { topic: opened.topic.clone(), ..Listing::default() };
     let mut newest: BTreeMap<(String, String), Entry> = BTreeMap::new();
-    let mut marks = Marks::default();
+    // Marks lie behind their letters.
+    let marks = marks(&opened).await?;
     let mut letters = Letters::read(&opened).await?;
     while let Some(record) = letters.next().await? {
         match record {
             Record::Letter(letter) if filter.matches(&letter) => {
+                let entry = Entry::from(&letter).marked(&marks);
+                let replayed = entry.replayed_at.is_some();
+                if arguments.waiting && replayed {
+                    continue;
+                }
                 listing.matching += 1;
-                let entry = Entry::from(&letter);
+                listing.replayed += u64::from(replayed);
                 newest.insert((entry.failed_at.clone(), entry.place.clone()), entry);
                 if newest.len() > arguments.limit {
                     newest.pop_first();
                 }
             }
             Record::Letter(_) => {}
-            Record::Mark(mark) => {
-                listing.marks += 1;
-                marks.add(mark);
-            }
+            Record::Mark(_) => listing.marks += 1,
             Record::Foreign => listing.foreign += 1,
         }
     }
     listing.incomplete = letters.incomplete();
-    listing.letters = newest.into_values().map(|entry| entry.marked(&marks)).collect();
+    listing.letters = newest.into_values().collect();
     if arguments.json { Ok(output::json(&listing)?) } else { Ok(print(&listing)?) }
+}
+
+async fn marks(opened: &Opened) -> Result<Marks, Failure> {
+    let mut marks = Marks::default();
+    let mut letters = Letters::read(opened).await?;
+    while let Some(record) = letters.next().await? {
+        if let Record::Mark(mark) = record {
+            marks.add(mark);
+        }
+    }
+    Ok(marks)
 }
 
 fn print(listing: &Listing) -> anyhow::Result<()> {
@@ -86,6 +105,9 @@ fn print(listing: &Listing) -> anyhow::Result<()> {
     }
     let shown = listing.letters.len() as u64;
     let mut end = format!("{} in `{}`", count(listing.matching, "dead letter"), listing.topic);
+    if listing.replayed > 0 {
+        end += &format!(", {} of them replayed", grouped(listing.replayed));
+    }
     if shown < listing.matching {
         end += &format!(", the newest {} shown (`--limit`)", grouped(shown));
     }

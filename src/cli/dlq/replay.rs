@@ -323,7 +323,7 @@ fn edited(edit: &Edit, letter: &mut DeadLetter, group: &str, targets: &mut Targe
         let what = if is_changed { "the edited body" } else { "the body, left as it was," };
         let reason = format!("{what} would be refused again: {}", refused.join("; "));
         let editor = matches!(edit, Edit::Editor(_));
-        if !editor || !stdin().is_terminal() || !yes(&format!("{reason}\nEdit it again? [Y/n] "), true) {
+        if !editor || !stdin().is_terminal() || !yes(&format!("{reason}\nEdit it again? [Y/n]"), true) {
             return Err(reason);
         }
     }
