@@ -82,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         let position = at.next();
         let text = format!("group `{group}` is past {}: it stands at {position}; nothing to do", skip.place());
         let skipped = Skipped { group: group.clone(), position, dead_letter: None };
-        return Ok(if arguments.json { output::json(&skipped)? } else { output::line(text)? });
+        return arguments.tell(&skipped, &text);
     }
     let message = skip.message(at).await?;
     // A rehearsal first: a dead letter of what is not passed over would say something untrue.
@@ -94,7 +94,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     let text = format!("passed over {}: group `{group}` goes on at {}; kept as {letter}", skip.place(), offset + 1);
     let skipped = Skipped { group: group.clone(), position: offset + 1, dead_letter: Some(letter) };
-    Ok(if arguments.json { output::json(&skipped)? } else { output::line(text)? })
+    arguments.tell(&skipped, &text)
+}
+
+impl Arguments {
+    fn tell(&self, skipped: &Skipped, text: &str) -> Result<(), Failure> {
+        let told = if self.json { output::json(skipped) } else { output::line(text) };
+        Ok(told?)
+    }
 }
 
 /// A message that is to be passed over.

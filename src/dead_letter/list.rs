@@ -75,7 +75,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Notes what the marks say of it.
+    /// The same with what the marks say of it.
+    #[must_use]
     pub fn marked(mut self, marks: &Marks) -> Self {
         if let Some(mark) = marks.of(&self.place, &self.origin) {
             self.replayed_at = Some(mark.at.clone());

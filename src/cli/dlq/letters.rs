@@ -16,7 +16,7 @@ pub(super) const PARTS_LIMIT: usize = 256 << 20;
 /// What a record of the topic is.
 pub(super) enum Record {
     /// A whole letter.
-    Letter(DeadLetter),
+    Letter(Box<DeadLetter>),
     /// A letter was sent again. It lies behind the letter, in the same partition.
     Mark(Mark),
     /// Neither.
@@ -53,7 +53,7 @@ impl Letters {
             };
             let record = match read(&message) {
                 Some(letter) => match self.assembler.push(letter) {
-                    Some(whole) => Record::Letter(whole),
+                    Some(whole) => Record::Letter(Box::new(whole)),
                     None => continue,
                 },
                 None => Mark::read(&message).map_or(Record::Foreign, Record::Mark),

@@ -66,7 +66,7 @@ pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
     while let Some(record) = letters.next().await? {
         match record {
             Record::Letter(letter) if filter.matches(&letter) => {
-                let entry = Entry::from(&letter).marked(&marks);
+                let entry = Entry::from(&*letter).marked(&marks);
                 let replayed = entry.replayed_at.is_some();
                 if arguments.waiting && replayed {
                     continue;

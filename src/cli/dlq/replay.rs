@@ -239,7 +239,7 @@ async fn each(
         match letters.next().await? {
             Some(Record::Letter(letter)) if left.remove(&letter.place()) => {
                 number += 1;
-                does(letter, number).await?;
+                does(*letter, number).await?;
             }
             Some(_) => {}
             None => break,
@@ -380,17 +380,14 @@ impl Replay {
 
     /// The summary, and whether it went well.
     fn end(&self, summary: &Summary, sent: Result<(), Failure>) -> Result<(), Failure> {
-        if self.json {
-            output::json(summary)?
-        } else {
-            summary.print()?
-        }
+        let printed = if self.json { output::json(summary) } else { summary.print() };
+        printed?;
         sent?;
         if summary.failed.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
     }
 }
 
-/// `3 dead letters to `results` for group `chalk-online-writer``
+/// How many dead letters go to which topic, and for which group.
 fn targets(summary: &Summary) -> String {
     let bound = |Bound { topic, group, letters }: &Bound| {
         format!("{} to `{topic}` for group `{group}`", count(*letters, "dead letter"))
