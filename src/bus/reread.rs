@@ -21,12 +21,12 @@ const WAITING: usize = 2;
 /// Between two attempts at a bus that is away. The reader's own pauses come on top of it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads stretches of a topic, once. `from_ms` is the time that they begin with, for whoever has to
-/// go on after a stop.
+/// Reads stretches of a topic, once. `from_ms` is the time that they begin with, where they were
+/// found by time: whoever has to go on after a stop is told from where.
 ///
 /// A bus that is away is waited for without end, as by a member of a group: the source tells the
 /// trouble and goes on where it was.
-pub fn reread(bus: Arc<dyn Bus>, topic: &str, stretches: Vec<Stretch>, from_ms: i64) -> Subscription {
+pub fn reread(bus: Arc<dyn Bus>, topic: &str, stretches: Vec<Stretch>, from_ms: Option<i64>) -> Subscription {
     let name: Arc<str> = topic.into();
     let status = |stretch: &Stretch| PartitionStatus {
         partition: Partition { topic: Arc::clone(&name), number: stretch.partition },
@@ -37,7 +37,7 @@ pub fn reread(bus: Arc<dyn Bus>, topic: &str, stretches: Vec<Stretch>, from_ms: 
     let (status_in, status) = watch::channel(stretches.iter().map(status).collect());
     let (items_in, items) = mpsc::channel(WAITING);
     let left: Vec<Stretch> = stretches.into_iter().filter(|stretch| stretch.from < stretch.until).collect();
-    let reached = left.iter().map(|stretch| (stretch.partition, from_ms)).collect();
+    let reached = left.iter().filter_map(|stretch| Some((stretch.partition, from_ms?))).collect();
     let feeding = tokio::spawn(feed(bus, topic.to_owned(), left, items_in)).abort_handle();
     let source = Reread { items, feeding, status: status_in, next: 0, given: VecDeque::new(), reached, read: false };
     // Nothing is ever handed over: the channel is closed from the start.
@@ -109,7 +109,7 @@ struct Reread {
     /// The next number to be given.
     next: u64,
     given: VecDeque<Given>,
-    /// Of each partition the time of the last message that is dealt with.
+    /// Of each partition the time of the last message that is dealt with, where times matter.
     reached: BTreeMap<i32, i64>,
     /// Everything was given out.
     read: bool,
@@ -148,8 +148,8 @@ impl Source for Reread {
         let mut positions = BTreeMap::new();
         while let Some(given) = self.given.front().filter(|given| given.delivery <= last.0) {
             positions.insert(given.partition, given.offset + 1);
-            if let Some(time) = given.timestamp_ms {
-                self.reached.insert(given.partition, time);
+            if let (Some(reached), Some(time)) = (self.reached.get_mut(&given.partition), given.timestamp_ms) {
+                *reached = time;
             }
             self.given.pop_front();
         }
@@ -285,7 +285,7 @@ mod tests {
     async fn a_bus_that_breaks_is_told_of_and_read_on_where_it_broke() {
         let bus = Breaking { breaks: Mutex::new([2, 0, 3].into()), asked: Mutex::default() };
         let bus = Arc::new(bus);
-        let mut subscription = reread(Arc::clone(&bus) as Arc<dyn Bus>, "t", vec![stretch(10, 20)], 0);
+        let mut subscription = reread(Arc::clone(&bus) as Arc<dyn Bus>, "t", vec![stretch(10, 20)], None);
         let (mut offsets, mut troubles) = (Vec::new(), 0);
         loop {
             match subscription.source.next().await {

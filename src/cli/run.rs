@@ -54,7 +54,7 @@ impl Arguments {
             return Err(Failure::new(Exit::Usage, text));
         }
         let until_ms = self.until.map(|until| until.timestamp_millis());
-        Ok(Some(Again { from_ms: from.timestamp_millis(), until_ms, force: self.force }))
+        Ok(Some(Again::Between { from_ms: from.timestamp_millis(), until_ms, force: self.force }))
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = Signals::listen().or_exit(Exit::Failed)?;
     let again = arguments.again()?;
     // Beside the writer itself, which has the port: this one listens only where it is told to.
-    let listen = arguments.listen.as_deref().or_else(|| again.map(|_| "off"));
+    let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
     let settings = arguments.selection.load(listen)?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;

@@ -1,19 +1,27 @@
 //! `skip`: passes over the one message at which a writer's group stands, because a person says so.
 //!
 //! The message is not lost: it becomes a dead letter of class SKIPPED, and only once the bus has that
-//! for good the group's position moves behind it. Only the message at the position can be passed
-//! over, and only while nobody is in the group: a member would read on from a position of its own.
+//! for good the group's position moves behind it. Nobody may be in the group meanwhile: a member
+//! would read on from a position of its own.
+//!
+//! A writer that stops at a message has acknowledged nothing of the batch that it was in, and its group
+//! stands at the batch's first. So what lies before the message may have to be written first, by a
+//! writer of its own that reads just that; nothing else is passed over.
+
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::{self, BrowseFrom, Bus, BusError, GroupPosition, Step, Stepped, Stretch};
 use crate::config::settings::{BusSettings, WriterSettings};
 use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
 use crate::message::Message;
+use crate::runtime::Health;
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::now;
-use crate::writer;
+use crate::writer::{self, Again, Start};
 
 use super::deployment::Selection;
 use super::dlq::position;
@@ -29,7 +37,8 @@ const ASSUMED_LIMIT: usize = 1 << 20;
 /// Pass over the one message that a writer cannot get past; it is kept as a dead letter of class SKIPPED
 ///
 /// For a writer that has stopped at a message. Its group must have no member while this runs, and must
-/// stand at that very message. `dlq replay` brings the message back.
+/// stand at that very message, or with `--write-before` somewhere before it. `dlq replay` brings the
+/// message back.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The message
@@ -40,6 +49,9 @@ pub(super) struct Arguments {
     /// Why, for whoever finds the dead letter
     #[arg(long, value_name = "TEXT", default_value = "passed over by hand")]
     reason: String,
+    /// Write the messages first that lie between the group's position and this one, as the writer would
+    #[arg(long)]
+    write_before: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,6 +64,8 @@ struct Skipped {
     group: String,
     /// Where it is now, in the message's partition.
     position: i64,
+    /// Messages before it that were written first, those that went to the dead letters among them.
+    written_before: u64,
     /// Where the dead letter landed, `topic/partition/offset`; `None` where the group was past the
     /// message already.
     dead_letter: Option<String>,
@@ -72,8 +86,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Configuration, text));
     };
     let bus = bus::open(&settings.bus)?;
-    let skip = Skip { bus: &*bus, topic, partition, offset, settings: &settings };
+    let skip = Skip { bus: Arc::clone(&bus), topic, partition, offset, settings: &settings };
 
+    if let BusSettings::Local(_) = settings.bus {
+        make_topic(&*bus, &settings.bus, dead_letters, Some(1)).await?;
+    }
     let positions = bus.positions(&skip.topic, group).await?;
     let at = positions.iter().find(|position| position.partition == partition).ok_or_else(|| {
         Failure::new(Exit::Failed, format_args!("`{}` has {} partitions, no {partition}", skip.topic, positions.len()))
@@ -81,19 +98,29 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if offset < at.next() {
         let position = at.next();
         let text = format!("group `{group}` is past {}: it stands at {position}; nothing to do", skip.place());
-        let skipped = Skipped { group: group.clone(), position, dead_letter: None };
+        let skipped = Skipped { group: group.clone(), position, written_before: 0, dead_letter: None };
         return arguments.tell(&skipped, &text);
     }
     let message = skip.message(at).await?;
+    let before = skip.before(at, arguments.write_before).await?;
     // A rehearsal first: a dead letter of what is not passed over would say something untrue.
     skip.step(at.next(), at.next()).await?;
+    let written_before = match before {
+        Some(stretch) => skip.write(stretch).await?,
+        None => 0,
+    };
     let letter = skip.bury(&message, &arguments.reason, dead_letters).await?;
     skip.step(at.next(), offset + 1).await.map_err(|failure| {
         let text = format!("{}: it is kept as the dead letter {letter}, and not passed over: {failure}", skip.place());
         Failure::new(failure.exit, text)
     })?;
-    let text = format!("passed over {}: group `{group}` goes on at {}; kept as {letter}", skip.place(), offset + 1);
-    let skipped = Skipped { group: group.clone(), position: offset + 1, dead_letter: Some(letter) };
+    let written = match written_before {
+        0 => String::new(),
+        many => format!("wrote {} before it; ", output::count(many, "message")),
+    };
+    let place = skip.place();
+    let text = format!("{written}passed over {place}: group `{group}` goes on at {}; kept as {letter}", offset + 1);
+    let skipped = Skipped { group: group.clone(), position: offset + 1, written_before, dead_letter: Some(letter) };
     arguments.tell(&skipped, &text)
 }
 
@@ -106,7 +133,7 @@ impl Arguments {
 
 /// A message that is to be passed over.
 struct Skip<'a> {
-    bus: &'a dyn Bus,
+    bus: Arc<dyn Bus>,
     topic: String,
     partition: i32,
     offset: i64,
@@ -122,27 +149,49 @@ impl Skip<'_> {
         Err(Failure::new(Exit::Failed, text))
     }
 
-    /// The message itself, where the group stands at it.
+    /// The message itself.
     async fn message(&self, at: &GroupPosition) -> Result<Message, Failure> {
-        let GroupPosition { earliest, end, .. } = *at;
-        let group = &self.settings.group;
-        if self.offset >= end {
-            return self.failed(format_args!("there is no {} yet: the partition ends at {end}", self.place()));
-        }
-        // Offsets without a message (markers of transactions, gaps of a compacted topic) are none to be lost.
-        let before = self.first(at.next().max(earliest), self.offset).await?;
-        if let Some(before) = before {
-            let many = self.offset - before.offset;
-            return self.failed(format_args!(
-                "group `{group}` stands at {}: passing over {} would lose {many} before it{}; only the message at the \
-                 position can be passed over",
-                before.offset,
-                self.place(),
-                if matches!(self.settings.bus, BusSettings::Local(_)) { "" } else { " (or a few less)" },
-            ));
+        if self.offset >= at.end {
+            return self.failed(format_args!("there is no {} yet: the partition ends at {}", self.place(), at.end));
         }
         let message = self.first(self.offset, self.offset + 1).await?;
         message.map_or_else(|| self.failed(format_args!("there is no message at {}", self.place())), Ok)
+    }
+
+    /// What lies between the group's position and the message; a failure where it may not be written.
+    async fn before(&self, at: &GroupPosition, may_write: bool) -> Result<Option<Stretch>, Failure> {
+        let group = &self.settings.group;
+        // Offsets without a message (markers of transactions, gaps of a compacted topic) are none to be lost.
+        let Some(first) = self.first(at.next().max(at.earliest), self.offset).await? else { return Ok(None) };
+        let (from, until) = (first.offset, self.offset);
+        if may_write {
+            return Ok(Some(Stretch { partition: self.partition, from, until, earliest: at.earliest }));
+        }
+        self.failed(format_args!(
+            "group `{group}` stands at {from}, {} before {}: nothing of a batch is acknowledged when a writer stops at \
+             one of its messages; `--write-before` writes those first, and then passes over this one",
+            output::count(until.abs_diff(from), "offset"),
+            self.place()
+        ))
+    }
+
+    /// Writes what lies before, to its end. The position has not moved, so whatever ends this on the
+    /// way, the group's writer reads it again.
+    async fn write(&self, stretch: Stretch) -> Result<u64, Failure> {
+        let health = Arc::new(Health::default());
+        let (bus, shutdown) = (Arc::clone(&self.bus), CancellationToken::new());
+        let again = Some(Again::These(vec![stretch]));
+        let start = Start { bus, health: Arc::clone(&health), drain: false, again, shutdown: shutdown.clone() };
+        let written = async {
+            let pipeline = writer::plan(self.settings)?.start(start).await?;
+            Ok(pipeline.run(shutdown).await?)
+        };
+        written.await.map_err(|failure: Failure| {
+            let text =
+                format!("{} is not passed over, since what lies before it was not written: {failure}", self.place());
+            Failure::new(failure.exit, text)
+        })?;
+        Ok(health.state().acknowledged)
     }
 
     /// The first message between two offsets.
@@ -162,7 +211,7 @@ impl Skip<'_> {
             Stepped::Done => Ok(()),
             Stepped::InUse => self.failed(format_args!(
                 "group `{group}` has members: stop its writers first, also those that are started again and again; one \
-                 that was killed counts until its session runs out"
+                 that was killed, or has a `group.instance.id`, counts until its session runs out"
             )),
             Stepped::Elsewhere(position) => {
                 self.failed(format_args!("group `{group}` has just moved, from {from} to {position}"))
@@ -172,9 +221,6 @@ impl Skip<'_> {
 
     /// Publishes the dead letter; returns where it landed.
     async fn bury(&self, message: &Message, reason: &str, topic: &str) -> Result<String, Failure> {
-        if let BusSettings::Local(_) = self.settings.bus {
-            make_topic(self.bus, &self.settings.bus, topic, Some(1)).await?;
-        }
         let preview = writer::plan(self.settings)?.preview(message);
         let mut text = reason.to_owned();
         for refused in &preview.refused {

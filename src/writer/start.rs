@@ -39,15 +39,20 @@ pub struct Start {
     pub shutdown: CancellationToken,
 }
 
-/// A stretch of the topic that is to be read again.
-#[derive(Clone, Copy, Debug)]
-pub struct Again {
-    /// From this time on, by the bus's timestamps, milliseconds since 1970.
-    pub from_ms: i64,
-    /// Before this time; without it, up to what is there now.
-    pub until_ms: Option<i64>,
-    /// Also where that does harm: see [`StartError::Harmful`].
-    pub force: bool,
+/// What is to be read instead of what the group has not read yet.
+#[derive(Clone, Debug)]
+pub enum Again {
+    /// What lies between two times, by the bus's timestamps in milliseconds since 1970.
+    Between {
+        /// From this time on.
+        from_ms: i64,
+        /// Before this time; without it, up to what is there now.
+        until_ms: Option<i64>,
+        /// Also where that does harm: see [`StartError::Harmful`].
+        force: bool,
+    },
+    /// These stretches, which nobody has written so far: no more is done than the group's writer would do.
+    These(Vec<Stretch>),
 }
 
 /// Why a writer did not start.
@@ -87,21 +92,21 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             tombstone_retention: store_limits.tombstone_retention,
             memory_limit: store_limits.memory_limit,
         };
-        if let Some(again) = &with.again {
+        if let Some(Again::Between { from_ms, .. }) = &with.again {
             let absorbs = (destination.absorbs_repeats)(expose(&options.fetched));
             let absorbs = absorbs.map_err(|error| configuration(error.to_string()))?;
-            let harm = harm(again, absorbs, destination.has_tombstones.then_some(options.tombstone_retention));
+            let harm = harm(*from_ms, absorbs, destination.has_tombstones.then_some(options.tombstone_retention));
             harms.extend(harm.map(|harm| format!("{name} {harm}")));
         }
         let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
         destinations.push(Destination { name, sink });
     }
 
-    if let Some(again) = &with.again
+    if let Some(Again::Between { force, .. }) = &with.again
         && !harms.is_empty()
     {
         let harms = harms.join("; ");
-        if !again.force {
+        if !force {
             return Err(StartError::Harmful(format!("reading again does harm, and `--force` does it: {harms}")));
         }
         tracing::warn!("reading again does harm, as forced: {harms}");
@@ -132,16 +137,16 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
 }
 
 /// What reading again does to a store beyond writing what is missing in it.
-fn harm(again: &Again, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
+fn harm(from_ms: i64, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
     if !absorbs_repeats {
         return Some("would hold every row of that stretch twice (with the same `__observation_id__`)".to_owned());
     }
     let kept = tombstones_for?;
     let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-    (again.from_ms < kept_since).then(|| {
+    (from_ms < kept_since).then(|| {
         let since = rfc3339(kept_since);
         format!(
-            "keeps no trace of what was evicted before {since} (`tombstone_retention`), or has expired since: such values              would come back; a `--from-time` after that is harmless"
+            "keeps no trace of what was evicted before {since} (`tombstone_retention`), or has expired since: such values would come back; a `--from-time` after that is harmless"
         )
     })
 }
@@ -175,9 +180,12 @@ impl Connect<'_> {
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: Some(limit) }))
     }
 
-    /// What lies in a topic between two times.
+    /// A part of a topic, outside every group.
     async fn again(&self, topic: &str, again: &Again) -> Result<Subscription, StartError> {
-        let Again { from_ms, until_ms, .. } = *again;
+        let (from_ms, until_ms) = match again {
+            Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
+            Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), topic, stretches.clone(), None)),
+        };
         let part = format!("stretch of `{topic}`");
         let stretches = self.patiently(&part, || self.with.bus.stretch(topic, from_ms, until_ms)).await?;
         let offsets: i64 = stretches.iter().map(|stretch| stretch.until - stretch.from).sum();
@@ -196,7 +204,7 @@ impl Connect<'_> {
                 );
             }
         }
-        Ok(reread(Arc::clone(&self.with.bus), topic, stretches, from_ms))
+        Ok(reread(Arc::clone(&self.with.bus), topic, stretches, Some(from_ms)))
     }
 
     /// A topic that has to be there, and the field that names it.

@@ -250,7 +250,7 @@ fn killed_at_any_moment_and_repeated_everything_is_sent_and_next_to_nothing_twic
     }
     replay(&folder, &[]);
     let said = replay(&folder, &[]);
-    assert!(said.contains(&format!("0 replayed of {LETTERS} dead letters")), "{said}");
+    assert!(said.starts_with(&format!("0 replayed of {LETTERS} dead letters")), "{said}");
     assert!(folder.letters().iter().all(|letter| letter["replayed_at"].is_string()));
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for message in messages(&folder, "results") {

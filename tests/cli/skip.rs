@@ -4,12 +4,11 @@ use crate::setup::{Deployment, RESULT};
 
 const SKIP: [&str; 5] = ["skip", "--config", "chalk.json", "--type", "ONLINE_WRITER"];
 
-/// A deployment whose writer has stopped at the second of four messages of one partition: the third
-/// is bad too, which is one too many in a row.
+/// A deployment whose writer has stopped in a batch of four messages of one partition: the second and
+/// the third are bad, which is one too many in a row. Nothing of the batch is acknowledged.
 fn stopped() -> Deployment {
     let folder = Deployment::new();
-    let strict = "\"name\": \"online-writer\", \"dlq\": {\"max_consecutive\": 1}, \"batch\": {\"max_rows\": 1}";
-    folder.configure("\"name\": \"online-writer\"", strict);
+    folder.configure("\"name\": \"online-writer\"", "\"name\": \"online-writer\", \"dlq\": {\"max_consecutive\": 1}");
     for topic in ["results", "dlq"] {
         folder
             .run(&["publish", "--config", "chalk.json", "--topic", topic, "--partitions", "1", "--generate", "0"])
@@ -23,18 +22,23 @@ fn stopped() -> Deployment {
     folder
 }
 
-#[test]
-fn the_message_at_the_position_is_kept_and_passed_over_and_a_replay_brings_it_back() {
-    let folder = stopped();
-    let refused = folder.run(&[&SKIP[..], &["results/0/2"]].concat());
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("would lose") && refused.stderr.contains("before it"), "{refused:?}");
-    // Of a batch that was not written nothing is acknowledged: the writer may stand before its good neighbour.
-    let at = refused.stderr.split("stands at ").nth(1).and_then(|rest| rest.split(':').next()).expect("a position");
-    assert_eq!(at, "1", "{refused:?}");
+fn score(folder: &Deployment, id: &str) -> serde_json::Value {
+    folder.json(&["get", "--config", "chalk.json", "--environment", "prod", "user", id])["features"][0]["value"].clone()
+}
 
-    let said = folder.run(&[&SKIP[..], &["results/0/1", "--reason", "ticket 7"]].concat()).ok();
-    assert!(said.contains("passed over results/0/1") && said.contains("goes on at 2"), "{said}");
+#[test]
+fn what_lies_before_is_written_and_the_message_is_kept_and_passed_over_and_a_replay_brings_it_back() {
+    let folder = stopped();
+    let refused = folder.run(&[&SKIP[..], &["results/0/1"]].concat());
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for word in ["stands at 0, 1 offset before results/0/1", "--write-before"] {
+        assert!(refused.stderr.contains(word), "{refused:?}");
+    }
+    let skip = [&SKIP[..], &["results/0/1", "--write-before", "--reason", "ticket 7"]].concat();
+    let said = folder.run(&skip).ok();
+    assert!(said.contains("wrote 1 message before it; passed over results/0/1"), "{said}");
+    assert!(said.contains("goes on at 2"), "{said}");
+    assert_eq!(score(&folder, "42"), 0.7);
     let letters = folder.letters();
     assert_eq!((letters.len(), &letters[0]["class"]), (1, &"SKIPPED".into()));
     let message = letters[0]["message"].as_str().expect("text");
@@ -46,16 +50,33 @@ fn the_message_at_the_position_is_kept_and_passed_over_and_a_replay_brings_it_ba
     assert_eq!(folder.letters().len(), 1, "it is not kept twice");
     let ended = folder.drain("ONLINE_WRITER");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let got = folder.json(&["get", "--config", "chalk.json", "--environment", "prod", "user", "43"]);
-    assert_eq!(got["features"][0]["value"], 0.7, "{got}");
+    assert!(ended.stderr.contains("\"acknowledged\":2") && ended.stderr.contains("\"buried\":1"), "{ended:?}");
+    assert_eq!(score(&folder, "43"), 0.7);
 
     folder.write("fixed.json", &RESULT.replace("\"id\": 42", "\"id\": 44"));
     let place = letters[0]["place"].as_str().expect("a place");
     let replay = ["dlq", "replay", "--config", "chalk.json", "--yes", place, "--set-body", "fixed.json"];
     assert!(folder.run(&replay).ok().contains("1 replayed"));
     assert_eq!(folder.drain("ONLINE_WRITER").code, Some(0));
-    let got = folder.json(&["get", "--config", "chalk.json", "--environment", "prod", "user", "44"]);
-    assert_eq!(got["features"][0]["value"], 0.7, "{got}");
+    assert_eq!(score(&folder, "44"), 0.7);
+}
+
+#[test]
+fn at_the_very_position_nothing_has_to_be_written_and_bad_ones_before_count_as_ever() {
+    let folder = stopped();
+    let bad = folder.run(&[&SKIP[..], &["results/0/3", "--write-before"]].concat());
+    assert_eq!(bad.code, Some(65), "two bad ones in a row lie before it: {bad:?}");
+    assert!(bad.stderr.contains("results/0/3 is not passed over") && bad.stderr.contains("budget"), "{bad:?}");
+    assert!(folder.letters().is_empty());
+    let said = folder.run(&[&SKIP[..], &["results/0/0"]].concat()).ok();
+    assert!(said.starts_with("passed over results/0/0"), "{said}");
+    assert_eq!(folder.letters()[0]["message"], "passed over by hand");
+    let skipped = folder.json(&[&SKIP[..], &["results/0/2", "--write-before"]].concat());
+    assert_eq!((&skipped["position"], &skipped["written_before"]), (&3.into(), &1.into()));
+    let classes: Vec<_> = folder.letters().iter().map(|letter| letter["class"].clone()).collect();
+    assert_eq!(classes, ["SKIPPED", "DECODE", "SKIPPED"]);
+    assert_eq!(folder.drain("ONLINE_WRITER").code, Some(0));
+    assert_eq!(score(&folder, "43"), 0.7);
 }
 
 #[test]
@@ -65,7 +86,7 @@ fn what_cannot_be_passed_over_says_why_and_leaves_everything_as_it_is() {
         ("other/0/1", 64, "reads `results`, not `other`"),
         ("results/7/1", 1, "1 partitions, no 7"),
         ("results/0/4", 1, "ends at 4"),
-        ("results/0/3", 1, "would lose 2 before it"),
+        ("results/0/3", 1, "stands at 0, 3 offsets before"),
     ] {
         let ended = folder.run(&[&SKIP[..], &[place]].concat());
         assert_eq!(ended.code, Some(code), "{place}: {ended:?}");

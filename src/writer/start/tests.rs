@@ -235,7 +235,7 @@ async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_w
 }
 
 fn again(from_ms: i64, force: bool) -> Option<Again> {
-    Some(Again { from_ms, until_ms: Some(from_ms + 1_000), force })
+    Some(Again::Between { from_ms, until_ms: Some(from_ms + 1_000), force })
 }
 
 #[tokio::test]

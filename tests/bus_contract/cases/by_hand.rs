@@ -66,7 +66,7 @@ pub async fn a_stretch_is_read_again_to_its_end_and_groups_are_left_alone(harnes
         Stretch { partition: 0, from: 500, until: 1_700, earliest: 0 },
         Stretch { partition: 1, from: 4, until: 4, earliest: 0 },
     ];
-    let mut subscription = reread(harness.bus(), &topic, stretches, 0);
+    let mut subscription = reread(harness.bus(), &topic, stretches, None);
     publish(&harness, &topic, 0, 2_000..2_010).await;
     let mut all: Vec<Message> = Vec::new();
     while let Received::Messages(messages) = subscription.source.next().await.expect("read") {
