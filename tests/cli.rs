@@ -1,7 +1,15 @@
 //! The built binary as people and orchestrators use it: what it prints, and with which code it ends.
 
+#[path = "cli/again.rs"]
+mod again;
+#[path = "cli/kafka.rs"]
+mod kafka;
+#[path = "cli/replay.rs"]
+mod replay;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/skip.rs"]
+mod skip;
 
 use std::time::Duration;
 
@@ -10,7 +18,21 @@ use setup::{Deployment, RESULT, chalk_writer};
 #[test]
 fn help_lists_every_command_and_every_code() {
     let help = chalk_writer(&["--help"]).ok();
-    for word in ["check", "schema", "types", "publish", "peek", "get", "dlq", "demo", "--drain", "--listen", "78"] {
+    for word in [
+        "check",
+        "schema",
+        "types",
+        "publish",
+        "peek",
+        "get",
+        "dlq",
+        "skip",
+        "demo",
+        "--drain",
+        "--from-time",
+        "--listen",
+        "78",
+    ] {
         assert!(help.contains(word), "`{word}` is not in:\n{help}");
     }
     assert!(chalk_writer(&["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
@@ -30,6 +52,14 @@ fn a_mistake_in_the_command_line_ends_with_64() {
         &["publish", "--config", "chalk.json", "--topic", "results"],
         &["dlq", "show", "--config", "chalk.json", "first"],
         &["dlq", "list", "--config", "chalk.json", "--class", "BAD"],
+        &["dlq", "list", "--config", "chalk.json", "--type", "NO_WRITER"],
+        &["dlq", "replay", "--config", "chalk.json", "--edit", "--through", "cat"],
+        &["dlq", "replay", "--config", "chalk.json", "--set-body", "chalk.json"],
+        &["skip", "--config", "chalk.json", "--type", "ONLINE_WRITER", "results"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--from-time", "1h", "--drain"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--until", "1h"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--from-time", "1h", "--until", "2h"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--from-time", "yesterday"],
     ] {
         let ended = folder.run(arguments);
         assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");

@@ -5,6 +5,7 @@
 
 pub mod kafka;
 pub mod local;
+pub mod reread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,21 @@ pub trait Bus: Send + Sync {
 
     /// Makes a topic; one that exists is left as it is.
     async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError>;
+
+    /// Between two times, in milliseconds since 1970: of every partition what lies from the first
+    /// message of `from_ms` or later up to the first of `until_ms` or later. Without that, and where
+    /// there is none, up to the end that the partition has now.
+    ///
+    /// What counts is where messages lie: one between others that is older than `from_ms` belongs to it.
+    async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError>;
+
+    /// How far a group is in every partition of a topic.
+    async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError>;
+
+    /// Moves the position of a group that nobody is in, by hand: only from where it is expected to be.
+    ///
+    /// From a position to itself it is a rehearsal: whether it would move, without moving it.
+    async fn step(&self, step: &Step) -> Result<Stepped, BusError>;
 }
 
 /// What a consumer asks for.
@@ -183,6 +199,67 @@ pub enum BrowseFrom {
     Last(u64),
     /// One position of one partition.
     Position(i32, i64),
+    /// These stretches, each up to its own end. Partitions that are not named are left out.
+    Stretches(Vec<Stretch>),
+}
+
+/// Messages of one partition that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The first offset beyond it.
+    pub until: i64,
+    /// The earliest offset that is left of the partition; what lay before it has expired.
+    pub earliest: i64,
+}
+
+/// How far a group is in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupPosition {
+    /// The partition.
+    pub partition: i32,
+    /// The position that it has committed; `None` where it has none, and so starts at the earliest.
+    pub committed: Option<i64>,
+    /// The earliest offset that is left.
+    pub earliest: i64,
+    /// The end of the partition.
+    pub end: i64,
+}
+
+impl GroupPosition {
+    /// Where a member of the group would start to read.
+    pub fn next(&self) -> i64 {
+        self.committed.unwrap_or(self.earliest)
+    }
+}
+
+/// A position to be moved by hand.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The consumer group.
+    pub group: String,
+    /// Where it has to be: see [`GroupPosition::next`].
+    pub from: i64,
+    /// Where it is to be.
+    pub to: i64,
+}
+
+/// What became of a [`Step`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// The position is moved, for good.
+    Done,
+    /// The group has members, which read on from positions of their own.
+    InUse,
+    /// It was somewhere else: here.
+    Elsewhere(i64),
 }
 
 /// A reading outside every group.

@@ -94,6 +94,18 @@ impl Deployment {
             .map_err(|errors| Failure::new(if errors.is_usage() { Exit::Usage } else { Exit::Configuration }, errors))
     }
 
+    /// Every writer of this version that the file has; one of each type where it lists none.
+    pub(super) fn writers(&self) -> Vec<WriterSettings> {
+        let listed = self.loaded.writers().map(|(name, _)| config::Selection::Writer(name.to_owned()));
+        let mut which: Vec<_> = listed.collect();
+        if which.is_empty() {
+            let types = writer::WRITERS.iter().map(|writer| writer.facts().writer_type.as_str().to_owned());
+            which = types.map(config::Selection::Type).collect();
+        }
+        // What is missing for one of them is no concern of who asks for another.
+        which.iter().filter_map(|which| self.loaded.writer(which).ok()).collect()
+    }
+
     /// How to reach the bus.
     pub(super) fn bus_settings(&self) -> &BusSettings {
         self.loaded.bus()

@@ -104,6 +104,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Configuration(_) => Self::new(Exit::Configuration, error),
+            StartError::Harmful(_) => Self::new(Exit::Usage, error),
             StartError::Bus(error) => error.into(),
             StartError::Stopped(_) => Self::new(Exit::Failed, error),
         }

@@ -18,6 +18,7 @@ mod publish;
 mod run;
 mod session;
 mod signals;
+mod skip;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +59,7 @@ enum Command {
     Get(get::Arguments),
     #[command(subcommand)]
     Dlq(dlq::Command),
+    Skip(skip::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -87,6 +89,7 @@ impl CommandLine {
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,
             Some(Command::Dlq(command)) => dlq::run(command).await,
+            Some(Command::Skip(arguments)) => skip::run(arguments).await,
             Some(Command::Demo(arguments)) => demo::run(arguments).await,
             None => run::run(self.run).await,
         }

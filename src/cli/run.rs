@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use crate::bus::{self, Bus, BusError};
@@ -11,7 +12,7 @@ use crate::runtime::Health;
 use crate::telemetry::http;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
-use crate::writer;
+use crate::writer::{self, Again};
 
 use super::deployment::{self, Selection};
 use super::exit::{Exit, Failure, OrExit};
@@ -30,14 +31,39 @@ pub(super) struct Arguments {
     /// Give a drain up after so long (`30s`, `5m`), with exit code 1
     #[arg(long, value_name = "DURATION", requires = "drain", value_parser = deployment::duration)]
     drain_timeout: Option<Duration>,
+    /// Read a stretch of the topic again, outside the consumer group: from this time on, RFC 3339, or so long ago (`2h`)
+    #[arg(long, value_name = "TIME", value_parser = deployment::moment, conflicts_with = "drain")]
+    from_time: Option<DateTime<Utc>>,
+    /// Where that stretch ends; without it, with what is there now
+    #[arg(long, value_name = "TIME", value_parser = deployment::moment, requires = "from_time")]
+    until: Option<DateTime<Utc>>,
+    /// Read it again also where that leaves double rows, or brings back what was evicted
+    #[arg(long, requires = "from_time")]
+    force: bool,
     /// Address of probes, metrics and the status page; port 0 takes a free one, `off` opens none
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
 
+impl Arguments {
+    fn again(&self) -> Result<Option<Again>, Failure> {
+        let Some(from) = self.from_time else { return Ok(None) };
+        if let Some(until) = self.until.filter(|until| *until <= from) {
+            let text =
+                format!("nothing lies between `--from-time` {from:?} and `--until` {until:?}; the first is later");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let until_ms = self.until.map(|until| until.timestamp_millis());
+        Ok(Some(Again::Between { from_ms: from.timestamp_millis(), until_ms, force: self.force }))
+    }
+}
+
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = Signals::listen().or_exit(Exit::Failed)?;
-    let settings = arguments.selection.load(arguments.listen.as_deref())?;
+    let again = arguments.again()?;
+    // Beside the writer itself, which has the port: this one listens only where it is told to.
+    let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
+    let settings = arguments.selection.load(listen)?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
@@ -58,7 +84,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
     prepare_topics(&*bus, &settings).await?;
-    let session = Session { plan, bus, watched, drain: arguments.drain };
+    let session = Session { plan, bus, watched, drain: arguments.drain, again };
     let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
     session.run(stop).await
 }

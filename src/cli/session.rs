@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, PartitionStatus};
 use crate::config::settings::WriterSettings;
 use crate::telemetry::watched::{Identity, Phase, Watched};
-use crate::writer::{AnyPlan, Start, StartError};
+use crate::writer::{Again, AnyPlan, Start, StartError};
 
 use super::exit::{Exit, Failure};
 use super::output::count;
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub watched: Arc<Watched>,
     /// Whether it ends when the bus is empty.
     pub drain: bool,
+    /// What it is to read again, where it does nothing but that.
+    pub again: Option<Again>,
 }
 
 /// What may end it from outside.
@@ -54,7 +56,9 @@ impl Session {
     /// Runs the writer to its end, and says in one line how it went.
     pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
         let shutdown = CancellationToken::new();
-        let (watched, drain) = (Arc::clone(&self.watched), self.drain);
+        let (watched, again) = (Arc::clone(&self.watched), self.again.is_some());
+        // Either way it ends by itself, and whoever started it waits for that.
+        let drain = self.drain || again;
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
             failure = forced(stop.signals, &shutdown, &watched) => Err(failure),
@@ -63,13 +67,17 @@ impl Session {
         };
         watched.enter(Phase::Ended);
         let drained = drain && result.is_ok() && !shutdown.is_cancelled();
-        summarize(&watched, if drained { Some(0) } else { watched.left().await });
+        let left = if drained { Some(0) } else { watched.left().await };
+        summarize(&watched, left);
+        if again && result.is_ok() && left != Some(0) {
+            return Err(Failure::new(Exit::Failed, unfinished(&watched)));
+        }
         result
     }
 
     async fn start_and_run(self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
-        let Self { plan, bus, watched, drain } = self;
-        let with = Start { bus, health: Arc::clone(&watched.health), drain, shutdown: shutdown.clone() };
+        let Self { plan, bus, watched, drain, again } = self;
+        let with = Start { bus, health: Arc::clone(&watched.health), drain, again, shutdown: shutdown.clone() };
         let running = async {
             match plan.start(with).await {
                 Ok(pipeline) => {
@@ -117,6 +125,20 @@ async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, wat
     let left = watched.health.state().in_hand;
     let text = format!("{second} while stopping: {} not written; they will be delivered again", count(left, "message"));
     Failure::new(Exit::Failed, text)
+}
+
+/// Where a run that was to read a stretch again was when it was stopped: a job that is not done does
+/// not end as one that is.
+fn unfinished(watched: &Watched) -> String {
+    let at = |status: &PartitionStatus| {
+        let (position, end) = status.position.zip(status.end).filter(|(position, end)| position < end)?;
+        Some(format!("partition {} at {position} of {end}", status.partition.number))
+    };
+    let places: Vec<String> = watched.partitions().iter().filter_map(at).collect();
+    let places = if places.is_empty() { "nothing was read".to_owned() } else { places.join(", ") };
+    format!(
+        "stopped before the end of what was to be read again: {places}; what is written stays, and it can be repeated"
+    )
 }
 
 /// The last line of every run; `left` is missing where nobody knows it.

@@ -138,6 +138,7 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     name(headers::OFFSET, &offset);
     name(headers::WRITER_TYPE, note.writer_type);
     name(headers::WRITER_VERSION, env!("CARGO_PKG_VERSION"));
+    name(headers::GROUP, &note.group);
     for (header, value) in [
         (headers::ENVIRONMENT, note.environment.as_deref()),
         (headers::SINK, note.sink.as_deref()),
@@ -166,11 +167,11 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     Headers::from_block(block.freeze())
 }
 
-fn put(block: &mut BytesMut, name: &str, value: &str) {
+pub(super) fn put(block: &mut BytesMut, name: &str, value: &str) {
     append(block, name, Some(value.as_bytes()));
 }
 
-fn rfc3339(milliseconds: i64) -> String {
+pub(super) fn rfc3339(milliseconds: i64) -> String {
     DateTime::<Utc>::from_timestamp_millis(milliseconds)
         .unwrap_or_default()
         .to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -20,6 +20,8 @@ pub const OFFSET: &str = "chalk_dlq_offset";
 pub const WRITER_TYPE: &str = "chalk_dlq_writer_type";
 /// Version of the program that buried it.
 pub const WRITER_VERSION: &str = "chalk_dlq_writer_version";
+/// Consumer group of the writer that buried it: the one that a replay is for.
+pub const GROUP: &str = "chalk_dlq_group";
 /// The environment, where known.
 pub const ENVIRONMENT: &str = "chalk_dlq_environment";
 /// The destination that refused it.
@@ -51,6 +53,21 @@ pub const PARTS: &str = "chalk_dlq_parts";
 /// Length of what stands before the body in the joined parts: key and headers that had no room in
 /// the record's own.
 pub const FOLDED: &str = "chalk_dlq_folded_bytes";
+
+/// Makes a record a mark, which is no dead letter: the place in the dead letter topic of the letter
+/// that was sent again, as `partition/offset`.
+pub const REPLAYED: &str = "chalk_dlq_replayed";
+/// Of a mark: where the letter's message had been read from, as `topic/partition/offset`. A mark
+/// counts for a letter only where both agree: offsets of a copied topic are other ones.
+pub const REPLAYED_ORIGIN: &str = "chalk_dlq_replayed_origin";
+/// Of a mark: when it was sent again, RFC 3339, UTC.
+pub const REPLAYED_AT: &str = "chalk_dlq_replayed_at";
+/// Of a mark: where it landed, as `topic/partition/offset`.
+pub const REPLAYED_TO: &str = "chalk_dlq_replayed_to";
+
+/// Of a message that was sent again: the one consumer group that it is for. It is no note, and stays
+/// when the message is buried again.
+pub const TARGET_GROUP: &str = "chalk_target_group";
 
 /// Kafka Connect: the original topic.
 pub const CONNECT_TOPIC: &str = "__connect.errors.topic";

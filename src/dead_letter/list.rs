@@ -7,13 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::DeadLetter;
+use super::{DeadLetter, Marks};
 
 /// Which letters are meant; what is `None` excludes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// The writer's type, in any letter case.
     pub writer: Option<String>,
+    /// The consumer group, exactly; a letter that does not name one is not left out by this.
+    pub group: Option<String>,
     /// The error class, in any letter case.
     pub class: Option<String>,
     /// The table or namespace, exactly.
@@ -33,6 +35,7 @@ impl Filter {
         };
         let failed_at = DateTime::parse_from_rfc3339(&notes.failed_at).ok();
         same(&self.writer, &notes.writer_type)
+            && (self.group.is_none() || notes.group.is_none() || self.group == notes.group)
             && same(&self.class, &notes.error_class)
             && self.table.as_deref().is_none_or(|wanted| notes.table.as_deref() == Some(wanted))
             && self.from.is_none_or(|from| failed_at.is_some_and(|at| at >= from))
@@ -65,12 +68,27 @@ pub struct Entry {
     pub redrive_count: u32,
     /// Bytes of the body.
     pub bytes: usize,
+    /// When it was last sent again, RFC 3339; `None` where no mark says so.
+    pub replayed_at: Option<String>,
+    /// Where that landed: `topic/partition/offset`.
+    pub replayed_to: Option<String>,
+}
+
+impl Entry {
+    /// The same with what the marks say of it.
+    #[must_use]
+    pub fn marked(mut self, marks: &Marks) -> Self {
+        if let Some(mark) = marks.of(&self.place, &self.origin) {
+            self.replayed_at = Some(mark.at.clone());
+            self.replayed_to = Some(mark.to.clone());
+        }
+        self
+    }
 }
 
 impl From<&DeadLetter> for Entry {
     fn from(letter: &DeadLetter) -> Self {
         let notes = &letter.notes;
-        let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
         Self {
             place: format!("{}/{}", letter.partition, letter.offset),
             failed_at: notes.failed_at.clone(),
@@ -80,9 +98,11 @@ impl From<&DeadLetter> for Entry {
             table: notes.table.clone(),
             row: notes.error_row.clone(),
             message: notes.error_message.clone(),
-            origin: format!("{}/{}/{}", notes.topic, number(notes.partition.map(i64::from)), number(notes.offset)),
+            origin: letter.origin(),
             redrive_count: notes.redrive_count,
             bytes: letter.original.payload.as_ref().map_or(0, bytes::Bytes::len),
+            replayed_at: None,
+            replayed_to: None,
         }
     }
 }
@@ -95,6 +115,8 @@ pub struct Details {
     pub entry: Entry,
     /// Version of the program that buried it.
     pub writer_version: String,
+    /// The consumer group of that writer.
+    pub group: Option<String>,
     /// The destination that refused it.
     pub sink: Option<String>,
     /// The store's own code.
@@ -138,6 +160,7 @@ impl From<&DeadLetter> for Details {
         Self {
             entry: Entry::from(letter),
             writer_version: notes.writer_version.clone(),
+            group: notes.group.clone(),
             sink: notes.sink.clone(),
             code: notes.error_code.clone(),
             first_failed_at: notes.first_failed_at.clone(),

@@ -4,13 +4,17 @@
 //! [`compose`](compose()) makes them, [`read`](read()) and [`Assembler`] take them apart again, [`Filter`] and [`Entry`]
 //! list them. A message comes back from them as it went in: key, body, timestamp and headers, but
 //! for `ce_id`, which is added where it was missing so that a replay keeps its identity.
+//! [`again`](again()) makes the message that a replay sends, [`Mark`] the record by which it is
+//! known to have been sent.
 
 pub mod assemble;
 pub mod compose;
 mod fold;
 pub mod headers;
 pub mod list;
+pub mod mark;
 pub mod read;
+mod replay;
 
 #[cfg(test)]
 mod tests;
@@ -20,13 +24,17 @@ use crate::sink::Refusal;
 pub use assemble::Assembler;
 pub use compose::{SMALLEST_LIMIT, compose};
 pub use list::{Details, Entry, Filter};
+pub use mark::{Mark, Marks};
 pub use read::{DeadLetter, read};
+pub use replay::again;
 
 /// What is written beside a buried message.
 #[derive(Clone, Debug)]
 pub struct Note {
     /// `ONLINE_WRITER`, …
     pub writer_type: &'static str,
+    /// The consumer group of that writer.
+    pub group: String,
     /// The environment, where known.
     pub environment: Option<String>,
     /// The destination that refused it, without credentials; `None` where it never came so far.

@@ -36,6 +36,8 @@ pub struct Notes {
     pub writer_type: String,
     /// Version of the program that buried it.
     pub writer_version: String,
+    /// The consumer group of that writer; letters of older versions do not name it.
+    pub group: Option<String>,
     /// The environment.
     pub environment: Option<String>,
     /// The destination that refused it.
@@ -107,6 +109,7 @@ pub fn read(message: &Message) -> Option<DeadLetter> {
             offset: number(headers::OFFSET),
             writer_type: text(headers::WRITER_TYPE).unwrap_or_default(),
             writer_version: text(headers::WRITER_VERSION).unwrap_or_default(),
+            group: text(headers::GROUP),
             environment: text(headers::ENVIRONMENT),
             sink: text(headers::SINK),
             table: text(headers::TABLE),
@@ -131,6 +134,18 @@ pub fn read(message: &Message) -> Option<DeadLetter> {
 }
 
 impl DeadLetter {
+    /// Its place in the dead letter topic: partition and offset.
+    pub const fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
+    }
+
+    /// Where its message was read from, as `topic/partition/offset`.
+    pub fn origin(&self) -> String {
+        let Notes { topic, partition, offset, .. } = &self.notes;
+        let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        format!("{topic}/{}/{}", number(partition.map(i64::from)), number(*offset))
+    }
+
     /// The whole letter from its parts in order; `None` where they do not fit together.
     pub(super) fn join(parts: Vec<Self>) -> Option<Self> {
         let mut body = bytes::BytesMut::new();

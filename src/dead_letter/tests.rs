@@ -25,6 +25,7 @@ fn message(key: Option<&[u8]>, headers: Headers, payload: Option<Vec<u8>>) -> Me
 fn note(text: &str) -> Note {
     Note {
         writer_type: "ONLINE_WRITER",
+        group: "chalk-online".to_owned(),
         environment: Some("prod".to_owned()),
         sink: None,
         refusal: Refusal::new(ErrorClass::TypeMismatch, text).row("user/42").table("user"),
@@ -79,6 +80,7 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
         ("chalk_dlq_partition", "3"),
         ("chalk_dlq_offset", "41"),
         ("chalk_dlq_writer_type", "ONLINE_WRITER"),
+        ("chalk_dlq_group", "chalk-online"),
         ("chalk_dlq_environment", "prod"),
         ("chalk_dlq_table", "user"),
         ("chalk_dlq_error_class", "TYPE_MISMATCH"),
@@ -209,11 +211,13 @@ fn letters_are_chosen_by_writer_class_table_and_time() {
     let matching = [
         Filter::default(),
         Filter { writer: Some("online_writer".to_owned()), ..Filter::default() },
+        Filter { group: Some("chalk-online".to_owned()), ..Filter::default() },
         Filter { class: Some("TYPE_MISMATCH".to_owned()), table: Some("user".to_owned()), ..Filter::default() },
         Filter { from: at("2023-11-14T22:13:21.5Z"), until: at("2023-11-14T22:13:22Z"), ..Filter::default() },
     ];
     let other = [
         Filter { writer: Some("OFFLINE_WRITER".to_owned()), ..Filter::default() },
+        Filter { group: Some("chalk-other".to_owned()), ..Filter::default() },
         Filter { class: Some("DECODE".to_owned()), ..Filter::default() },
         Filter { table: Some("card".to_owned()), ..Filter::default() },
         Filter { from: at("2023-11-14T22:13:22Z"), ..Filter::default() },
@@ -232,6 +236,57 @@ fn a_listing_names_the_place_the_origin_and_the_reason() {
     assert_eq!(shown["class"], "TYPE_MISMATCH");
     assert_eq!(shown["body"]["text"], "{}");
     assert_eq!(shown["key"]["base64"], "/w==");
+}
+
+#[test]
+fn a_replay_has_the_message_back_for_one_group_and_counts_its_rounds() {
+    let headers: Headers =
+        [("ce_id", "e-1"), ("other", "x"), ("chalk_target_group", "someone"), ("null", "")].into_iter().collect();
+    let mut sent = message(Some(b"k"), headers, Some(b"body".to_vec()));
+    for round in 1..=3 {
+        let letter = round_trip(&sent, None);
+        let again = again(&letter, "chalk-online");
+        let (topic, round) = ("results".to_owned(), round.to_string());
+        assert_eq!((again.topic, again.partition, again.timestamp_ms), (topic, None, sent.timestamp_ms));
+        assert_eq!((again.key, again.payload), (sent.key.clone(), sent.payload.clone()));
+        let expected: Headers = [
+            ("ce_id", "e-1"),
+            ("other", "x"),
+            ("null", ""),
+            ("chalk_target_group", "chalk-online"),
+            ("chalk_dlq_redrive_count", &round),
+            ("chalk_dlq_first_failed_at", "2023-11-14T22:13:21.500Z"),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(again.headers, expected, "no note of the burial goes back, and nothing else is missing");
+        sent.headers = again.headers;
+    }
+}
+
+#[test]
+fn a_mark_is_read_back_and_is_no_letter_and_counts_only_for_the_letter_that_it_names() {
+    let letter = round_trip(&message(Some(b"k"), Headers::new(), Some(b"body".to_vec())), None);
+    let mark = Mark::new(&letter, 1_700_000_002_000, "results/1/99".to_owned());
+    let record = mark.record("dlq", 4);
+    assert_eq!((&*record.topic, record.partition), ("dlq", Some(4)));
+    let record = delivered(&record, 7);
+    assert_eq!(read(&record), None);
+    assert_eq!(Mark::read(&record), Some(mark.clone()));
+    let of_letter = &compose(&message(None, Headers::new(), None), &note("x"), "dlq", None)[0];
+    assert_eq!(Mark::read(&delivered(of_letter, 0)), None);
+
+    let mut marks = Marks::default();
+    marks.add(mark);
+    let entry = Entry::from(&letter).marked(&marks);
+    assert_eq!(entry.replayed_at.as_deref(), Some("2023-11-14T22:13:22.000Z"));
+    assert_eq!(entry.replayed_to.as_deref(), Some("results/1/99"));
+    let elsewhere = DeadLetter { offset: letter.offset + 1, ..letter.clone() };
+    let mut another = letter;
+    another.notes.offset = Some(40);
+    for other in [elsewhere, another] {
+        assert_eq!(Entry::from(&other).marked(&marks).replayed_at, None, "{other:?}");
+    }
 }
 
 fn headers() -> impl Strategy<Value = Headers> {

@@ -10,6 +10,7 @@ pub mod encode;
 mod json;
 mod meta;
 mod protobuf;
+pub mod readable;
 pub mod sniff;
 pub mod unpack;
 

@@ -153,6 +153,7 @@ impl Burial<'_> {
     fn note(&self, batch_id: &str, failed_at_ms: i64, policy: &Policy) -> Note {
         Note {
             writer_type: policy.writer_type,
+            group: policy.group.clone(),
             environment: self.environment.map(str::to_owned),
             sink: self.sink.clone(),
             refusal: self.refusal.clone(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Policy {
     /// `ONLINE_WRITER`, …: in dead letters, logs and metrics.
     pub writer_type: &'static str,
+    /// The consumer group, for dead letters: a replay is for it alone.
+    pub group: String,
     /// Rows in a batch at the most.
     pub max_rows: usize,
     /// Decoded bytes in a batch at the most.

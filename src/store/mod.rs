@@ -16,6 +16,9 @@ use crate::config::secret::expose;
 pub struct StoreKind<S: ?Sized> {
     /// Schemes without `:` (`redis`), in lower case.
     pub schemes: &'static [&'static str],
+    /// Whether rows that it has already leave no trace when they are written again: it knows them by
+    /// a key or a time. Where not, reading a topic again doubles them.
+    pub absorbs_repeats: bool,
     /// Checks the options and makes a client that has not connected yet.
     pub open: fn(&StoreOptions) -> Result<Arc<S>, StoreError>,
 }

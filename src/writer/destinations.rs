@@ -24,6 +24,10 @@ pub struct PlannedDestination<R: Row> {
     pub settings: StoreSettings,
     /// Opens it.
     pub open: Opener<R>,
+    /// Whether the store of a URI takes rows again without a trace.
+    pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether what is evicted in it can come back once its tombstone has expired.
+    pub has_tombstones: bool,
 }
 
 /// A kind of store, as far as a plan has to know it.
@@ -38,6 +42,10 @@ pub struct Kind<R: Row> {
     pub check: fn(&str) -> Result<(), StoreError>,
     /// Opens one.
     pub open: Opener<R>,
+    /// Whether the store of a URI takes rows again without a trace.
+    pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether an older value is kept away by a tombstone, which expires.
+    pub has_tombstones: bool,
 }
 
 /// The stores of newest values.
@@ -47,6 +55,8 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
     of: |environment| environment.online_store.as_ref(),
     check: online::check,
     open: |options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
+    absorbs_repeats: online::absorbs_repeats,
+    has_tombstones: true,
 };
 
 /// The stores of history.
@@ -56,6 +66,8 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     of: |environment| environment.offline_store.as_ref(),
     check: offline::check,
     open: offline::open,
+    absorbs_repeats: offline::absorbs_repeats,
+    has_tombstones: false,
 };
 
 /// The destinations of a writer, and how its environments find theirs.
@@ -80,8 +92,10 @@ impl<R: Row> Destinations<R> {
             check_scheme(id, settings, kind)?;
             let index = planned.iter().position(|(known, _)| same_store(&known.settings, settings));
             let index = index.unwrap_or_else(|| {
-                let settings = settings.clone();
-                planned.push((PlannedDestination { name: String::new(), settings, open: kind.open }, Vec::new()));
+                let &Kind { open, absorbs_repeats, has_tombstones, .. } = kind;
+                let (name, settings) = (String::new(), settings.clone());
+                let new = PlannedDestination { name, settings, open, absorbs_repeats, has_tombstones };
+                planned.push((new, Vec::new()));
                 planned.len() - 1
             });
             planned[index].1.push(id);

@@ -34,7 +34,7 @@ use crate::store;
 
 pub use plan::{AnyPlan, Plan, PlanError};
 pub use preview::{Preview, Shown};
-pub use start::{Start, StartError};
+pub use start::{Again, Start, StartError};
 
 pub use crate::writer_type::WriterType;
 

@@ -6,14 +6,12 @@ use std::borrow::Cow;
 use super::skip;
 use super::time::MessageTimes;
 use crate::config::settings::WriterSettings;
+use crate::dead_letter::headers::TARGET_GROUP;
 use crate::message::{Envelope, EventType, Message};
 use crate::result::decode::Read;
 use crate::result::{self, QueryResult, Wanted};
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::WriterType;
-
-/// The header by which a replay names the one consumer group that it is for.
-pub const TARGET_GROUP: &str = "chalk_target_group";
 
 /// Lets a writer's messages in.
 #[derive(Clone, Debug)]

@@ -164,6 +164,7 @@ pub fn policy(settings: &WriterSettings) -> Policy {
     let (tuning, in_flight) = (&settings.tuning, in_flight(settings.writer_type));
     Policy {
         writer_type: settings.writer_type.as_str(),
+        group: settings.group.clone(),
         max_rows: tuning.batch_max_rows,
         max_bytes: tuning.batch_max_bytes.min((tuning.memory_limit / 2 / (in_flight + 2)).max(1)),
         max_messages: MAX_MESSAGES,

@@ -2,16 +2,20 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
-use crate::bus::{Bus, BusError, Publisher, Subscribe, TopicInfo};
+use crate::bus::reread::reread;
+use crate::bus::{Bus, BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::config::secret::expose;
 use crate::dead_letter::SMALLEST_LIMIT;
 use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
 use crate::store::StoreOptions;
+use crate::value::time::{format_timestamp, now};
 
 /// The field that names the dead letter topic.
 const DEAD_LETTERS: &str = "`kafka_dlq_topic`";
@@ -29,8 +33,26 @@ pub struct Start {
     pub health: Arc<Health>,
     /// End once everything that is on the bus now has been dealt with.
     pub drain: bool,
+    /// Read a stretch of the topic again instead, outside the consumer group, and end with it.
+    pub again: Option<Again>,
     /// Ends the wait for a bus that is away.
     pub shutdown: CancellationToken,
+}
+
+/// What is to be read instead of what the group has not read yet.
+#[derive(Clone, Debug)]
+pub enum Again {
+    /// What lies between two times, by the bus's timestamps in milliseconds since 1970.
+    Between {
+        /// From this time on.
+        from_ms: i64,
+        /// Before this time; without it, up to what is there now.
+        until_ms: Option<i64>,
+        /// Also where that does harm: see [`StartError::Harmful`].
+        force: bool,
+    },
+    /// These stretches, which nobody has written so far: no more is done than the group's writer would do.
+    These(Vec<Stretch>),
 }
 
 /// Why a writer did not start.
@@ -39,6 +61,10 @@ pub enum StartError {
     /// A configuration that cannot work: a missing topic, a secret that is not there; exit code 78.
     #[error("{0}")]
     Configuration(String),
+    /// Reading again would leave more than was there before: double rows, or values that had been
+    /// evicted; exit code 64.
+    #[error("{0}")]
+    Harmful(String),
     /// The bus, beyond what is retried; exit code 1.
     #[error(transparent)]
     Bus(BusError),
@@ -50,7 +76,8 @@ pub enum StartError {
 /// Starts a plan.
 pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn Run>, StartError> {
     let Plan { reads, dead_letter_topic, decoder, destinations: planned, store_limits, mut policy } = plan;
-    policy.eager = with.drain;
+    policy.eager = with.drain || with.again.is_some();
+    let mut harms = Vec::new();
     let mut destinations = Vec::with_capacity(planned.len());
     for destination in planned {
         let name = destination.name;
@@ -65,8 +92,24 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             tombstone_retention: store_limits.tombstone_retention,
             memory_limit: store_limits.memory_limit,
         };
+        if let Some(Again::Between { from_ms, .. }) = &with.again {
+            let absorbs = (destination.absorbs_repeats)(expose(&options.fetched));
+            let absorbs = absorbs.map_err(|error| configuration(error.to_string()))?;
+            let harm = harm(*from_ms, absorbs, destination.has_tombstones.then_some(options.tombstone_retention));
+            harms.extend(harm.map(|harm| format!("{name} {harm}")));
+        }
         let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
         destinations.push(Destination { name, sink });
+    }
+
+    if let Some(Again::Between { force, .. }) = &with.again
+        && !harms.is_empty()
+    {
+        let harms = harms.join("; ");
+        if !force {
+            return Err(StartError::Harmful(format!("reading again does harm, and `--force` does it: {harms}")));
+        }
+        tracing::warn!("reading again does harm, as forced: {harms}");
     }
 
     let connect = Connect { with: &with, retry: policy.retry };
@@ -76,17 +119,40 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     };
     let topic = &reads.subscription;
     connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
-    let subscribe = Subscribe {
-        topic: topic.clone(),
-        group: reads.group,
-        drain: with.drain,
-        fetch_bytes: reads.fetch_bytes,
-        on_gap: reads.on_gap,
+    let subscription = if let Some(again) = &with.again {
+        connect.again(topic, again).await?
+    } else {
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group: reads.group,
+            drain: with.drain,
+            fetch_bytes: reads.fetch_bytes,
+            on_gap: reads.on_gap,
+        };
+        let part = format!("subscription of `{topic}`");
+        connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
     };
-    let part = format!("subscription of `{topic}`");
-    let subscription = connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?;
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
+}
+
+/// What reading again does to a store beyond writing what is missing in it.
+fn harm(from_ms: i64, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
+    if !absorbs_repeats {
+        return Some("would hold every row of that stretch twice (with the same `__observation_id__`)".to_owned());
+    }
+    let kept = tombstones_for?;
+    let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+    (from_ms < kept_since).then(|| {
+        let since = rfc3339(kept_since);
+        format!(
+            "keeps no trace of what was evicted before {since} (`tombstone_retention`), or has expired since: such values would come back; a `--from-time` after that is harmless"
+        )
+    })
+}
+
+fn rfc3339(milliseconds: i64) -> String {
+    format_timestamp(milliseconds.saturating_mul(1_000))
 }
 
 /// Talks to a bus that may be away for a while.
@@ -112,6 +178,33 @@ impl Connect<'_> {
             ASSUMED_LIMIT
         });
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: Some(limit) }))
+    }
+
+    /// A part of a topic, outside every group.
+    async fn again(&self, topic: &str, again: &Again) -> Result<Subscription, StartError> {
+        let (from_ms, until_ms) = match again {
+            Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
+            Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), topic, stretches.clone(), None)),
+        };
+        let part = format!("stretch of `{topic}`");
+        let stretches = self.patiently(&part, || self.with.bus.stretch(topic, from_ms, until_ms)).await?;
+        let offsets: i64 = stretches.iter().map(|stretch| stretch.until - stretch.from).sum();
+        let until = until_ms.map_or_else(|| "now".to_owned(), rfc3339);
+        tracing::info!(topic, from = rfc3339(from_ms), until, offsets, "reading again, outside the consumer group");
+        if offsets == 0 {
+            tracing::warn!(topic, "nothing lies between these times, which are those that the bus has of its messages");
+        }
+        for Stretch { partition, from, earliest, .. } in &stretches {
+            if from == earliest && *earliest > 0 {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    earliest,
+                    "begins at the earliest message that is left; older ones of that stretch have expired, if there were any"
+                );
+            }
+        }
+        Ok(reread(Arc::clone(&self.with.bus), topic, stretches, Some(from_ms)))
     }
 
     /// A topic that has to be there, and the field that names it.

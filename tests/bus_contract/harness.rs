@@ -41,6 +41,10 @@ pub struct Capabilities {
     pub limits_message_size: bool,
     /// The timestamp of a message is kept as the publisher gave it.
     pub keeps_timestamps: bool,
+    /// It knows which message is the first of a time.
+    pub finds_times: bool,
+    /// A group that everybody has left takes a position from outside.
+    pub frees_groups: bool,
 }
 
 impl Capabilities {
@@ -54,6 +58,8 @@ impl Capabilities {
             creates_topics: true,
             limits_message_size: true,
             keeps_timestamps: true,
+            finds_times: true,
+            frees_groups: true,
         }
     }
 }

@@ -49,10 +49,13 @@ impl Harness for Mock {
         Capabilities {
             patience: Duration::from_secs(40),
             cases_at_once: 6,
-            // It makes whatever topic it is asked about, knows no limits, and gives every message its own time.
+            // It makes whatever topic it is asked about, knows no limits, gives every message its own time,
+            // answers no question about times, and guards a group for ever that had a member once.
             refuses_unknown_topics: false,
             creates_topics: false,
             limits_message_size: false,
+            finds_times: false,
+            frees_groups: false,
             ..Capabilities::full()
         }
     }

@@ -102,6 +102,35 @@ impl Deployment {
         finished(self.command(arguments))
     }
 
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        finished(self.command(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Replaces a part of the configuration that is there.
+    pub(crate) fn configure(&self, what: &str, with: &str) {
+        let before = self.text("chalk.json");
+        let after = before.replace(what, with);
+        assert_ne!(before, after, "`{what}` is not in the configuration");
+        self.write("chalk.json", &after);
+    }
+
+    /// Publishes lines of JSON to the topic of results.
+    pub(crate) fn publish(&self, lines: &str) {
+        self.write("lines.jsonl", lines);
+        self.run(&["publish", "--config", "chalk.json", "--topic", "results", "--file", "lines.jsonl"]).ok();
+    }
+
+    /// What a command prints as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.run(&[arguments, &["--json"]].concat()).ok()).expect("JSON")
+    }
+
+    /// The dead letters as `dlq list` has them, oldest first.
+    pub(crate) fn letters(&self) -> Vec<serde_json::Value> {
+        let listing = self.json(&["dlq", "list", "--config", "chalk.json", "--limit", "100000"]);
+        listing["letters"].as_array().expect("a list").clone()
+    }
+
     /// Runs a writer until the bus is empty.
     pub(crate) fn drain(&self, writer_type: &str) -> Ended {
         let arguments =
@@ -172,6 +201,12 @@ impl Running {
 
     pub(crate) fn terminate(&self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).expect("it runs");
+    }
+
+    /// SIGKILL: it ends where it is.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
     }
 
     pub(crate) fn wait(mut self, at_most: Duration) -> Ended {

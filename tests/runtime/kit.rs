@@ -102,6 +102,7 @@ impl Publisher for Letters {
 pub fn policy() -> Policy {
     Policy {
         writer_type: "ONLINE_WRITER",
+        group: "chalk-online-writer".to_owned(),
         max_rows: 20,
         max_bytes: 1 << 20,
         max_messages: 1000,

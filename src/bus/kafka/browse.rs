@@ -16,7 +16,7 @@ use super::access::Access;
 use super::chunk::Filling;
 use super::client::Asking;
 use super::positions::{self, ANSWER_WITHIN};
-use super::{properties, topics};
+use super::{group, properties, topics};
 use crate::bus::{Browse, BrowseFrom, BusError};
 use crate::config::settings::KafkaSettings;
 use crate::message::{Delivery, Message};
@@ -59,18 +59,25 @@ pub(super) async fn start(
         .map_err(|error| BusError::Failed(format!("no thread for reading: {error}")))?;
     // Bounded: every question of the thread is.
     ready.await.map_err(|_| BusError::Failed("the reading thread ended at once".to_owned()))??;
-    Ok(Box::new(KafkaBrowse { chunks, delivered: 0 }))
+    Ok(Box::new(KafkaBrowse { chunks, delivered: 0, ended: false }))
 }
 
 struct KafkaBrowse {
+    /// The end is said by a chunk of no messages: without it the thread died on the way.
     chunks: mpsc::Receiver<Result<Vec<Message>, BusError>>,
     delivered: u64,
+    ended: bool,
 }
 
 #[async_trait]
 impl Browse for KafkaBrowse {
     async fn next(&mut self) -> Result<Vec<Message>, BusError> {
-        let mut messages = self.chunks.recv().await.unwrap_or_else(|| Ok(Vec::new()))?;
+        if self.ended {
+            return Ok(Vec::new());
+        }
+        let died = || Err(BusError::Failed("the reading thread ended on the way".to_owned()));
+        let mut messages = self.chunks.recv().await.unwrap_or_else(died)?;
+        self.ended = messages.is_empty();
         for message in &mut messages {
             message.delivery = Delivery(self.delivered);
             self.delivered += 1;
@@ -96,28 +103,23 @@ fn plan(consumer: &BaseConsumer<Asking>, topic: &str, from: &BrowseFrom) -> Resu
         }
         partitions.retain(|partition| partition == wanted);
     }
-    let mut committed = BTreeMap::new();
-    if let BrowseFrom::Group(_) = from {
-        let mut list = TopicPartitionList::new();
-        for partition in &partitions {
-            list.add_partition(topic, *partition);
-        }
-        let list = consumer.committed_offsets(list, ANSWER_WITHIN).map_err(explain)?;
-        for element in list.elements() {
-            element.error().map_err(explain)?;
-            if let Offset::Offset(offset) = element.offset() {
-                committed.insert(element.partition(), offset);
-            }
-        }
-    }
+    let committed = match from {
+        BrowseFrom::Group(_) => group::committed(consumer, topic, &partitions).map_err(explain)?,
+        _ => BTreeMap::new(),
+    };
     let mut stretches = BTreeMap::new();
     for partition in partitions {
-        let (low, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(explain)?;
+        let (low, mut end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(explain)?;
         let begin = match from {
             BrowseFrom::Earliest => low,
             BrowseFrom::Group(_) => committed.get(&partition).copied().unwrap_or(low),
             BrowseFrom::Last(count) => end.saturating_sub_unsigned(*count),
             BrowseFrom::Position(_, offset) => *offset,
+            BrowseFrom::Stretches(stretches) => {
+                let Some(stretch) = stretches.iter().find(|stretch| stretch.partition == partition) else { continue };
+                end = end.min(stretch.until);
+                stretch.from
+            }
         };
         if begin.max(low) < end {
             stretches.insert(partition, (begin.max(low), end));
@@ -169,13 +171,19 @@ fn read(consumer: &BaseConsumer<Asking>, topic: &Arc<str>, mut stretches: Stretc
                 if chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
                     return;
                 }
+                // A reader that takes its time is no silence of the broker.
+                heard = Instant::now();
             }
         }
-        if filling.is_full() && chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
-            return;
+        if filling.is_full() {
+            if chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+                return;
+            }
+            heard = Instant::now();
         }
     }
-    if !filling.is_empty() {
-        let _ = chunks.blocking_send(Ok(filling.seal().messages));
+    if !filling.is_empty() && chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+        return;
     }
+    let _ = chunks.blocking_send(Ok(Vec::new()));
 }

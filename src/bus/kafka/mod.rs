@@ -8,6 +8,7 @@ mod access;
 mod browse;
 mod chunk;
 mod client;
+mod group;
 mod ledger;
 mod poll;
 mod positions;
@@ -21,7 +22,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Browse, BrowseFrom, Bus, BusError, Publisher, Subscribe, Subscription, TopicInfo};
+use super::{
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
+    TopicInfo,
+};
 use crate::config::settings::{BusSettings, KafkaSettings};
 
 /// A Kafka cluster.
@@ -55,5 +59,17 @@ impl Bus for Kafka {
 
     async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError> {
         topics::create(&self.settings, name, partitions).await
+    }
+
+    async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError> {
+        group::stretch(&self.settings, topic, from_ms, until_ms).await
+    }
+
+    async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError> {
+        group::positions(&self.settings, topic, group).await
+    }
+
+    async fn step(&self, step: &Step) -> Result<Stepped, BusError> {
+        group::step(&self.settings, step).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -73,7 +74,14 @@ pub(super) async fn ask<T: Send + 'static>(
     access: &Access,
     question: impl FnOnce(&BaseConsumer<Asking>) -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, BusError> {
-    let config = properties::asking(settings, access);
+    ask_as(properties::asking(settings, access), question).await
+}
+
+/// The same with a configuration of one's own: in the name of a group, without joining it.
+pub(super) async fn ask_as<T: Send + 'static>(
+    config: ClientConfig,
+    question: impl FnOnce(&BaseConsumer<Asking>) -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, BusError> {
     let asked = tokio::task::spawn_blocking(move || {
         let consumer = BaseConsumer::from_config_and_context(&config, Asking::default())
             .map_err(|error| properties::unfit(&error))?;

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 
-use super::file::BusFile;
+use super::file::{BusFile, Fault};
 use super::log::{self, Limits, Log, Reader};
 use super::{blocking, group, no_file};
-use crate::bus::{Browse, BrowseFrom, BusError};
+use crate::bus::{Browse, BrowseFrom, BusError, Stretch};
 use crate::message::{Delivery, Message};
 
 const LIMITS: Limits = Limits { messages: 512, bytes: 1 << 20 };
@@ -42,6 +43,13 @@ impl LocalBrowse {
                     BrowseFrom::Group(name) => Some(group::committed(connection, log.id, name)?),
                     BrowseFrom::Last(count) => Some(log.end.saturating_sub_unsigned(*count).max(0)),
                     BrowseFrom::Position(number, offset) => (*number == log.number).then_some((*offset).max(0)),
+                    BrowseFrom::Stretches(stretches) => {
+                        let ours = stretches.iter().filter(|stretch| stretch.partition == log.number);
+                        left.extend(
+                            ours.map(|stretch| (Log { end: stretch.until.min(log.end), ..*log }, stretch.from.max(0))),
+                        );
+                        None
+                    }
                 };
                 left.extend(start.map(|start| (*log, start)));
             }
@@ -56,6 +64,24 @@ impl LocalBrowse {
         let reading = Reading { file, reader: Reader::default(), topic, left, delivered: 0 };
         Ok(Self { reading: Arc::new(Mutex::new(reading)) })
     }
+}
+
+/// What lies between two times, partition by partition.
+pub(super) fn stretch(
+    connection: &Connection,
+    topic: &str,
+    from_ms: i64,
+    until_ms: Option<i64>,
+) -> Result<Vec<Stretch>, Fault> {
+    let since = |log: &Log, time: i64| log::first_since(connection, log, time).map(|found| found.unwrap_or(log.end));
+    let topic = log::topic(connection, topic)?;
+    let stretches = topic.partitions.iter().map(|log| {
+        let from = since(log, from_ms)?;
+        let until = until_ms.map_or(Ok(log.end), |time| since(log, time))?;
+        let earliest = log::earliest(connection, log)?;
+        Ok(Stretch { partition: log.number, from, until: until.max(from), earliest })
+    });
+    stretches.collect()
 }
 
 #[async_trait]

@@ -124,6 +124,24 @@ pub(super) fn timestamp(connection: &Connection, log: &Log, offset: i64) -> Resu
         .optional()?)
 }
 
+/// The offset of the first message of a time or later; looks at each of the partition, since times
+/// need not be in order and nothing indexes them.
+pub(super) fn first_since(connection: &Connection, log: &Log, time_ms: i64) -> Result<Option<i64>, Fault> {
+    let found: Option<i64> = connection
+        .prepare_cached(
+            "SELECT place FROM messages WHERE place >= ?1 AND place < ?2 AND timestamp_ms >= ?3
+             ORDER BY place LIMIT 1",
+        )?
+        .query_row(params![place(log.id, 0), place(log.id, log.end), time_ms], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|found| found - place(log.id, 0)))
+}
+
+/// The offset of the earliest message; the end where there is none.
+pub(super) fn earliest(connection: &Connection, log: &Log) -> Result<i64, Fault> {
+    Ok(first_since(connection, log, i64::MIN)?.unwrap_or(log.end))
+}
+
 /// How much one reading may bring.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {

@@ -22,6 +22,7 @@ mod partitioner;
 mod publisher;
 mod shared;
 mod source;
+mod step;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Browse, BrowseFrom, Bus, BusError, Publisher, Subscribe, Subscription, TopicInfo};
+use super::{
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
+    TopicInfo,
+};
 use crate::config::settings::BusSettings;
 use crate::message::Outgoing;
 use file::BusFile;
@@ -113,6 +117,33 @@ impl Bus for LocalBus {
         let (path, name) = (self.path.clone(), name.to_owned());
         blocking(move || BusFile::create(&path)?.write(|transaction| log::create_topic(transaction, &name, partitions)))
             .await
+    }
+
+    async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError> {
+        let (path, topic) = (self.path.clone(), topic.to_owned());
+        blocking(move || {
+            let file = BusFile::open(&path)?.ok_or_else(|| no_file(&topic, &path))?;
+            file.read(|connection| browse::stretch(connection, &topic, from_ms, until_ms))
+        })
+        .await
+    }
+
+    async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError> {
+        let (path, topic, group) = (self.path.clone(), topic.to_owned(), group.to_owned());
+        blocking(move || {
+            let file = BusFile::open(&path)?.ok_or_else(|| no_file(&topic, &path))?;
+            file.read(|connection| step::positions(connection, &topic, &group))
+        })
+        .await
+    }
+
+    async fn step(&self, step: &Step) -> Result<Stepped, BusError> {
+        let (path, step) = (self.path.clone(), step.clone());
+        blocking(move || {
+            let mut file = BusFile::open(&path)?.ok_or_else(|| no_file(&step.topic, &path))?;
+            file.write(|transaction| step::step(transaction, &step))
+        })
+        .await
     }
 }
 

@@ -10,7 +10,8 @@ use crate::row::table::TableRows;
 use crate::sink::Sink;
 
 /// Every offline store of this version.
-pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] = &[StoreKind { schemes: &["file"], open: lake::open }];
+pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] =
+    &[StoreKind { schemes: &["file"], absorbs_repeats: false, open: lake::open }];
 
 const NAME: &str = "offline store";
 
@@ -22,4 +23,9 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreErr
 /// Whether a URI is of a store of this version.
 pub fn check(uri: &str) -> Result<(), StoreError> {
     super::find(NAME, OFFLINE_STORES, uri).map(drop)
+}
+
+/// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
+pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
+    super::find(NAME, OFFLINE_STORES, uri).map(|kind| kind.absorbs_repeats)
 }

@@ -42,8 +42,10 @@ pub struct StoredFeature {
 }
 
 /// Every online store of this version.
-pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] =
-    &[StoreKind { schemes: &["sqlite"], open: sqlite::open }, StoreKind { schemes: &["redis"], open: redis::open }];
+pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
+    StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: sqlite::open },
+    StoreKind { schemes: &["redis"], absorbs_repeats: true, open: redis::open },
+];
 
 const NAME: &str = "online store";
 
@@ -55,4 +57,9 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> 
 /// Whether a URI is of a store of this version.
 pub fn check(uri: &str) -> Result<(), StoreError> {
     super::find(NAME, ONLINE_STORES, uri).map(drop)
+}
+
+/// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
+pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
+    super::find(NAME, ONLINE_STORES, uri).map(|kind| kind.absorbs_repeats)
 }

@@ -28,6 +28,8 @@ const NEVER_OPENED: Kind<TableRows> = Kind {
     of: |environment| environment.offline_store.as_ref(),
     check: crate::store::offline::check,
     open: never,
+    absorbs_repeats: |_| Ok(true),
+    has_tombstones: false,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {

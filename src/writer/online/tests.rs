@@ -30,6 +30,8 @@ const NEVER_OPENED: Kind<FeatureRow> = Kind {
     of: |environment| environment.online_store.as_ref(),
     check: crate::store::online::check,
     open: never,
+    absorbs_repeats: |_| Ok(true),
+    has_tombstones: true,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<FeatureRow>>, StoreError> {

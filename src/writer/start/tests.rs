@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::bus::{Browse, BrowseFrom, Received, Source, Subscription, TopicInfo};
+use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
 use crate::config::settings::Environment;
 use crate::message::Delivery;
 use crate::row::feature::FeatureRow;
@@ -44,6 +43,8 @@ const STORE: Kind<FeatureRow> = Kind {
         }
         Ok(Arc::new(NoSink))
     },
+    absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
+    has_tombstones: true,
 };
 
 /// A bus that answers `topic` from a list, the last answer for ever.
@@ -51,6 +52,7 @@ const STORE: Kind<FeatureRow> = Kind {
 struct ScriptedBus {
     topics: Mutex<VecDeque<Result<TopicInfo, BusError>>>,
     subscribed: Mutex<Option<Subscribe>>,
+    stretched: Mutex<Option<(i64, Option<i64>)>>,
 }
 
 struct NoSource;
@@ -101,6 +103,19 @@ impl Bus for ScriptedBus {
     async fn create_topic(&self, _: &str, _: u32) -> Result<(), BusError> {
         Ok(())
     }
+
+    async fn stretch(&self, _: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError> {
+        *self.stretched.lock().expect("no panic") = Some((from_ms, until_ms));
+        Ok(vec![Stretch { partition: 0, from: 5, until: 5, earliest: 5 }])
+    }
+
+    async fn positions(&self, _: &str, _: &str) -> Result<Vec<GroupPosition>, BusError> {
+        Err(BusError::Failed("not in this test".to_owned()))
+    }
+
+    async fn step(&self, _: &Step) -> Result<Stepped, BusError> {
+        Err(BusError::Failed("not in this test".to_owned()))
+    }
 }
 
 fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
@@ -124,7 +139,13 @@ fn plan(uri: &str) -> Box<dyn AnyPlan> {
 
 fn with(topics: Vec<Result<TopicInfo, BusError>>) -> (Start, Arc<ScriptedBus>) {
     let bus = Arc::new(ScriptedBus { topics: Mutex::new(topics.into()), ..ScriptedBus::default() });
-    let start = Start { bus: bus.clone(), health: Arc::default(), drain: true, shutdown: CancellationToken::new() };
+    let start = Start {
+        bus: bus.clone(),
+        health: Arc::default(),
+        drain: true,
+        again: None,
+        shutdown: CancellationToken::new(),
+    };
     (start, bus)
 }
 
@@ -211,4 +232,36 @@ async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_w
     shutdown.cancel();
     let result = waiting.await.expect("no panic");
     assert!(matches!(result.err(), Some(StartError::Stopped(_))));
+}
+
+fn again(from_ms: i64, force: bool) -> Option<Again> {
+    Some(Again::Between { from_ms, until_ms: Some(from_ms + 1_000), force })
+}
+
+#[tokio::test]
+async fn a_stretch_is_read_again_without_subscribing() {
+    let (mut start, bus) = with(vec![there(None)]);
+    let from_ms = now() / 1_000 - 60_000;
+    start.again = again(from_ms, false);
+    plan("sound:x").start(start).await.map(drop).expect("it starts");
+    assert_eq!(*bus.stretched.lock().expect("no panic"), Some((from_ms, Some(from_ms + 1_000))));
+    assert!(bus.subscribed.lock().expect("no panic").is_none(), "the group is left alone");
+}
+
+#[tokio::test]
+async fn what_reading_again_would_double_or_bring_back_is_refused_unless_it_is_forced() {
+    let long_ago = now() / 1_000 - 8 * 86_400_000;
+    for (uri, from_ms, word) in [("doubling:x", now() / 1_000, "twice"), ("sound:x", long_ago, "`tombstone_retention`")]
+    {
+        let (mut start, bus) = with(vec![there(None)]);
+        start.again = again(from_ms, false);
+        let refused = plan(uri).start(start).await.err();
+        let Some(StartError::Harmful(reason)) = refused else { panic!("{uri} is refused, not {refused:?}") };
+        assert!(reason.contains(word) && reason.contains("online store of prod"), "{reason}");
+        assert!(bus.stretched.lock().expect("no panic").is_none(), "nothing was read");
+
+        let (mut start, _) = with(vec![there(None)]);
+        start.again = again(from_ms, true);
+        plan(uri).start(start).await.map(drop).expect("it is forced");
+    }
 }

@@ -1,5 +1,6 @@
 //! The cases, by name.
 
+mod by_hand;
 mod delivery;
 mod drain;
 mod messages;
@@ -79,5 +80,16 @@ pub const CASES: &[(&str, Case)] = &[
     ("browsing_starts_where_it_is_told", |h| Box::pin(topics::browsing_starts_where_it_is_told(h))),
     ("browsing_ends_at_the_end_it_found_and_leaves_groups_alone", |h| {
         Box::pin(topics::browsing_ends_at_the_end_it_found_and_leaves_groups_alone(h))
+    }),
+    ("a_stretch_is_found_by_time", |h| Box::pin(by_hand::a_stretch_is_found_by_time(h))),
+    ("a_stretch_is_read_again_to_its_end_and_groups_are_left_alone", |h| {
+        Box::pin(by_hand::a_stretch_is_read_again_to_its_end_and_groups_are_left_alone(h))
+    }),
+    ("positions_are_told_from_outside", |h| Box::pin(by_hand::positions_are_told_from_outside(h))),
+    ("a_position_is_moved_by_hand_only_while_nobody_is_in_the_group", |h| {
+        Box::pin(by_hand::a_position_is_moved_by_hand_only_while_nobody_is_in_the_group(h))
+    }),
+    ("the_position_of_a_group_that_was_never_there_can_be_moved", |h| {
+        Box::pin(by_hand::the_position_of_a_group_that_was_never_there_can_be_moved(h))
     }),
 ];

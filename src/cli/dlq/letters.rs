@@ -1,0 +1,69 @@
+//! A dead letter topic read from its beginning to its end: letters put together from their parts,
+//! and the marks of those that were sent again.
+
+use std::collections::VecDeque;
+
+use crate::bus::{Browse, BrowseFrom, BusError};
+use crate::dead_letter::{Assembler, DeadLetter, Mark, read};
+use crate::message::Message;
+
+use super::super::exit::Failure;
+use super::Opened;
+
+/// Memory for letters in parts whose other parts have not been read yet.
+pub(super) const PARTS_LIMIT: usize = 256 << 20;
+
+/// What a record of the topic is.
+pub(super) enum Record {
+    /// A whole letter.
+    Letter(Box<DeadLetter>),
+    /// A letter was sent again. It lies behind the letter, in the same partition.
+    Mark(Mark),
+    /// Neither.
+    Foreign,
+}
+
+/// A reading of the topic.
+pub(super) struct Letters {
+    browse: Option<Box<dyn Browse>>,
+    waiting: VecDeque<Message>,
+    assembler: Assembler,
+}
+
+impl Letters {
+    pub(super) async fn read(opened: &Opened) -> Result<Self, Failure> {
+        let browse = match opened.bus.browse(&opened.topic, BrowseFrom::Earliest).await {
+            Ok(browse) => Some(browse),
+            Err(BusError::NotFound(_)) if opened.may_be_missing => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { browse, waiting: VecDeque::new(), assembler: Assembler::new(PARTS_LIMIT) })
+    }
+
+    /// The next record; `None` at the end that the topic had when the reading began.
+    pub(super) async fn next(&mut self) -> Result<Option<Record>, Failure> {
+        loop {
+            let Some(message) = self.waiting.pop_front() else {
+                let Some(browse) = &mut self.browse else { return Ok(None) };
+                self.waiting = browse.next().await?.into();
+                if self.waiting.is_empty() {
+                    self.browse = None;
+                }
+                continue;
+            };
+            let record = match read(&message) {
+                Some(letter) => match self.assembler.push(letter) {
+                    Some(whole) => Record::Letter(Box::new(whole)),
+                    None => continue,
+                },
+                None => Mark::read(&message).map_or(Record::Foreign, Record::Mark),
+            };
+            return Ok(Some(record));
+        }
+    }
+
+    /// How many letters had not all of their parts there.
+    pub(super) fn incomplete(self) -> u64 {
+        self.assembler.incomplete().len() as u64
+    }
+}

@@ -1,0 +1,435 @@
+//! `dlq replay`: a look at what is meant, a question, and then the letters one after another.
+//!
+//! The topic is read twice. The first reading finds the letters that are meant, without holding their
+//! bodies, and the marks, which lie behind them. The second one sends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal, Write, stderr, stdin};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use crate::dead_letter::{DeadLetter, Entry, Marks, again};
+use crate::message::Outgoing;
+use crate::telemetry::logs;
+
+use super::super::exit::{Exit, Failure, OrExit};
+use super::super::output::{self, count, grouped};
+use super::edit::{self, Draft, Edit};
+use super::letters::{Letters, Record};
+use super::list;
+use super::redrive::{Failed, Redrive};
+use super::target::Targets;
+use super::{Choice, Opened, Place, open, position};
+
+/// Letters that are shown before they are sent, and reasons of those that were not.
+const SHOWN: usize = 100;
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("body").args(["edit", "through", "set_body"])))]
+pub(in crate::cli) struct Replay {
+    #[command(flatten)]
+    place: Place,
+    /// Only these, by their places as `dlq list` shows them: PARTITION/OFFSET
+    #[arg(value_name = "POSITION", value_parser = position)]
+    positions: Vec<(i32, i64)>,
+    #[command(flatten)]
+    choice: Choice,
+    /// Only the oldest so many of them
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Leave out those that have been sent again so often already
+    #[arg(long, value_name = "N")]
+    max_rounds: Option<u32>,
+    /// Also those that were sent before
+    #[arg(long)]
+    again: bool,
+    /// The consumer group that they are for; without it, that of the writer that buried each
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Open each body in $VISUAL or $EDITOR first; a protobuf body as JSON
+    #[arg(long)]
+    edit: bool,
+    /// Put each body through this shell command first: `--through "jq -c '.environment_id = \"prod\"'"`
+    #[arg(long, value_name = "COMMAND")]
+    through: Option<String>,
+    /// Send this body instead, for one letter
+    #[arg(long, value_name = "FILE")]
+    set_body: Option<PathBuf>,
+    /// Only say what would be sent, and what its writer would say to it
+    #[arg(long, conflicts_with_all = ["yes", "body"])]
+    dry_run: bool,
+    /// Send without asking
+    #[arg(long)]
+    yes: bool,
+    /// Print JSON; needs `--yes` or `--dry-run`
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `dlq replay --json` prints.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    /// The dead letter topic.
+    topic: String,
+    /// Nothing was sent.
+    dry_run: bool,
+    /// Letters that are meant: of these `--limit` may have left some for the next time.
+    matching: u64,
+    /// Sent again and marked.
+    replayed: u64,
+    /// Not sent, since they were sent before.
+    replayed_before: u64,
+    /// Not sent, since they have been round too often.
+    too_many_rounds: u64,
+    /// Not sent, for a reason of their own.
+    failed: Vec<Failed>,
+    /// Letters that the filters leave out.
+    filtered_out: u64,
+    /// Letters whose parts are not all there.
+    incomplete: u64,
+    /// Where they go: topic, group and how many.
+    targets: Vec<Bound>,
+    /// Of a dry run: the letters, oldest first; no more than a hundred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    letters: Vec<Meant>,
+}
+
+/// Letters with the same destination.
+#[derive(Debug, Serialize)]
+struct Bound {
+    topic: String,
+    group: String,
+    letters: u64,
+}
+
+/// One letter of a dry run.
+#[derive(Debug, Serialize)]
+struct Meant {
+    #[serde(flatten)]
+    entry: Entry,
+    /// The group that it would be for.
+    group: String,
+    /// What its writer would refuse of it as it is now; `None` where the configuration does not have it.
+    refused_now: Option<Vec<String>>,
+}
+
+/// A letter that is meant, without its body.
+struct Candidate {
+    failed_at: String,
+    place: (i32, i64),
+    origin: String,
+    rounds: u32,
+    topic: String,
+    group: Result<String, String>,
+}
+
+pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
+    let edit = arguments.body()?;
+    let opened = open(&arguments.place)?;
+    let mut targets = Targets::new(opened.deployment.writers(), arguments.group.clone());
+    let mut summary = Summary { topic: opened.topic.clone(), dry_run: arguments.dry_run, ..Summary::default() };
+    let meant = survey(&opened, &arguments, &targets, &mut summary).await?;
+
+    let mut chosen = BTreeSet::new();
+    let mut bound: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for candidate in meant {
+        let (partition, offset) = candidate.place;
+        match candidate.group {
+            Ok(group) => {
+                *bound.entry((candidate.topic, group)).or_default() += 1;
+                chosen.insert(candidate.place);
+            }
+            Err(reason) => summary.failed.push(Failed { place: format!("{partition}/{offset}"), reason }),
+        }
+    }
+    for (topic, group) in bound.keys() {
+        if let Some(warning) = targets.check(&*opened.bus, topic, group).await? {
+            tracing::warn!("{warning}");
+        }
+    }
+    summary.targets = bound.into_iter().map(|((topic, group), letters)| Bound { topic, group, letters }).collect();
+
+    if arguments.dry_run {
+        let mut letters = BTreeMap::new();
+        each(&opened, &chosen, async |letter, _| {
+            let group = targets.group(&letter.notes).unwrap_or_default();
+            let refused_now = targets.refusals(&group, &again(&letter, &group));
+            let entry = Entry::from(&letter);
+            letters.insert((entry.failed_at.clone(), letter.place()), Meant { entry, group, refused_now });
+            if letters.len() > SHOWN {
+                letters.pop_last();
+            }
+            Ok(())
+        })
+        .await?;
+        summary.letters = letters.into_values().collect();
+        return arguments.end(&summary, Ok(()));
+    }
+    if chosen.is_empty() {
+        return arguments.end(&summary, Ok(()));
+    }
+    arguments.ask(&summary, chosen.len() as u64)?;
+
+    let mut redrive = Redrive::new(opened.bus.publisher().await?, opened.topic.clone());
+    redrive.failed = std::mem::take(&mut summary.failed);
+    let all = chosen.len() as u64;
+    let sent = send(&opened, &chosen, &mut targets, edit.as_ref(), &mut redrive, all).await;
+    if stderr().is_terminal() {
+        logs::show_progress("");
+    }
+    summary.replayed = redrive.replayed;
+    summary.failed = redrive.failed;
+    arguments.end(&summary, sent)
+}
+
+/// The second reading: sends what was chosen.
+async fn send(
+    opened: &Opened,
+    chosen: &BTreeSet<(i32, i64)>,
+    targets: &mut Targets,
+    edit: Option<&Edit>,
+    redrive: &mut Redrive,
+    all: u64,
+) -> Result<(), Failure> {
+    each(opened, chosen, async |mut letter, number| {
+        let group = match targets.group(&letter.notes) {
+            Ok(group) => group,
+            Err(reason) => {
+                redrive.failed.push(Failed::new(&letter, reason));
+                return Ok(());
+            }
+        };
+        let message = match edit {
+            None => again(&letter, &group),
+            Some(edit) => match edited(edit, &mut letter, &group, targets) {
+                Ok(message) => message,
+                Err(reason) => {
+                    redrive.failed.push(Failed::new(&letter, reason));
+                    return Ok(());
+                }
+            },
+        };
+        redrive.push(letter, message).await?;
+        if edit.is_some() {
+            // What somebody has just written is not lost by what comes later.
+            redrive.flush().await?;
+        } else if stderr().is_terminal() {
+            logs::show_progress(&format!("{} of {} letters", grouped(number), grouped(all)));
+        }
+        Ok(())
+    })
+    .await?;
+    redrive.flush().await
+}
+
+/// Reads the topic once more and does something with each of the letters that were chosen; in a
+/// retention's course some may have gone since.
+async fn each(
+    opened: &Opened,
+    chosen: &BTreeSet<(i32, i64)>,
+    mut does: impl AsyncFnMut(DeadLetter, u64) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut letters = Letters::read(opened).await?;
+    let mut left = chosen.clone();
+    let mut number = 0;
+    while !left.is_empty() {
+        match letters.next().await? {
+            Some(Record::Letter(letter)) if left.remove(&letter.place()) => {
+                number += 1;
+                does(*letter, number).await?;
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// The first reading: the letters that are meant, oldest first.
+async fn survey(
+    opened: &Opened,
+    arguments: &Replay,
+    targets: &Targets,
+    summary: &mut Summary,
+) -> Result<Vec<Candidate>, Failure> {
+    let filter = arguments.choice.filter(&opened.deployment)?;
+    let mut wanted: BTreeSet<(i32, i64)> = arguments.positions.iter().copied().collect();
+    let by_place = !wanted.is_empty();
+    let mut candidates = Vec::new();
+    let mut marks = Marks::default();
+    let mut letters = Letters::read(opened).await?;
+    while let Some(record) = letters.next().await? {
+        match record {
+            Record::Letter(letter) => {
+                let named = wanted.remove(&letter.place());
+                if (by_place && !named) || !filter.matches(&letter) {
+                    summary.filtered_out += 1;
+                    continue;
+                }
+                candidates.push(Candidate {
+                    place: letter.place(),
+                    origin: letter.origin(),
+                    rounds: letter.notes.redrive_count,
+                    group: targets.group(&letter.notes),
+                    topic: letter.notes.topic,
+                    failed_at: letter.notes.failed_at,
+                });
+            }
+            Record::Mark(mark) => marks.add(mark),
+            Record::Foreign => {}
+        }
+    }
+    summary.incomplete = letters.incomplete();
+    if !wanted.is_empty() {
+        let places: Vec<String> = wanted.iter().map(|(partition, offset)| format!("{partition}/{offset}")).collect();
+        let text = format!(
+            "no dead letter at {} of `{}`; nothing was sent; `dlq list` has the places",
+            places.join(", "),
+            opened.topic
+        );
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    summary.matching = candidates.len() as u64;
+    candidates.retain(|candidate| {
+        let (partition, offset) = candidate.place;
+        let before = !arguments.again && marks.of(&format!("{partition}/{offset}"), &candidate.origin).is_some();
+        let too_often = !before && arguments.max_rounds.is_some_and(|most| candidate.rounds >= most);
+        summary.replayed_before += u64::from(before);
+        summary.too_many_rounds += u64::from(too_often);
+        !before && !too_often
+    });
+    candidates.sort_by(|one, other| (&one.failed_at, one.place).cmp(&(&other.failed_at, other.place)));
+    candidates.truncate(arguments.limit.unwrap_or(usize::MAX));
+    Ok(candidates)
+}
+
+/// The message of a letter with another body; only one that its writer would take.
+fn edited(edit: &Edit, letter: &mut DeadLetter, group: &str, targets: &mut Targets) -> Result<Outgoing, String> {
+    let mut draft: Draft = edit.draft(letter)?;
+    loop {
+        let changed = edit.apply(&mut draft)?;
+        let is_changed = changed.is_some();
+        if let Some(body) = changed {
+            edit::replace(&mut letter.original, body);
+        }
+        let message = again(letter, group);
+        let refused = targets.refusals(group, &message).unwrap_or_default();
+        if refused.is_empty() {
+            return Ok(message);
+        }
+        let what = if is_changed { "the edited body" } else { "the body, left as it was," };
+        let reason = format!("{what} would be refused again: {}", refused.join("; "));
+        let editor = matches!(edit, Edit::Editor(_));
+        if !editor || !stdin().is_terminal() || !yes(&format!("{reason}\nEdit it again? [Y/n]"), true) {
+            return Err(reason);
+        }
+    }
+}
+
+/// Asks in the terminal; nothing typed means `default`, and an end of input no.
+fn yes(question: &str, default: bool) -> bool {
+    // Some of it may come from a message.
+    let question: String = question.lines().map(output::inline).collect::<Vec<_>>().join("\n");
+    let mut stderr = stderr().lock();
+    let mut answer = String::new();
+    if write!(stderr, "{question} ").and_then(|()| stderr.flush()).is_err() || stdin().read_line(&mut answer).is_err() {
+        return false;
+    }
+    match answer.trim().to_lowercase().as_str() {
+        "" => default && answer.ends_with('\n'),
+        answer => matches!(answer, "y" | "yes"),
+    }
+}
+
+impl Replay {
+    fn body(&self) -> Result<Option<Edit>, Failure> {
+        if let Some(path) = &self.set_body {
+            if self.positions.len() != 1 {
+                return Err(Failure::new(Exit::Usage, "`--set-body` is for one letter; name its POSITION"));
+            }
+            let read = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+            return Ok(Some(Edit::Body(Bytes::from(read.or_exit(Exit::Failed)?))));
+        }
+        let editor = || {
+            let given =
+                ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+            Edit::Editor(given.unwrap_or_else(|| "vi".to_owned()))
+        };
+        Ok(self.through.clone().map(Edit::Through).or_else(|| self.edit.then(editor)))
+    }
+
+    /// Says what would go, and goes on only with a yes.
+    fn ask(&self, summary: &Summary, letters: u64) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let what = targets(summary);
+        if self.json || !stdin().is_terminal() || !stderr().is_terminal() {
+            let text = format!("{what}: `--yes` sends them, `--dry-run` lists them; nothing was sent");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let question = if letters == 1 { "Send it again?" } else { "Send them again?" };
+        if yes(&format!("{what}\n{question} [y/N]"), false) {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Failed, "nothing was sent"))
+    }
+
+    /// The summary, and whether it went well.
+    fn end(&self, summary: &Summary, sent: Result<(), Failure>) -> Result<(), Failure> {
+        let printed = if self.json { output::json(summary) } else { summary.print() };
+        printed?;
+        sent?;
+        if summary.failed.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+    }
+}
+
+/// How many dead letters go to which topic, and for which group.
+fn targets(summary: &Summary) -> String {
+    let bound = |Bound { topic, group, letters }: &Bound| {
+        format!("{} to `{topic}` for group `{group}`", count(*letters, "dead letter"))
+    };
+    summary.targets.iter().map(bound).collect::<Vec<_>>().join(", ")
+}
+
+impl Summary {
+    fn print(&self) -> anyhow::Result<()> {
+        if !self.letters.is_empty() {
+            let entries: Vec<Entry> = self.letters.iter().map(|meant| meant.entry.clone()).collect();
+            output::line(list::table(&entries))?;
+            let more = self.targets.iter().map(|bound| bound.letters).sum::<u64>() - entries.len() as u64;
+            if more > 0 {
+                output::line(format!("… and {more} more"))?;
+            }
+            for Meant { entry, refused_now, .. } in &self.letters {
+                if let Some(first) = refused_now.as_deref().and_then(|refused| refused.first()) {
+                    output::line(format!("{} would be refused again: {}", entry.place, output::shortened(first, 200)))?;
+                }
+            }
+        }
+        for Failed { place, reason } in self.failed.iter().take(SHOWN) {
+            output::line(format!("{place} not sent: {}", output::inline(reason)))?;
+        }
+        let mut line = match (self.dry_run, self.matching) {
+            (_, 0) => format!("no dead letter matches in `{}`", self.topic),
+            (true, _) if self.targets.is_empty() => "nothing would be sent".to_owned(),
+            (true, _) => format!("{} would be sent", targets(self)),
+            (false, _) => format!("{} replayed of {}", grouped(self.replayed), count(self.matching, "dead letter")),
+        };
+        for (number, what) in [
+            (self.replayed_before, "replayed before (`--again` sends them once more)"),
+            (self.too_many_rounds, "round too often (`--max-rounds`)"),
+            (self.failed.len() as u64, "not sent"),
+            (self.filtered_out, "left out by the filters"),
+            (self.incomplete, "without all of its parts"),
+        ] {
+            if number > 0 {
+                line += &format!("; {} {what}", grouped(number));
+            }
+        }
+        output::line(line)
+    }
+}
