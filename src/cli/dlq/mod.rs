@@ -7,6 +7,7 @@ mod list;
 mod redrive;
 mod replay;
 mod show;
+mod summary;
 mod target;
 
 use std::path::{Path, PathBuf};

@@ -9,23 +9,19 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
-use serde::Serialize;
 
 use crate::dead_letter::{DeadLetter, Entry, Marks, again};
 use crate::message::Outgoing;
 use crate::telemetry::logs;
 
 use super::super::exit::{Exit, Failure, OrExit};
-use super::super::output::{self, count, grouped};
+use super::super::output::{self, grouped};
 use super::edit::{self, Draft, Edit};
 use super::letters::{Letters, Record};
-use super::list;
 use super::redrive::{Failed, Redrive};
+use super::summary::{Bound, Meant, SHOWN, Summary, targets};
 use super::target::Targets;
 use super::{Choice, Opened, Place, open, position};
-
-/// Letters that are shown before they are sent, and reasons of those that were not.
-const SHOWN: usize = 100;
 
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("body").args(["edit", "through", "set_body"])))]
@@ -67,53 +63,6 @@ pub(in crate::cli) struct Replay {
     /// Print JSON; needs `--yes` or `--dry-run`
     #[arg(long)]
     json: bool,
-}
-
-/// What `dlq replay --json` prints.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    /// The dead letter topic.
-    topic: String,
-    /// Nothing was sent.
-    dry_run: bool,
-    /// Letters that are meant: of these `--limit` may have left some for the next time.
-    matching: u64,
-    /// Sent again and marked.
-    replayed: u64,
-    /// Not sent, since they were sent before.
-    replayed_before: u64,
-    /// Not sent, since they have been round too often.
-    too_many_rounds: u64,
-    /// Not sent, for a reason of their own.
-    failed: Vec<Failed>,
-    /// Letters that the filters leave out.
-    filtered_out: u64,
-    /// Letters whose parts are not all there.
-    incomplete: u64,
-    /// Where they go: topic, group and how many.
-    targets: Vec<Bound>,
-    /// Of a dry run: the letters, oldest first; no more than a hundred.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    letters: Vec<Meant>,
-}
-
-/// Letters with the same destination.
-#[derive(Debug, Serialize)]
-struct Bound {
-    topic: String,
-    group: String,
-    letters: u64,
-}
-
-/// One letter of a dry run.
-#[derive(Debug, Serialize)]
-struct Meant {
-    #[serde(flatten)]
-    entry: Entry,
-    /// The group that it would be for.
-    group: String,
-    /// What its writer would refuse of it as it is now; `None` where the configuration does not have it.
-    refused_now: Option<Vec<String>>,
 }
 
 /// A letter that is meant, without its body.
@@ -384,52 +333,5 @@ impl Replay {
         printed?;
         sent?;
         if summary.failed.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
-    }
-}
-
-/// How many dead letters go to which topic, and for which group.
-fn targets(summary: &Summary) -> String {
-    let bound = |Bound { topic, group, letters }: &Bound| {
-        format!("{} to `{topic}` for group `{group}`", count(*letters, "dead letter"))
-    };
-    summary.targets.iter().map(bound).collect::<Vec<_>>().join(", ")
-}
-
-impl Summary {
-    fn print(&self) -> anyhow::Result<()> {
-        if !self.letters.is_empty() {
-            let entries: Vec<Entry> = self.letters.iter().map(|meant| meant.entry.clone()).collect();
-            output::line(list::table(&entries))?;
-            let more = self.targets.iter().map(|bound| bound.letters).sum::<u64>() - entries.len() as u64;
-            if more > 0 {
-                output::line(format!("… and {more} more"))?;
-            }
-            for Meant { entry, refused_now, .. } in &self.letters {
-                if let Some(first) = refused_now.as_deref().and_then(|refused| refused.first()) {
-                    output::line(format!("{} would be refused again: {}", entry.place, output::shortened(first, 200)))?;
-                }
-            }
-        }
-        for Failed { place, reason } in self.failed.iter().take(SHOWN) {
-            output::line(format!("{place} not sent: {}", output::inline(reason)))?;
-        }
-        let mut line = match (self.dry_run, self.matching) {
-            (_, 0) => format!("no dead letter matches in `{}`", self.topic),
-            (true, _) if self.targets.is_empty() => "nothing would be sent".to_owned(),
-            (true, _) => format!("{} would be sent", targets(self)),
-            (false, _) => format!("{} replayed of {}", grouped(self.replayed), count(self.matching, "dead letter")),
-        };
-        for (number, what) in [
-            (self.replayed_before, "replayed before (`--again` sends them once more)"),
-            (self.too_many_rounds, "round too often (`--max-rounds`)"),
-            (self.failed.len() as u64, "not sent"),
-            (self.filtered_out, "left out by the filters"),
-            (self.incomplete, "without all of its parts"),
-        ] {
-            if number > 0 {
-                line += &format!("; {} {what}", grouped(number));
-            }
-        }
-        output::line(line)
     }
 }
