@@ -196,3 +196,36 @@ impl Row for TableRow {
         Self::size(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_came_as_a_row_takes_no_more_for_the_others_that_may_come() {
+        assert_eq!(std::mem::size_of::<TableRows>(), std::mem::size_of::<TableRow>());
+    }
+
+    #[test]
+    fn columns_count_as_their_rows_and_come_apart_into_them() {
+        let column = |name: &'static str| Column { name: name.into(), data_type: None };
+        let columns = vec![column("id"), column("a"), column("b")];
+        let shape = Arc::new(Shape { table: "user".into(), columns, time: 0, key: vec![] });
+        let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(7), None, Some(9)]));
+        let columns = vec![
+            ColumnData::Array(ids),
+            ColumnData::Values(vec![Value::text("x"), Value::Null, Value::Bool(true)]),
+            ColumnData::Constant(Value::text("all")),
+        ];
+        let columns = TableColumns { destination: 3, shape, rows: 3, columns, name: 0 };
+        let names: Vec<_> = (0..3).map(|row| columns.name(row).to_string()).collect();
+        assert_eq!(names, ["user/7", "user[1]", "user/9"]);
+        let rows: Vec<TableRow> = columns.each(1, 2).collect();
+        assert_eq!(rows[0].values, [Value::Null, Value::Null, Value::text("all")]);
+        assert_eq!(rows[1].values, [Value::Int(9), Value::Bool(true), Value::text("all")]);
+        assert_eq!((&*rows[0].name, &*rows[1].name, rows[1].destination), ("user[1]", "user/9", 3));
+        let rows = TableRows::Columns(Box::new(columns));
+        assert_eq!((rows.rows(), rows.destination()), (3, 3));
+        assert!(rows.size() > 3 * 8);
+    }
+}

@@ -200,3 +200,86 @@ fn count<R: Row>(rows: &[R]) -> usize {
 fn size_of<R: Row>(message: &Message, decoded: &Decoded<R>) -> usize {
     message.size() + decoded.unpacked + decoded.rows.iter().map(Row::size).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::{DeadLetterBudget, Retry};
+
+    /// So many rows in one.
+    #[derive(Debug)]
+    struct Many(usize);
+
+    impl Row for Many {
+        type Key = u8;
+
+        fn key(&self) -> Option<&u8> {
+            None
+        }
+
+        fn destination(&self) -> usize {
+            0
+        }
+
+        fn rows(&self) -> usize {
+            self.0
+        }
+
+        fn size(&self) -> usize {
+            10 * self.0
+        }
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            writer_type: "TEST",
+            max_rows: 10,
+            max_bytes: 100_000,
+            max_messages: 100,
+            max_age: Duration::from_secs(1),
+            in_flight: 1,
+            concurrency: 1,
+            drain_within: Duration::from_secs(1),
+            eager: false,
+            retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+            budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: 1 },
+        }
+    }
+
+    fn message(partition: i32) -> Message {
+        Message {
+            delivery: Delivery(0),
+            partition: Partition { topic: "t".into(), number: partition },
+            offset: 0,
+            timestamp_ms: None,
+            key: None,
+            headers: crate::message::Headers::new(),
+            payload: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limits_count_what_a_row_stands_for_and_what_was_unpacked() {
+        let policy = policy();
+        let decoded = |rows: &[usize], unpacked| {
+            let rows = rows.iter().copied().map(Many).collect();
+            Decoded { rows, unpacked, ..Decoded::default() }
+        };
+        let mut batch = Batch::default();
+        batch.push(message(0), &mut decoded(&[6], 0), &policy);
+        assert_eq!((batch.row_count(), batch.is_full(&policy)), (6, false));
+        assert!(batch.has_room_for(&message(1), &decoded(&[1, 3], 0), &policy));
+        assert!(!batch.has_room_for(&message(1), &decoded(&[5], 0), &policy));
+        assert!(!batch.has_room_for(&message(1), &decoded(&[], 100_000), &policy));
+        let mut more = decoded(&[4], 500);
+        let before = batch.bytes();
+        batch.push(message(1), &mut more, &policy);
+        assert!(batch.is_full(&policy));
+        assert_eq!(batch.bytes() - before, message(1).size() + 500 + 40);
+        assert_eq!(more.unpacked, 0, "the next message begins anew");
+        batch.forget(&[message(0).partition]);
+        assert_eq!((batch.row_count(), batch.is_full(&policy)), (4, false));
+    }
+}

@@ -375,8 +375,7 @@ proptest! {
         }
     }
 
-    /// Seen to fail with the sources left out, with a declared type not asked for, and with ids counted over
-    /// the rows that are kept.
+    /// Seen to fail with the sources left out, and with ids counted over the rows that are kept.
     #[test]
     fn a_table_in_arrow_form_makes_the_rows_that_its_row_form_makes((rows, arrow) in any_table(), list in any::<bool>(), cached in any::<bool>()) {
         let features = list.then(|| vec![

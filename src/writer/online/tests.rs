@@ -453,7 +453,7 @@ proptest! {
         }
     }
 
-    /// Seen to fail with the sources left out, and with a time column not read.
+    /// Seen to fail with the sources left out, and with the columns of times not read.
     #[test]
     fn a_table_in_arrow_form_makes_the_rows_that_its_row_form_makes((rows, arrow) in any_table(), list in any::<bool>()) {
         let features = list.then(|| vec![

@@ -184,8 +184,8 @@ async fn shapes_that_no_file_can_have_are_refused_with_all_their_columns() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Seen to fail with the type of a refused row's value kept, and with an integer column widened to double
-    /// without a second look at the integers before it.
+    /// Seen to fail with the type of a refused row's value kept, and with integers that a double would round
+    /// taken at a look.
     #[test]
     fn any_rows_are_stored_and_refused_in_columns_as_they_are_one_by_one(writes in proptest::collection::vec(unit(), 1..4)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
