@@ -5,6 +5,7 @@ pub mod decimal;
 pub mod dtype;
 pub mod infer;
 pub mod json;
+pub mod jsonb;
 pub mod msgpack;
 pub mod time;
 

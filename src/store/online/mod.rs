@@ -5,6 +5,7 @@
 //! the rules in full. `tests/store_contract` walks [`ONLINE_STORES`] and holds each to them.
 
 mod merge;
+pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 
@@ -42,8 +43,11 @@ pub struct StoredFeature {
 }
 
 /// Every online store of this version.
-pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] =
-    &[StoreKind { schemes: &["sqlite"], open: sqlite::open }, StoreKind { schemes: &["redis"], open: redis::open }];
+pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
+    StoreKind { schemes: &["sqlite"], open: sqlite::open },
+    StoreKind { schemes: &["redis"], open: redis::open },
+    StoreKind { schemes: &["postgres", "postgresql"], open: postgres::open },
+];
 
 const NAME: &str = "online store";
 

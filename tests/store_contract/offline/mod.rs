@@ -2,7 +2,7 @@
 
 mod contract;
 mod crash;
-mod disk;
+pub(crate) mod disk;
 mod model;
 mod race;
 mod readers;
