@@ -19,6 +19,8 @@ pub struct Decoded<R> {
     pub environment: Option<std::sync::Arc<str>>,
     /// Event time that freshness is measured from, microseconds since 1970.
     pub event_time: Option<i64>,
+    /// Bytes of its unpacked body, which the rows may keep alive beside the message.
+    pub unpacked: usize,
     /// Rows to be written.
     pub rows: Vec<R>,
     /// Why parts of the message, or all of it, can never be written.
@@ -29,7 +31,14 @@ pub struct Decoded<R> {
 
 impl<R> Default for Decoded<R> {
     fn default() -> Self {
-        Self { environment: None, event_time: None, rows: Vec::new(), refused: Vec::new(), skipped: Vec::new() }
+        Self {
+            environment: None,
+            event_time: None,
+            unpacked: 0,
+            rows: Vec::new(),
+            refused: Vec::new(),
+            skipped: Vec::new(),
+        }
     }
 }
 
@@ -46,6 +55,7 @@ impl<R> Decoded<R> {
     pub fn clear(&mut self) {
         self.environment = None;
         self.event_time = None;
+        self.unpacked = 0;
         self.rows.clear();
         self.refused.clear();
         self.skipped.clear();

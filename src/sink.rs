@@ -18,6 +18,9 @@ pub trait Row: Send + Sync + Sized + 'static {
     /// Which of the pipeline's destinations it goes to.
     fn destination(&self) -> usize;
 
+    /// How many rows of a table or entities it stands for; more than one only where it has no key.
+    fn rows(&self) -> usize;
+
     /// Bytes that it takes in a batch.
     fn size(&self) -> usize;
 }
@@ -40,7 +43,8 @@ pub struct Write<'a, R> {
 pub struct Outcome {
     /// Not written this time, nothing wrong with them, and known not to be under way.
     pub again: Vec<usize>,
-    /// The store will never take them.
+    /// The store will never take them. One that stands for many rows is named once, with the first
+    /// refusal, and those of its rows that are sound are durable.
     pub refused: Vec<(usize, Refusal)>,
     /// Values (features online, rows offline) that the store now holds because of this call.
     pub stored: u64,

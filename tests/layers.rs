@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("message", &["cut", "sink", "value", "writer_type"]),
     ("config", &["nearest", "value", "writer_type"]),
     ("decode", &["message", "sink"]),
-    ("result", &["cut", "message", "proto", "sink", "value"]),
+    ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
     ("bus", &["config", "message", "panics"]),
     ("store", &["config", "row", "sink", "tls", "value"]),

@@ -1,27 +1,56 @@
 //! From a message to its result, whatever the encoding.
 
+use bytes::Bytes;
+
 use super::sniff::Encoding;
-use super::{QueryResult, Wanted, json, protobuf};
+use super::unpack::Compression;
+use super::{QueryResult, Wanted, arrow, json, protobuf};
 use crate::message::{Envelope, Message};
 use crate::sink::{ErrorClass, Refusal};
 
 /// Why a body is refused that could be read but says nothing: it is some other message.
 pub(super) const NOTHING_KNOWN: &str = "none of the fields of a QueryResult is in it";
 
+/// A result, and what it was read from.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The result.
+    pub result: QueryResult,
+    /// Bytes of the body that were unpacked for it, and are in memory beside the message as long as a
+    /// part of it is; 0 where the body was not compressed.
+    pub unpacked: usize,
+}
+
 /// Reads the result that a message carries.
 ///
-/// Refused with [`ErrorClass::Decode`]: no body, an encoding that this version does not read, a body
-/// that is malformed, and one in which no field of a result occurs. What is wrong with a single row
-/// is told in [`EntityRow::fault`](super::EntityRow::fault), and the other rows stay.
-pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted) -> Result<QueryResult, Refusal> {
+/// Refused with [`ErrorClass::TooLarge`]: a body of more than `limit` bytes, as it is or unpacked. With
+/// [`ErrorClass::Decode`]: no body, an encoding that this version does not read, a body that is
+/// malformed, and one in which no field of a result occurs. What is wrong with a single row is told in
+/// [`EntityRow::fault`](super::EntityRow::fault), and the other rows stay.
+pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted, limit: usize) -> Result<Read, Refusal> {
     let refused = |what: &str| Err(Refusal::new(ErrorClass::Decode, what));
     let Some(body) = message.payload.as_ref().filter(|body| !body.is_empty()) else {
         return refused("the message has no body; expected a QueryResult");
     };
-    match Encoding::of(envelope.content_type, envelope.content_encoding, body)? {
+    if body.len() > limit {
+        let message = format!("a body of {} bytes; `max_message_bytes` is {limit}", body.len());
+        return Err(Refusal::new(ErrorClass::TooLarge, message));
+    }
+    let Some(compression) = Compression::named(envelope.content_encoding)? else {
+        return Ok(Read { result: plain(body, envelope, wanted)?, unpacked: 0 });
+    };
+    let body = compression.unpack(body, limit)?;
+    if body.is_empty() {
+        return refused("the message has an empty body once unpacked; expected a QueryResult");
+    }
+    Ok(Read { result: plain(&body, envelope, wanted)?, unpacked: body.len() })
+}
+
+fn plain(body: &Bytes, envelope: &Envelope<'_>, wanted: Wanted) -> Result<QueryResult, Refusal> {
+    match Encoding::of(envelope.content_type, body)? {
         Encoding::Json => json::decode(body, wanted),
         Encoding::Protobuf => protobuf::decode(body, wanted),
-        Encoding::ArrowFile | Encoding::ArrowStream => refused("Arrow bodies are not in this version"),
-        Encoding::Parquet => refused("a parquet body is not a QueryResult"),
+        Encoding::ArrowFile | Encoding::ArrowStream => arrow::decode(body, wanted),
+        Encoding::Parquet => Err(Refusal::new(ErrorClass::Decode, "a parquet body is not a QueryResult")),
     }
 }

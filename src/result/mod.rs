@@ -3,6 +3,7 @@
 //! Text and bytes in it are slices of the message; a part that no writer asks for is passed over
 //! without being built (see [`Wanted`]).
 
+pub mod arrow;
 mod columns;
 pub mod decode;
 pub mod encode;
@@ -10,6 +11,7 @@ mod json;
 mod meta;
 mod protobuf;
 pub mod sniff;
+pub mod unpack;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -84,7 +86,7 @@ pub enum TableBody {
         /// The rows.
         rows: Vec<EntityRow>,
     },
-    /// An Arrow IPC file or stream, not opened.
+    /// An Arrow IPC file or stream, not opened: [`arrow::table`] does that.
     Arrow(Bytes),
 }
 

@@ -42,11 +42,7 @@ impl Encoding {
 
     /// The encoding of a body, by its content type, or by its first bytes where it has none (or
     /// `application/octet-stream`, which says as much).
-    pub fn of(content_type: Option<&str>, content_encoding: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
-        let refused = |message: String| Err(Refusal::new(ErrorClass::Decode, message));
-        if let Some(encoding) = content_encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-            return refused(format!("content-encoding `{}` is not in this version", cut(encoding, QUOTED)));
-        }
+    pub fn of(content_type: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         let Some(content_type) = content_type else { return Ok(Self::sniff(body)) };
         // A parameter (`; charset=utf-8`) says nothing that is not so anyway.
         let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -57,7 +53,8 @@ impl Encoding {
             Some((_, encoding)) => Ok(*encoding),
             None => {
                 let known = Self::NAMES.map(|(name, _)| name).join(", ");
-                refused(format!("unknown content type `{}`; known are {known}", cut(essence, QUOTED)))
+                let message = format!("unknown content type `{}`; known are {known}", cut(essence, QUOTED));
+                Err(Refusal::new(ErrorClass::Decode, message))
             }
         }
     }
@@ -119,14 +116,14 @@ mod tests {
             (b"\n[\x22\x01", Encoding::Protobuf),
             (b"{\"a", Encoding::Json),
         ] {
-            assert_eq!(Encoding::of(None, None, body), Ok(encoding), "{body:?}");
-            assert_eq!(Encoding::of(Some("application/octet-stream"), Some("identity"), body), Ok(encoding));
+            assert_eq!(Encoding::of(None, body), Ok(encoding), "{body:?}");
+            assert_eq!(Encoding::of(Some("application/octet-stream"), body), Ok(encoding));
         }
     }
 
     #[test]
     fn a_content_type_goes_before_the_first_bytes() {
-        let of = |content_type| Encoding::of(Some(content_type), None, b"{}");
+        let of = |content_type| Encoding::of(Some(content_type), b"{}");
         assert_eq!(of("Application/Protobuf"), Ok(Encoding::Protobuf));
         assert_eq!(of("application/json; charset=utf-8"), Ok(Encoding::Json));
         for encoding in
@@ -137,11 +134,5 @@ mod tests {
         let refusal = of("text/plain").expect_err("unknown");
         assert_eq!(refusal.class, ErrorClass::Decode);
         assert!(refusal.message.starts_with("unknown content type `text/plain`; known are application/protobuf, "));
-    }
-
-    #[test]
-    fn compression_is_refused_by_name() {
-        let refusal = Encoding::of(None, Some("zstd"), b"").expect_err("not yet");
-        assert_eq!(refusal.to_string(), "DECODE: content-encoding `zstd` is not in this version");
     }
 }

@@ -53,6 +53,10 @@ impl Row for FeatureRow {
         self.destination
     }
 
+    fn rows(&self) -> usize {
+        1
+    }
+
     fn size(&self) -> usize {
         let cells: usize = self
             .cells

@@ -1,12 +1,15 @@
-//! The row of offline stores: one row of one table, its columns described once for many rows.
+//! What offline stores write: rows of tables, one by one or column by column, their columns described
+//! once for many rows.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+
 use bytestring::ByteString;
 
 use crate::sink::Row;
-use crate::value::Value;
+use crate::value::{self, Value};
 use crate::value::dtype::DataType;
 
 /// Columns of a table as one kind of message fills them. Shared by all rows alike; a table has as
@@ -47,6 +50,132 @@ pub struct TableRow {
     pub name: ByteString,
 }
 
+/// Rows of one table that came column by column, and are stored so where the store can.
+#[derive(Clone, Debug)]
+pub struct TableColumns {
+    /// Index of the pipeline's destination.
+    pub destination: usize,
+    /// Their table and columns.
+    pub shape: Arc<Shape>,
+    /// How many rows they are; at least one.
+    pub rows: usize,
+    /// Aligned with the shape's columns, each with a value for every row.
+    pub columns: Vec<ColumnData>,
+    /// The column that names a row inside its message, behind the table's name (`user/42`).
+    pub name: usize,
+}
+
+/// The values of one column.
+#[derive(Clone, Debug)]
+pub enum ColumnData {
+    /// In one of the types of [`crate::value::arrow`].
+    Array(ArrayRef),
+    /// One by one.
+    Values(Vec<Value>),
+    /// The same in every row.
+    Constant(Value),
+}
+
+/// What is written to offline stores, in the form in which its message brought it.
+///
+/// A store that has no columnar way in is made one of these by
+/// [`RowWise`](crate::store::offline::row_wise::RowWise).
+#[derive(Clone, Debug)]
+pub enum TableRows {
+    /// One row.
+    Row(TableRow),
+    /// Many at once. A store that refuses some of them stores the others all the same, and names the
+    /// whole by the first refusal.
+    Columns(Box<TableColumns>),
+}
+
+impl TableRow {
+    /// Bytes that it takes in a batch.
+    pub fn size(&self) -> usize {
+        std::mem::size_of::<Self>() + self.values.iter().map(Value::size).sum::<usize>()
+    }
+}
+
+impl TableColumns {
+    /// How one of the rows is named inside its message, for a dead letter.
+    pub fn name(&self, row: usize) -> ByteString {
+        let value = self.columns.get(self.name).and_then(|column| column.values(row, 1).pop());
+        self.named(value.as_ref(), row)
+    }
+
+    /// Some of the rows one by one: what a store without columns writes.
+    pub fn each(&self, from: usize, count: usize) -> impl Iterator<Item = TableRow> + '_ {
+        let columns: Vec<_> = self.columns.iter().map(|column| column.values(from, count)).collect();
+        let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+        (from..from + count).map(move |row| {
+            let values: Vec<Value> = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
+            let name = self.named(values.get(self.name), row);
+            TableRow { destination: self.destination, shape: Arc::clone(&self.shape), values, name }
+        })
+    }
+
+    fn named(&self, value: Option<&Value>, row: usize) -> ByteString {
+        let table = &self.shape.table;
+        match value {
+            Some(Value::Text(text)) => format!("{table}/{text}").into(),
+            Some(Value::Int(number)) => format!("{table}/{number}").into(),
+            _ => format!("{table}[{row}]").into(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        std::mem::size_of::<Self>() + self.columns.iter().map(ColumnData::size).sum::<usize>()
+    }
+}
+
+impl ColumnData {
+    /// The values of some rows.
+    pub fn values(&self, from: usize, count: usize) -> Vec<Value> {
+        match self {
+            Self::Array(array) => value::arrow::values(&array.slice(from, count)),
+            Self::Values(values) => values[from..from + count].to_vec(),
+            Self::Constant(value) => vec![value.clone(); count],
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Array(array) => value::arrow::size(array),
+            Self::Values(values) => values.iter().map(Value::size).sum(),
+            Self::Constant(value) => value.size(),
+        }
+    }
+}
+
+impl Row for TableRows {
+    type Key = Infallible;
+
+    fn key(&self) -> Option<&Infallible> {
+        None
+    }
+
+    fn destination(&self) -> usize {
+        match self {
+            Self::Row(row) => row.destination,
+            Self::Columns(columns) => columns.destination,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Self::Row(_) => 1,
+            Self::Columns(columns) => columns.rows,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Row(row) => row.size(),
+            Self::Columns(columns) => columns.size(),
+        }
+    }
+}
+
 impl Row for TableRow {
     type Key = Infallible;
 
@@ -58,7 +187,11 @@ impl Row for TableRow {
         self.destination
     }
 
+    fn rows(&self) -> usize {
+        1
+    }
+
     fn size(&self) -> usize {
-        std::mem::size_of::<Self>() + self.values.iter().map(Value::size).sum::<usize>()
+        Self::size(self)
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Batch<R> {
     pub(super) rows: Vec<(R, usize)>,
     pub(super) partitions: HashSet<Partition>,
     last: Option<Delivery>,
+    row_count: usize,
     bytes: usize,
     due: Option<Instant>,
 }
@@ -49,7 +50,15 @@ pub(super) struct Unit<R> {
 
 impl<R> Default for Batch<R> {
     fn default() -> Self {
-        Self { messages: Vec::new(), rows: Vec::new(), partitions: HashSet::new(), last: None, bytes: 0, due: None }
+        Self {
+            messages: Vec::new(),
+            rows: Vec::new(),
+            partitions: HashSet::new(),
+            last: None,
+            row_count: 0,
+            bytes: 0,
+            due: None,
+        }
     }
 }
 
@@ -64,6 +73,7 @@ impl<R: Row> Batch<R> {
             self.partitions.insert(message.partition.clone());
         }
         let at = self.messages.len();
+        self.row_count += count(&decoded.rows);
         self.rows.extend(decoded.rows.drain(..).map(|row| (row, at)));
         self.messages.push(Held {
             message,
@@ -72,19 +82,20 @@ impl<R: Row> Batch<R> {
             refusal: decoded.refused.drain(..).next(),
             size,
         });
+        decoded.unpacked = 0;
     }
 
     /// Whether the message with its rows still fits. An empty batch takes any message: one that is
     /// larger than the limit is written alone.
     pub(super) fn has_room_for(&self, message: &Message, decoded: &Decoded<R>, policy: &Policy) -> bool {
         self.messages.is_empty()
-            || (self.rows.len() + decoded.rows.len() <= policy.max_rows
+            || (self.row_count + count(&decoded.rows) <= policy.max_rows
                 && self.bytes + size_of(message, decoded) <= policy.max_bytes
                 && self.messages.len() < policy.max_messages)
     }
 
     pub(super) fn is_full(&self, policy: &Policy) -> bool {
-        self.rows.len() >= policy.max_rows
+        self.row_count >= policy.max_rows
             || self.bytes >= policy.max_bytes
             || self.messages.len() >= policy.max_messages
     }
@@ -100,6 +111,10 @@ impl<R: Row> Batch<R> {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn row_count(&self) -> usize {
+        self.row_count
     }
 
     /// When it is to be written though it is not full.
@@ -137,6 +152,7 @@ impl<R: Row> Batch<R> {
         self.messages.retain(|_| *verdicts.next().expect("one verdict per message"));
         self.partitions.retain(|partition| !partitions.contains(partition));
         self.bytes = self.messages.iter().map(|held| held.size).sum();
+        self.row_count = self.rows.iter().map(|(row, _)| row.rows()).sum();
         if self.messages.is_empty() {
             *self = Self::default();
         }
@@ -177,6 +193,10 @@ impl<R: Row> Unit<R> {
     }
 }
 
+fn count<R: Row>(rows: &[R]) -> usize {
+    rows.iter().map(Row::rows).sum()
+}
+
 fn size_of<R: Row>(message: &Message, decoded: &Decoded<R>) -> usize {
-    message.size() + decoded.rows.iter().map(Row::size).sum::<usize>()
+    message.size() + decoded.unpacked + decoded.rows.iter().map(Row::size).sum::<usize>()
 }

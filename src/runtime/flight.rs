@@ -168,7 +168,7 @@ async fn fly<R: Row>(
     judged: oneshot::Sender<()>,
 ) -> Result<Landed, PipelineError> {
     let id = uuid::Uuid::now_v7().to_string();
-    metrics::histogram!("chalk_writer_batch_rows").record(batch.rows.len() as f64);
+    metrics::histogram!("chalk_writer_batch_rows").record(batch.row_count() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
     let Shared { health, .. } = &*shared;
     let written = write(&id, &batch, &shared).await.map_err(PipelineError::Bug)?;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::Value;
+
 /// The parts of a decimal without leading zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digits<'a> {
@@ -68,9 +70,54 @@ pub fn canonical(text: &str) -> Option<Cow<'_, str>> {
     Some(if written == text { Cow::Borrowed(text) } else { Cow::Owned(written) })
 }
 
+/// A decimal or integer as an integer of `10^-scale`; `None` where that would lose a digit.
+pub fn scaled(value: &Value, precision: u8, scale: u8) -> Option<i128> {
+    let limit = 10_i128.pow(u32::from(precision));
+    let unit = 10_i128.pow(u32::from(scale));
+    let scaled = match value {
+        Value::Int(integer) => i128::from(*integer).checked_mul(unit)?,
+        Value::Decimal(text) => {
+            let (negative, digits) = text.strip_prefix('-').map_or((false, &**text), |digits| (true, digits));
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            let fraction = fraction.trim_end_matches('0');
+            if whole.is_empty() || fraction.len() > usize::from(scale) {
+                return None;
+            }
+            let mut number = 0_i128;
+            for byte in whole.bytes().chain(fraction.bytes()) {
+                number =
+                    number.checked_mul(10)?.checked_add(i128::from(byte.is_ascii_digit().then(|| byte - b'0')?))?;
+            }
+            let number = number.checked_mul(10_i128.pow(u32::from(scale) - fraction.len() as u32))?;
+            if negative { -number } else { number }
+        }
+        _ => return None,
+    };
+    (scaled.abs() < limit).then_some(scaled)
+}
+
+/// The reverse: the text of an integer of `10^-scale`, which is given in its own digits.
+pub fn unscaled(number: &str, scale: i8) -> String {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let Ok(scale) = usize::try_from(scale) else {
+        let zeros = if digits == "0" { 0 } else { usize::from(scale.unsigned_abs()) };
+        return format!("{number}{:0<zeros$}", "");
+    };
+    if scale == 0 {
+        return number.to_owned();
+    }
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text(text: &'static str) -> Value {
+        Value::Decimal(text.into())
+    }
 
     #[test]
     fn every_spelling_has_one_canonical_text() {
@@ -99,5 +146,36 @@ mod tests {
         assert_eq!(fit("000012").as_deref(), Some("12.00"));
         assert_eq!(fit("-0.001"), None);
         assert_eq!(fit("1000"), None);
+    }
+
+    #[test]
+    fn a_decimal_is_exact_or_refused() {
+        assert_eq!(scaled(&text("-12.340"), 4, 2), Some(-1234));
+        assert_eq!(scaled(&text("12.345"), 10, 2), None);
+        assert_eq!(scaled(&text("100"), 4, 2), None);
+        assert_eq!(scaled(&text("99.99"), 4, 2), Some(9999));
+        assert_eq!(scaled(&Value::Int(7), 4, 2), Some(700));
+        for broken in ["", "-", ".5", "1e3", "1.2.3", "--1", "٣"] {
+            assert_eq!(scaled(&text(broken), 38, 0), None, "{broken}");
+        }
+        let nines = "9".repeat(38);
+        assert_eq!(scaled(&Value::Decimal(nines.into()), 38, 0), Some(10_i128.pow(38) - 1));
+        assert_eq!(scaled(&Value::Decimal("9".repeat(60).into()), 38, 0), None);
+    }
+
+    #[test]
+    fn a_scaled_integer_is_written_with_its_scale() {
+        for (number, scale, expected) in [
+            ("-1234", 2, "-12.34"),
+            ("5", 3, "0.005"),
+            ("-5", 1, "-0.5"),
+            ("0", 2, "0.00"),
+            ("12", 0, "12"),
+            ("-12", -3, "-12000"),
+            ("0", -3, "0"),
+        ] {
+            assert_eq!(unscaled(number, scale), expected);
+        }
+        assert_eq!(scaled(&text("-12.34"), 4, 2), Some(-1234));
     }
 }

@@ -1,5 +1,6 @@
 //! A feature's value, in the types that every encoding and every store agree on.
 
+pub mod arrow;
 pub mod conform;
 pub mod decimal;
 pub mod dtype;

@@ -90,6 +90,7 @@ impl<E: Prepared> Catalog<E> {
         };
         decoded.environment = Some(environment.id.clone());
         decoded.event_time = opened.event_time();
+        decoded.unpacked = opened.unpacked;
         let Some(destination) = environment.entry.destination() else {
             decoded.skip(skip::NO_STORE, entity::values_of(&opened.result.tables));
             return None;

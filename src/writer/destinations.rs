@@ -9,7 +9,7 @@ use super::plan::PlanError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
-use crate::row::table::TableRow;
+use crate::row::table::TableRows;
 use crate::sink::{Row, Sink};
 use crate::store::{StoreError, StoreOptions, offline, online};
 
@@ -50,7 +50,7 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
 };
 
 /// The stores of history.
-pub const OFFLINE: Kind<TableRow> = Kind {
+pub const OFFLINE: Kind<TableRows> = Kind {
     name: "offline store",
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),

@@ -34,16 +34,21 @@ pub(super) fn at_row(refusal: Refusal, namespace: &str, id: &Value, at: usize) -
 /// The row's own observed time in the columns that hold one, if a cell has it.
 pub(super) fn time_of(columns: &[usize], cells: &[Cell]) -> Result<Option<i64>, Refusal> {
     for cell in cells.iter().filter(|cell| columns.contains(&cell.column)) {
-        match &cell.value {
-            Value::Timestamp(time) => return Ok(Some(*time)),
-            Value::Null => {}
-            Value::Text(text) => {
-                return parse_timestamp(text).map(Some).ok_or_else(no_time);
-            }
-            _ => return Err(no_time()),
+        if let Some(time) = time(&cell.value)? {
+            return Ok(Some(time));
         }
     }
     Ok(None)
+}
+
+/// An observed time, if a value is one.
+pub(super) fn time(value: &Value) -> Result<Option<i64>, Refusal> {
+    match value {
+        Value::Timestamp(time) => Ok(Some(*time)),
+        Value::Null => Ok(None),
+        Value::Text(text) => parse_timestamp(text).map(Some).ok_or_else(no_time),
+        _ => Err(no_time()),
+    }
 }
 
 /// Refuses a row that has two values of one column: nobody knows which is meant.
@@ -84,12 +89,6 @@ pub(super) fn unknown_environment(id: &str) -> Refusal {
         format!("environment `{id}` has no entry under `environments`, and there is no `*`")
     };
     Refusal::new(ErrorClass::UnknownEnvironment, message)
-}
-
-/// A table in Arrow form.
-pub(super) fn arrow(namespace: &str) -> Refusal {
-    Refusal::new(ErrorClass::Decode, "the table is in Arrow form, which this version does not read; it reads `rows`")
-        .table(namespace)
 }
 
 /// A table without a namespace.

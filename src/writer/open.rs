@@ -7,6 +7,7 @@ use super::skip;
 use super::time::MessageTimes;
 use crate::config::settings::WriterSettings;
 use crate::message::{Envelope, EventType, Message};
+use crate::result::decode::Read;
 use crate::result::{self, QueryResult, Wanted};
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::WriterType;
@@ -29,6 +30,10 @@ pub struct Opened<'a> {
     pub envelope: Envelope<'a>,
     /// What its body says.
     pub result: QueryResult,
+    /// Bytes of its unpacked body, 0 where it was not compressed.
+    pub unpacked: usize,
+    /// Bytes that its tables in Arrow form may have together once opened.
+    pub limit: usize,
     /// The bus's timestamp, microseconds since 1970.
     pub bus_time: Option<i64>,
 }
@@ -72,10 +77,8 @@ impl Gate {
             Some(_) => return Err(Unopened::Skipped(skip::OTHER_TYPE)),
             None => return Err(refused(unknown_type(envelope.type_name))),
         }
-        if message.body().len() > self.max_message_bytes {
-            return Err(refused(too_large(message.body().len(), self.max_message_bytes)));
-        }
-        let result = result::decode(message, &envelope, wanted).map_err(refused)?;
+        let limit = self.max_message_bytes;
+        let Read { result, unpacked } = result::decode(message, &envelope, wanted, limit).map_err(refused)?;
         if let Some(header) = envelope.environment
             && !result.environment_id.is_empty()
             && *header != *result.environment_id
@@ -85,17 +88,14 @@ impl Gate {
                 format!("the headers name environment `{header}`, the body `{}`", result.environment_id),
             )));
         }
-        Ok(Opened { envelope, result, bus_time: message.timestamp_ms.map(|time| time.saturating_mul(1_000)) })
+        let bus_time = message.timestamp_ms.map(|time| time.saturating_mul(1_000));
+        Ok(Opened { envelope, result, unpacked, limit, bus_time })
     }
 }
 
 fn unknown_type(name: &str) -> Refusal {
     let known = EventType::ALL.map(EventType::as_str).join(", ");
     Refusal::new(ErrorClass::UnknownType, format!("unknown type `{name}`; known are {known}"))
-}
-
-fn too_large(bytes: usize, limit: usize) -> Refusal {
-    Refusal::new(ErrorClass::TooLarge, format!("a body of {bytes} bytes; `max_message_bytes` is {limit}"))
 }
 
 impl Opened<'_> {
@@ -195,5 +195,23 @@ mod tests {
         let opened = Gate::new(&settings).open(&message, Wanted::default());
         let Err(Unopened::Refused { refusal, .. }) = opened else { panic!("it is too large") };
         assert_eq!(refusal.class, ErrorClass::TooLarge);
+    }
+
+    #[test]
+    fn a_packed_body_is_opened_counted_and_bounded_unpacked() {
+        for (name, compression) in result::unpack::Compression::ALL {
+            let mut message = message(&[("content-encoding", name)]);
+            message.payload = Some(compression.pack(BODY.as_bytes()).expect("packed").into());
+            let mut settings = settings(WriterType::Online, &[]);
+            let gate = Gate::new(&settings);
+            let opened = gate.open(&message, Wanted::default()).expect("opened");
+            assert_eq!((opened.environment(), opened.unpacked), ("prod", BODY.len()));
+            message.payload = Some(compression.pack(&[b' '; 10_000]).expect("packed").into());
+            settings.tuning.max_message_bytes = 9_999;
+            let gate = Gate::new(&settings);
+            let opened = gate.open(&message, Wanted::default());
+            let Err(Unopened::Refused { refusal, .. }) = opened else { panic!("it is too large") };
+            assert_eq!(refusal.class, ErrorClass::TooLarge);
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::destinations::PlannedDestination;
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
 use crate::row::feature::{Entity, FeatureRow};
-use crate::row::table::TableRow;
+use crate::row::table::{TableRow, TableRows};
 use crate::sink::{Refusal, Row};
 use crate::value::time::{format_date, format_timestamp};
 use crate::value::{Value, Vector};
@@ -97,8 +97,8 @@ pub struct PreviewRefusal {
 
 /// A row that can be shown.
 pub trait Shown {
-    /// The row as data.
-    fn shown(&self) -> ShownRow;
+    /// It as data, row by row.
+    fn shown(&self) -> Vec<ShownRow>;
 }
 
 impl Preview {
@@ -109,10 +109,11 @@ impl Preview {
     ) -> Self {
         let mut decoded = Decoded::default();
         decoder.decode(message, &mut decoded);
-        let rows = decoded.rows.iter().map(|row| PreviewRow {
-            destination: destinations.get(row.destination()).map_or_else(String::new, |known| known.name.clone()),
-            destination_index: row.destination(),
-            row: row.shown(),
+        let rows = decoded.rows.iter().flat_map(|row| {
+            let index = row.destination();
+            let name = destinations.get(index).map_or("", |known| &known.name);
+            let shown = row.shown().into_iter();
+            shown.map(move |row| PreviewRow { destination: name.to_owned(), destination_index: index, row })
         });
         Self {
             environment: decoded.environment.as_deref().map(str::to_owned),
@@ -132,7 +133,7 @@ impl From<Refusal> for PreviewRefusal {
 }
 
 impl Shown for FeatureRow {
-    fn shown(&self) -> ShownRow {
+    fn shown(&self) -> Vec<ShownRow> {
         let features = self.cells.iter().map(|cell| ShownFeature {
             feature: cell.feature.to_string(),
             value: cell.value.as_ref().map_or(Json::Null, json),
@@ -140,22 +141,29 @@ impl Shown for FeatureRow {
             observed_at: format_timestamp(cell.observed_at),
             expires_at: cell.expires_at.map(format_timestamp),
         });
-        ShownRow::Features {
+        vec![ShownRow::Features {
             entity: self.entity.clone(),
             namespace: self.entity.namespace.to_string(),
             primary_key: self.entity.primary_key.to_string(),
             features: features.collect(),
+        }]
+    }
+}
+
+impl Shown for TableRows {
+    fn shown(&self) -> Vec<ShownRow> {
+        match self {
+            Self::Row(row) => vec![shown(row)],
+            Self::Columns(columns) => columns.each(0, columns.rows).map(|row| shown(&row)).collect(),
         }
     }
 }
 
-impl Shown for TableRow {
-    fn shown(&self) -> ShownRow {
-        let columns = self.shape.columns.iter().zip(&self.values);
-        ShownRow::Table {
-            table: self.shape.table.to_string(),
-            columns: columns.map(|(column, value)| (column.name.to_string(), json(value))).collect(),
-        }
+fn shown(row: &TableRow) -> ShownRow {
+    let columns = row.shape.columns.iter().zip(&row.values);
+    ShownRow::Table {
+        table: row.shape.table.to_string(),
+        columns: columns.map(|(column, value)| (column.name.to_string(), json(value))).collect(),
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) fn rows_of(table: &mut FeatureTable) -> &mut Vec<EntityRow> {
 
 pub(super) fn opened(message: &Message, result: QueryResult) -> Opened<'_> {
     let envelope = Envelope::read(message, EventType::Result).expect("sound headers");
-    Opened { envelope, result, bus_time: message.timestamp_ms.map(|time| time * 1_000) }
+    Opened { envelope, result, unpacked: 0, limit: 64 << 20, bus_time: message.timestamp_ms.map(|time| time * 1_000) }
 }
 
 /// Any result at all: random names, ids, sources, times and values.

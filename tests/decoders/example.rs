@@ -127,7 +127,7 @@ fn a_query_that_nobody_wants_is_passed_over_but_checked() {
     let read = |text: String| {
         let message = super::message(text);
         let envelope = Envelope::read(&message, EventType::Result).expect("no envelope");
-        decode(&message, &envelope, Wanted { query: false })
+        decode(&message, &envelope, Wanted { query: false }, super::LIMIT).map(|read| read.result)
     };
     assert!(read(EXAMPLE.to_owned()).expect("sound").query.is_none());
     assert!(read(EXAMPLE.replace("\"trace_id\"", "\"status\"")).is_err());

@@ -12,6 +12,9 @@ use chalk_writer::message::{Delivery, Envelope, EventType, Headers, Message, Par
 use chalk_writer::result::{QueryResult, TableBody, Wanted, decode};
 use chalk_writer::sink::Refusal;
 
+/// What a body may be at the most.
+const LIMIT: usize = 64 << 20;
+
 /// A message with a body and nothing else.
 fn message(body: impl Into<Bytes>) -> Message {
     Message {
@@ -28,7 +31,7 @@ fn message(body: impl Into<Bytes>) -> Message {
 fn read(body: impl Into<Bytes>) -> Result<QueryResult, Refusal> {
     let message = message(body);
     let envelope = Envelope::read(&message, EventType::Result)?;
-    decode(&message, &envelope, Wanted { query: true })
+    decode(&message, &envelope, Wanted { query: true }, LIMIT).map(|read| read.result)
 }
 
 fn read_json(text: impl Into<String>) -> QueryResult {

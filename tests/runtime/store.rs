@@ -37,6 +37,10 @@ impl Row for TestRow {
         self.destination
     }
 
+    fn rows(&self) -> usize {
+        1
+    }
+
     fn size(&self) -> usize {
         100
     }

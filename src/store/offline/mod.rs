@@ -1,20 +1,21 @@
 //! Offline stores: the history of every feature, and one row per query.
 
 pub mod lake;
+pub mod row_wise;
 
 use std::sync::Arc;
 
 use super::{StoreError, StoreKind, StoreOptions};
-use crate::row::table::TableRow;
+use crate::row::table::TableRows;
 use crate::sink::Sink;
 
 /// Every offline store of this version.
-pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRow>>] = &[StoreKind { schemes: &["file"], open: lake::open }];
+pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] = &[StoreKind { schemes: &["file"], open: lake::open }];
 
 const NAME: &str = "offline store";
 
 /// Opens the store that the URI's scheme names. Contacts nothing.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreError> {
+pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     super::open(NAME, OFFLINE_STORES, options)
 }
 

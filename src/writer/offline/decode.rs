@@ -9,8 +9,9 @@ use super::shapes::{OBSERVATION_ID, OfflineEnvironment, QUERY_LOG, SYSTEM, TS, T
 use super::{kind, query_log};
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
+use crate::result::arrow::Budget;
 use crate::result::{EntityRow, FeatureTable, Source, TableBody, Wanted};
-use crate::row::table::{Shape, TableRow};
+use crate::row::table::{Shape, TableRow, TableRows};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::conform;
@@ -37,19 +38,21 @@ pub struct OfflineDecoder {
 }
 
 /// What holds for every row of a message.
-struct Context<'a> {
-    environment: &'a OfflineEnvironment,
-    destination: usize,
-    times: MessageTimes,
-    believable: Believable,
-    skip_cached: bool,
+pub(super) struct Context<'a> {
+    pub(super) environment: &'a OfflineEnvironment,
+    pub(super) destination: usize,
+    pub(super) times: MessageTimes,
+    pub(super) believable: Believable,
+    pub(super) skip_cached: bool,
     /// Values of `__environment__`, `__operation_id__`, `__operation_kind__`, `__deployment_id__`.
-    of_message: [Value; 4],
-    ids: ObservationIds,
+    pub(super) of_message: [Value; 4],
+    pub(super) ids: ObservationIds,
+    /// What its tables in Arrow form may still take.
+    pub(super) budget: Budget,
 }
 
-impl Decoder<TableRow> for OfflineDecoder {
-    fn decode(&self, message: &Message, decoded: &mut Decoded<TableRow>) {
+impl Decoder<TableRows> for OfflineDecoder {
+    fn decode(&self, message: &Message, decoded: &mut Decoded<TableRows>) {
         match self.gate.open(message, Wanted { query: true }) {
             Ok(opened) => self.rows(opened, decoded),
             Err(unopened) => self.catalog.unopened(unopened, decoded),
@@ -59,7 +62,7 @@ impl Decoder<TableRow> for OfflineDecoder {
 
 impl OfflineDecoder {
     /// Appends the rows of an opened message.
-    pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRow>) {
+    pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRows>) {
         let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
         let tables = std::mem::take(&mut opened.result.tables);
         if !opened.result.persistence.offline {
@@ -80,6 +83,7 @@ impl OfflineDecoder {
                 text(opened.deployment()),
             ],
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
+            budget: Budget::new(opened.limit),
         };
         let mut value_tables = Vec::new();
         for (at, table) in tables.into_iter().enumerate() {
@@ -99,7 +103,7 @@ impl OfflineDecoder {
         opened: &Opened<'_>,
         destination: usize,
         value_tables: Vec<ByteString>,
-        decoded: &mut Decoded<TableRow>,
+        decoded: &mut Decoded<TableRows>,
     ) {
         let Some(query) = &opened.result.query else { return };
         let id = opened.id();
@@ -124,31 +128,40 @@ impl OfflineDecoder {
                     value_tables,
                 };
                 let values = query_log::values(query, around);
-                decoded.rows.push(TableRow { destination, shape: self.query_log.clone(), values, name });
+                let row = TableRow { destination, shape: self.query_log.clone(), values, name };
+                decoded.rows.push(TableRows::Row(row));
             }
         }
     }
 }
 
+/// Whether a namespace can have a table.
+pub(super) fn table_named(namespace: &str) -> Result<(), Refusal> {
+    if namespace.is_empty() {
+        return Err(entity::no_namespace());
+    }
+    if namespace == QUERY_LOG {
+        let reason = format!("namespace `{QUERY_LOG}` has the name of the table of queries");
+        return Err(Refusal::new(ErrorClass::ValueRefused, reason).table(QUERY_LOG));
+    }
+    Ok(())
+}
+
 impl Context<'_> {
-    fn table(&mut self, table_at: usize, table: FeatureTable, decoded: &mut Decoded<TableRow>) {
+    fn table(&mut self, table_at: usize, table: FeatureTable, decoded: &mut Decoded<TableRows>) {
         let FeatureTable { namespace, body } = table;
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
-            TableBody::Arrow(_) => return decoded.refused.push(entity::arrow(&namespace)),
+            TableBody::Arrow(ipc) => return self.arrow(table_at, &namespace, &ipc, decoded),
         };
-        if namespace.is_empty() {
-            return decoded.refused.push(entity::no_namespace());
-        }
-        if &*namespace == QUERY_LOG {
-            let reason = format!("namespace `{QUERY_LOG}` has the name of the table of queries");
-            return decoded.refused.push(Refusal::new(ErrorClass::ValueRefused, reason).table(QUERY_LOG));
+        if let Err(refusal) = table_named(&namespace) {
+            return decoded.refused.push(refusal);
         }
         let layout = self.environment.layout(&namespace, &columns);
         for (at, row) in rows.into_iter().enumerate() {
             let id = row.id.clone();
             match self.row(&layout, (table_at, at), row, decoded) {
-                Ok(Some(row)) => decoded.rows.push(row),
+                Ok(Some(row)) => decoded.rows.push(TableRows::Row(row)),
                 Ok(None) => {}
                 Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
             }
@@ -161,7 +174,7 @@ impl Context<'_> {
         layout: &super::shapes::Layout,
         (table_at, at): (usize, usize),
         row: EntityRow,
-        decoded: &mut Decoded<TableRow>,
+        decoded: &mut Decoded<TableRows>,
     ) -> Result<Option<TableRow>, Refusal> {
         if let Some(fault) = row.fault {
             return Err(Refusal::new(ErrorClass::Decode, fault));

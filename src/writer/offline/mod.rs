@@ -1,5 +1,6 @@
 //! `OFFLINE_WRITER`: results → history, one table per namespace, and one row per query.
 
+mod arrow;
 mod decode;
 mod kind;
 pub mod observation_id;
@@ -18,7 +19,7 @@ use super::time::{Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::message::EventType;
-use crate::row::table::TableRow;
+use crate::row::table::TableRows;
 use shapes::OfflineEnvironment;
 
 /// The descriptor.
@@ -32,13 +33,13 @@ static FACTS: Facts = Facts {
 };
 
 impl Writer for OfflineWriter {
-    type Row = TableRow;
+    type Row = TableRows;
 
     fn facts(&self) -> &'static Facts {
         &FACTS
     }
 
-    fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRow>, PlanError> {
+    fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRows>, PlanError> {
         let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
         let decoder = decoder(settings, &destinations, system_clock());
         Ok(Plan::new(settings, destinations, decoder))
@@ -46,7 +47,7 @@ impl Writer for OfflineWriter {
 }
 
 /// The decoder for these settings, which takes the time from `clock`.
-pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRow>, clock: Clock) -> OfflineDecoder {
+pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRows>, clock: Clock) -> OfflineDecoder {
     OfflineDecoder {
         gate: Gate::new(settings),
         catalog: Catalog::new(&settings.environments, |id, environment| {

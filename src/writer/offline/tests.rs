@@ -8,6 +8,7 @@ use super::*;
 use crate::config::settings::{Environment, Feature};
 use crate::decode::Decoded;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
+use crate::row::table::TableRow;
 use crate::result::{FeatureTable, Persistence, QueryResult, Source};
 use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
@@ -20,7 +21,7 @@ use crate::writer::testing::{
 };
 
 /// An offline store that the tests' plans name and never open.
-const NEVER_OPENED: Kind<TableRow> = Kind {
+const NEVER_OPENED: Kind<TableRows> = Kind {
     name: "offline store",
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
@@ -28,7 +29,7 @@ const NEVER_OPENED: Kind<TableRow> = Kind {
     open: never,
 };
 
-fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreError> {
+fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     Err(StoreError("never opened".to_owned()))
 }
 
@@ -43,11 +44,23 @@ fn decoder_with(environment: Environment, change: impl FnOnce(&mut WriterSetting
     decoder(&settings, &destinations, Arc::new(|| NOW))
 }
 
+/// What is decoded, row by row.
 fn decoded_by(decoder: &OfflineDecoder, result: QueryResult) -> Decoded<TableRow> {
     let mut decoded = Decoded::default();
     let message = message(&[("ce_id", "e-1"), ("ce_source", "engine")]);
     decoder.rows(opened(&message, result), &mut decoded);
-    decoded
+    let rows = decoded.rows.into_iter().flat_map(|rows| match rows {
+        TableRows::Row(row) => vec![row],
+        TableRows::Columns(columns) => columns.each(0, columns.rows).collect(),
+    });
+    Decoded {
+        environment: decoded.environment,
+        event_time: decoded.event_time,
+        unpacked: decoded.unpacked,
+        rows: rows.collect(),
+        refused: decoded.refused,
+        skipped: decoded.skipped,
+    }
 }
 
 fn decode(features: Option<Vec<Feature>>, tables: Vec<FeatureTable>) -> Decoded<TableRow> {

@@ -1,5 +1,6 @@
 //! `ONLINE_WRITER`'s decoder: from a result to the newest values of its entities.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -7,7 +8,8 @@ use bytestring::ByteString;
 use super::features::{Column, Layout, OnlineEnvironment, Stored};
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
-use crate::result::{Cell, EntityRow, FeatureTable, Source, TableBody, Wanted};
+use crate::result::arrow::Budget;
+use crate::result::{self, EntityRow, FeatureTable, Source, TableBody, Wanted};
 use crate::row::feature::{Entity, FeatureCell, FeatureRow};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
@@ -28,8 +30,9 @@ pub struct OnlineDecoder {
 }
 
 /// What holds for every row of a message.
-struct Context<'a> {
-    environment: &'a Known<OnlineEnvironment>,
+pub(super) struct Context<'a> {
+    pub(super) environment: &'a Known<OnlineEnvironment>,
+    pub(super) budget: Cell<Budget>,
     destination: usize,
     times: MessageTimes,
     believable: Believable,
@@ -51,6 +54,7 @@ impl OnlineDecoder {
         let persistent = opened.result.persistence.online;
         let context = Context {
             environment: &environment,
+            budget: Cell::new(Budget::new(opened.limit)),
             destination,
             times: opened.times(),
             believable: Believable { from: 0, until: (self.clock)().saturating_add(self.max_future_skew) },
@@ -70,7 +74,10 @@ impl Context<'_> {
         let FeatureTable { namespace, body } = table;
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
-            TableBody::Arrow(_) => return decoded.refused.push(entity::arrow(&namespace)),
+            TableBody::Arrow(ipc) => match self.arrow(&namespace, &ipc, decoded) {
+                Ok(read) => read,
+                Err(refusal) => return decoded.refused.push(refusal.table(&namespace)),
+            },
         };
         if namespace.is_empty() {
             return decoded.refused.push(entity::no_namespace());
@@ -145,7 +152,7 @@ impl Context<'_> {
     fn cell(
         &self,
         stored: &Stored,
-        cell: Cell,
+        cell: result::Cell,
         observed_at: i64,
     ) -> Result<Result<FeatureCell, &'static str>, Refusal> {
         let value = match &stored.dtype {

@@ -1,5 +1,6 @@
 //! `ONLINE_WRITER`: results → the newest value of each feature of each entity.
 
+mod arrow;
 mod decode;
 mod features;
 #[cfg(test)]

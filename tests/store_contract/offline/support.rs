@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType as Arrow, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Shape, TableRow};
+use chalk_writer::row::table::{Column, Shape, TableRow, TableRows};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
 use chalk_writer::store::{StoreOptions, offline};
 use chalk_writer::value::{Value, Vector};
@@ -21,7 +21,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 pub(crate) const NOON: i64 = 1_795_372_320_123_456;
 pub(crate) const DAY: i64 = 86_400_000_000;
 
-pub(crate) type Store = Arc<dyn Sink<TableRow>>;
+pub(crate) type Store = Arc<dyn Sink<TableRows>>;
 pub(crate) type ReadRow = BTreeMap<String, Value>;
 
 pub(crate) fn open(root: &Path) -> Store {
@@ -61,7 +61,12 @@ pub(crate) fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIte
 }
 
 pub(crate) async fn write(store: &Store, id: &str, rows: &[TableRow]) -> Result<Outcome, SinkError> {
-    let rows: Vec<&TableRow> = rows.iter().collect();
+    let rows: Vec<TableRows> = rows.iter().cloned().map(TableRows::Row).collect();
+    write_all(store, id, &rows).await
+}
+
+pub(crate) async fn write_all(store: &Store, id: &str, rows: &[TableRows]) -> Result<Outcome, SinkError> {
+    let rows: Vec<&TableRows> = rows.iter().collect();
     store.write(Write { id, rows: &rows, concurrency: 2 }).await
 }
 

@@ -1,6 +1,7 @@
 //! Whether a value fits a column: exactly, only if the column widens, or never.
 
 use crate::sink::ErrorClass;
+use crate::value::decimal::scaled;
 use crate::value::dtype::Precision;
 use crate::value::{Value, Vector};
 
@@ -188,32 +189,6 @@ fn rank(precision: Precision) -> u8 {
     }
 }
 
-/// A decimal or integer as an integer of `10^-scale`; `None` where that would lose a digit.
-pub(super) fn scaled(value: &Value, precision: u8, scale: u8) -> Option<i128> {
-    let limit = 10_i128.pow(u32::from(precision));
-    let unit = 10_i128.pow(u32::from(scale));
-    let scaled = match value {
-        Value::Int(integer) => i128::from(*integer).checked_mul(unit)?,
-        Value::Decimal(text) => {
-            let (negative, digits) = text.strip_prefix('-').map_or((false, &**text), |digits| (true, digits));
-            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-            let fraction = fraction.trim_end_matches('0');
-            if whole.is_empty() || fraction.len() > usize::from(scale) {
-                return None;
-            }
-            let mut number = 0_i128;
-            for byte in whole.bytes().chain(fraction.bytes()) {
-                number =
-                    number.checked_mul(10)?.checked_add(i128::from(byte.is_ascii_digit().then(|| byte - b'0')?))?;
-            }
-            let number = number.checked_mul(10_i128.pow(u32::from(scale) - fraction.len() as u32))?;
-            if negative { -number } else { number }
-        }
-        _ => return None,
-    };
-    (scaled.abs() < limit).then_some(scaled)
-}
-
 /// The type of a value, and the value itself where it is short and plain.
 fn describe(value: &Value) -> String {
     const SHOWN: usize = 40;
@@ -236,25 +211,6 @@ fn describe(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn decimal(text: &'static str) -> Value {
-        Value::Decimal(text.into())
-    }
-
-    #[test]
-    fn a_decimal_is_exact_or_refused() {
-        assert_eq!(scaled(&decimal("-12.340"), 4, 2), Some(-1234));
-        assert_eq!(scaled(&decimal("12.345"), 10, 2), None);
-        assert_eq!(scaled(&decimal("100"), 4, 2), None);
-        assert_eq!(scaled(&decimal("99.99"), 4, 2), Some(9999));
-        assert_eq!(scaled(&Value::Int(7), 4, 2), Some(700));
-        for broken in ["", "-", ".5", "1e3", "1.2.3", "--1", "٣"] {
-            assert_eq!(scaled(&decimal(broken), 38, 0), None, "{broken}");
-        }
-        let nines = "9".repeat(38);
-        assert_eq!(scaled(&Value::Decimal(nines.into()), 38, 0), Some(10_i128.pow(38) - 1));
-        assert_eq!(scaled(&Value::Decimal("9".repeat(60).into()), 38, 0), None);
-    }
 
     #[test]
     fn an_integer_that_a_double_would_round_is_refused() {

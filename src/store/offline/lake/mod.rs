@@ -51,16 +51,17 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::secret::expose;
-use crate::row::table::TableRow;
+use crate::row::table::TableRows;
 use crate::sink::Sink;
+use crate::store::offline::row_wise::RowWise;
 use crate::store::{StoreError, StoreOptions};
 
 pub use write::Lake;
 
 /// Checks the URI and makes a lake that has not touched its folder yet.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRow>>, StoreError> {
+pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     let root = root(expose(&options.fetched))?;
-    Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
+    Ok(RowWise::around(Lake::new(root, options.concurrency, options.memory_limit)))
 }
 
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from

@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 
 use crate::row::table::TableRow;
-use crate::sink::{ErrorClass, Outcome, Refusal, Row, Sink, SinkError, Write};
+use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 
 use super::build::Builder;
 use super::encode::Encoder;

@@ -1,0 +1,50 @@
+//! Results, and tables of results, as Arrow IPC files and streams.
+//!
+//! A whole message is one table; what it says of its query stands in the metadata of its schema, under
+//! `chalk.…`. Inside a message of another encoding a table may be Arrow too. Either way a table is opened
+//! late, by the writer that needs it, and its columns are made values of ours one by one: what nobody
+//! asks for is validated and no more.
+//!
+//! Nothing that a stranger sends is trusted: lengths are checked before anything is read by them
+//! ([`ipc`]), decoded bytes and elements are counted against a [`Budget`] before there is memory for
+//! them, the library validates what it builds, and should it panic all the same, that is one more refusal.
+
+mod budget;
+mod columns;
+pub mod encode;
+mod header;
+mod ipc;
+mod table;
+
+use bytes::Bytes;
+
+use super::{FeatureTable, QueryResult, TableBody, Wanted};
+use crate::sink::{ErrorClass, Refusal};
+
+pub use budget::Budget;
+pub use columns::{Column, Faults};
+pub use table::ArrowTable;
+
+/// How a column with the sources of a feature's values begins.
+const RESULT_METADATA: &str = "__chalk__.__result_metadata__.";
+/// The column with the primary keys.
+const ID: &str = "__id__";
+
+/// Reads a body that is one table, as far as its schema; the table is opened with [`table`].
+pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
+    let ipc = ipc::open(body)?;
+    let (mut result, namespace) = header::read(&ipc.schema, wanted)?;
+    if !ipc.schema.fields().is_empty() {
+        result.tables.push(FeatureTable { namespace, body: TableBody::Arrow(body.clone()) });
+    }
+    Ok(result)
+}
+
+/// Opens a table; what it takes in memory comes out of the budget.
+pub fn table(ipc: &Bytes, budget: &mut Budget) -> Result<ArrowTable, Refusal> {
+    ArrowTable::of(ipc::open(ipc)?, budget)
+}
+
+fn malformed(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorClass::Decode, format!("Arrow: {what}"))
+}
