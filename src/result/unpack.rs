@@ -198,6 +198,9 @@ mod tests {
             assert_eq!((Compression::named(Some(name)), compression.as_str()), (Ok(Some(compression)), name));
         }
         let refusal = Compression::named(Some("br")).expect_err("unknown");
-        assert_eq!(refusal.to_string(), "DECODE: unknown content-encoding `br`; known are zstd, gzip, lz4 and identity");
+        assert_eq!(
+            refusal.to_string(),
+            "DECODE: unknown content-encoding `br`; known are zstd, gzip, lz4 and identity"
+        );
     }
 }

@@ -9,8 +9,8 @@ use arrow::array::ArrayRef;
 use bytestring::ByteString;
 
 use crate::sink::Row;
-use crate::value::{self, Value};
 use crate::value::dtype::DataType;
+use crate::value::{self, Value};
 
 /// Columns of a table as one kind of message fills them. Shared by all rows alike; a table has as
 /// many shapes as there are sets of columns in its messages.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// Hands bytes on in both directions for as long as the process runs.
 pub(crate) struct Proxy {
     port: u16,
-    /// Bytes that clients may still send before the connection that sends the next one is cut; below zero: any number.
+    /// Bytes in either direction that may still pass before the connection of the next one is cut; below zero: any
+    /// number.
     left: Arc<AtomicI64>,
 }
 
@@ -24,8 +25,9 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let budget = budget.clone();
                 let (from, to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
-                std::thread::spawn(move || hand_on(from, to, Some(&budget)));
-                std::thread::spawn(move || hand_on(server, client, None));
+                let answers = budget.clone();
+                std::thread::spawn(move || hand_on(from, to, &budget));
+                std::thread::spawn(move || hand_on(server, client, &answers));
             }
         });
         Self { port, left }
@@ -36,7 +38,7 @@ impl Proxy {
         self.port
     }
 
-    /// Cuts once after so many bytes of clients.
+    /// Cuts once after so many bytes.
     pub(crate) fn cut_after(&self, bytes: usize) {
         self.left.store(i64::try_from(bytes).expect("a small number"), Ordering::SeqCst);
     }
@@ -52,21 +54,19 @@ impl Proxy {
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: Option<&AtomicI64>) {
+fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64) {
     let mut bytes = [0; 4096];
     loop {
         let Ok(read @ 1..) = from.read(&mut bytes) else { break };
-        let left = budget.map_or(-1, |budget| budget.load(Ordering::SeqCst));
-        let passed = if left < 0 { read } else { read.min(usize::try_from(left).expect("not negative")) };
-        if to.write_all(&bytes[..passed]).is_err() {
+        let mut passed = read;
+        let taken = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            let left = usize::try_from(left).ok()?;
+            passed = read.min(left);
+            // The cut is over once it was made.
+            Some(if passed < read { -1 } else { i64::try_from(left - passed).expect("small") })
+        });
+        if to.write_all(&bytes[..passed]).is_err() || (taken.is_ok() && passed < read) {
             break;
-        }
-        if let Some(budget) = budget.filter(|_| left >= 0) {
-            let cut = passed < read;
-            budget.store(if cut { -1 } else { left - i64::try_from(passed).expect("small") }, Ordering::SeqCst);
-            if cut {
-                break;
-            }
         }
     }
     let _ = from.shutdown(Shutdown::Both);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::types::{
-    Date32Type, Date64Type, Decimal128Type, Decimal256Type, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt64Type,
+    Date32Type, Date64Type, Decimal128Type, Decimal256Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, FixedSizeListArray, ListArray, NullArray,
@@ -185,9 +185,9 @@ fn times(array: &ArrayRef, unit: TimeUnit) -> Column {
                 1_000_000_000 => Some(time.div_euclid(1_000)),
                 slower => time.checked_mul(1_000_000 / slower),
             };
-            micros.filter(|micros| TIMES.contains(micros)).ok_or_else(|| {
-                format!("timestamp {time}, of {per_second} a second, is outside the years 1 to 9999")
-            })
+            micros
+                .filter(|micros| TIMES.contains(micros))
+                .ok_or_else(|| format!("timestamp {time}, of {per_second} a second, is outside the years 1 to 9999"))
         }
     };
     let column = match unit {
@@ -287,8 +287,7 @@ fn lists(
 /// A struct whose fields have other names.
 fn named(entries: &StructArray, names: [&str; 2]) -> StructArray {
     let fields = entries.fields().iter().zip(names);
-    let fields: Fields =
-        fields.map(|(field, name)| Field::new(name, field.data_type().clone(), true)).collect();
+    let fields: Fields = fields.map(|(field, name)| Field::new(name, field.data_type().clone(), true)).collect();
     StructArray::new(fields, entries.columns().to_vec(), entries.nulls().cloned())
 }
 

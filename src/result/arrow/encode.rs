@@ -57,7 +57,8 @@ pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+        .map_err(|error| error.to_string())
 }
 
 fn sources(meta: impl Iterator<Item = Option<(Source, ByteString)>>) -> Result<ArrayRef, String> {
@@ -84,7 +85,9 @@ fn typed(name: &str, values: Vec<Value>) -> Result<ArrayRef, String> {
     for found in values.iter().filter_map(DataType::of) {
         common = Some(match common {
             None => found,
-            Some(known) => known.common(found).ok_or_else(|| format!("column `{name}`: values without a common type"))?,
+            Some(known) => {
+                known.common(found).ok_or_else(|| format!("column `{name}`: values without a common type"))?
+            }
         });
     }
     let Some(common) = common else { return of_type(&Arrow::Null, &values) };

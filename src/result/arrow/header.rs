@@ -50,8 +50,9 @@ pub(super) fn read(schema: &Schema, wanted: Wanted) -> Result<(QueryResult, Byte
 /// What stands before the first point in the names of all features; empty where they differ.
 fn common_namespace(schema: &Schema) -> ByteString {
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    let mut namespaces =
-        names.filter(|name| *name != ID && !name.starts_with("__")).map(|name| name.split_once('.').map(|(one, _)| one));
+    let mut namespaces = names
+        .filter(|name| *name != ID && !name.starts_with("__"))
+        .map(|name| name.split_once('.').map(|(one, _)| one));
     let Some(Some(first)) = namespaces.next() else { return ByteString::new() };
     if namespaces.all(|other| other == Some(first)) { first.into() } else { ByteString::new() }
 }

@@ -218,9 +218,10 @@ fn file(body: &Bytes) -> Result<Ipc, Refusal> {
         .ok_or_else(|| malformed("cut off: a file ends with ARROW1"))?;
     let (rest, length) = footer;
     let length = i32::from_le_bytes(*length);
-    let from = usize::try_from(length).ok().and_then(|length| rest.len().checked_sub(length)).ok_or_else(|| {
-        malformed(format_args!("a footer of {length} bytes in a file of {}", body.len()))
-    })?;
+    let from = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.len().checked_sub(length))
+        .ok_or_else(|| malformed(format_args!("a footer of {length} bytes in a file of {}", body.len())))?;
     let footer = root_as_footer(&rest[from..])
         .map_err(|error| malformed(format_args!("a footer that cannot be read: {error}")))?;
     let schema = schema_of(footer.schema().ok_or_else(|| malformed("a footer without a schema"))?)?;

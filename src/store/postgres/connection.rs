@@ -95,12 +95,25 @@ impl<S> Connection<S> {
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, SinkError> {
-        self.answer(answer).await?.map_err(|error| self.failure(&error))
+        self.within_time(self.address.statement_timeout, answer).await
+    }
+
+    /// The same for what may take another time.
+    pub(in crate::store) async fn within_time<T>(
+        &self,
+        time: Duration,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, SinkError> {
+        self.answer_in(time, answer).await?.map_err(|error| self.failure(&error))
     }
 
     /// The same, with the server's error as it is.
     pub(in crate::store) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, SinkError> {
-        let bound = self.address.statement_timeout + GRACE;
+        self.answer_in(self.address.statement_timeout, answer).await
+    }
+
+    async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+        let bound = time + GRACE;
         timeout(bound, answer).await.map_err(|_| SinkError::Transient {
             reason: format!("{}: no answer within {} s", self.address, bound.as_secs()),
         })

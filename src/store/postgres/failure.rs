@@ -25,16 +25,6 @@ pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
     }
 }
 
-/// Whether what is known of the server's tables has to be asked for again.
-pub(in crate::store) fn is_of_a_table(error: &Error) -> bool {
-    // 42xxx but for missing rights: undefined table or column, another type, no such key; 3F: no such
-    // schema; 0A000: a prepared statement whose table changed.
-    error.code().is_some_and(|state| {
-        let code = state.code();
-        (code.starts_with("42") && code != "42501") || code.starts_with("3F") || code == "0A000"
-    })
-}
-
 fn refusal(db: &DbError) -> Refusal {
     let code = db.code().code().to_owned();
     let mut message = db.message().to_owned();

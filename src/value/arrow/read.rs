@@ -6,7 +6,9 @@ use arrow::array::types::{
     Date32Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int64Type,
     TimestampMicrosecondType,
 };
-use arrow::array::{Array, ArrayAccessor, AsArray, BinaryArray, FixedSizeListArray, ListArray, StringArray, StructArray};
+use arrow::array::{
+    Array, ArrayAccessor, AsArray, BinaryArray, FixedSizeListArray, ListArray, StringArray, StructArray,
+};
 use arrow::datatypes::DataType as Arrow;
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -22,10 +22,10 @@ use crate::result::Source;
 use crate::result::arrow::{ArrowTable, Column};
 use crate::row::table::{ColumnData, TableColumns, TableRows};
 use crate::sink::{ErrorClass, Refusal};
+use crate::value::Value;
 use crate::value::arrow::{type_of, values};
 use crate::value::conform::conform;
 use crate::value::dtype::DataType;
-use crate::value::Value;
 use crate::writer::time::observed_at;
 use crate::writer::{entity, skip};
 
@@ -99,7 +99,8 @@ impl Context<'_> {
         }
         if count < rows {
             let mask = BooleanArray::from(kept.clone());
-            columns = columns.into_iter().map(|column| filtered(column, &mask)).collect::<Result<_, _>>().map_err(bug)?;
+            columns =
+                columns.into_iter().map(|column| filtered(column, &mask)).collect::<Result<_, _>>().map_err(bug)?;
         }
         columns[OBSERVATION_ID] = ColumnData::Array(self.observation_ids(table_at, namespace, &keys, &kept));
         let (destination, shape) = (self.destination, layout.shape.clone());
@@ -217,7 +218,8 @@ impl Keys {
         text.clear();
         match self.0.data_type() {
             Arrow::Int64 => {
-                write!(text, "{}", self.0.as_primitive::<Int64Type>().value(row)).expect("writing to a string succeeds");
+                write!(text, "{}", self.0.as_primitive::<Int64Type>().value(row))
+                    .expect("writing to a string succeeds");
             }
             _ => text.push_str(self.0.as_string::<i32>().value(row)),
         }

@@ -1,9 +1,11 @@
-//! What every offline store must show, shown for the lake under `file://`.
+//! What every offline store must show, shown for the lake under `file://` and for Postgres.
 
 mod contract;
 mod crash;
 pub(crate) mod disk;
+mod faults_postgres;
 mod model;
+mod postgres;
 mod race;
 mod readers;
 mod support;

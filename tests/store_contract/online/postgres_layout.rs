@@ -66,7 +66,8 @@ async fn a_role_that_may_only_write_needs_no_right_to_make_tables() {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let text = || "[^\0]{0,6}";
+    // `psql` drops some characters of the private planes, which the server keeps.
+    let text = || "[^\0\u{f0000}-\u{10ffff}]{0,6}";
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),

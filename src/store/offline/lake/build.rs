@@ -74,4 +74,3 @@ fn places(schema: &TableSchema, shape: &Shape) -> Vec<Option<usize>> {
     }
     places
 }
-
