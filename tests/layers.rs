@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("proto", &[]),
     ("sink", &[]),
+    ("tls", &[]),
     ("writer_type", &["nearest"]),
     ("cut", &[]),
     ("value", &["cut", "sink"]),
@@ -23,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generate", &["message", "proto", "result", "value"]),
     ("insert", &["panics", "sink"]),
     ("bus", &["config", "message", "panics"]),
-    ("store", &["config", "row", "sink", "value"]),
+    ("store", &["config", "row", "sink", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),

@@ -25,7 +25,7 @@ pub mod secret;
 pub mod settings;
 mod tuning;
 mod types;
-mod units;
+pub mod units;
 mod walk;
 mod writers;
 

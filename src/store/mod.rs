@@ -4,6 +4,7 @@
 
 pub mod offline;
 pub mod online;
+mod postgres;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,6 +6,7 @@ pub mod decimal;
 pub mod dtype;
 pub mod infer;
 pub mod json;
+pub mod jsonb;
 pub mod msgpack;
 pub mod time;
 

@@ -1,6 +1,12 @@
 //! What every store keeps to, whichever it is: one suite a kind, over everything in its registry.
 
+#[path = "../services/certificates.rs"]
+mod certificates;
 mod offline;
 mod online;
+#[path = "../services/postgres/server.rs"]
+mod postgres;
+#[path = "../services/proxy.rs"]
+mod proxy;
 #[path = "../services/redis.rs"]
 mod redis;

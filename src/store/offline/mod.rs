@@ -1,6 +1,7 @@
 //! Offline stores: the history of every feature, and one row per query.
 
 pub mod lake;
+pub mod postgres;
 pub mod row_wise;
 
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use crate::row::table::TableRows;
 use crate::sink::Sink;
 
 /// Every offline store of this version.
-pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] =
-    &[StoreKind { schemes: &["file"], absorbs_repeats: false, open: lake::open }];
+pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] = &[
+    StoreKind { schemes: &["file"], absorbs_repeats: false, open: lake::open },
+    StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: postgres::open },
+];
 
 const NAME: &str = "offline store";
 

@@ -5,6 +5,7 @@
 //! the rules in full. `tests/store_contract` walks [`ONLINE_STORES`] and holds each to them.
 
 mod merge;
+pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 
@@ -45,6 +46,7 @@ pub struct StoredFeature {
 pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
     StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: sqlite::open },
     StoreKind { schemes: &["redis"], absorbs_repeats: true, open: redis::open },
+    StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: postgres::open },
 ];
 
 const NAME: &str = "online store";

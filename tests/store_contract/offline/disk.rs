@@ -9,16 +9,20 @@ use chalk_writer::value::Value;
 use super::support::{NOON, open, read, read_once, row, shape, write};
 
 /// A mounted tmpfs, unmounted when dropped.
-struct Tmpfs(tempfile::TempDir);
+pub(crate) struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn mount(options: &str) -> Self {
+    pub(crate) fn mount(options: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         run("mount", &["-t", "tmpfs", "-o", options, "lake-test"], folder.path());
         Self(folder)
     }
 
-    fn remount(&self, options: &str) {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn remount(&self, options: &str) {
         run("mount", &["-o", &format!("remount,{options}")], self.0.path());
     }
 }

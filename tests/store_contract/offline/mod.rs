@@ -1,10 +1,12 @@
-//! What every offline store must show, shown for the lake under `file://`.
+//! What every offline store must show, shown for the lake under `file://` and for Postgres.
 
 mod columns;
 mod contract;
 mod crash;
-mod disk;
+pub(crate) mod disk;
+mod faults_postgres;
 mod model;
+mod postgres;
 mod race;
 mod readers;
 mod support;

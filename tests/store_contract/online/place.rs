@@ -12,6 +12,7 @@ use chalk_writer::store::online::{ONLINE_STORES, OnlineStore, StoredFeature, ope
 use chalk_writer::store::{StoreError, StoreOptions};
 use chalk_writer::value::Value;
 
+use crate::postgres::{PostgresServer, Version};
 use crate::redis::RedisServer;
 
 /// A time far enough ahead never to come during a test, in microseconds: the year 2100.
@@ -21,6 +22,7 @@ pub(crate) const FAR: i64 = 4_102_444_800_000_000;
 pub(crate) enum Place {
     Sqlite(tempfile::TempDir),
     Redis(Box<RedisServer>),
+    Postgres(Box<PostgresServer>),
 }
 
 impl Place {
@@ -28,6 +30,7 @@ impl Place {
         match scheme {
             "sqlite" => Self::Sqlite(tempfile::tempdir().expect("a folder")),
             "redis" => Self::Redis(Box::new(RedisServer::start(&[]))),
+            "postgres" => Self::Postgres(Box::new(PostgresServer::start(Version::Debian, &[]))),
             other => panic!("the online store `{other}` has no place to be tested in: add one here"),
         }
     }
@@ -36,6 +39,7 @@ impl Place {
         match self {
             Self::Sqlite(folder) => format!("sqlite://{}/online.db", folder.path().display()),
             Self::Redis(server) => server.uri(),
+            Self::Postgres(server) => server.uri(),
         }
     }
 
@@ -52,7 +56,17 @@ impl Place {
                 chalk_writer::value::msgpack::write(value, &mut bytes);
                 bytes
             }
+            Self::Postgres(_) => {
+                let mut text = Vec::new();
+                chalk_writer::value::jsonb::write(value, &mut text);
+                text
+            }
         }
+    }
+
+    /// Whether the store can hold U+0000 in text and names.
+    pub(crate) fn holds_nul(&self) -> bool {
+        !matches!(self, Self::Postgres(_))
     }
 }
 

@@ -1,0 +1,61 @@
+//! The Postgres offline store: a table a namespace, filled by binary `COPY`, each row once.
+//!
+//! # Layout
+//! Tables are named after namespaces, in the schema that the URI names (`?schema=…`, else `public`). Table, schema
+//! and columns are made as they appear; `__inserted_at__` is when the server began the row's transaction. A table's
+//! primary key is `__observation_id__`; that of `query_log` is `environment_id` and `operation_id`. A table that
+//! was made by somebody else without such a key gets a unique index on it.
+//!
+//! # Guarantees
+//! A write is one transaction: rows are copied into a temporary table of the session and inserted from there. A
+//! row of history that is there already is left as it is, a row of `query_log` is replaced. So a write whose
+//! outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
+//! change its columns at once.
+//!
+//! # Types
+//! `bool` is `boolean`, `int64` `bigint`, `float64` `double precision`, `string` `text`, `bytes` `bytea`, `timestamp`
+//! `timestamptz`, `date` `date`, `decimal(p,s)` `numeric(p,s)`; a decimal of no declared type is `numeric`, which
+//! keeps all its digits. A list is `jsonb`, a declared `list<T>` of one of the types above an array; structs, and lists
+//! of lists or structs, are `jsonb`. Vectors are `real[]`, or `double precision[]` in double precision; their
+//! dimension is held against the declaration, not against the column. In `jsonb` values have the forms of
+//! [`crate::value::jsonb`].
+//!
+//! A column appears with its declared type, else with the first value that is not null. An integer column widens to
+//! double when a double comes, unless it holds an integer that a double would round; the table is written anew
+//! for that, and nobody else reads or writes it meanwhile, which a declared type avoids. Anything else of another
+//! type is refused, and so is what the column cannot hold exactly. `smallint`, `integer`, `real` and `varchar` that
+//! somebody made are written to as well. System columns never change their type.
+//!
+//! Text with U+0000 and times beyond the years 1 to 9999 are refused by row. What only the server can say (a text
+//! too long for a `varchar`, a constraint that somebody added) is found by halving, and the refusal has the
+//! SQLSTATE.
+//!
+//! # Names
+//! Names are kept as they are, quoted. One of more than 63 bytes, which the server would cut, is its first bytes,
+//! `_`, and 16 digits of its hash. A column named as one that every table has (`ctid`, `xmin`, `xmax`, `cmin`,
+//! `cmax`, `tableoid`) gets one `_` more.
+
+mod encode;
+mod fit;
+mod names;
+mod plan;
+mod table;
+mod types;
+mod write;
+
+use std::sync::Arc;
+
+use super::row_wise::RowWise;
+use crate::config::secret::expose;
+use crate::row::table::TableRows;
+use crate::sink::Sink;
+use crate::store::postgres::uri;
+use crate::store::{StoreError, StoreOptions};
+
+const NAME: &str = "offline store";
+
+/// Checks the URI; contacts nothing.
+pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+    uri::parse(NAME, expose(&options.fetched))?;
+    Ok(RowWise::around(write::Postgres::new(NAME, options.uri.clone())))
+}

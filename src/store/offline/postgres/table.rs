@@ -1,0 +1,232 @@
+//! Tables of the server: described afresh, and changed by one writer at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use super::fit::EXACT;
+use super::names;
+use super::plan::{Change, Plan, Table, plan};
+use super::types::ColumnType;
+use crate::row::table::TableRow;
+use crate::sink::SinkError;
+use crate::store::postgres::connection::Connection;
+use crate::store::postgres::{quoted, tables};
+
+/// Each round is lost only to a writer that won, so a table in peace settles in one or two.
+const ROUNDS: usize = 20;
+
+/// For widening a column, which writes the whole table anew.
+const WIDENING: Duration = Duration::from_hours(1);
+
+const DESCRIBE: &str = "
+    SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
+           t.typnamespace = 'pg_catalog'::regnamespace
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum";
+
+/// The columns of every index by which a conflict can be found.
+const KEYS: &str = "
+    SELECT array_agg(a.attname::text ORDER BY a.attname::text)
+    FROM pg_index i
+    JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place) ON k.place <= i.indnkeyatts
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
+      AND i.indpred IS NULL AND i.indexprs IS NULL
+    GROUP BY i.indexrelid";
+
+/// What is known of one table of the server.
+#[derive(Clone, Debug, Default)]
+struct Described {
+    table: Table,
+    /// Sorted names of the columns of each unique index.
+    keys: Vec<Vec<String>>,
+}
+
+/// The tables of one store, as they were described last.
+#[derive(Default)]
+pub(super) struct Tables {
+    known: Mutex<HashMap<String, Arc<Described>>>,
+}
+
+impl Tables {
+    /// Sorts out rows of a table against what the server has, and makes the table hold them.
+    ///
+    /// A verdict on a type is given only against a description that was asked for just now.
+    pub(super) async fn agree<'a, S>(
+        &self,
+        connection: &Connection<S>,
+        name: &str,
+        rows: &[(usize, &'a TableRow)],
+    ) -> Result<Plan<'a>, SinkError> {
+        let table = qualified(connection, name);
+        let cached = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&table).cloned();
+        if let Some(described) = cached {
+            let planned = plan(&described.table, rows)?;
+            if planned.refused.is_empty() && described.holds(&planned) {
+                return Ok(planned);
+            }
+        }
+        let mut rigid = Vec::new();
+        for _ in 0..ROUNDS {
+            let described = describe(connection, &table, &rigid).await?;
+            let planned = plan(&described.table, rows)?;
+            if planned.rows.is_empty() || described.holds(&planned) {
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(described));
+                return Ok(planned);
+            }
+            self.change(connection, &table, rows, &mut rigid).await?;
+        }
+        let reason = format!("{}: table {table} was changed by others {ROUNDS} times in a row", connection.address);
+        Err(SinkError::Transient { reason })
+    }
+
+    /// Forgets every description: an error may mean that one is no longer true.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Changes the table as rows need it, while no other writer does. Columns that cannot widen go into `rigid`.
+    async fn change<S>(
+        &self,
+        connection: &Connection<S>,
+        table: &str,
+        rows: &[(usize, &TableRow)],
+        rigid: &mut Vec<String>,
+    ) -> Result<(), SinkError> {
+        let begun = std::time::Instant::now();
+        tables::begin_alone(connection, table).await?;
+        let described = describe(connection, table, rigid).await?;
+        let planned = plan(&described.table, rows)?;
+        for change in &planned.changes {
+            if let Change::Widen(name, column_type) = change
+                && rounds(connection, table, name, column_type).await?
+            {
+                rigid.push(name.clone());
+                return tables_run(connection, "ROLLBACK").await;
+            }
+        }
+        if described.table.columns.is_empty() {
+            tables::make_schema(connection, &connection.address.schema).await?;
+        }
+        for statement in described.statements(table, &planned) {
+            tables_run(connection, &statement).await?;
+        }
+        tables_run(connection, "COMMIT").await?;
+        metrics::counter!("chalk_writer_postgres_table_changes_total").increment(1);
+        tracing::info!(table, changes = planned.changes.len(), took = ?begun.elapsed(), "table of Postgres changed");
+        Ok(())
+    }
+}
+
+/// A name of the store's schema, quoted.
+pub(super) fn qualified<S>(connection: &Connection<S>, name: &str) -> String {
+    format!("{}.{}", quoted(&connection.address.schema), quoted(name))
+}
+
+impl Described {
+    /// Whether rows can be written as they were planned.
+    fn holds(&self, planned: &Plan<'_>) -> bool {
+        planned.changes.is_empty() && self.has_key(planned)
+    }
+
+    fn has_key(&self, planned: &Plan<'_>) -> bool {
+        let mut key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
+        key.sort_unstable();
+        key.is_empty() || self.keys.iter().any(|known| *known == key)
+    }
+
+    /// What makes or changes the table, in a transaction that is open.
+    fn statements(&self, table: &str, planned: &Plan<'_>) -> Vec<String> {
+        let key: Vec<String> = planned.key.iter().map(|at| quoted(&planned.table.columns[*at].name)).collect();
+        let definition = |name: &str, column_type: &ColumnType| {
+            let is_key = planned.table.position(name).is_some_and(|at| planned.key.contains(&at));
+            let is_text = matches!(column_type, ColumnType::One(super::types::Scalar::Text));
+            // A key's text is compared by its bytes, which is cheapest and the same in every locale.
+            let collation = if is_key && is_text { " COLLATE \"C\"" } else { "" };
+            format!("{} {column_type}{collation}", quoted(name))
+        };
+        let changes = || planned.changes.iter();
+        if self.table.columns.is_empty() {
+            let mut parts: Vec<String> = changes()
+                .map(|change| match change {
+                    Change::Add(name, column_type) | Change::Widen(name, column_type) => definition(name, column_type),
+                })
+                .collect();
+            if !key.is_empty() {
+                parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+            }
+            return vec![format!("CREATE TABLE {table} ({})", parts.join(", "))];
+        }
+        let parts: Vec<String> = changes()
+            .map(|change| match change {
+                Change::Add(name, column_type) => format!("ADD COLUMN IF NOT EXISTS {}", definition(name, column_type)),
+                Change::Widen(name, column_type) => {
+                    let name = quoted(name);
+                    format!("ALTER COLUMN {name} TYPE {column_type} USING {name}::{column_type}")
+                }
+            })
+            .collect();
+        let mut statements = Vec::new();
+        if !parts.is_empty() {
+            statements.push(format!("ALTER TABLE {table} {}", parts.join(", ")));
+        }
+        if !self.has_key(planned) {
+            statements.push(format!("CREATE UNIQUE INDEX ON {table} ({})", key.join(", ")));
+        }
+        statements
+    }
+}
+
+/// Asks the server what a table is like; one that is not there has no columns.
+async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &[String]) -> Result<Described, SinkError> {
+    let mut described = Described::default();
+    for row in connection.query(DESCRIBE, &[&table]).await.map_err(tables::never_of_a_row)? {
+        let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
+        let shown: String = row.get(3);
+        let column_type = match row.get(4) {
+            true => ColumnType::described(type_name, modifier, &shown),
+            false => ColumnType::Other(shown),
+        };
+        let at = described.table.add(name, column_type);
+        described.table.columns[at].rigid = rigid.iter().any(|known| known == name);
+    }
+    for row in connection.query(KEYS, &[&table]).await.map_err(tables::never_of_a_row)? {
+        described.keys.push(row.get(0));
+    }
+    Ok(described)
+}
+
+/// Whether a column holds integers that a double would round. Nobody writes to the table from then on until the
+/// transaction ends.
+async fn rounds<S>(
+    connection: &Connection<S>,
+    table: &str,
+    name: &str,
+    column_type: &ColumnType,
+) -> Result<bool, SinkError> {
+    let millis = WIDENING.as_millis();
+    let lock = format!("SET LOCAL statement_timeout = {millis}; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+    tables_run(connection, &lock).await?;
+    let name = quoted(name);
+    let (from, item) = match column_type {
+        ColumnType::Many(_) => (format!("{table}, unnest({name}) AS item"), "item".to_owned()),
+        _ => (table.to_owned(), name),
+    };
+    let question = format!("SELECT EXISTS (SELECT FROM {from} WHERE {item} NOT BETWEEN -{EXACT} AND {EXACT})");
+    let found = connection.within_time(WIDENING, connection.client.query_one(&question, &[])).await;
+    Ok(found.map_err(tables::never_of_a_row)?.get(0))
+}
+
+/// Runs a statement on a table that may take as long as widening does; its errors are no verdicts on rows.
+async fn tables_run<S>(connection: &Connection<S>, statement: &str) -> Result<(), SinkError> {
+    let run = connection.within_time(WIDENING, connection.client.batch_execute(statement)).await;
+    run.map_err(tables::never_of_a_row)
+}
+
+/// The name of the table of a shape; `None` where it cannot be one.
+pub(super) fn name_of(row: &TableRow) -> Option<std::borrow::Cow<'_, str>> {
+    names::table(&row.shape.table)
+}

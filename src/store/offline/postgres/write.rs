@@ -1,0 +1,245 @@
+//! One write: one transaction, in which each table's rows are copied to the side and inserted from there.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::SinkExt;
+use hashbrown::{HashMap, HashSet};
+use tokio_postgres::Statement;
+
+use super::encode::{self, HEAD, Misplaced, TAIL};
+use super::plan::{INSERTED_AT, Plan};
+use super::table::{Tables, name_of, qualified};
+use super::types::ColumnType;
+use crate::config::secret::SecretRef;
+use crate::row::table::TableRow;
+use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
+use crate::store::postgres::connection::{self, Pool};
+use crate::store::postgres::quoted;
+use crate::value::Value;
+
+/// Bytes that are sent at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// Temporary tables that one connection keeps; with more of them it starts over.
+const STAGES: usize = 200;
+
+type Connection = connection::Connection<Session>;
+
+/// What is prepared on a connection: temporary tables by what is copied into them and goes on from there.
+#[derive(Default)]
+pub(super) struct Session {
+    stages: HashMap<String, Arc<Stage>>,
+}
+
+struct Stage {
+    copy: Statement,
+    insert: Statement,
+}
+
+/// A store in a database; see [`super`].
+pub(super) struct Postgres {
+    pool: Pool<Session>,
+    tables: Tables,
+}
+
+impl Postgres {
+    pub(super) fn new(store: &'static str, uri: SecretRef) -> Self {
+        Self { pool: Pool::new(store, uri), tables: Tables::default() }
+    }
+
+    /// Writes rows in one transaction; it is over when this returns without an error.
+    async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
+        let mut outcome = Outcome::default();
+        let mut parts = Vec::new();
+        for (table, rows) in by_table(rows, &mut outcome.refused) {
+            let mut planned = self.tables.agree(connection, &table, &rows).await?;
+            outcome.refused.append(&mut planned.refused);
+            if planned.rows.is_empty() {
+                continue;
+            }
+            let columns = staged(&planned);
+            let stage = stage(connection, &table, &planned, &columns).await?;
+            parts.push((planned, columns, stage));
+        }
+        if parts.is_empty() {
+            return Ok(outcome);
+        }
+        connection.run("BEGIN").await?;
+        for (planned, columns, stage) in &parts {
+            copy(connection, planned, columns, &stage.copy).await?;
+            let stored = connection.execute(&stage.insert, &[]).await?;
+            outcome.stored += stored;
+            outcome.stale += (planned.rows.len() as u64).saturating_sub(stored);
+        }
+        connection.run("COMMIT").await?;
+        Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Sink<TableRow> for Postgres {
+    async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
+        let mut connection = self.pool.take().await?;
+        let done = self.transaction(&mut connection, write.rows).await;
+        match &done {
+            Ok(_) => self.pool.give_back(connection),
+            Err(SinkError::Poisoned(_)) => {
+                // The server ended the statement, not the connection.
+                if connection.run("ROLLBACK").await.is_ok() {
+                    self.pool.give_back(connection);
+                }
+            }
+            Err(_) => self.tables.forget(),
+        }
+        done
+    }
+
+    /// The runtime knows no key of these rows, so it collapses none; the newest stands for all.
+    fn collapse(&self, rows: &[&TableRow]) -> TableRow {
+        (*rows[rows.len() - 1]).clone()
+    }
+}
+
+/// Rows by their table in the order of the tables' names, in which every writer locks them.
+fn by_table<'a>(
+    rows: &[&'a TableRow],
+    refused: &mut Vec<(usize, Refusal)>,
+) -> Vec<(String, Vec<(usize, &'a TableRow)>)> {
+    let mut tables: HashMap<&str, (String, Vec<(usize, &'a TableRow)>)> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        if let Some((_, rows)) = tables.get_mut(&*row.shape.table) {
+            rows.push((index, row));
+        } else if let Some(name) = name_of(row) {
+            tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
+        } else {
+            let message = "a table's name must not be empty, nor hold U+0000";
+            let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
+            refused.push((index, refusal));
+        }
+    }
+    let mut tables: Vec<_> = tables.into_values().collect();
+    tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    tables
+}
+
+/// The columns of the table that some row of the plan may have a value of.
+fn staged(planned: &Plan<'_>) -> Vec<usize> {
+    let all = planned.table.columns.iter().enumerate();
+    let typed = all.filter(|(_, column)| !matches!(column.column_type, ColumnType::Unknown | ColumnType::Other(_)));
+    let ours = typed.filter(|(_, column)| !(planned.history && column.name == INSERTED_AT));
+    let used: HashSet<usize> = planned.used();
+    ours.map(|(at, _)| at).filter(|at| used.contains(at)).collect()
+}
+
+/// The temporary table of such columns, made on this connection where it is new.
+async fn stage(
+    connection: &mut Connection,
+    table: &str,
+    planned: &Plan<'_>,
+    columns: &[usize],
+) -> Result<Arc<Stage>, SinkError> {
+    let column = |at: &usize| &planned.table.columns[*at];
+    let definitions: Vec<String> =
+        columns.iter().map(|at| format!("{} {}", quoted(&column(at).name), column(at).column_type)).collect();
+    let names: Vec<String> = columns.iter().map(|at| quoted(&column(at).name)).collect();
+    let key: Vec<String> = planned.key.iter().map(|at| quoted(&column(at).name)).collect();
+    let target = qualified(connection, table);
+    let known = format!("{target} ({}) {} {}", definitions.join(", "), key.join(", "), planned.history);
+    if let Some(stage) = connection.state.stages.get(&known) {
+        return Ok(stage.clone());
+    }
+    if connection.state.stages.len() >= STAGES {
+        connection.state.stages.clear();
+        connection.run("DISCARD TEMP").await?;
+    }
+    let name = format!("pg_temp.chalk_stage_{}", connection.state.stages.len());
+    connection
+        .run(&format!("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS", &name[8..], definitions.join(", ")))
+        .await?;
+    let names = names.join(", ");
+    let (inserted_at, now) =
+        if planned.history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
+    let insert = format!(
+        "INSERT INTO {target} ({names}{inserted_at}) SELECT {names}{now} FROM {name}{}",
+        on_conflict(&columns.iter().map(|at| quoted(&column(at).name)).collect::<Vec<_>>(), &key, planned.history)
+    );
+    let prepare = async |text: String| connection.within(connection.client.prepare(&text)).await;
+    let stage = Arc::new(Stage {
+        copy: prepare(format!("COPY {name} ({names}) FROM STDIN (FORMAT binary)")).await?,
+        insert: prepare(insert).await?,
+    });
+    connection.state.stages.insert(known, stage.clone());
+    Ok(stage)
+}
+
+/// A row of history that is there stays; any other is replaced, in the order of the key, so that two writers
+/// do not wait for one another in a circle.
+fn on_conflict(columns: &[String], key: &[String], history: bool) -> String {
+    if key.is_empty() {
+        return String::new();
+    }
+    let of_key = key.join(", ");
+    let set: Vec<String> = columns
+        .iter()
+        .filter(|column| !key.contains(column))
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect();
+    if history || set.is_empty() {
+        return format!(" ON CONFLICT ({of_key}) DO NOTHING");
+    }
+    format!(" ORDER BY {of_key} ON CONFLICT ({of_key}) DO UPDATE SET {}", set.join(", "))
+}
+
+/// Sends the rows of a plan to the temporary table.
+async fn copy(
+    connection: &Connection,
+    planned: &Plan<'_>,
+    columns: &[usize],
+    statement: &Statement,
+) -> Result<(), SinkError> {
+    let types: Vec<&ColumnType> = columns.iter().map(|at| &planned.table.columns[*at].column_type).collect();
+    let places: Vec<Vec<Option<usize>>> = planned.bindings.iter().map(|binding| binding.places(columns)).collect();
+    let count = i16::try_from(columns.len()).map_err(|_| SinkError::Bug { reason: "too many columns".to_owned() })?;
+    let latest = if planned.history || planned.key.is_empty() { None } else { Some(latest(planned)) };
+    let mut sink = pin!(connection.within(connection.client.copy_in::<_, Bytes>(statement)).await?);
+    let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
+    chunk.extend_from_slice(HEAD);
+    for (at, (binding, row)) in planned.rows.iter().enumerate() {
+        if latest.as_ref().is_some_and(|latest| !latest.contains(&at)) {
+            continue;
+        }
+        chunk.extend_from_slice(&count.to_be_bytes());
+        for (place, column_type) in places[*binding].iter().zip(&types) {
+            let value = place.map_or(&Value::Null, |place| &row.values[place]);
+            encode::field(column_type, value, &mut chunk).map_err(|Misplaced| SinkError::Bug {
+                reason: format!("a value of table `{}` that was not held against {column_type}", row.shape.table),
+            })?;
+        }
+        if chunk.len() >= CHUNK {
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK + CHUNK / 4));
+            connection.within(sink.send(Bytes::from(full))).await?;
+        }
+    }
+    chunk.extend_from_slice(&TAIL);
+    connection.within(sink.send(Bytes::from(chunk))).await?;
+    connection.within(sink.finish()).await?;
+    Ok(())
+}
+
+/// Of rows with one key the last: a statement can replace a row only once.
+fn latest(planned: &Plan<'_>) -> HashSet<usize> {
+    let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
+    for (at, (binding, row)) in planned.rows.iter().enumerate() {
+        let mut key = Vec::new();
+        for (place, column) in planned.bindings[*binding].places(&planned.key).iter().zip(&planned.key) {
+            let value = place.map_or(&Value::Null, |place| &row.values[place]);
+            // What does not encode is found when the row is.
+            let _ = encode::field(&planned.table.columns[*column].column_type, value, &mut key);
+        }
+        last.insert(key, at);
+    }
+    last.into_values().collect()
+}

@@ -1,0 +1,238 @@
+//! The Postgres online store: one row a feature, upserted some thousand at a time from arrays.
+//!
+//! # Layout
+//! Table `online_features (environment, namespace, pkey, feature, value, observed_at, expires_at, evicted)` in the
+//! schema that the URI names (`?schema=…`, else `public`), keyed by the first four, which are compared by their
+//! bytes. `value` is `jsonb` (see [`crate::value::jsonb`]); a stored null is JSON's `null`, and only a
+//! tombstone has SQL's NULL there and `evicted`. `expires_at` is NULL where a value never expires.
+//! Schema and table are made on first use where they are missing.
+//!
+//! # Guarantees
+//! A statement compares what it brings with what stands, in the server and atomically for each feature, so a
+//! repetition changes nothing and an older value never wins. A batch is durable when `write` returns: a session that
+//! would not wait for its commits is set to. Values that have expired are removed a stretch of the table at a
+//! time, behind each batch.
+//!
+//! Text with U+0000 and keys longer than an index takes are refused, by name. What only the server can say
+//! of a row (its database is not in UTF-8, say) is found by halving.
+
+mod chunks;
+mod statement;
+
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering as Access};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use tokio_postgres::Statement;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+
+use self::chunks::Chunk;
+use self::statement::Statements;
+use super::{OnlineStore, StoredFeature, merge};
+use crate::config::secret::expose;
+use crate::row::feature::{Entity, FeatureRow};
+use crate::sink::{Outcome, Sink, SinkError, Write};
+use crate::store::postgres::binary::Micros;
+use crate::store::postgres::connection::{self, Pool};
+use crate::store::postgres::{tables, uri};
+use crate::store::{StoreError, StoreOptions};
+use crate::value::{Value, json, jsonb};
+
+const NAME: &str = "online store";
+
+/// Rows of the table that are looked at behind each batch, for expired ones: about a millisecond, and a
+/// table of a million values is gone through in 1,000 batches.
+const SWEEP: i64 = 1_000;
+
+type Connection = connection::Connection<Session>;
+type Key = [String; 4];
+
+struct PostgresStore {
+    pool: Pool<Session>,
+    /// Where the search for expired values goes on.
+    swept: Mutex<Key>,
+}
+
+/// What is prepared on a connection, once the table is there.
+#[derive(Default)]
+struct Session {
+    prepared: Option<Arc<Prepared>>,
+}
+
+struct Prepared {
+    upsert: Statement,
+    expired: Statement,
+    stretch: Statement,
+    sweep: Statement,
+}
+
+/// Checks the URI; contacts nothing.
+pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    uri::parse(NAME, expose(&options.fetched))?;
+    Ok(Arc::new(PostgresStore { pool: Pool::new(NAME, options.uri.clone()), swept: Mutex::default() }))
+}
+
+impl PostgresStore {
+    /// Does something on a connection, which is kept only where it can be used again as it is.
+    async fn on_a_connection<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
+        let mut connection = self.pool.take().await?;
+        let done = work(&mut connection).await;
+        if matches!(done, Ok(_) | Err(SinkError::Poisoned(_))) {
+            self.pool.give_back(connection);
+        }
+        done
+    }
+
+    /// Removes what has expired in the next stretch of the table.
+    async fn sweep(&self) -> Result<(), SinkError> {
+        let from = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let end = self
+            .on_a_connection(async |connection| {
+                let prepared = prepared(connection).await?;
+                let [environment, namespace, key, feature] = &from;
+                let last = connection.query(&prepared.stretch, &[environment, namespace, key, feature, &SWEEP]).await?;
+                let part = |at: usize| last.first().map(|row| row.get::<_, String>(at));
+                let end = [part(0), part(1), part(2), part(3)];
+                let [e, n, k, f] = &end;
+                connection.execute(&prepared.sweep, &[environment, namespace, key, feature, e, n, k, f]).await?;
+                Ok(end)
+            })
+            .await?;
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = end.map(Option::unwrap_or_default);
+        Ok(())
+    }
+}
+
+/// The statements of a connection, prepared after the table was found or made.
+async fn prepared(connection: &mut Connection) -> Result<Arc<Prepared>, SinkError> {
+    if let Some(prepared) = &connection.state.prepared {
+        return Ok(prepared.clone());
+    }
+    let schema = &connection.address.schema;
+    let statements = Statements::new(schema);
+    if !tables::is_there(connection, &statements.table).await? {
+        tables::create(connection, schema, &statements.table, &statements.create).await?;
+    }
+    let prepare = async |text: &str| connection.within(connection.client.prepare(text)).await;
+    let prepared = Arc::new(Prepared {
+        upsert: prepare(&statements.upsert).await?,
+        expired: prepare(&statements.expired).await?,
+        stretch: prepare(&statements.stretch).await?,
+        sweep: prepare(&statements.sweep).await?,
+    });
+    connection.state.prepared = Some(prepared.clone());
+    Ok(prepared)
+}
+
+/// Writes one chunk; how many values the store now holds of it, and how many left no trace.
+async fn chunk(connection: &mut Connection, chunk: &Chunk) -> Result<(u64, u64), SinkError> {
+    let prepared = prepared(connection).await?;
+    let mut stored = 0;
+    if chunk.live.count > 0 {
+        stored = connection.execute(&prepared.upsert, &chunk.live.parameters()).await?;
+    }
+    if chunk.expired.count > 0 {
+        connection.execute(&prepared.expired, &chunk.expired.parameters()).await?;
+    }
+    Ok((stored, chunk.live.count + chunk.expired.count - stored))
+}
+
+#[async_trait]
+impl Sink<FeatureRow> for PostgresStore {
+    async fn write(&self, write: Write<'_, FeatureRow>) -> Result<Outcome, SinkError> {
+        let mut outcome = Outcome::default();
+        let chunks = chunks::of(write.rows, &mut outcome.refused);
+        if chunks.is_empty() {
+            return Ok(outcome);
+        }
+        let failed = AtomicBool::new(false);
+        // After an error no further chunk starts, but those under way are waited for: none outlives its write.
+        let mut answers = futures::stream::iter(chunks)
+            .map(async |cells| {
+                if failed.load(Access::Relaxed) {
+                    return Ok((0, 0));
+                }
+                let answer = self.on_a_connection(async |connection| chunk(connection, &cells).await).await;
+                failed.fetch_or(answer.is_err(), Access::Relaxed);
+                answer
+            })
+            .buffer_unordered(write.concurrency.max(1));
+        let mut first_error = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok((stored, stale)) => {
+                    outcome.stored += stored;
+                    outcome.stale += stale;
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        drop(answers);
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        // What was written stands, whatever becomes of this; the next batch tries it again.
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(%error, "expired values could not be removed from Postgres");
+        }
+        Ok(outcome)
+    }
+
+    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+        merge::collapse(rows, compare)
+    }
+}
+
+#[async_trait]
+impl OnlineStore for PostgresStore {
+    async fn read(&self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
+        let names = [&*entity.environment, &*entity.namespace, &*entity.primary_key];
+        if names.iter().any(|name| name.contains('\0')) {
+            // Such an entity was refused.
+            return Ok(Vec::new());
+        }
+        self.on_a_connection(async |connection| {
+            let statements = Statements::new(&connection.address.schema);
+            let [environment, namespace, key] = &names;
+            let parameters: [&(dyn ToSql + Sync); 3] = [environment, namespace, key];
+            let rows = match connection.answer(connection.client.query(&statements.read, &parameters)).await? {
+                // Nothing was written: reading must not be what makes the table.
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Vec::new()),
+                rows => rows.map_err(|error| connection.failure(&error))?,
+            };
+            rows.iter().map(|row| stored(row, connection)).collect()
+        })
+        .await
+    }
+}
+
+fn stored(row: &tokio_postgres::Row, connection: &Connection) -> Result<StoredFeature, SinkError> {
+    let not_ours = |reason: String| SinkError::Transient {
+        reason: format!("{}: `online_features` is not this store's: {reason}", connection.address),
+    };
+    let column = |error: tokio_postgres::Error| not_ours(error.to_string());
+    let feature: String = row.try_get(0).map_err(column)?;
+    let text: Option<&str> = row.try_get(1).map_err(column)?;
+    let Micros(observed_at) = row.try_get(2).map_err(column)?;
+    let expires_at: Option<Micros> = row.try_get(3).map_err(column)?;
+    let value = text.map(json::from_text).transpose().map_err(|error| not_ours(format!("`{feature}`: {error}")))?;
+    Ok(StoredFeature { feature, observed_at, expires_at: expires_at.map(|Micros(end)| end), value })
+}
+
+/// The server compares the text that it gives a `jsonb`, by its bytes.
+fn compare(one: &Value, other: &Value) -> Ordering {
+    let text = |value| {
+        let mut text = Vec::new();
+        jsonb::write(value, &mut text);
+        text
+    };
+    text(one).cmp(&text(other))
+}

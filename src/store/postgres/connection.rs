@@ -1,0 +1,171 @@
+//! Connections to one server: made with the credentials as they are now, kept while they are sound.
+//!
+//! Whoever takes a connection has it alone, and gives it back only when nothing of its work is left
+//! unfinished on it. Any other is closed, and the server rolls back what was not committed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, NoTls, Row, ToStatement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::failure;
+use super::uri::{self, Address};
+use crate::config::secret::{SecretRef, expose};
+use crate::sink::SinkError;
+
+/// How much longer than the server an answer is waited for, before the connection is given up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a session is set to. Rows that are acknowledged must not be lost with the server's memory, so a
+/// commit that does not wait for its disk is not left at that.
+const SESSION: &str = "SET TimeZone = 'UTC'; SET client_min_messages = warning; SET lock_timeout = '30s'; \
+                       SELECT set_config('synchronous_commit', 'on', false) \
+                       WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Connections of one store; `S` is what the store remembers of each.
+pub(in crate::store) struct Pool<S> {
+    /// `online store`, for messages.
+    store: &'static str,
+    uri: SecretRef,
+    idle: Mutex<Vec<Connection<S>>>,
+}
+
+/// A connection, closed when dropped.
+pub(in crate::store) struct Connection<S> {
+    pub(in crate::store) client: Client,
+    pub(in crate::store) address: Arc<Address>,
+    pub(in crate::store) state: S,
+    driver: JoinHandle<()>,
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl<S: Default> Pool<S> {
+    pub(in crate::store) fn new(store: &'static str, uri: SecretRef) -> Self {
+        Self { store, uri, idle: Mutex::default() }
+    }
+
+    /// A connection that was given back, or a new one.
+    pub(in crate::store) async fn take(&self) -> Result<Connection<S>, SinkError> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                Some(connection) if connection.client.is_closed() => {}
+                Some(connection) => return Ok(connection),
+                None => return self.connect().await,
+            }
+        }
+    }
+
+    /// Keeps a connection for the next one who takes.
+    pub(in crate::store) fn give_back(&self, connection: Connection<S>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    async fn connect(&self) -> Result<Connection<S>, SinkError> {
+        let denied = |reason: String| SinkError::Denied { reason };
+        let uri = self.uri.fetch().await.map_err(|error| denied(error.to_string()))?;
+        let address = uri::parse(self.store, expose(&uri)).map_err(|error| denied(error.to_string()))?;
+        let bound = address.config.get_connect_timeout().copied().unwrap_or_default() + GRACE;
+        let connected = timeout(bound, open(&address)).await;
+        let (client, driver) = connected.unwrap_or_else(|_| {
+            let reason = format!("{address}: no connection within {} s", bound.as_secs());
+            Err(SinkError::Transient { reason })
+        })?;
+        let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
+        let timeout = connection.address.statement_timeout.as_millis();
+        let session = format!("SET statement_timeout = {timeout}; {SESSION}");
+        connection.run(&session).await?;
+        Ok(connection)
+    }
+}
+
+impl<S> Connection<S> {
+    /// Waits for an answer a little longer than the server is given for it. One that does not come
+    /// leaves the outcome unknown; the connection must not be given back then.
+    pub(in crate::store) async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, SinkError> {
+        self.within_time(self.address.statement_timeout, answer).await
+    }
+
+    /// The same for what may take another time.
+    pub(in crate::store) async fn within_time<T>(
+        &self,
+        time: Duration,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, SinkError> {
+        self.answer_in(time, answer).await?.map_err(|error| self.failure(&error))
+    }
+
+    /// The same, with the server's error as it is.
+    pub(in crate::store) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+        self.answer_in(self.address.statement_timeout, answer).await
+    }
+
+    async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+        let bound = time + GRACE;
+        timeout(bound, answer).await.map_err(|_| SinkError::Transient {
+            reason: format!("{}: no answer within {} s", self.address, bound.as_secs()),
+        })
+    }
+
+    /// Rows of a statement, which is prepared first where it is text.
+    pub(in crate::store) async fn query<Q: ?Sized + ToStatement>(
+        &self,
+        statement: &Q,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, SinkError> {
+        self.within(self.client.query(statement, parameters)).await
+    }
+
+    /// How many rows a statement changed.
+    pub(in crate::store) async fn execute<Q: ?Sized + ToStatement>(
+        &self,
+        statement: &Q,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, SinkError> {
+        self.within(self.client.execute(statement, parameters)).await
+    }
+
+    /// Runs statements without parameters, one after the other.
+    pub(in crate::store) async fn run(&self, statements: &str) -> Result<(), SinkError> {
+        self.within(self.client.batch_execute(statements)).await
+    }
+
+    pub(in crate::store) fn failure(&self, error: &Error) -> SinkError {
+        failure::of(&self.address.to_string(), error)
+    }
+}
+
+/// Connects, and lets the connection run until it is aborted or ends.
+async fn open(address: &Address) -> Result<(Client, JoinHandle<()>), SinkError> {
+    let failed = |error: Error| failure::of(&address.to_string(), &error);
+    let Some(tls) = &address.tls else {
+        let (client, connection) = address.config.connect(NoTls).await.map_err(failed)?;
+        return Ok((client, tokio::spawn(run(connection))));
+    };
+    let denied = |error: crate::tls::TlsError| SinkError::Denied { reason: format!("{address}: {error}") };
+    let connector = MakeRustlsConnect::new(tls.client_config().map_err(denied)?);
+    let (client, connection) = address.config.connect(connector).await.map_err(failed)?;
+    if address.unverified {
+        tracing::debug!(server = %address, "whose server this is was not checked; `sslmode=verify-full` does");
+    }
+    Ok((client, tokio::spawn(run(connection))))
+}
+
+/// Whoever waits for an answer hears of the error too, so it is not said twice.
+async fn run(connection: impl Future<Output = Result<(), Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to Postgres ended");
+    }
+}

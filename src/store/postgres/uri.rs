@@ -1,0 +1,330 @@
+//! `postgres://[user[:password]]@host[:port][,…]/database[?schema=…&sslmode=…&…]`, and how it is shown.
+//!
+//! What libpq calls its parameters is what they are called here. `schema` and `statement_timeout` are ours.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use crate::config::units;
+use crate::store::StoreError;
+use crate::tls::{Identity, Tls, Trust};
+
+const EXPECTED: &str = "expected `postgres://[user[:password]]@host[:port]/database[?schema=…&sslmode=disable|prefer|\
+                        require|verify-ca|verify-full&sslrootcert=…&sslcert=…&sslkey=…&statement_timeout=60s&…]`";
+
+/// Parameters that the client itself reads.
+const PASSED_ON: [&str; 16] = [
+    "user",
+    "password",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "application_name",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+/// For making a connection where the URI does not say: to each address, and for all of it.
+const CONNECT: Duration = Duration::from_secs(10);
+/// For one statement where the URI does not say.
+const STATEMENT: Duration = Duration::from_secs(120);
+/// Silence after which a connection is asked whether it lives, and how long it may not answer.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Where a server is and how to enter. Printing it shows no credential.
+#[derive(Clone)]
+pub(in crate::store) struct Address {
+    pub(super) config: Config,
+    /// `None`: not encrypted.
+    pub(super) tls: Option<Tls>,
+    /// Whether the server is asked for its certificate, but believed without.
+    pub(super) unverified: bool,
+    /// The schema in which tables are.
+    pub(in crate::store) schema: String,
+    /// How long the server may take for one statement.
+    pub(super) statement_timeout: Duration,
+    shown: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// What the parameters say that the client does not read.
+#[derive(Default)]
+struct Ours {
+    schema: Option<String>,
+    statement_timeout: Option<Duration>,
+    mode: Option<Mode>,
+    authorities: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+    attributes: Option<TargetSessionAttrs>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// Reads a URI. What is wrong with one is said without quoting any of its text but names of parameters.
+pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreError> {
+    let wrong = |what: String| StoreError(format!("{store} `postgres://…`: {what}; {EXPECTED}"));
+    let Some((_, rest)) = uri.split_once("://") else { return Err(wrong("no `//` after the scheme".to_owned())) };
+    if rest.contains('#') {
+        return Err(wrong("a `#`; in a password it is written `%23`".to_owned()));
+    }
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (ours, theirs) = parameters(query).map_err(wrong)?;
+    let mut config: Config = format!("postgres://{place}{theirs}").parse().map_err(|error| wrong(reason(&error)))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(wrong("no host".to_owned()));
+    }
+    if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.is_empty())) {
+        return Err(wrong("an empty host".to_owned()));
+    }
+    let ports = config.get_ports().len();
+    if ports > 1 && ports != config.get_hosts().len().max(config.get_hostaddrs().len()) {
+        return Err(wrong(format!("{ports} ports, and another number of hosts")));
+    }
+    if config.get_user().is_none_or(str::is_empty) {
+        return Err(wrong("no user".to_owned()));
+    }
+    if config.get_options().is_some_and(|options| options.contains("search_path")) {
+        return Err(wrong("a `search_path` in `options`, which has no effect; name a `schema`".to_owned()));
+    }
+    let (tls, ssl_mode) = ours.tls().map_err(wrong)?;
+    let unverified = tls.as_ref().is_some_and(|tls| tls.trust == Trust::Anyone);
+    let shown = shown(&config);
+    config.ssl_mode(ssl_mode);
+    config.target_session_attrs(ours.attributes.unwrap_or(TargetSessionAttrs::ReadWrite));
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT);
+    }
+    if !query.contains("keepalives_idle") {
+        config.keepalives_idle(IDLE).keepalives_interval(IDLE / 3).keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(IDLE * 2);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("chalk-writer");
+    }
+    let schema = ours.schema.unwrap_or_else(|| "public".to_owned());
+    Ok(Address {
+        config,
+        tls,
+        unverified,
+        schema,
+        statement_timeout: ours.statement_timeout.unwrap_or(STATEMENT),
+        shown,
+    })
+}
+
+/// The parameters that are read here, and the text of the others, which the client reads.
+fn parameters(query: &str) -> Result<(Ours, String), String> {
+    let (mut ours, mut theirs) = (Ours::default(), String::new());
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, raw) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = percent_decode_str(raw).decode_utf8().map_err(|_| format!("`{name}` is not UTF-8"))?.into_owned();
+        let path = || Some(value.clone()).filter(|value| !value.is_empty()).ok_or_else(|| format!("`{name}` is empty"));
+        match name {
+            "schema" if value.is_empty() || value.contains('\0') || value.len() > 63 => {
+                return Err("`schema` is not a name of 1 to 63 bytes".to_owned());
+            }
+            "schema" => ours.schema = Some(value),
+            "statement_timeout" => {
+                let known = units::duration(&value).filter(|time| *time >= Duration::from_millis(1));
+                let known = known.ok_or("`statement_timeout` is not a duration such as `30s` or `500ms`")?;
+                ours.statement_timeout = Some(known);
+            }
+            "sslmode" => ours.mode = Some(mode(&value)?),
+            "sslrootcert" => ours.authorities = Some(path()?),
+            "sslcert" => ours.certificate = Some(path()?),
+            "sslkey" => ours.key = Some(path()?),
+            "target_session_attrs" => {
+                ours.attributes = Some(match value.as_str() {
+                    "any" => TargetSessionAttrs::Any,
+                    "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
+                    _ => return Err("`target_session_attrs` is neither `any` nor `read-write`".to_owned()),
+                });
+            }
+            _ if PASSED_ON.contains(&name) => {
+                theirs.push(if theirs.is_empty() { '?' } else { '&' });
+                theirs.push_str(name);
+                theirs.push('=');
+                theirs.push_str(raw);
+            }
+            _ => {
+                let known = PASSED_ON.join(", ");
+                return Err(format!(
+                    "unknown parameter `{name}`; known are schema, statement_timeout, sslmode, sslrootcert, sslcert, \
+                     sslkey, target_session_attrs, {known}"
+                ));
+            }
+        }
+    }
+    Ok((ours, theirs))
+}
+
+fn mode(value: &str) -> Result<Mode, String> {
+    Ok(match value {
+        "disable" => Mode::Disable,
+        "prefer" => Mode::Prefer,
+        "require" => Mode::Require,
+        "verify-ca" => Mode::VerifyCa,
+        "verify-full" => Mode::VerifyFull,
+        _ => return Err("`sslmode` is none of disable, prefer, require, verify-ca, verify-full".to_owned()),
+    })
+}
+
+impl Ours {
+    /// As libpq reads them: `prefer` where nothing is said, and a CA file that is named is held to.
+    fn tls(&self) -> Result<(Option<Tls>, SslMode), String> {
+        let mode = self.mode.unwrap_or(Mode::Prefer);
+        let identity = match (&self.certificate, &self.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                Some(Identity { certificate: PathBuf::from(certificate), key: PathBuf::from(key) })
+            }
+            _ => return Err("one of `sslcert` and `sslkey` without the other".to_owned()),
+        };
+        if mode == Mode::Disable {
+            if self.authorities.is_some() || identity.is_some() {
+                return Err("certificates beside `sslmode=disable`".to_owned());
+            }
+            return Ok((None, SslMode::Disable));
+        }
+        let of_the_system = self.authorities.as_deref() == Some("system");
+        if of_the_system && mode != Mode::VerifyFull {
+            return Err("`sslrootcert=system` asks for `sslmode=verify-full`".to_owned());
+        }
+        let authorities = self.authorities.as_ref().filter(|_| !of_the_system).map(PathBuf::from);
+        let trust = match mode {
+            Mode::VerifyFull => Trust::Host,
+            Mode::VerifyCa => Trust::Authority,
+            _ if authorities.is_some() => Trust::Authority,
+            _ => Trust::Anyone,
+        };
+        let ssl_mode = if mode == Mode::Prefer { SslMode::Prefer } else { SslMode::Require };
+        Ok((Some(Tls { trust, authorities, identity }), ssl_mode))
+    }
+}
+
+/// What the client says is wrong; it names parameters and quotes no values.
+fn reason(error: &tokio_postgres::Error) -> String {
+    use std::error::Error as _;
+    error.source().map_or_else(|| "not a connection URI".to_owned(), ToString::to_string)
+}
+
+fn shown(config: &Config) -> String {
+    let ports = config.get_ports();
+    let names: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    let names = if names.is_empty() { config.get_hostaddrs().iter().map(ToString::to_string).collect() } else { names };
+    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+    let places: Vec<String> = names.iter().enumerate().map(|(at, name)| format!("{name}:{}", port(at))).collect();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("postgres://{}/{database}", places.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(uri: &str) -> Address {
+        parse("online store", uri).expect(uri)
+    }
+
+    #[test]
+    fn every_part_is_read() {
+        let address = of("postgresql://ann:p%40ss%23@h1:7000,[::1]/db?schema=My%20Schema&statement_timeout=1500ms");
+        assert_eq!(address.to_string(), "postgres://h1:7000,[::1]:5432/db");
+        assert_eq!(address.schema, "My Schema");
+        assert_eq!(address.statement_timeout, Duration::from_millis(1500));
+        assert_eq!(address.config.get_password(), Some(&b"p@ss#"[..]));
+        assert_eq!(address.config.get_connect_timeout(), Some(&CONNECT));
+        let address = of("postgres://ann@%2Frun%2Fpg/db?connect_timeout=3&application_name=x");
+        assert_eq!(address.to_string(), "postgres:///run/pg:5432/db");
+        assert_eq!(address.config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        assert_eq!(address.schema, "public");
+        assert_eq!(of("postgres:///db?host=h&user=u&password=p").to_string(), "postgres://h:5432/db");
+    }
+
+    #[test]
+    fn tls_goes_by_libpqs_names() {
+        let tls = |query: &str| {
+            let address = of(&format!("postgres://u@h/d{query}"));
+            (address.tls.map(|tls| (tls.trust, tls.authorities.is_some())), address.config.get_ssl_mode())
+        };
+        assert_eq!(tls("?sslmode=disable"), (None, SslMode::Disable));
+        assert_eq!(tls(""), (Some((Trust::Anyone, false)), SslMode::Prefer));
+        assert_eq!(tls("?sslmode=require"), (Some((Trust::Anyone, false)), SslMode::Require));
+        assert_eq!(tls("?sslmode=require&sslrootcert=/ca"), (Some((Trust::Authority, true)), SslMode::Require));
+        assert_eq!(tls("?sslmode=verify-ca"), (Some((Trust::Authority, false)), SslMode::Require));
+        assert_eq!(tls("?sslmode=verify-full&sslrootcert=/ca"), (Some((Trust::Host, true)), SslMode::Require));
+        assert_eq!(tls("?sslmode=verify-full&sslrootcert=system"), (Some((Trust::Host, false)), SslMode::Require));
+    }
+
+    #[test]
+    fn nothing_that_is_printed_holds_a_credential() {
+        let address = of("postgres://ann:secret@host:1/db?password=secret");
+        assert!(!format!("{address} {address:?}").contains("secret"));
+        for uri in [
+            "postgres:ann:secret@host",
+            "postgres://ann:secret@host:port/db",
+            "postgres://ann:secret@/db",
+            "postgres://:secret@host/db",
+            "postgres://host/db?password=secret",
+            "postgres://ann:sec#ret@host/secret",
+            "postgres://ann:secret@host/db?secre=secret",
+            "postgres://ann:secret@host/db?sslmode=secret",
+            "postgres://ann:secret@host/db?schema=",
+            "postgres://ann:secret@host/db?sslcert=secret",
+            "postgres://ann:secret@host/db?sslmode=disable&sslrootcert=secret",
+            "postgres://ann:secret@host/db?sslrootcert=system",
+            "postgres://ann:secret@host/db?statement_timeout=secret",
+            "postgres://ann:secret@host/db?connect_timeout=secret",
+            "postgres://ann:secret@host/db?target_session_attrs=secret",
+            "postgres://ann:secret@host/db?options=-c%20search_path%3Dsecret",
+            "postgres://ann:secret@h1,h2/db?port=1,2,3",
+        ] {
+            let message = parse("offline store", uri).expect_err(uri).to_string();
+            assert!(!message.contains("secret"), "{message}");
+            assert!(message.starts_with("offline store `postgres://…`: "), "{message}");
+            assert!(message.contains("expected `postgres://"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A real PostgreSQL server of a test's own: on a free port of the loopback, in a folder that goes with it.
+//!
+//! What the store wrote is looked at with `psql`, by the superuser and over a socket, so by something else
+//! than the client that wrote it.
+
+#![allow(dead_code, reason = "each suite uses the part that it needs")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, User};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Version {
+    /// Debian's: with TLS, in an ICU locale.
+    Debian,
+    /// The newest release: without TLS.
+    Newest,
+}
+
+/// A running server; stopped by its process id when dropped.
+pub(crate) struct PostgresServer {
+    process: Child,
+    port: u16,
+    binaries: PathBuf,
+    arguments: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+impl PostgresServer {
+    /// Starts one with settings (`name=value`) beyond the usual.
+    pub(crate) fn start(version: Version, settings: &[&str]) -> Self {
+        let installed = std::env::var("CHALK_WRITER_TEST_POSTGRES").unwrap_or_else(|_| {
+            panic!(
+                "CHALK_WRITER_TEST_POSTGRES must name the folder that `tests/services/postgres/postgres.sh install` \
+                 made; `./dev test` makes one and sets it"
+            )
+        });
+        let installed = Path::new(&installed).join(match version {
+            Version::Debian => "debian",
+            Version::Newest => "newest",
+        });
+        let folder = tempfile::tempdir().expect("a folder for PostgreSQL");
+        let copied =
+            Command::new("cp").arg("-a").arg(installed.join("template")).arg(folder.path().join("data")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", installed.display());
+        belongs_to_the_server(folder.path());
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let arguments: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let binaries = installed.join("bin");
+        let process = spawn(&binaries, folder.path(), port, &arguments);
+        let server = Self { process, port, binaries, arguments, folder };
+        server.wait_until_ready();
+        server
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A URI of the role `writer` with the right password.
+    pub(crate) fn uri(&self) -> String {
+        self.uri_through(self.port)
+    }
+
+    /// The same, through another port of the loopback.
+    pub(crate) fn uri_through(&self, port: u16) -> String {
+        format!("postgres://writer:right@127.0.0.1:{port}/features")
+    }
+
+    /// Runs SQL as the superuser; rows as lines, columns with `|` between them.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// The same, with what psql says where it fails.
+    pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "admin", "-d", "features", "-p", &self.port.to_string()])
+            .arg("-h")
+            .arg(self.folder.path())
+            .args(["-c", text])
+            .output()
+            .expect("psql can be started");
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).expect("text").trim_end_matches('\n').to_owned());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Stops it in order, waiting for no client.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::SIGINT);
+        self.wait_for_the_end();
+    }
+
+    /// Kills it as a power cut of the process would.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait_for_the_end();
+    }
+
+    /// Starts it again, on the same port and folder.
+    pub(crate) fn start_again(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.process = spawn(&self.binaries, self.folder.path(), self.port, &self.arguments);
+            while !self.is_ready() {
+                if self.process.try_wait().expect("the state of PostgreSQL").is_some() {
+                    // The processes of a server that was killed hold its memory until they notice.
+                    break;
+                }
+                assert!(Instant::now() < deadline, "PostgreSQL does not answer on port {}", self.port);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if self.is_ready() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "PostgreSQL ends at once");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Lets the processes stand still that serve the writer's connections.
+    pub(crate) fn pause_sessions(&self) -> Vec<Pid> {
+        let sessions = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'chalk-writer'");
+        let sessions: Vec<Pid> = sessions.lines().map(|pid| Pid::from_raw(pid.parse().expect("a number"))).collect();
+        for session in &sessions {
+            kill(*session, Signal::SIGSTOP).expect("a process of the server");
+        }
+        sessions
+    }
+
+    /// Lets them go on.
+    pub(crate) fn resume_sessions(&self, sessions: &[Pid]) {
+        for session in sessions {
+            let _ = kill(*session, Signal::SIGCONT);
+        }
+    }
+
+    /// Puts a file into the data folder that only the server can read, and gives its path.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.data().join(name);
+        std::fs::write(&path, content).expect("written");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("permitted");
+        belongs_to_the_server(&path);
+        path
+    }
+
+    /// Reads its settings and files again.
+    pub(crate) fn reload(&self) {
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), signal);
+    }
+
+    fn wait_for_the_end(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.process.try_wait().expect("the state of PostgreSQL").is_none() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.try_sql("SELECT 1").is_ok()
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_ready() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not answer on port {}", self.port);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // Its children go with it only where it stops in some order.
+        self.signal(Signal::SIGQUIT);
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(binaries: &Path, folder: &Path, port: u16, settings: &[String]) -> Child {
+    let server = binaries.join("postgres");
+    let mut command = if Uid::effective().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(server);
+        command
+    } else {
+        Command::new(server)
+    };
+    let port = format!("port={port}");
+    let socket = format!("unix_socket_directories={}", folder.display());
+    let usual =
+        ["listen_addresses=127.0.0.1", &port, &socket, "fsync=off", "shared_buffers=16MB", "logging_collector=off"];
+    command.arg("-D").arg(folder.join("data"));
+    for setting in usual.into_iter().chain(settings.iter().map(String::as_str)) {
+        command.arg("-c").arg(setting);
+    }
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap_or_else(|error| {
+        panic!("PostgreSQL cannot be started ({error}); `./dev test` installs what the tests need")
+    })
+}
+
+/// PostgreSQL runs under a user of its own where the tests run as root.
+pub(crate) fn belongs_to_the_server(path: &Path) {
+    if Uid::effective().is_root() {
+        let user = User::from_name("postgres")
+            .expect("users can be read")
+            .expect("user `postgres`, which Debian's package makes");
+        let (user, group): (Uid, Gid) = (user.uid, user.gid);
+        std::os::unix::fs::chown(path, Some(user.as_raw()), Some(group.as_raw())).expect("root may do that");
+    }
+}
