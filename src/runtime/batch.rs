@@ -235,6 +235,7 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             writer_type: "TEST",
+            group: "test".to_owned(),
             max_rows: 10,
             max_bytes: 100_000,
             max_messages: 100,

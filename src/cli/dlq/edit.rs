@@ -15,11 +15,15 @@ use crate::message::Headers;
 use crate::message::headers::append;
 use crate::result::readable::readable;
 use crate::result::sniff::Encoding;
+use crate::result::unpack::Compression;
+use crate::sink::Refusal;
 
 use super::super::text;
 
 const CONTENT_TYPE: &str = "content-type";
 const CONTENT_ENCODING: &str = "content-encoding";
+/// What a compressed body may come to: that of the largest message by default.
+const LARGEST: usize = 64 << 20;
 
 /// Where another body comes from.
 #[derive(Clone, Debug)]
@@ -45,15 +49,21 @@ impl Draft {
         let original = letter.original.payload.clone();
         let body = original.clone().unwrap_or_default();
         let header = |name: &str| letter.original.headers.get_str(name).filter(|value| !value.is_empty());
-        if let Some(encoding) = header(CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-            return Err(format!("the body is compressed ({encoding}); `--set-body` takes another"));
-        }
-        let text = match Encoding::of(header(CONTENT_TYPE), None, &body) {
+        let packed = Compression::named(header(CONTENT_ENCODING)).map_err(|refusal| unpackable(&refusal))?;
+        let body = match packed {
+            Some(compression) => compression.unpack(&body, LARGEST).map_err(|refusal| unpackable(&refusal))?,
+            None => body,
+        };
+        let text = match Encoding::of(header(CONTENT_TYPE), &body) {
             Ok(Encoding::Protobuf) => readable(&body).unwrap_or_else(|| body.to_vec()),
             _ => body.to_vec(),
         };
         Ok(Self { text, original })
     }
+}
+
+fn unpackable(refusal: &Refusal) -> String {
+    format!("the body cannot be unpacked ({}); `--set-body` takes another", refusal.message)
 }
 
 impl Edit {
@@ -108,7 +118,7 @@ pub(super) fn replace(original: &mut Original, body: Bytes) {
     let encoding = Encoding::sniff(&body);
     let said = original.headers.get_str(CONTENT_TYPE).filter(|value| !value.is_empty());
     let content_type = match said {
-        Some(said) if Encoding::of(Some(said), None, &body) == Ok(encoding) => Some(said.to_owned()),
+        Some(said) if Encoding::of(Some(said), &body) == Ok(encoding) => Some(said.to_owned()),
         Some(_) => Some(encoding.content_type().to_owned()),
         // Who reads it looks at the first bytes as we do.
         None => None,
@@ -276,11 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_not_offered_and_can_be_replaced() {
-        let mut letter = letter(Some("application/json"), b"(zstd)");
-        let headers = letter.original.headers.iter().chain([(CONTENT_ENCODING, Some(&b"zstd"[..]))]);
-        letter.original.headers = headers.collect();
-        assert!(Draft::of(&letter).is_err_and(|reason| reason.contains("zstd")));
+    fn a_compressed_body_is_offered_unpacked_and_replaced_by_a_plain_one() {
+        let packed = |body: &[u8]| {
+            let mut letter = letter(Some("application/json"), body);
+            let headers = letter.original.headers.iter().chain([(CONTENT_ENCODING, Some(&b"zstd"[..]))]);
+            letter.original.headers = headers.collect();
+            letter
+        };
+        let mut letter = packed(&Compression::Zstd.pack(b"{\"a\": 1}").expect("packs"));
+        let text = Draft::of(&letter).map(|draft| draft.text);
+        assert_eq!(text.as_deref(), Ok(&b"{\"a\": 1}"[..]));
+        assert!(Draft::of(&packed(b"(no zstd)")).is_err_and(|reason| reason.contains("zstd")));
         replace(&mut letter.original, Bytes::from("{}"));
         assert_eq!(letter.original.headers.get(CONTENT_ENCODING), None);
     }
