@@ -13,7 +13,8 @@
 //!
 //! A [`writer`] is what puts these together: it names a decoder, a kind of row and the stores of an
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
-//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages.
+//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages; [`tls`] is how stores
+//! are spoken to in private.
 //!
 //! Who may use whom is a table in `tests/layers.rs`, kept by a test.
 
@@ -34,6 +35,7 @@ pub mod runtime;
 pub mod sink;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod value;
 pub mod writer;
 pub mod writer_type;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("proto", &[]),
     ("sink", &[]),
+    ("tls", &[]),
     ("writer_type", &["nearest"]),
     ("cut", &[]),
     ("value", &["cut", "sink"]),
