@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("result", &["cut", "message", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
     ("bus", &["config", "message", "panics"]),
-    ("store", &["config", "row", "sink", "value"]),
+    ("store", &["config", "row", "sink", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),

@@ -16,6 +16,7 @@ async fn options(store: &StoreSettings) -> StoreOptions {
         fetched: store.uri.fetch().await.expect("it is no secret"),
         cache_prefix: Arc::from(store.cache_prefix.as_str()),
         clustered: store.clustered,
+        wait_replicas: store.wait_replicas,
         concurrency: 1,
         tombstone_retention: Duration::from_secs(1),
         memory_limit: 1 << 20,

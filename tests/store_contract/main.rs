@@ -4,3 +4,5 @@ mod offline;
 mod online;
 #[path = "../services/redis.rs"]
 mod redis;
+#[path = "../services/redis_cluster.rs"]
+mod redis_cluster;
