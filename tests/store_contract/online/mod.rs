@@ -1,6 +1,7 @@
 //! The contract of online stores. A store without a line in [`Place::start`] fails every test here.
 
 mod expiry;
+mod faults_cluster;
 mod faults_redis;
 mod faults_sqlite;
 mod order;

@@ -131,21 +131,19 @@ impl Writing<'_> {
         loop {
             // A new connection may be to a server that was started anew.
             self.topology.ensure_layout().await?;
-            match self.exchange(&mut session, calls, verdicts).await {
-                Err(trouble) if session.reused && trouble.kind == Kind::Ended => session = node.open().await?,
-                Err(trouble) => return Err(trouble),
-                Ok(()) => break,
+            let mut done = self.exchange(&mut session, calls, verdicts).await;
+            if done.is_ok() && self.wait_replicas > 0 {
+                done = self.wait(&mut session, calls, verdicts).await;
             }
-        }
-        if self.wait_replicas > 0
-            && let Err(trouble) = self.wait(&mut session, calls, verdicts).await
-        {
-            // Nothing counts as written that a failover could lose.
-            verdicts.iter_mut().filter(|verdict| matches!(verdict, Some(Verdict::Done(_)))).for_each(|verdict| {
-                *verdict = Some(Verdict::Failed(trouble.clone()));
-            });
-            // An answer may still be under way.
-            return Err(trouble);
+            let Err(trouble) = done else { break };
+            if self.wait_replicas > 0 {
+                // What this connection brought there and was not waited for is what a failover could lose.
+                verdicts.iter_mut().filter(|verdict| is_done(verdict)).for_each(|verdict| *verdict = None);
+            }
+            if !(session.reused && trouble.kind == Kind::Ended) {
+                return Err(trouble);
+            }
+            session = node.open().await?;
         }
         node.give_back(session);
         Ok(())
@@ -259,8 +257,7 @@ impl Writing<'_> {
     /// A server waits only for what the connection itself has changed, and values that another connection
     /// brought it are stale here: so something is changed first.
     async fn wait(&self, session: &mut Session, calls: &[Call], verdicts: &[Option<Verdict>]) -> Result<(), Trouble> {
-        let done = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Done(_)));
-        let Some(at) = verdicts.iter().position(done) else { return Ok(()) };
+        let Some(at) = verdicts.iter().position(is_done) else { return Ok(()) };
         let mut key = format!("{}__chalk_wait__", self.topology.link.prefix);
         if self.topology.clustered {
             // A key of the same slot: a few thousand attempts, once a write.
@@ -286,4 +283,8 @@ impl Writing<'_> {
             _ => Err(Trouble::unexpected(&session.name, "no number of replicas")),
         }
     }
+}
+
+fn is_done(verdict: &Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Done(_)))
 }
