@@ -1,5 +1,7 @@
 //! What every store keeps to, whichever it is: one suite a kind, over everything in its registry.
 
+#[path = "../services/certificates.rs"]
+mod certificates;
 mod offline;
 mod online;
 #[path = "../services/redis.rs"]

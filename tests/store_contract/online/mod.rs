@@ -6,5 +6,7 @@ mod faults_redis;
 mod faults_sqlite;
 mod order;
 mod place;
+mod redis_access;
+mod redis_fields;
 mod redis_layout;
 mod values;

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use redis_protocol::resp2::types::BytesFrame;
 use tokio::time::timeout;
 
-use super::answer::Trouble;
+use super::answer::{Kind, Trouble};
 use super::layout::layout_key;
 use super::request::command;
 use super::uri::Address;
@@ -84,9 +84,18 @@ impl Node {
     /// A new connection.
     pub(super) async fn open(&self) -> Result<Session, Trouble> {
         let opening = timeout(CONNECT, Session::open(self));
+        let secure = self.link.address.security.is_some();
         let session = opening.await.unwrap_or_else(|_| {
-            let why = Failure::Unreachable(format!("none within {} s", CONNECT.as_secs()));
+            // A server without TLS waits for the end of what it takes for a command.
+            let hint = if secure { "; is it a port without TLS?" } else { "" };
+            let why = Failure::Unreachable(format!("none within {} s{hint}", CONNECT.as_secs()));
             Err(Trouble::of_connection(&self.name, &why))
+        });
+        let session = session.map_err(|mut trouble| {
+            if trouble.kind == Kind::Ended && !secure {
+                trouble.reason.push_str("; if the server wants TLS, write `rediss://`");
+            }
+            trouble
         })?;
         self.link.opened.fetch_add(1, Ordering::AcqRel);
         Ok(session)
