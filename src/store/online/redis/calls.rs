@@ -100,3 +100,66 @@ impl<'a> Plan<'a> {
         self.indices(call).iter().map(move |index| rows[*index])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::feature::{Entity, FeatureCell};
+    use crate::store::online::redis::node::Link;
+    use crate::store::online::redis::uri;
+    use crate::value::Value;
+
+    fn topology(clustered: bool) -> Topology {
+        Topology::new(Link::new(uri::parse("redis://h").expect("sound"), "".into()), clustered)
+    }
+
+    fn row(key: &str, cells: usize, bytes: usize) -> FeatureRow {
+        let cell = |number: usize| FeatureCell {
+            feature: format!("f{number}").into(),
+            observed_at: 1,
+            expires_at: None,
+            value: Some(Value::Bytes(vec![0; bytes].into())),
+        };
+        let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };
+        FeatureRow { destination: 0, entity, cells: (0..cells).map(cell).collect() }
+    }
+
+    fn sizes(topology: &Topology, rows: &[FeatureRow]) -> Vec<usize> {
+        let rows: Vec<&FeatureRow> = rows.iter().collect();
+        let (plan, calls) = Plan::new(topology, &rows, (0..rows.len()).collect());
+        let mut all: Vec<usize> = calls.iter().flat_map(|call| plan.indices(call)).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..rows.len()).collect::<Vec<_>>(), "every row is in one call");
+        if topology.clustered {
+            for call in &calls {
+                for row in plan.rows(call) {
+                    assert_eq!(topology.slot(&layout::key("", &row.entity)), call.slot, "{:?}", row.entity);
+                }
+            }
+        }
+        calls.iter().map(Call::len).collect()
+    }
+
+    #[test]
+    fn a_call_is_full_at_so_many_entities_fields_or_bytes() {
+        let single = topology(false);
+        let rows =
+            |count: usize, cells, bytes| (0..count).map(|n| row(&n.to_string(), cells, bytes)).collect::<Vec<_>>();
+        assert_eq!(sizes(&single, &[]), [] as [usize; 0]);
+        assert_eq!(sizes(&single, &rows(ENTITIES * 2 + 1, 1, 1)), [ENTITIES, ENTITIES, 1]);
+        assert_eq!(sizes(&single, &rows(3, FIELDS / 2, 0)), [2, 1]);
+        assert_eq!(sizes(&single, &rows(2, FIELDS + 1, 0)), [1, 1], "what is larger goes alone");
+        assert_eq!(sizes(&single, &rows(3, 1, BYTES / 2)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_call_to_a_cluster_is_of_one_slot() {
+        let cluster = topology(true);
+        let rows: Vec<_> = (0..4_000).map(|number| row(&format!("user-{number}"), 1, 1)).collect();
+        let calls = sizes(&cluster, &rows);
+        assert!(calls.len() < 4_000 && calls.iter().any(|size| *size > 1), "some share a slot");
+        // The tag ends at the first brace: these share one.
+        let tagged: Vec<_> = (0..ENTITIES + 1).map(|number| row(&format!("a}}{number}"), 1, 1)).collect();
+        assert_eq!(sizes(&cluster, &tagged), [ENTITIES, 1]);
+    }
+}

@@ -99,7 +99,7 @@ impl Topology {
         let owner = map.owners.get(usize::from(slot)).and_then(|owner| map.nodes.get(usize::from(*owner)));
         owner.cloned().ok_or_else(|| Trouble {
             kind: Kind::Passing,
-            reason: format!("{}: no node of the cluster has slot {slot}; the others are written", self.link.address),
+            reason: format!("{}: no node of the cluster has slot {slot}", self.link.address),
         })
     }
 
@@ -277,5 +277,86 @@ impl Topology {
 
     fn map(&self) -> Arc<Map> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::online::redis::uri;
+
+    fn cluster() -> Topology {
+        Topology::new(Link::new(uri::parse("redis://seed:7000").expect("sound"), "".into()), true)
+    }
+
+    fn text(text: &'static str) -> BytesFrame {
+        BytesFrame::BulkString(text.as_bytes().into())
+    }
+
+    fn range(first: i64, last: i64, owner: Vec<BytesFrame>) -> BytesFrame {
+        BytesFrame::Array(vec![BytesFrame::Integer(first), BytesFrame::Integer(last), BytesFrame::Array(owner)])
+    }
+
+    #[test]
+    fn a_map_names_the_owner_of_every_slot_that_has_one() {
+        let topology = cluster();
+        let from = topology.node("seed", 7000);
+        let port = BytesFrame::Integer;
+        let reply = BytesFrame::Array(vec![
+            range(0, 99, vec![text("10.0.0.1"), port(7001), text("id")]),
+            // Whoever does not know its own host is where it was asked.
+            range(100, 199, vec![BytesFrame::Null, port(7000)]),
+            range(200, 299, vec![text(""), port(7000)]),
+            range(300, 16_383, vec![text("10.0.0.1"), port(7001)]),
+        ]);
+        let map = topology.read_map(&reply, &from).expect("a map");
+        let owner = |slot: usize| map.nodes.get(usize::from(map.owners[slot])).map(|node| node.name.clone());
+        assert_eq!(map.nodes.len(), 2);
+        for (slot, name) in [(0, "redis://10.0.0.1:7001"), (199, "redis://seed:7000"), (200, "redis://seed:7000")] {
+            assert_eq!(owner(slot).as_deref(), Some(name), "{slot}");
+        }
+        assert!(Arc::ptr_eq(&map.nodes[1], &from), "its connections are kept");
+        let gap = BytesFrame::Array(vec![range(1, 16_383, vec![text("h"), port(1)])]);
+        let map = topology.read_map(&gap, &from).expect("a map");
+        assert_eq!((map.owners[0], map.owners[1]), (NOBODY, 0));
+        for wrong in [
+            range(0, 16_384, vec![text("h"), port(1)]),
+            range(2, 0, vec![text("h"), port(1)]),
+            range(-1, 0, vec![text("h"), port(1)]),
+            range(0, 1, vec![text("h"), port(65_536)]),
+            range(0, 1, vec![text("h")]),
+            BytesFrame::Null,
+        ] {
+            assert!(topology.read_map(&BytesFrame::Array(vec![wrong.clone()]), &from).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_names_where_to_go() {
+        let ask = |host: &str, port| Some(Redirection::Ask(host.to_owned(), port));
+        for (error, expected) in [
+            ("ASK 3999 127.0.0.1:6381", ask("127.0.0.1", 6381)),
+            ("ASK 3999 :6381", ask("from", 6381)),
+            ("ASK 3999 [::1]:6381", ask("::1", 6381)),
+            ("ASK 3999 ::1:6381", ask("::1", 6381)),
+            ("MOVED 3999 127.0.0.1:6381", Some(Redirection::Moved)),
+            ("ASK 3999", None),
+            ("ASK 3999 host:port", None),
+            ("TRYAGAIN Multiple keys", None),
+            ("", None),
+        ] {
+            assert_eq!(Redirection::read(error, "from"), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_single_server_has_every_key_and_a_cluster_whose_map_is_not_known_none() {
+        let single = Topology::new(Link::new(uri::parse("redis://one").expect("sound"), "".into()), false);
+        assert_eq!(single.slot(b"p/e/n/{1}"), 0);
+        assert_eq!(single.owner(0).expect("one").name, "redis://one:6379");
+        let cluster = cluster();
+        // As `CLUSTER KEYSLOT` has it.
+        assert_eq!((cluster.slot(b"p/e/n/{foo}"), cluster.slot(b"foo")), (12_182, 12_182));
+        assert_eq!(cluster.owner(0).expect_err("nobody").kind, Kind::Passing);
     }
 }
