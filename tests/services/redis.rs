@@ -84,7 +84,7 @@ impl RedisServer {
             Kind::Alone => {}
             Kind::Node => arguments.extend(["--cluster-port".to_owned(), bus_port.to_string()]),
             Kind::Tls => {
-                arguments.extend(["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port.to_string()])
+                arguments.extend(["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port.to_string()]);
             }
         }
         let process = spawn(program, port, &arguments, folder.path());
@@ -176,9 +176,8 @@ impl RedisServer {
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         // A server that wants a password is ready too.
-        while !(self.tls && self.is_running())
-            && !matches!(self.try_command(&["PING"]), Ok(Reply::Bytes(_) | Reply::Error(_)))
-        {
+        let answers = || matches!(self.try_command(&["PING"]), Ok(Reply::Bytes(_) | Reply::Error(_)));
+        while !(if self.tls { self.is_running() } else { answers() }) {
             assert!(Instant::now() < deadline, "Redis does not answer on port {}", self.port);
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -195,7 +195,7 @@ fn every_order_cut_repetition_and_number_of_writers_ends_in_the_models_state() {
                 });
                 Ok(())
             })
-            .expect(&place.uri());
+            .unwrap_or_else(|error| panic!("{}: {error}", place.uri()));
     }
 }
 

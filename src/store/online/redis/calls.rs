@@ -159,7 +159,7 @@ mod tests {
         let calls = sizes(&cluster, &rows);
         assert!(calls.len() < 4_000 && calls.iter().any(|size| *size > 1), "some share a slot");
         // The tag ends at the first brace: these share one.
-        let tagged: Vec<_> = (0..ENTITIES + 1).map(|number| row(&format!("a}}{number}"), 1, 1)).collect();
+        let tagged: Vec<_> = (0..=ENTITIES).map(|number| row(&format!("a}}{number}"), 1, 1)).collect();
         assert_eq!(sizes(&cluster, &tagged), [ENTITIES, 1]);
     }
 }

@@ -17,6 +17,7 @@ mod answer;
 mod calls;
 mod layout;
 mod node;
+mod replicas;
 mod request;
 mod topology;
 mod uri;

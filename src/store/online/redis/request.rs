@@ -123,7 +123,9 @@ mod tests {
             expected.extend(format!("$1\r\n{count}\r\n$24\r\n").into_bytes());
             expected.extend(&header);
             expected.extend(b"\r\n");
-            fields.into_iter().for_each(|name| expected.extend(field(name)));
+            for name in fields {
+                expected.extend(field(name));
+            }
         }
         assert_eq!(bytes, expected);
     }

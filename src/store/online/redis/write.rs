@@ -9,17 +9,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures::future::join_all;
-use redis_protocol::redis_keyslot;
 use redis_protocol::resp2::types::BytesFrame;
 
 use super::answer::{Answer, Kind, Trouble, is_of_the_row};
 use super::calls::{BYTES, Call, Plan};
 use super::node::{Node, Session};
-use super::request;
 use super::topology::{REDIRECTIONS, Redirection, Topology};
-
-/// How long replicas may take to have a write, in milliseconds.
-const REPLICAS: u32 = 5_000;
+use super::{replicas, request};
 
 /// What is written, and how.
 pub(super) struct Writing<'a> {
@@ -132,7 +128,7 @@ impl Writing<'_> {
             // A new connection may be to a server that was started anew.
             self.topology.ensure_layout().await?;
             let mut done = self.exchange(&mut session, calls, verdicts).await;
-            if done.is_ok() && self.wait_replicas > 0 {
+            if done.is_ok() {
                 done = self.wait(&mut session, calls, verdicts).await;
             }
             let Err(trouble) = done else { break };
@@ -252,39 +248,16 @@ impl Writing<'_> {
         Verdict::Done(answer)
     }
 
-    /// Waits until enough replicas have what was just written over this connection.
-    ///
-    /// A server waits only for what the connection itself has changed, and values that another connection
-    /// brought it are stale here: so something is changed first.
+    /// Waits for replicas, where that is asked for and anything was written.
     async fn wait(&self, session: &mut Session, calls: &[Call], verdicts: &[Option<Verdict>]) -> Result<(), Trouble> {
-        let Some(at) = verdicts.iter().position(is_done) else { return Ok(()) };
-        let mut key = format!("{}__chalk_wait__", self.topology.link.prefix);
-        if self.topology.clustered {
-            // A key of the same slot: a few thousand attempts, once a write.
-            let tag = (0_u32..).find(|tag| redis_keyslot(tag.to_string().as_bytes()) == calls[at].slot);
-            key.push_str(&format!("{{{}}}", tag.unwrap_or_default()));
-        }
-        if calls[at].ask.is_some() {
-            session.ask(&[b"ASKING"]).await?;
-        }
-        session.ask(&[b"SET", key.as_bytes(), b"", b"PX", b"1000"]).await?;
-        let wanted = self.wait_replicas;
-        let limit = REPLICAS.to_string();
-        match session.ask(&[b"WAIT", wanted.to_string().as_bytes(), limit.as_bytes()]).await? {
-            BytesFrame::Integer(found) if found >= i64::from(wanted) => Ok(()),
-            BytesFrame::Integer(found) => Err(Trouble {
-                kind: Kind::Passing,
-                reason: format!(
-                    "{}: {found} replicas had the write within {} s; `wait_replicas` asks for {wanted}",
-                    session.name,
-                    REPLICAS / 1_000,
-                ),
-            }),
-            _ => Err(Trouble::unexpected(&session.name, "no number of replicas")),
+        match verdicts.iter().position(is_done).filter(|_| self.wait_replicas > 0) {
+            Some(at) => replicas::wait(session, self.topology, &calls[at], self.wait_replicas).await,
+            None => Ok(()),
         }
     }
 }
 
+#[expect(clippy::ref_option, reason = "it is what iterating over verdicts gives")]
 fn is_done(verdict: &Option<Verdict>) -> bool {
     matches!(verdict, Some(Verdict::Done(_)))
 }
