@@ -41,8 +41,11 @@ pub struct Write<'a, R> {
 /// What became of the rows of one call. Those named in neither list are durable.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Not written this time, nothing wrong with them, and known not to be under way.
+    /// Not written this time, nothing wrong with them, and known not to be under way; or it does this
+    /// store no harm that they may be.
     pub again: Vec<usize>,
+    /// Why those were not written, for people; names the part of the store that is in the way.
+    pub reason: Option<String>,
     /// The store will never take them. One that stands for many rows is named once, with the first
     /// refusal, and those of its rows that are sound are durable.
     pub refused: Vec<(usize, Refusal)>,

@@ -165,6 +165,7 @@ pub(super) async fn open_online_store(
         fetched,
         cache_prefix: settings.cache_prefix.as_str().into(),
         clustered: settings.clustered,
+        wait_replicas: settings.wait_replicas,
         concurrency: tuning.concurrency,
         tombstone_retention: tuning.tombstone_retention,
         memory_limit: tuning.memory_limit,

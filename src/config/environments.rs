@@ -39,6 +39,7 @@ pub(super) fn environments(
     surroundings: &Surroundings<'_>,
 ) -> (Environments, EnvironmentFindings) {
     let clustered = get(raw.redis_is_clustered.as_ref()).unwrap_or(false);
+    let of = |kind| Shared { kind, clustered: false, cache_prefix: None };
     let mut findings = EnvironmentFindings::default();
     let mut entries = BTreeMap::new();
     for (id, environment) in raw.environments.iter().flatten() {
@@ -46,20 +47,14 @@ pub(super) fn environments(
         let entry = Environment {
             online_store: store(
                 environment.online_store.as_ref(),
-                (StoreKind::Online, clustered),
+                Shared { kind: StoreKind::Online, clustered, cache_prefix },
                 &at,
                 surroundings,
                 &mut findings,
-            )
-            .map(|mut store| {
-                if let (None, Some(prefix)) = (given_prefix(environment), cache_prefix) {
-                    prefix.clone_into(&mut store.cache_prefix);
-                }
-                store
-            }),
+            ),
             offline_store: store(
                 environment.offline_store.as_ref(),
-                (StoreKind::Offline, false),
+                of(StoreKind::Offline),
                 &at,
                 surroundings,
                 &mut findings,
@@ -72,20 +67,24 @@ pub(super) fn environments(
             (&environment.usage_store, StoreKind::Usage),
             (&environment.vector_store, StoreKind::Vector),
         ] {
-            store(raw.as_ref(), (kind, false), &at, surroundings, &mut findings);
+            store(raw.as_ref(), of(kind), &at, surroundings, &mut findings);
         }
         entries.insert(id.clone(), entry);
     }
     (Environments { entries }, findings)
 }
 
-fn given_prefix(environment: &RawEnvironment) -> Option<String> {
-    environment.online_store.as_ref().and_then(|store| get(store.cache_prefix.as_ref()))
+/// What a store has of settings beside its own.
+struct Shared<'a> {
+    kind: StoreKind,
+    clustered: bool,
+    /// For a store without a `cache_prefix`.
+    cache_prefix: Option<&'a str>,
 }
 
 fn store(
     raw: Option<&RawStore>,
-    (kind, clustered): (StoreKind, bool),
+    Shared { kind, clustered, cache_prefix }: Shared<'_>,
     environment: &str,
     surroundings: &Surroundings<'_>,
     findings: &mut EnvironmentFindings,
@@ -119,7 +118,19 @@ fn store(
         }
         SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.clone()))
     };
-    let store = StoreSettings { uri, cache_prefix: get(raw.cache_prefix.as_ref()).unwrap_or_default(), clustered };
+    let wait_replicas = match get(raw.wait_replicas.as_ref()).map(u32::try_from) {
+        None => None,
+        Some(Ok(number)) if kind == StoreKind::Online => Some(number),
+        Some(found) => {
+            let text = if found.is_ok() { "is for an `online_store` in Redis" } else { "expected a small number" };
+            findings
+                .errors
+                .push((format!("{environment}.{}.wait_replicas", kind.field()), Problem::Rule(text.to_owned())));
+            None
+        }
+    };
+    let cache_prefix = get(raw.cache_prefix.as_ref()).unwrap_or_else(|| cache_prefix.unwrap_or_default().to_owned());
+    let store = StoreSettings { uri, cache_prefix, clustered, wait_replicas };
     // What a store would not open when the writer starts is wrong already.
     if works
         && let Some(check) = surroundings.registry.check(kind)

@@ -1,5 +1,6 @@
 //! Judges a whole file: every rule that reaches beyond one value, with the file's own spelling of paths.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::bus;
 use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
-use super::environments::{Surroundings, environments};
+use super::environments::{EnvironmentFindings, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
@@ -17,6 +18,7 @@ use super::load::Warning;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
+use super::schemes::StoreKind;
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, WriterSettings};
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::Findings;
@@ -212,12 +214,19 @@ impl Examined {
         for (path, problem) in findings.errors {
             notes.error(&path, problem);
         }
-        for (path, kind, text) in findings.unopenable {
-            match self.writers.iter().find(|writer| self.works(writer) && writer.info.store == Some(kind.field())) {
-                Some(writer) => {
+        let mut judged = BTreeSet::new();
+        for writer in self.writers.iter().filter(|writer| self.works(writer)) {
+            let ours = |kind: &StoreKind| writer.info.store == Some(kind.field());
+            // The writer's own prefix is part of how its store is opened.
+            for (path, _, text) in self.found(writer).1.unopenable.into_iter().filter(|(_, kind, _)| ours(kind)) {
+                if judged.insert(path.clone()) {
                     notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)));
                 }
-                None => notes.warn(&path, text),
+            }
+        }
+        for (path, _, text) in findings.unopenable {
+            if !judged.contains(&path) {
+                notes.warn(&path, text);
             }
         }
         match get(self.raw.metadata_provider.as_ref()) {
@@ -305,8 +314,12 @@ impl Examined {
 
     /// The environments as a writer sees them.
     pub(super) fn environments(&self, writer: &Outline) -> Environments {
+        self.found(writer).0
+    }
+
+    fn found(&self, writer: &Outline) -> (Environments, EnvironmentFindings) {
         let prefix = get(self.entry(writer).storage_cache_prefix.as_ref());
-        environments(&self.raw, prefix.as_deref(), &self.surroundings()).0
+        environments(&self.raw, prefix.as_deref(), &self.surroundings())
     }
 
     /// The settings of a writer; fails only for one that the file does not list.

@@ -119,6 +119,8 @@ pub struct StoreSettings {
     pub cache_prefix: String,
     /// `redis_is_clustered`
     pub clustered: bool,
+    /// Replicas that must have a write before it counts; `None` where the configuration does not say.
+    pub wait_replicas: Option<u32>,
 }
 
 /// How long a value counts as fresh.

@@ -82,7 +82,8 @@ impl<R: Row> Writing<'_, R> {
                 continue;
             }
             match self.attempt(&part).await {
-                Ok(outcome) => {
+                Ok(mut outcome) => {
+                    let reason = outcome.reason.take();
                     let mut rest = self.settle(part, outcome, &mut written)?;
                     let now = self.concurrency.load(Ordering::Relaxed);
                     self.concurrency.store((now + 1).min(self.policy.concurrency), Ordering::Relaxed);
@@ -90,7 +91,7 @@ impl<R: Row> Writing<'_, R> {
                         self.report.works();
                         pauses.reset();
                     } else {
-                        self.failed("again", "some rows were not taken yet", false);
+                        self.failed("again", reason.as_deref().unwrap_or("some rows were not taken yet"), false);
                         parts.push_front(rest.again_part());
                         sleep(pauses.next(None)).await;
                     }

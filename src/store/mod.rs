@@ -67,6 +67,8 @@ pub struct StoreOptions {
     pub cache_prefix: Arc<str>,
     /// Redis: whether it is a cluster.
     pub clustered: bool,
+    /// Redis: how many replicas must have a write before it counts, where a setting says so.
+    pub wait_replicas: Option<u32>,
     /// Requests at a time at the most, by which a store shares out its memory; each write says how many
     /// it may have now.
     pub concurrency: usize,

@@ -125,6 +125,7 @@ pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Resu
         fetched: fetched.clone(),
         cache_prefix: settings.cache_prefix.as_str().into(),
         clustered: settings.clustered,
+        wait_replicas: settings.wait_replicas,
         concurrency: 1,
         tombstone_retention: Duration::ZERO,
         memory_limit: 0,
@@ -159,5 +160,8 @@ fn same_store(one: &StoreSettings, other: &StoreSettings) -> bool {
         ) => client == other_client && name == other_name && field == other_field,
         _ => false,
     };
-    same_uri && one.cache_prefix == other.cache_prefix && one.clustered == other.clustered
+    same_uri
+        && one.cache_prefix == other.cache_prefix
+        && one.clustered == other.clustered
+        && one.wait_replicas == other.wait_replicas
 }

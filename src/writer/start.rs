@@ -88,6 +88,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             uri,
             cache_prefix: destination.settings.cache_prefix.as_str().into(),
             clustered: destination.settings.clustered,
+            wait_replicas: destination.settings.wait_replicas,
             concurrency: store_limits.concurrency,
             tombstone_retention: store_limits.tombstone_retention,
             memory_limit: store_limits.memory_limit,

@@ -59,7 +59,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
 }
 
 pub(super) fn store(uri: &str) -> StoreSettings {
-    StoreSettings { uri: SecretRef::plain(uri), cache_prefix: String::new(), clustered: false }
+    StoreSettings { uri: SecretRef::plain(uri), cache_prefix: String::new(), clustered: false, wait_replicas: None }
 }
 
 pub(super) fn feature(fqn: &str) -> Feature {

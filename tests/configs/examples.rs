@@ -113,13 +113,13 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let text = std::fs::read_to_string(examples().join("chalk-documented-example.json")).expect("read");
     let mut file: Value = serde_json::from_str(&text).expect("JSON");
     file["common_persistence_specs"]["secret_client"] = json!("FILE");
-    file["redis_is_clustered"] = json!(false);
     file["environments"] = json!({"prod": {"online_store": {"uri": "redis://localhost"}}});
     file["writers"].as_array_mut().expect("a list").push(json!({"bus_subscriber_type": "ONLINE_WRITER"}));
     let loaded = loaded(&file);
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
     assert_eq!(online.subscription, "result-bus-1");
-    assert!(online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).is_some());
+    let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
+    assert!(store.clustered, "as the example says");
     let error = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect_err("not yet");
     assert_eq!(error.to_string(), "METRICS_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
     assert!(error.is_usage());

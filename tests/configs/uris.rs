@@ -16,6 +16,7 @@ async fn options(store: &StoreSettings) -> StoreOptions {
         fetched: store.uri.fetch().await.expect("it is no secret"),
         cache_prefix: Arc::from(store.cache_prefix.as_str()),
         clustered: store.clustered,
+        wait_replicas: store.wait_replicas,
         concurrency: 1,
         tombstone_retention: Duration::from_secs(1),
         memory_limit: 1 << 20,
@@ -56,7 +57,12 @@ async fn every_form_of_a_uri_that_check_accepts_is_one_that_its_store_opens() {
         ("online_store", "redis://user:word@host:6380/3?clustered=false", true),
         ("online_store", "redis:host", false),
         ("online_store", "redis://host/first", false),
-        ("online_store", "redis://host?clustered=true", false),
+        ("online_store", "redis://host?clustered=true", true),
+        ("online_store", "valkeys://host?clustered=1&wait_replicas=1&ca=/etc/ca.pem", true),
+        ("online_store", "rediss://host?cert=/etc/client.pem", false),
+        ("online_store", "redis://host?ca=/etc/ca.pem", false),
+        ("online_store", "redis://host/1?clustered=true", false),
+        ("online_store", "redis://host?wait_replicas=all", false),
         ("offline_store", "file:lake", true),
         ("offline_store", "file:./lake", true),
         ("offline_store", "file:../lake", true),
@@ -72,7 +78,7 @@ async fn every_form_of_a_uri_that_check_accepts_is_one_that_its_store_opens() {
 
 #[test]
 fn a_store_that_no_writer_writes_to_is_only_warned_of() {
-    let mut file = with("/environments/prod/online_store", json!({"uri": "redis://host?clustered=true"}));
+    let mut file = with("/environments/prod/online_store", json!({"uri": "redis://host/1?clustered=true"}));
     file["writers"] = json!([{"bus_subscriber_type": "OFFLINE_WRITER"}]);
     let report = checked(&file);
     assert!(report.ok, "{report}");
@@ -80,7 +86,45 @@ fn a_store_that_no_writer_writes_to_is_only_warned_of() {
     assert_eq!(
         warnings,
         [
-            "environments.prod.online_store.uri: online store `redis://host:6379/0`: a Redis cluster is not in this version"
+            "environments.prod.online_store.uri: online store `redis://host:6379/1`: a cluster has no numbered databases; \
+             leave the path out"
         ]
     );
+}
+
+fn errors(file: &serde_json::Value) -> Vec<String> {
+    checked(file).errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn settings_beside_a_uri_are_judged_with_it() {
+    let redis = |uri: &str, more: serde_json::Value| {
+        let mut store = json!({"uri": uri});
+        store.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        with("/environments/prod/online_store", store)
+    };
+    let good = redis("redis://host", json!({"wait_replicas": 2, "cache_prefix": "p{1}/"}));
+    assert_eq!(errors(&good), [] as [String; 0]);
+    let settings = loaded(&good).writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
+    let store = settings.environments.get("prod").and_then(|prod| prod.online_store.clone()).expect("a store");
+    assert_eq!((store.wait_replicas, &*store.cache_prefix), (Some(2), "p{1}/"));
+
+    let wrong = |file: &serde_json::Value, path: &str, what: &str| {
+        let errors = errors(file);
+        assert!(errors.len() == 1 && errors[0].starts_with(path) && errors[0].contains(what), "{errors:?}");
+    };
+    let uri = "environments.prod.online_store.uri: online store `redis://host:6379/0`: ";
+    wrong(&redis("redis://host?wait_replicas=1", json!({"wait_replicas": 2})), uri, "keep one of them");
+    wrong(&redis("redis://host?clustered=true", json!({"cache_prefix": "p{1}/"})), uri, "one slot");
+    // The writer's own prefix is that of a store without one, and a cluster may be one by the file's setting.
+    let mut file = redis("redis://host", json!({}));
+    file["redis_is_clustered"] = json!("1");
+    file["writers"] = json!([{"bus_subscriber_type": "ONLINE_WRITER", "storage_cache_prefix": "{w}"}]);
+    wrong(&file, uri, "one slot");
+    file["environments"]["prod"]["online_store"]["uri"] = json!("redis://host?clustered=false");
+    assert_eq!(errors(&file), [] as [String; 0]);
+    let sqlite = redis("sqlite:a.db", json!({"wait_replicas": 1}));
+    wrong(&sqlite, "environments.prod.online_store.uri: ", "`wait_replicas` is for Redis");
+    let lake = with("/environments/prod/offline_store", json!({"uri": "file:lake", "wait_replicas": 1}));
+    wrong(&lake, "environments.prod.offline_store.wait_replicas: ", "is for an `online_store` in Redis");
 }

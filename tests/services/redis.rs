@@ -7,6 +7,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server; stopped by its process id when dropped.
 pub(crate) struct RedisServer {
     process: Child,
+    program: String,
     port: u16,
+    bus_port: u16,
+    /// Whether `port` wants TLS, in which case this process cannot send commands.
+    tls: bool,
     arguments: Vec<String>,
     folder: tempfile::TempDir,
 }
@@ -42,13 +47,72 @@ pub(crate) enum Reply {
 impl RedisServer {
     /// Starts one with arguments beyond the usual.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::run("redis-server", Kind::Alone, arguments)
+    }
+
+    /// Starts a Valkey, which has what this Redis has not: expiry of fields.
+    pub(crate) fn valkey(arguments: &[&str]) -> Self {
+        let program = std::env::var("CHALK_WRITER_TEST_VALKEY").unwrap_or_else(|_| {
+            panic!("CHALK_WRITER_TEST_VALKEY does not name a valkey-server; `./dev test` installs what the tests need")
+        });
+        Self::run(&program, Kind::Alone, arguments)
+    }
+
+    /// Starts one that only speaks TLS, with a certificate and its key, and that wants one of its clients
+    /// where `authority` is named.
+    pub(crate) fn with_tls(certificate: &Path, key: &Path, authority: Option<&Path>) -> Self {
+        let [certificate, key] = [certificate, key].map(|path| path.to_str().expect("a path in UTF-8"));
+        let mut arguments = vec!["--tls-cert-file", certificate, "--tls-key-file", key];
+        match authority {
+            Some(path) => arguments.extend(["--tls-ca-cert-file", path.to_str().expect("a path in UTF-8")]),
+            // Redis asks for one to trust even where clients show none.
+            None => arguments.extend(["--tls-auth-clients", "no", "--tls-ca-cert-file", certificate]),
+        }
+        Self::run("redis-server", Kind::Tls, &arguments)
+    }
+
+    /// Starts a node of a cluster.
+    pub(crate) fn in_cluster(arguments: &[&str]) -> Self {
+        Self::run("redis-server", Kind::Node, arguments)
+    }
+
+    fn run(program: &str, kind: Kind, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Redis");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = spawn(port, &arguments, folder.path());
-        let server = Self { process, port, arguments, folder };
+        let (port, bus_port) = (free_port(), free_port());
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        match kind {
+            Kind::Alone => {}
+            Kind::Node => arguments.extend(["--cluster-port".to_owned(), bus_port.to_string()]),
+            Kind::Tls => {
+                arguments.extend(["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port.to_string()]);
+            }
+        }
+        let process = spawn(program, port, &arguments, folder.path());
+        let tls = matches!(kind, Kind::Tls);
+        let server = Self { process, program: program.to_owned(), port, bus_port, tls, arguments, folder };
         server.wait_until_ready();
         server
+    }
+
+    /// The port of the cluster's bus.
+    pub(crate) fn bus_port(&self) -> u16 {
+        self.bus_port
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it answers.
+    pub(crate) fn is_running(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("a process");
+        self.process.wait().expect("its end");
     }
 
     /// Its port.
@@ -78,7 +142,7 @@ impl RedisServer {
 
     /// Starts it again after [`RedisServer::stop`], on the same port and folder.
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.arguments, self.folder.path());
+        self.process = spawn(&self.program, self.port, &self.arguments, self.folder.path());
         self.wait_until_ready();
     }
 
@@ -112,7 +176,8 @@ impl RedisServer {
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         // A server that wants a password is ready too.
-        while !matches!(self.try_command(&["PING"]), Ok(Reply::Bytes(_) | Reply::Error(_))) {
+        let answers = || matches!(self.try_command(&["PING"]), Ok(Reply::Bytes(_) | Reply::Error(_)));
+        while !(if self.tls { self.is_running() } else { answers() }) {
             assert!(Instant::now() < deadline, "Redis does not answer on port {}", self.port);
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -126,8 +191,20 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, arguments: &[String], folder: &std::path::Path) -> Child {
-    Command::new("redis-server")
+/// What a server is started as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Alone,
+    Node,
+    Tls,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
+}
+
+fn spawn(program: &str, port: u16, arguments: &[String], folder: &Path) -> Child {
+    Command::new(program)
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--daemonize", "no"])
         .args(arguments)
         .current_dir(folder)
@@ -136,7 +213,7 @@ fn spawn(port: u16, arguments: &[String], folder: &std::path::Path) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| {
-            panic!("redis-server cannot be started ({error}); `./dev test` installs what the tests need")
+            panic!("{program} cannot be started ({error}); `./dev test` installs what the tests need")
         })
 }
 

@@ -10,3 +10,5 @@ mod postgres;
 mod proxy;
 #[path = "../services/redis.rs"]
 mod redis;
+#[path = "../services/redis_cluster.rs"]
+mod redis_cluster;

@@ -41,6 +41,8 @@ pub(in crate::config) struct RawStore {
     pub(in crate::config) uri: Maybe<String>,
     /// Put before every key.
     pub(in crate::config) cache_prefix: Maybe<String>,
+    /// Replicas of a Redis online store that must have a write before it counts; without it, none.
+    pub(in crate::config) wait_replicas: Maybe<u64>,
     /// `ClickHouse` beside a metrics store.
     #[schemars(extend("x-secret" = true, "x-unused" = true))]
     clickhouse_uri: Maybe<String>,

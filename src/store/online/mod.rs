@@ -16,6 +16,7 @@ pub use merge::LARGEST_VALUE;
 use async_trait::async_trait;
 
 use super::{StoreError, StoreKind, StoreOptions};
+use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::Sink;
 use crate::value::Value;
@@ -45,7 +46,7 @@ pub struct StoredFeature {
 /// Every online store of this version.
 pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
     StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: sqlite::open },
-    StoreKind { schemes: &["redis"], absorbs_repeats: true, open: redis::open },
+    StoreKind { schemes: redis::SCHEMES, absorbs_repeats: true, open: redis::open },
     StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: postgres::open },
 ];
 
@@ -53,6 +54,12 @@ const NAME: &str = "online store";
 
 /// Opens the store that the URI's scheme names. Contacts nothing.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    let uri = expose(&options.fetched);
+    let of_redis = super::find(NAME, ONLINE_STORES, uri)?.schemes == redis::SCHEMES;
+    if options.wait_replicas.is_some() && !of_redis {
+        let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+        return Err(StoreError(format!("{NAME} `{scheme}:`: `wait_replicas` is for Redis; leave it out")));
+    }
     super::open(NAME, ONLINE_STORES, options)
 }
 

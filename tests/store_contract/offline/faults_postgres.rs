@@ -136,6 +136,7 @@ async fn wrong_credentials_and_missing_rights_are_denied_until_they_are_put_righ
         fetched: server.uri().into(),
         cache_prefix: "".into(),
         clustered: false,
+        wait_replicas: None,
         concurrency: 4,
         tombstone_retention: Duration::from_secs(60),
         memory_limit: 64 << 20,

@@ -34,6 +34,7 @@ pub(crate) fn open_uri(uri: &str) -> Result<Store, chalk_writer::store::StoreErr
         fetched: uri.to_owned().into(),
         cache_prefix: "".into(),
         clustered: false,
+        wait_replicas: None,
         concurrency: 4,
         tombstone_retention: Duration::from_secs(60),
         memory_limit: 64 << 20,

@@ -186,7 +186,7 @@ async fn a_primary_that_was_demoted_is_left_for_the_one_that_the_uri_names_now()
     new.command(&["REPLICAOF", "127.0.0.1", "1"]);
     old.command(&["REPLICAOF", "NO", "ONE"]);
     uri(&old);
-    transient(write(&*store, &user(3)).await, "MASTERDOWN");
+    transient(write(&*store, &user(3)).await, &new.uri());
     stored(&*store, &user(3)).await;
     assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(3)));
 }

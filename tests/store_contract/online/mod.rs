@@ -1,11 +1,14 @@
 //! The contract of online stores. A store without a line in [`Place::start`] fails every test here.
 
 mod expiry;
+mod faults_cluster;
 mod faults_postgres;
 mod faults_redis;
 mod faults_sqlite;
 mod order;
 mod place;
 mod postgres_layout;
+mod redis_access;
+mod redis_fields;
 mod redis_layout;
 mod values;

@@ -1,8 +1,8 @@
 //! Where a store's values live during a test, and short ways to write and to read them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chalk_writer::config::secret::SecretRef;
@@ -13,7 +13,8 @@ use chalk_writer::store::{StoreError, StoreOptions};
 use chalk_writer::value::Value;
 
 use crate::postgres::{PostgresServer, Version};
-use crate::redis::RedisServer;
+use crate::redis::{RedisServer, Reply};
+use crate::redis_cluster::RedisCluster;
 
 /// A time far enough ahead never to come during a test, in microseconds: the year 2100.
 pub(crate) const FAR: i64 = 4_102_444_800_000_000;
@@ -23,6 +24,10 @@ pub(crate) enum Place {
     Sqlite(tempfile::TempDir),
     Redis(Box<RedisServer>),
     Postgres(Box<PostgresServer>),
+    /// A Redis that fields can expire in.
+    Valkey(Box<RedisServer>),
+    /// A part of a cluster's keys: those with a prefix of their own.
+    Cluster(&'static RedisCluster, String),
 }
 
 impl Place {
@@ -35,23 +40,63 @@ impl Place {
         }
     }
 
+    /// A Redis that fields can expire in.
+    pub(crate) fn valkey() -> Self {
+        Self::Valkey(Box::new(RedisServer::valkey(&[])))
+    }
+
+    /// Every kind of place that a store's values may live in.
+    fn start_all(scheme: &str) -> Vec<Self> {
+        let mut places = vec![Self::start(scheme)];
+        if scheme == "redis" {
+            places.push(Self::valkey());
+            places.push(Self::Cluster(shared_cluster(), unique("test/")));
+        }
+        places
+    }
+
+    /// One of every kind of every store of the registry.
+    pub(crate) fn of_every_store() -> impl Iterator<Item = Self> {
+        ONLINE_STORES.iter().flat_map(|kind| Self::start_all(kind.schemes[0]))
+    }
+
     pub(crate) fn uri(&self) -> String {
         match self {
             Self::Sqlite(folder) => format!("sqlite://{}/online.db", folder.path().display()),
             Self::Redis(server) => server.uri(),
             Self::Postgres(server) => server.uri(),
+            Self::Valkey(server) => server.uri().replace("redis:", "valkey:"),
+            Self::Cluster(cluster, _) => cluster.uri(),
+        }
+    }
+
+    /// What its keys begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        match self {
+            Self::Cluster(_, prefix) => prefix,
+            _ => "test/",
         }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn OnlineStore> {
-        store(&self.uri())
+        let options = StoreOptions { cache_prefix: self.prefix().into(), ..options(&self.uri()) };
+        open(&options).expect("a store that can be opened")
+    }
+
+    /// Sends a command to a Redis, past the store.
+    pub(crate) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Reply {
+        match self {
+            Self::Redis(server) | Self::Valkey(server) => server.command(parts),
+            Self::Cluster(cluster, _) => cluster.command(parts),
+            Self::Sqlite(_) | Self::Postgres(_) => panic!("not Redis"),
+        }
     }
 
     /// The encoding by which this place's store breaks ties.
     pub(crate) fn encoded(&self, value: &Value) -> Vec<u8> {
         match self {
             Self::Sqlite(_) => chalk_writer::value::json::to_text(value).into_bytes(),
-            Self::Redis(_) => {
+            Self::Redis(_) | Self::Valkey(_) | Self::Cluster(..) => {
                 let mut bytes = Vec::new();
                 chalk_writer::value::msgpack::write(value, &mut bytes);
                 bytes
@@ -70,10 +115,21 @@ impl Place {
     }
 }
 
-/// Runs a test on every store of the registry, each in a place of its own.
+/// A cluster takes seconds to come up, so one serves every test; each has its keys in it.
+fn shared_cluster() -> &'static RedisCluster {
+    static CLUSTER: OnceLock<(RedisCluster, std::process::ChildStdin)> = OnceLock::new();
+    let (cluster, _ends_it) = CLUSTER.get_or_init(|| {
+        let cluster = RedisCluster::start(&[]);
+        let ends_it = cluster.live_with_this_process();
+        (cluster, ends_it)
+    });
+    cluster
+}
+
+/// Runs a test on every store of the registry, each in places of its own.
 pub(crate) async fn on_every_store(test: impl AsyncFn(&Place)) {
-    for kind in ONLINE_STORES {
-        test(&Place::start(kind.schemes[0])).await;
+    for place in Place::of_every_store() {
+        test(&place).await;
     }
 }
 
@@ -83,6 +139,7 @@ pub(crate) fn options(uri: &str) -> StoreOptions {
         fetched: uri.to_owned().into(),
         cache_prefix: "test/".into(),
         clustered: false,
+        wait_replicas: None,
         concurrency: 4,
         tombstone_retention: Duration::from_hours(7 * 24),
         memory_limit: 64 << 20,

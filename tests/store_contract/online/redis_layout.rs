@@ -5,21 +5,21 @@ use chalk_writer::store::online::StoredFeature;
 use chalk_writer::value::Value;
 
 use super::place::{FAR, Place, cell, entity, int, read, row, stored, until, value, write};
-use crate::redis::{RedisServer, Reply};
+use crate::redis::Reply;
 
 /// The guard and the key's own expiry are exactly those of the fields.
 pub(crate) fn must_be_exact<'a>(
-    server: &RedisServer,
+    place: &Place,
     entity: &Entity,
     features: impl Iterator<Item = &'a StoredFeature> + Clone,
 ) {
-    let key = format!("test/{}/{}/{{{}}}", entity.environment, entity.namespace, entity.primary_key);
+    let key = format!("{}{}/{}/{{{}}}", place.prefix(), entity.environment, entity.namespace, entity.primary_key);
     let newest = features.clone().map(|feature| feature.observed_at).max().expect("some");
     let never = features.clone().any(|feature| feature.expires_at.is_none());
     let latest = features.filter_map(|feature| feature.expires_at).max().unwrap_or(0);
-    let Reply::Bytes(guard) = server.command(&["HGET", &key, ""]) else { panic!("no guard in {key}") };
+    let Reply::Bytes(guard) = place.command(&["HGET", &key, ""]) else { panic!("no guard in {key}") };
     assert_eq!(guard[..8], newest.to_be_bytes(), "newest time of {key}");
-    let Reply::Number(expires) = server.command(&["PEXPIRETIME", &key]) else { panic!("no key {key}") };
+    let Reply::Number(expires) = place.command(&["PEXPIRETIME", &key]) else { panic!("no key {key}") };
     if never {
         assert_eq!((&guard[8..], expires), (&[0xff; 8][..], -1), "expiry of {key}");
     } else {
@@ -27,11 +27,6 @@ pub(crate) fn must_be_exact<'a>(
         // The last times there are can be told apart only to some milliseconds by Lua's numbers.
         assert!((expires - (latest - 1) / 1_000 - 1).abs() <= 2, "expiry of {key}: {expires} for {latest}");
     }
-}
-
-fn server(place: &Place) -> &RedisServer {
-    let Place::Redis(server) = place else { panic!("not Redis") };
-    server
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -53,13 +48,13 @@ async fn keys_fields_times_guard_and_layout_are_as_documented() {
         cell("null", 4, Some(Value::Null)),
     ];
     stored(&*store, &[row(odd, cells)]).await;
-    let field = |name: &str| server(&place).command(&["HGET", "test/a%2Fb%7Bc%7D%25/é/{x}/%}", name]);
+    let field = |name: &str| place.command(&["HGET", "test/a%2Fb%7Bc%7D%25/é/{x}/%}", name]);
     let far = format!("{FAR:016x}");
     assert_eq!(field("score@2"), Reply::Bytes(bytes(&format!("0000000000000102 {far} d6ff00000001"))));
     assert_eq!(field("gone"), Reply::Bytes(bytes("0000000000000003 0000000000000000")));
     assert_eq!(field("null"), Reply::Bytes(bytes("0000000000000004 0000000000000000 c0")));
     assert_eq!(field(""), Reply::Bytes(bytes("0000000000000102 ffffffffffffffff")));
-    assert_eq!(server(&place).command(&["GET", "test/__chalk_layout__"]), Reply::Bytes(b"1".to_vec()));
+    assert_eq!(place.command(&["GET", "test/__chalk_layout__"]), Reply::Bytes(b"1".to_vec()));
 }
 
 #[tokio::test]
@@ -67,7 +62,7 @@ async fn the_keys_expiry_is_the_latest_of_its_fields_however_they_change() {
     let place = Place::start("redis");
     let store = place.store();
     let user = entity("42");
-    let expires = || server(&place).command(&["PEXPIRETIME", "test/prod/user/{42}"]);
+    let expires = || place.command(&["PEXPIRETIME", "test/prod/user/{42}"]);
     let second = 1_000_000;
     for (what, cells, expected) in [
         ("the first field", vec![until(FAR, cell("a", 10, int(1)))], FAR / 1_000),
@@ -89,23 +84,23 @@ async fn a_hash_without_a_guard_is_read_and_gets_one() {
     let store = place.store();
     let user = entity("42");
     stored(&*store, &[row(user.clone(), vec![until(FAR, cell("a", 20, int(1))), cell("b", 5, int(1))])]).await;
-    server(&place).command(&["HDEL", "test/prod/user/{42}", ""]);
+    place.command(&["HDEL", "test/prod/user/{42}", ""]);
     let outcome =
         stored(&*store, &[row(user.clone(), vec![cell("a", 10, int(2)), until(FAR, cell("b", 10, int(2)))])]).await;
     assert_eq!((outcome.stored, outcome.stale), (1, 1));
-    must_be_exact(server(&place), &user, read(&*store, &user).await.values());
-    server(&place).command(&["HDEL", "test/prod/user/{42}", ""]);
+    must_be_exact(&place, &user, read(&*store, &user).await.values());
+    place.command(&["HDEL", "test/prod/user/{42}", ""]);
     stored(&*store, &[row(user.clone(), vec![cell("a", 30, int(3))])]).await;
-    must_be_exact(server(&place), &user, read(&*store, &user).await.values());
+    must_be_exact(&place, &user, read(&*store, &user).await.values());
 }
 
 #[tokio::test]
 async fn a_key_that_holds_something_else_refuses_its_own_row_alone() {
     let place = Place::start("redis");
     let store = place.store();
-    server(&place).command(&["SET", "test/prod/user/{text}", "mine"]);
-    server(&place).command(&["HSET", "test/prod/user/{hash}", "a", "mine"]);
-    server(&place).command(&["HSET", "test/prod/user/{guard}", "", "mine"]);
+    place.command(&["SET", "test/prod/user/{text}", "mine"]);
+    place.command(&["HSET", "test/prod/user/{hash}", "a", "mine"]);
+    place.command(&["HSET", "test/prod/user/{guard}", "", "mine"]);
     let keys = ["1", "text", "2", "hash", "3", "guard", "4"];
     let rows: Vec<_> = keys.map(|key| row(entity(key), vec![cell("a", 1, int(1))])).into();
     let outcome = write(&*store, &rows).await.expect("a write that succeeds");
@@ -114,20 +109,20 @@ async fn a_key_that_holds_something_else_refuses_its_own_row_alone() {
     assert!(outcome.refused[0].1.message.contains("`test/prod/user/{text}`"), "{}", outcome.refused[0].1);
     assert_eq!(outcome.stored, 4);
     assert_eq!(value(&*store, &entity("4"), "a").await, Some(int(1)));
-    assert_eq!(server(&place).command(&["GET", "test/prod/user/{text}"]), Reply::Bytes(b"mine".to_vec()));
-    assert_eq!(server(&place).command(&["HGET", "test/prod/user/{hash}", "a"]), Reply::Bytes(b"mine".to_vec()));
+    assert_eq!(place.command(&["GET", "test/prod/user/{text}"]), Reply::Bytes(b"mine".to_vec()));
+    assert_eq!(place.command(&["HGET", "test/prod/user/{hash}", "a"]), Reply::Bytes(b"mine".to_vec()));
 }
 
 #[tokio::test]
 async fn another_layout_is_left_alone() {
     let place = Place::start("redis");
     let store = place.store();
-    server(&place).command(&["SET", "test/__chalk_layout__", "2"]);
+    place.command(&["SET", "test/__chalk_layout__", "2"]);
     let error = write(&*store, &[row(entity("42"), vec![cell("a", 1, int(1))])]).await.expect_err("another layout");
     assert!(error.to_string().starts_with("denied: "), "{error}");
     assert!(error.to_string().contains("`test/__chalk_layout__` is 2"), "{error}");
-    assert_eq!(server(&place).command(&["EXISTS", "test/prod/user/{42}"]), Reply::Number(0));
-    server(&place).command(&["DEL", "test/__chalk_layout__"]);
+    assert_eq!(place.command(&["EXISTS", "test/prod/user/{42}"]), Reply::Number(0));
+    place.command(&["DEL", "test/__chalk_layout__"]);
     stored(&*store, &[row(entity("42"), vec![cell("a", 1, int(1))])]).await;
 }
 
@@ -137,7 +132,7 @@ async fn the_script_comes_back_after_the_servers_scripts_were_flushed() {
     let store = place.store();
     for time in 0..3 {
         stored(&*store, &[row(entity("42"), vec![cell("a", time, int(time))])]).await;
-        server(&place).command(&["SCRIPT", "FLUSH"]);
+        place.command(&["SCRIPT", "FLUSH"]);
     }
     assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(2)));
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use chalk_writer::row::feature::Entity;
 use chalk_writer::value::{Value, Vector, json};
 
+use chalk_writer::store::StoreOptions;
+use chalk_writer::store::online::open;
+
 use super::place::{Place, cell, entity, int, on_every_store, options, read, refused, row, stored, value};
 
 #[tokio::test]
@@ -35,7 +38,7 @@ async fn types_survive() {
         // SQLite and Postgres keep what JSON has types for; Redis keeps all but dates and decimals.
         let kept = |value: &Value| match place {
             Place::Sqlite(_) | Place::Postgres(_) => as_text(value),
-            Place::Redis(_) => value.clone(),
+            Place::Redis(_) | Place::Valkey(_) | Place::Cluster(..) => value.clone(),
         };
         let mut expected: Vec<(Value, Value)> = all.iter().map(|value| (value.clone(), value.clone())).collect();
         expected.extend([&bytes, &timestamp, &vector].map(|value| (value.clone(), kept(value))));
@@ -163,14 +166,25 @@ fn place_of_an_absent_server() {
 
 #[test]
 fn a_uri_that_cannot_work_says_what_was_found_and_what_is_known() {
-    assert!(refused("redsi://host").0.contains("scheme `redsi` is not in this version; known are sqlite, redis"));
-    for scheme in ["rediss", "valkey", "valkeys"] {
-        assert!(refused(&format!("{scheme}://:secret@host")).0.contains("is not in this version"), "{scheme}");
+    let known = "scheme `redsi` is not in this version; known are sqlite, redis, rediss, valkey, valkeys";
+    assert!(refused("redsi://host").0.contains(known));
+    for scheme in ["redis", "rediss", "valkey", "valkeys"] {
+        open(&options(&format!("{scheme}://:secret@host?clustered=true"))).expect("a store that can be opened");
     }
-    assert!(refused("redis://:secret@host?clustered=true").0.contains("cluster is not in this version"));
-    let mut clustered = options("redis://host");
-    clustered.clustered = true;
-    assert!(chalk_writer::store::online::open(&clustered).is_err());
+    let clustered = |uri| StoreOptions { clustered: true, ..options(uri) };
+    open(&clustered("redis://host")).expect("a store that can be opened");
+    let error = |options: StoreOptions| open(&options).err().expect("a store that cannot be opened").0;
+    assert!(
+        error(clustered("redis://:secret@host/3")).contains("`redis://:***@host:6379/3`: a cluster has no numbered")
+    );
+    open(&clustered("redis://host/3?clustered=false")).expect("the URI is nearer than the setting");
+    let braces = StoreOptions { cache_prefix: "a{b}".into(), ..options("redis://host") };
+    open(&braces).expect("one server has no slots");
+    assert!(error(StoreOptions { clustered: true, ..braces }).contains("one slot"));
+    let waiting = |uri| StoreOptions { wait_replicas: Some(1), ..options(uri) };
+    open(&waiting("redis://host?wait_replicas=1")).expect("the same twice");
+    assert!(error(waiting("redis://host?wait_replicas=2")).contains("one number in the URI and another"));
+    assert!(error(waiting("sqlite:a.db")).contains("`wait_replicas` is for Redis"));
     for uri in ["secret", "redis://:secret@", "redis://:secret@host:port", "redis://secret@host", "reds://:secret@host"]
     {
         let message = refused(uri).to_string();

@@ -2,31 +2,41 @@
 //!
 //! The layout is in [`layout`], the script in `write.lua`, some fifty entities a call: few and large
 //! commands cost client and server least. Where a row is newer than everything stored of its entity
-//! the script writes it unread.
+//! the script writes it unread. In a cluster a call is of one slot, and [`mod@write`] brings it to the owner.
 //!
 //! # Guarantees
-//! The script is atomic and changes nothing when it is repeated, so it does no harm that the client
-//! sends a command again after a reset, or that a command runs whose answer was given up. A write is
-//! acknowledged when the server has it in memory; whether it survives the server is a matter of the
-//! server's persistence and replication.
+//! The script is atomic and changes nothing when it is repeated, so it does no harm that a command may
+//! still run whose answer was given up, nor that rows are sent again because of it. A write is
+//! acknowledged when the server has it in memory, with `wait_replicas` when so many replicas have it too;
+//! whether it survives beyond that is a matter of the server's persistence and replication.
 //!
-//! A key that holds something else than a hash of this layout refuses its own row and no other.
+//! A key that holds something else than a hash of this layout refuses its own row and no other. A node of
+//! a cluster that is away, or a slot that nobody has, holds up its own rows and no others.
 
 mod answer;
-mod connection;
+mod calls;
 mod layout;
+mod node;
+mod replicas;
+mod request;
+mod topology;
 mod uri;
+mod wire;
+mod write;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Access};
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use redis_protocol::resp2::types::BytesFrame;
 use tokio::sync::Mutex;
 
-use self::answer::{Answer, is_of_the_row};
-use self::connection::Connection;
+use self::answer::{Answer, Kind, Trouble};
+use self::calls::{Call, ENTITIES, Plan};
+use self::node::Link;
+use self::topology::Topology;
+use self::uri::Address;
+use self::write::{Writing, Written};
 use super::{OnlineStore, StoredFeature, merge};
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
@@ -34,101 +44,81 @@ use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, msgpack};
 
-/// Entities in one call of the script.
-const ENTITIES: usize = 50;
-
-/// Fields in one call: a call holds the server up for its whole length.
-const FIELDS: usize = 5_000;
-
-/// Bytes in one call, though a single larger row is still sent alone.
-const BYTES: usize = 4 * 1024 * 1024;
+/// The schemes of this store's URIs.
+pub(super) const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys"];
 
 /// The script, whose text never depends on what is written.
 const SCRIPT: &str = include_str!("write.lua");
 
+/// What stands in the script for a server that has no expiry of fields, and for one that has.
+const FIELDS_EXPIRE: (&str, &str) = ("local FIELDS_EXPIRE = false", "local FIELDS_EXPIRE = true");
+
 struct RedisStore {
     options: StoreOptions,
-    connection: Mutex<Option<Arc<Connection>>>,
+    topology: Mutex<Option<Arc<Topology>>>,
 }
 
 /// Checks the URI; contacts nothing.
 pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    let address = uri::parse(expose(&options.fetched))?;
-    if options.clustered || address.clustered {
-        return Err(StoreError(format!("online store `{address}`: a Redis cluster is not in this version")));
+    topology(options, uri::parse(expose(&options.fetched))?)?;
+    Ok(Arc::new(RedisStore { options: options.clone(), topology: Mutex::default() }))
+}
+
+/// What the URI and the other settings make together. Nothing is connected yet.
+fn topology(options: &StoreOptions, address: Address) -> Result<Topology, StoreError> {
+    let wrong = |what: &str| Err(StoreError(format!("online store `{address}`: {what}")));
+    let clustered = address.clustered.unwrap_or(options.clustered);
+    if clustered && address.database != 0 {
+        return wrong("a cluster has no numbered databases; leave the path out");
     }
-    Ok(Arc::new(RedisStore { options: options.clone(), connection: Mutex::default() }))
+    if clustered && options.cache_prefix.contains('{') {
+        return wrong(
+            "a `cache_prefix` with `{` would put every key of the cluster into one slot; write the prefix without it",
+        );
+    }
+    if let (Some(uri), Some(setting)) = (address.wait_replicas, options.wait_replicas)
+        && uri != setting
+    {
+        return wrong("`wait_replicas` is one number in the URI and another beside it; keep one of them");
+    }
+    Ok(Topology::new(Link::new(address, options.cache_prefix.clone()), clustered))
 }
 
 impl RedisStore {
-    /// The connection, made where there is none; with the URI as it is now, so a new password is found.
-    async fn connection(&self) -> Result<Arc<Connection>, SinkError> {
-        let mut slot = self.connection.lock().await;
-        if let Some(connection) = &*slot {
-            return Ok(connection.clone());
+    /// The servers, with the URI as it is now, so a new password is found.
+    async fn topology(&self) -> Result<Arc<Topology>, SinkError> {
+        let mut slot = self.topology.lock().await;
+        if let Some(topology) = &*slot {
+            return Ok(topology.clone());
         }
         let denied = |reason: String| SinkError::Denied { reason };
         let uri = self.options.uri.fetch().await.map_err(|error| denied(error.to_string()))?;
-        let address = uri::parse(expose(&uri)).map_err(|error| denied(error.to_string()))?;
-        let connection = Arc::new(Connection::open(&address, &self.options.cache_prefix).await?);
-        *slot = Some(connection.clone());
-        Ok(connection)
+        let made = uri::parse(expose(&uri)).and_then(|address| topology(&self.options, address));
+        let made = Arc::new(made.map_err(|error| denied(error.to_string()))?);
+        *slot = Some(made.clone());
+        Ok(made)
     }
 
-    /// Gives a connection up, unless another call has done so already.
-    async fn give_up(&self, broken: &Arc<Connection>) {
-        let mut slot = self.connection.lock().await;
-        if slot.as_ref().is_some_and(|connection| Arc::ptr_eq(connection, broken)) {
+    /// Gives up the servers where the URI may lead to others, or in with other credentials, by now. Nodes of a
+    /// cluster come and go without that.
+    async fn reconsider(&self, topology: &Arc<Topology>, trouble: &Trouble) {
+        let elsewhere = match trouble.kind {
+            Kind::Denied => true,
+            Kind::Away | Kind::Ended | Kind::Replica => !topology.clustered || topology.is_lost(),
+            Kind::Passing => false,
+        };
+        let mut slot = self.topology.lock().await;
+        if elsewhere && slot.as_ref().is_some_and(|standing| Arc::ptr_eq(standing, topology)) {
             *slot = None;
         }
     }
 
-    /// Cuts the rows that can be written into calls.
-    fn calls(write: &Write<'_, FeatureRow>, outcome: &mut Outcome) -> Vec<Vec<usize>> {
-        let mut calls = Vec::new();
-        let (mut call, mut fields, mut bytes) = (Vec::new(), 0, 0);
-        for (index, row) in write.rows.iter().enumerate() {
-            if let Some(refusal) = merge::refusal(row) {
-                outcome.refused.push((index, refusal));
-                continue;
-            }
-            if row.cells.is_empty() {
-                continue;
-            }
-            let size = crate::sink::Row::size(*row);
-            let full = call.len() >= ENTITIES || fields + row.cells.len() > FIELDS || bytes + size > BYTES;
-            if full && !call.is_empty() {
-                calls.push(std::mem::take(&mut call));
-                (fields, bytes) = (0, 0);
-            }
-            call.push(index);
-            fields += row.cells.len();
-            bytes += size;
-        }
-        if !call.is_empty() {
-            calls.push(call);
-        }
-        calls
-    }
-
-    /// Writes the rows of one call.
-    async fn call(
-        &self,
-        connection: &Connection,
-        rows: &[&FeatureRow],
-        call: &[usize],
-    ) -> Result<(Answer, Vec<(usize, Refusal)>), SinkError> {
-        let prefix = &self.options.cache_prefix;
-        let now = merge::now_micros();
-        let rows_of_call = call.iter().map(|index| rows[*index]);
-        let answer = connection.write(|digest| layout::call(digest, prefix, rows_of_call.clone(), now)).await?;
-        let mut refused = Vec::new();
-        for (place, error) in &answer.failed {
-            let index = *call.get(*place).ok_or_else(|| connection::unexpected("an entity that was not sent"))?;
-            if !is_of_the_row(error) {
-                return Err(connection.refused(error));
-            }
-            let key = layout::key(prefix, &rows[index].entity);
+    /// The verdicts on those entities of a call that the server named.
+    fn refusals(&self, plan: &Plan<'_>, rows: &[&FeatureRow], call: &Call, answer: &Answer) -> Vec<(usize, Refusal)> {
+        let indices = plan.indices(call);
+        let refusal = |(place, error): &(usize, String)| {
+            let index = indices[*place];
+            let key = layout::key(&self.options.cache_prefix, &rows[index].entity);
             let shown = String::from_utf8_lossy(&key).chars().take(200).collect::<String>();
             let refusal = Refusal {
                 code: Some("WRONGTYPE".into()),
@@ -137,9 +127,9 @@ impl RedisStore {
                     format!("the key `{shown}` is not a hash of this store's layout: {error}"),
                 )
             };
-            refused.push((index, merge::at(refusal, rows[index])));
-        }
-        Ok((answer, refused))
+            (index, merge::at(refusal, rows[index]))
+        };
+        answer.failed.iter().map(refusal).collect()
     }
 }
 
@@ -147,43 +137,44 @@ impl RedisStore {
 impl Sink<FeatureRow> for RedisStore {
     async fn write(&self, write: Write<'_, FeatureRow>) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
-        let calls = Self::calls(&write, &mut outcome);
-        if calls.is_empty() {
-            return Ok(outcome);
-        }
-        let connection = self.connection().await?;
-        let failed = AtomicBool::new(false);
-        // After an error no further call starts, but those under way are waited for: none outlives its write.
-        let mut answers = futures::stream::iter(calls)
-            .map(async |call| {
-                if failed.load(Access::Relaxed) {
-                    return None;
-                }
-                let answer = self.call(&connection, write.rows, &call).await;
-                failed.fetch_or(answer.is_err(), Access::Relaxed);
-                Some(answer)
-            })
-            .buffer_unordered(write.concurrency.max(1));
-        let mut first_error = None;
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Some(Ok((answer, refused))) => {
-                    outcome.stored += answer.stored;
-                    outcome.stale += answer.stale;
-                    outcome.refused.extend(refused);
-                }
-                Some(Err(error)) => {
-                    first_error.get_or_insert(error);
-                }
-                None => {}
+        let mut sound = Vec::with_capacity(write.rows.len());
+        for (index, row) in write.rows.iter().enumerate() {
+            match merge::refusal(row) {
+                Some(refusal) => outcome.refused.push((index, refusal)),
+                None if row.cells.is_empty() => {}
+                None => sound.push(index),
             }
         }
-        drop(answers);
-        let Some(error) = first_error else { return Ok(outcome) };
-        if connection.is_broken() {
-            self.give_up(&connection).await;
+        if sound.is_empty() {
+            return Ok(outcome);
         }
-        Err(error)
+        let topology = self.topology().await?;
+        let (plan, calls) = Plan::new(&topology, write.rows, sound);
+        let writing = Writing {
+            topology: &topology,
+            plan,
+            now: merge::now_micros(),
+            window: write.concurrency.max(1) * ENTITIES,
+            wait_replicas: topology.link.address.wait_replicas.or(self.options.wait_replicas).unwrap_or(0),
+        };
+        let Written { answered, left } = writing.run(calls).await;
+        for (_, trouble) in &left {
+            self.reconsider(&topology, trouble).await;
+        }
+        let denied = left.iter().find(|(_, trouble)| trouble.kind == Kind::Denied);
+        if let Some((_, trouble)) = denied.or_else(|| left.first().filter(|_| answered.is_empty())) {
+            return Err(trouble.clone().into());
+        }
+        for (call, answer) in &answered {
+            outcome.stored += answer.stored;
+            outcome.stale += answer.stale;
+            outcome.refused.extend(self.refusals(&writing.plan, write.rows, call, answer));
+        }
+        for (call, trouble) in &left {
+            outcome.again.extend(writing.plan.indices(call));
+            outcome.reason.get_or_insert_with(|| trouble.reason.clone());
+        }
+        Ok(outcome)
     }
 
     fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
@@ -194,15 +185,26 @@ impl Sink<FeatureRow> for RedisStore {
 #[async_trait]
 impl OnlineStore for RedisStore {
     async fn read(&self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
-        let connection = self.connection().await?;
-        let read = connection.read(layout::key(&self.options.cache_prefix, entity)).await;
-        if connection.is_broken() {
-            self.give_up(&connection).await;
-        }
+        let topology = self.topology().await?;
+        let key = layout::key(&self.options.cache_prefix, entity);
+        let read = async {
+            topology.check_layout().await?;
+            topology.run(topology.slot(&key), &[b"HGETALL", &key]).await
+        };
+        let reply = match read.await {
+            Ok(BytesFrame::Array(reply)) => reply,
+            Ok(_) => Vec::new(),
+            Err(trouble) => {
+                self.reconsider(&topology, &trouble).await;
+                return Err(trouble.into());
+            }
+        };
         let mut features = Vec::new();
-        for (field, value) in read? {
-            if !field.is_empty() {
-                features.push(layout::stored(&field, &value)?);
+        for pair in reply.chunks_exact(2) {
+            if let [BytesFrame::BulkString(field), BytesFrame::BulkString(value)] = pair
+                && !field.is_empty()
+            {
+                features.push(layout::stored(field, value)?);
             }
         }
         features.sort_by(|one: &StoredFeature, other| one.feature.cmp(&other.feature));

@@ -1,0 +1,182 @@
+//! A real Redis Cluster of a test's own: nodes on free ports of the loopback, made by commands.
+
+#![allow(dead_code, reason = "each suite uses the part that it needs")]
+
+use std::io::Write as _;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::redis::{RedisServer, Reply};
+
+/// How long a cluster may take to agree on something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Slots of every cluster.
+const SLOTS: usize = 16_384;
+
+/// Running nodes: those that own slots first, then a replica of each where there are any.
+pub(crate) struct RedisCluster {
+    pub(crate) nodes: Vec<RedisServer>,
+    owners: usize,
+}
+
+impl RedisCluster {
+    /// Three nodes with a third of the slots each.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::of(3, false, arguments)
+    }
+
+    /// Three nodes with a third of the slots each, and a replica of each.
+    pub(crate) fn with_replicas(arguments: &[&str]) -> Self {
+        Self::of(3, true, arguments)
+    }
+
+    fn of(owners: usize, replicas: bool, arguments: &[&str]) -> Self {
+        let mut all =
+            vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--repl-diskless-sync-delay", "0"];
+        all.extend(arguments);
+        let count = if replicas { 2 * owners } else { owners };
+        let cluster = Self { nodes: (0..count).map(|_| RedisServer::in_cluster(&all)).collect(), owners };
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            ok(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            if number < owners {
+                let (first, last) = (number * SLOTS / owners, (number + 1) * SLOTS / owners - 1);
+                ok(node, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            }
+        }
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            let (port, bus) = (node.port().to_string(), node.bus_port().to_string());
+            for other in &cluster.nodes[..number] {
+                ok(other, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+            }
+        }
+        cluster.wait("the nodes know one another", || {
+            cluster.nodes.iter().all(|node| info(node, "CLUSTER", "cluster_known_nodes") == count.to_string())
+        });
+        for (owner, replica) in cluster.nodes.iter().zip(&cluster.nodes[owners..]) {
+            cluster.wait("a replica knows its owner", || {
+                !matches!(replica.command(&["CLUSTER", "REPLICATE", &id(owner)]), Reply::Error(_))
+            });
+        }
+        for node in &cluster.nodes {
+            cluster.wait("the cluster is whole", || info(node, "CLUSTER", "cluster_state") == "ok");
+        }
+        for replica in &cluster.nodes[owners..] {
+            cluster.wait("a replica is linked", || info(replica, "REPLICATION", "master_link_status") == "up");
+        }
+        cluster
+    }
+
+    /// A URI of its first node.
+    pub(crate) fn uri(&self) -> String {
+        format!("{}?clustered=true", self.nodes[0].uri())
+    }
+
+    /// Sends a command with one key to whoever has it; the key is its second part.
+    pub(crate) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Reply {
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            match node.command(parts) {
+                Reply::Error(error) if error.starts_with("MOVED") => {}
+                reply => return reply,
+            }
+        }
+        panic!("no node has the slot")
+    }
+
+    /// The slot of a key.
+    pub(crate) fn slot(&self, key: &str) -> u16 {
+        match self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]) {
+            Reply::Number(slot) => u16::try_from(slot).expect("a slot"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Index of the node that owns a slot of the freshly made cluster.
+    pub(crate) fn owner(&self, slot: u16) -> usize {
+        (0..self.owners).find(|number| usize::from(slot) < (number + 1) * SLOTS / self.owners).expect("an owner")
+    }
+
+    /// Begins to move a slot: keys are then in one place or the other.
+    pub(crate) fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        ok(&self.nodes[to], &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(&self.nodes[from])]);
+        ok(&self.nodes[from], &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(&self.nodes[to])]);
+    }
+
+    /// Moves up to so many keys of a slot; whether there were any.
+    pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize, count: usize) -> bool {
+        let keys = match self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), &count.to_string()])
+        {
+            Reply::List(keys) => keys,
+            other => panic!("{other:?}"),
+        };
+        let port = self.nodes[to].port().to_string();
+        for key in &keys {
+            let Reply::Bytes(key) = key else { panic!("{key:?}") };
+            let parts: [&[u8]; 6] = [b"MIGRATE", b"127.0.0.1", port.as_bytes(), key, b"0", b"5000"];
+            // NOKEY where it expired meanwhile.
+            assert!(!matches!(self.nodes[from].command(&parts), Reply::Error(_)), "a key that does not move");
+        }
+        !keys.is_empty()
+    }
+
+    /// Ends a move: the slot has a new owner.
+    pub(crate) fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let new = id(&self.nodes[to]);
+        for node in [&self.nodes[to], &self.nodes[from]].into_iter().chain(&self.nodes) {
+            if node.is_running() && !is_replica(node) {
+                ok(node, &["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &new]);
+            }
+        }
+    }
+
+    /// Waits until another node than the first owner is the owner of its slots.
+    pub(crate) fn wait_for_failover(&self, dead: usize) {
+        let replica = &self.nodes[dead + self.owners];
+        self.wait("a replica takes over", || !is_replica(replica));
+    }
+
+    fn wait(&self, what: &str, done: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets the nodes live as long as this process, for what is never dropped.
+    pub(crate) fn live_with_this_process(&self) -> ChildStdin {
+        let pids = self.nodes.iter().map(|node| node.pid().to_string());
+        // The pipe closes when this process ends, however it does.
+        let mut watcher = Command::new("sh");
+        watcher.args(["-c", "cat; kill -9 \"$@\"", "sh"]).args(pids).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut pipe = watcher.spawn().expect("a shell").stdin.take().expect("a pipe");
+        pipe.flush().expect("an open pipe");
+        pipe
+    }
+}
+
+fn ok(node: &RedisServer, parts: &[&str]) {
+    let reply = node.command(parts);
+    assert!(!matches!(reply, Reply::Error(_)), "{parts:?}: {reply:?}");
+}
+
+fn id(node: &RedisServer) -> String {
+    match node.command(&["CLUSTER", "MYID"]) {
+        Reply::Bytes(id) => String::from_utf8(id).expect("hex"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_replica(node: &RedisServer) -> bool {
+    info(node, "REPLICATION", "role") == "slave"
+}
+
+/// A line of what a node says of itself.
+fn info(node: &RedisServer, part: &str, name: &str) -> String {
+    let command: &[&str] = if part == "CLUSTER" { &["CLUSTER", "INFO"] } else { &["INFO", part] };
+    let Reply::Bytes(text) = node.command(command) else { return String::new() };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().to_owned()
+}
