@@ -73,6 +73,20 @@ fn the_kafka_example_makes_its_bus_and_its_tuning() {
 }
 
 #[test]
+fn the_postgres_example_shows_no_credential_and_both_ways_in() {
+    let loaded = load(&examples().join("kafka-postgres.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let offline = loaded.writer(&Selection::Type("OFFLINE_WRITER".to_owned())).expect("offline");
+    assert_eq!(offline.tuning.batch_max_rows, 50_000);
+    let prod = offline.environments.get("prod").expect("prod");
+    let store = |store: &Option<chalk_writer::config::settings::StoreSettings>| {
+        store.as_ref().map(|store| store.uri.describe()).expect("a store")
+    };
+    assert_eq!(store(&prod.online_store), "secret:/run/secrets/postgres-uri");
+    assert_eq!(store(&prod.offline_store), "postgres:///features?user=…&host=…&schema=…&statement_timeout=…");
+}
+
+#[test]
 fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default(), &registry());
     let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();

@@ -86,6 +86,14 @@ impl PostgresServer {
         self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
+    /// Texts, one a row, of an expression; `psql` shows some characters of Unicode as nothing.
+    pub(crate) fn texts(&self, expression: &str, from: &str) -> Vec<String> {
+        let lines = self.sql(&format!("SELECT encode(convert_to(({expression})::text, 'UTF8'), 'hex') FROM {from}"));
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).expect("ASCII"), 16).expect("two digits");
+        let text = |line: &str| String::from_utf8(line.as_bytes().chunks(2).map(byte).collect()).expect("UTF-8");
+        lines.lines().map(text).collect()
+    }
+
     /// The same, with what psql says where it fails.
     pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
         let output = Command::new(self.binaries.join("psql"))

@@ -24,10 +24,11 @@ pub(crate) fn open(server: &PostgresServer) -> Store {
 
 /// The rows of a table by their id, each as the server makes JSON of it, without nulls and `__inserted_at__`.
 pub(crate) fn read(server: &PostgresServer, table: &str) -> BTreeMap<String, Json> {
-    let lines = server.sql(&format!(
-        "SELECT jsonb_strip_nulls(to_jsonb(whole) - '__inserted_at__') FROM {table} whole WHERE __inserted_at__ <= now()"
-    ));
-    let rows = lines.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON"));
+    let lines = server.texts(
+        "jsonb_strip_nulls(to_jsonb(whole) - '__inserted_at__')",
+        &format!("{table} whole WHERE __inserted_at__ <= now()"),
+    );
+    let rows = lines.iter().map(|line| serde_json::from_str::<Json>(line).expect("JSON"));
     rows.map(|row| (row["__observation_id__"].as_str().expect("an id").to_owned(), row)).collect()
 }
 
@@ -231,7 +232,7 @@ async fn types_and_names_survive() {
         ("a\"b'; --", None, Value::Bool(true), json!(true)),
         ("$1", None, Value::Double(0.1), json!(0.1)),
         ("ctid", None, Value::Double(-1.5e300), json!(-1.5e300)),
-        ("é 😀", None, Value::text("Ünï\u{2ffff}\u{1}\n\\ '"), json!("Ünï\u{2ffff}\u{1}\n\\ '")),
+        ("é 😀", None, Value::text("Ünï\u{10ffff}\u{1}\n\\ '"), json!("Ünï\u{10ffff}\u{1}\n\\ '")),
         ("bytes", None, Value::Bytes(vec![0, 255].into()), json!("\\x00ff")),
         ("time", None, Value::Timestamp(-62_135_596_800_000_000), json!("0001-01-01T00:00:00+00:00")),
         ("late", None, Value::Timestamp(253_402_300_799_999_999), json!("9999-12-31T23:59:59.999999+00:00")),
@@ -249,7 +250,7 @@ async fn types_and_names_survive() {
         ("nested", None, nested, json!([[null, 0.5], "😀"])),
         ("struct", None, structure, json!({"z": i64::MAX, "a\"'": []})),
         ("half", None, vector(Vector::Fp16(vec![0x3c00, 0x0001])), json!([1.0, 5.960_464_5e-8])),
-        ("single", Some("vector<fp32, 2>"), vector(Vector::Fp32(vec![0.1, -2.0])), json!([0.1, -2.0])),
+        ("single", Some("vector<fp32, 2>"), vector(Vector::Fp32(vec![0.1, -2.5])), json!([0.1, -2.5])),
         ("double", None, vector(Vector::Fp64(vec![0.1])), json!([0.1])),
         (long, None, Value::text(""), json!("")),
     ];
@@ -394,8 +395,7 @@ fn leaf() -> impl Strategy<Value = Value> {
         3 => any::<i64>().prop_map(Value::Int),
         2 => (-9_i64..9).prop_map(Value::Int),
         3 => any::<f64>().prop_filter("JSON has only finite ones", |n| n.is_finite()).prop_map(Value::Double),
-        // `psql` drops some characters of the private planes, which the server keeps.
-        3 => "[^\0\u{f0000}-\u{10ffff}]{0,8}".prop_map(Value::text),
+        3 => "[^\0]{0,8}".prop_map(Value::text),
         1 => any::<bool>().prop_map(Value::Bool),
     ]
 }

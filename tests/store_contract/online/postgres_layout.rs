@@ -66,8 +66,7 @@ async fn a_role_that_may_only_write_needs_no_right_to_make_tables() {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    // `psql` drops some characters of the private planes, which the server keeps.
-    let text = || "[^\0\u{f0000}-\u{10ffff}]{0,6}";
+    let text = || "[^\0]{0,6}";
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
@@ -111,10 +110,8 @@ fn the_text_of_a_value_is_the_servers_own() {
                 jsonb::write(value, &mut text);
                 String::from_utf8(text).expect("text")
             });
-            let query =
-                format!("SELECT value FROM online_features WHERE pkey = '{}' ORDER BY feature", user.primary_key);
-            let theirs = server.sql(&query);
-            prop_assert_eq!(ours.collect::<Vec<_>>().join("\n"), theirs);
+            let of_user = format!("online_features WHERE pkey = '{}' ORDER BY feature", user.primary_key);
+            prop_assert_eq!(ours.collect::<Vec<_>>(), server.texts("value", &of_user));
             Ok(())
         })
         .expect("one text for one value");
