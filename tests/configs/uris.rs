@@ -57,6 +57,8 @@ async fn every_form_of_a_uri_that_check_accepts_is_one_that_its_store_opens() {
         ("online_store", "redis:host", false),
         ("online_store", "redis://host/first", false),
         ("online_store", "redis://host?clustered=true", false),
+        ("online_store", "blackhole:", true),
+        ("online_store", "blackhole://host", false),
         ("offline_store", "file:lake", true),
         ("offline_store", "file:./lake", true),
         ("offline_store", "file:../lake", true),

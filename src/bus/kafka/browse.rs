@@ -166,16 +166,16 @@ fn read(consumer: &BaseConsumer<Asking>, topic: &Arc<str>, mut stretches: Stretc
             }
             None if filling.is_empty() => continue,
             None => {
-                if chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+                if chunks.blocking_send(Ok(filling.seal().messages(0))).is_err() {
                     return;
                 }
             }
         }
-        if filling.is_full() && chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+        if filling.is_full() && chunks.blocking_send(Ok(filling.seal().messages(0))).is_err() {
             return;
         }
     }
     if !filling.is_empty() {
-        let _ = chunks.blocking_send(Ok(filling.seal().messages));
+        let _ = chunks.blocking_send(Ok(filling.seal().messages(0)));
     }
 }

@@ -4,6 +4,7 @@
 //! order of arrival ends in the same state, as long as nothing that was written has expired; [`merge`] has
 //! the rules in full. `tests/store_contract` walks [`ONLINE_STORES`] and holds each to them.
 
+mod blackhole;
 mod merge;
 pub mod redis;
 pub mod sqlite;
@@ -42,8 +43,15 @@ pub struct StoredFeature {
 }
 
 /// Every online store of this version.
-pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] =
-    &[StoreKind { schemes: &["sqlite"], open: sqlite::open }, StoreKind { schemes: &["redis"], open: redis::open }];
+pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
+    StoreKind { schemes: &["sqlite"], open: sqlite::open },
+    StoreKind { schemes: &["redis"], open: redis::open },
+    StoreKind { schemes: &[blackhole::SCHEME], open: blackhole::open },
+];
+
+/// Schemes of the stores that keep nothing of what is written to them. What is promised of stores is
+/// not promised of these, and a configuration with one is warned of.
+pub const KEEPS_NOTHING: &[&str] = &[blackhole::SCHEME];
 
 const NAME: &str = "online store";
 

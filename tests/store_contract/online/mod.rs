@@ -3,6 +3,7 @@
 mod expiry;
 mod faults_redis;
 mod faults_sqlite;
+mod keeps_nothing;
 mod order;
 mod place;
 mod redis_layout;

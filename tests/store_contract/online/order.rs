@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chalk_writer::row::feature::{Entity, FeatureCell, FeatureRow};
-use chalk_writer::store::online::{ONLINE_STORES, OnlineStore, StoredFeature};
+use chalk_writer::store::online::{OnlineStore, StoredFeature};
 use chalk_writer::value::Value;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::place::{FAR, Place, cell, entity, int, on_every_store, read, row, stored, unique, until, value, write};
+use super::place::{
+    FAR, Place, cell, entity, int, keeping_stores, on_every_store, read, row, stored, unique, until, value, write,
+};
 
 /// What should stand in the end, kept in the plainest way.
 struct Model<'a> {
@@ -135,7 +137,7 @@ fn in_environment(rows: &[FeatureRow], environment: &str) -> Vec<FeatureRow> {
 fn every_order_cut_repetition_and_number_of_writers_ends_in_the_models_state() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    for kind in ONLINE_STORES {
+    for kind in keeping_stores() {
         let place = Place::start(kind.schemes[0]);
         let stores: Vec<Arc<dyn OnlineStore>> = {
             let _inside = runtime.enter();

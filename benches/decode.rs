@@ -1,0 +1,41 @@
+//! From a message to rows: the decoders that the writers use, on the results that `./dev bench` uses.
+
+#[path = "end_to_end/results.rs"]
+mod results;
+mod kit;
+
+use std::hint::black_box;
+
+use chalk_writer::decode::{Decoded, Decoder};
+use chalk_writer::message::Message;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+use kit::{COUNT, Encoding};
+
+fn decode<R>(criterion: &mut Criterion, writer: &str, decoder: &dyn Decoder<R>) {
+    let mut group = criterion.benchmark_group(format!("decode/{writer}"));
+    group.throughput(Throughput::Elements(COUNT as u64));
+    for (name, encoding) in [("json", Encoding::Json), ("protobuf", Encoding::Protobuf)] {
+        let messages = kit::messages(encoding);
+        group.bench_function(name, |bencher| {
+            let mut decoded = Decoded::default();
+            bencher.iter(|| {
+                for message in &messages {
+                    let message: &Message = black_box(message);
+                    decoded.clear();
+                    decoder.decode(message, &mut decoded);
+                    assert!(decoded.rows.len() == 1 && decoded.refused.is_empty());
+                    black_box(&decoded.rows);
+                }
+            });
+        });
+    }
+}
+
+fn all(criterion: &mut Criterion) {
+    decode(criterion, "online", &kit::online());
+    decode(criterion, "offline", &kit::offline());
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
