@@ -10,9 +10,10 @@ use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::message::Message;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+use kit::cpu_time::CpuTime;
 use kit::{COUNT, Encoding};
 
-fn decode<R>(criterion: &mut Criterion, writer: &str, decoder: &dyn Decoder<R>) {
+fn decode<R>(criterion: &mut Criterion<CpuTime>, writer: &str, decoder: &dyn Decoder<R>) {
     let mut group = criterion.benchmark_group(format!("decode/{writer}"));
     group.throughput(Throughput::Elements(COUNT as u64));
     for (name, encoding) in [("json", Encoding::Json), ("protobuf", Encoding::Protobuf)] {
@@ -32,10 +33,26 @@ fn decode<R>(criterion: &mut Criterion, writer: &str, decoder: &dyn Decoder<R>) 
     }
 }
 
-fn all(criterion: &mut Criterion) {
+/// What the text costs by itself, as a measure of the machine: the general reader over the same messages, which
+/// checks the syntax and keeps nothing.
+fn syntax_alone(criterion: &mut Criterion<CpuTime>) {
+    let messages = kit::messages(Encoding::Json);
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(COUNT as u64));
+    group.bench_function("syntax alone, by serde_json", |bencher| {
+        bencher.iter(|| {
+            for message in &messages {
+                let text = std::str::from_utf8(message.body()).expect("text");
+                black_box(serde_json::from_str::<serde::de::IgnoredAny>(text).expect("JSON"));
+            }
+        });
+    });
+}
+
+fn all(criterion: &mut Criterion<CpuTime>) {
     decode(criterion, "online", &kit::online());
     decode(criterion, "offline", &kit::offline());
 }
 
-criterion_group!(benches, all);
+criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = syntax_alone, all);
 criterion_main!(benches);

@@ -20,12 +20,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use kit::cpu_time::CpuTime;
 use kit::{COUNT, Encoding};
 
 /// Chunks of messages in one run.
 const CHUNKS: usize = 20;
 
-/// Delivers the same messages again and again, numbered as a bus numbers them.
+/// Delivers messages in chunks, numbered as a bus numbers them.
 struct Prepared {
     messages: Arc<Vec<Message>>,
     delivered: usize,
@@ -38,7 +39,7 @@ impl Source for Prepared {
         if self.delivered == CHUNKS * COUNT {
             return Ok(Received::End);
         }
-        let mut messages = Vec::clone(&self.messages);
+        let mut messages = self.messages[self.delivered..self.delivered + COUNT].to_vec();
         for message in &mut messages {
             message.delivery = Delivery(self.delivered as u64);
             self.delivered += 1;
@@ -84,12 +85,12 @@ fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
     }
 }
 
-fn all(criterion: &mut Criterion) {
+fn all(criterion: &mut Criterion<CpuTime>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements((CHUNKS * COUNT) as u64));
     for (name, encoding) in [("json", Encoding::Json), ("protobuf", Encoding::Protobuf)] {
-        let messages = Arc::new(kit::messages(encoding));
+        let messages = Arc::new(kit::many(encoding, CHUNKS * COUNT));
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || Box::new(pipeline(&messages)),
@@ -100,5 +101,5 @@ fn all(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, all);
+criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = all);
 criterion_main!(benches);

@@ -13,6 +13,7 @@ use chalk_writer::store::{StoreOptions, offline};
 use chalk_writer::value::msgpack;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+use kit::cpu_time::CpuTime;
 use kit::{COUNT, Encoding};
 
 fn rows<R>(decoder: &dyn Decoder<R>) -> Vec<R> {
@@ -26,7 +27,7 @@ fn rows<R>(decoder: &dyn Decoder<R>) -> Vec<R> {
     rows
 }
 
-fn values(criterion: &mut Criterion) {
+fn values(criterion: &mut Criterion<CpuTime>) {
     let rows = rows(&kit::online());
     let mut group = criterion.benchmark_group("stores");
     group.throughput(Throughput::Elements(COUNT as u64));
@@ -42,7 +43,7 @@ fn values(criterion: &mut Criterion) {
     });
 }
 
-fn lake(criterion: &mut Criterion) {
+fn lake(criterion: &mut Criterion<CpuTime>) {
     let rows = rows(&kit::offline());
     // As many rows as a file of the writer has.
     let rows: Vec<_> = std::iter::repeat_n(&rows, 20).flatten().collect();
@@ -71,5 +72,5 @@ fn lake(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, values, lake);
+criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = values, lake);
 criterion_main!(benches);

@@ -1,6 +1,8 @@
 //! The results that are measured with: each of one of 200,000 users, with ten features: integers, doubles, and texts
 //! of 12, 40 and 200 bytes; about 684 bytes as JSON. The same ones every time.
 
+#![allow(dead_code, reason = "each program uses the shapes that it needs")]
+
 use chalk_writer::proto::writer::v1;
 use chalk_writer::proto::writer::v1::value::Kind;
 use chalk_writer::result::encode::timestamp;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each bench uses the part that it needs")]
 
+pub(crate) mod cpu_time;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,10 +30,15 @@ pub(crate) enum Encoding {
 
 /// Messages that share one buffer, as those of one fetch do.
 pub(crate) fn messages(encoding: Encoding) -> Vec<Message> {
+    many(encoding, COUNT)
+}
+
+/// So many of them.
+pub(crate) fn many(encoding: Encoding, count: usize) -> Vec<Message> {
     let mut results = Results::new();
     let mut bytes = Vec::new();
     let mut ends = Vec::new();
-    for _ in 0..COUNT {
+    for _ in 0..count {
         let result = results.next();
         bytes.extend(match encoding {
             Encoding::Json => json(&result),

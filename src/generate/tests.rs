@@ -85,7 +85,7 @@ fn a_numbered_message_carries_its_number_and_its_time() {
         let result = read(message);
         let TableBody::Rows { columns, rows } = &result.tables[0].body else { panic!("rows") };
         let Value::Int(entity @ 0..5) = rows[0].id else { panic!("an entity") };
-        assert_eq!(columns, &["user.seq"]);
+        assert_eq!(**columns, ["user.seq"]);
         assert_eq!(rows[0].cells[0].value, Value::Int(number as i64));
         assert_eq!(rows[0].observed_at, Some(options.start + number as i64));
         assert_eq!(message.key.as_deref(), Some(format!("prod/user/{entity}").as_bytes()));

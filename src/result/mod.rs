@@ -17,6 +17,7 @@ use bytestring::ByteString;
 use crate::proto;
 use crate::value::Value;
 
+pub use columns::Names;
 pub use decode::decode;
 
 /// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
@@ -80,7 +81,7 @@ pub enum TableBody {
     /// Row form: columns once, rows aligned with them.
     Rows {
         /// Fully qualified names of features (`user.name`, `user.name@2`).
-        columns: Vec<ByteString>,
+        columns: Names,
         /// The rows.
         rows: Vec<EntityRow>,
     },
@@ -112,6 +113,13 @@ pub struct Cell {
     pub source: Source,
     /// FQN of the resolver; empty where unknown.
     pub source_id: ByteString,
+}
+
+impl Cell {
+    /// A cell whose value is still to be read.
+    fn absent(column: usize) -> Self {
+        Self { column, value: Value::Null, source: Source::Unknown, source_id: ByteString::new() }
+    }
 }
 
 /// Where a value came from (`source_type`).

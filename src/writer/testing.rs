@@ -122,7 +122,7 @@ pub(super) fn table(namespace: &str, rows: Vec<(Value, Vec<(&str, Value, Source)
             EntityRow { id, observed_at: None, cells: cells.collect(), fault: None }
         })
         .collect();
-    FeatureTable { namespace: namespace.into(), body: TableBody::Rows { columns, rows } }
+    FeatureTable { namespace: namespace.into(), body: TableBody::Rows { columns: columns.into(), rows } }
 }
 
 /// One entity `user/42` with one feature that a resolver computed.
@@ -183,7 +183,7 @@ pub(super) fn any_result() -> impl proptest::strategy::Strategy<Value = QueryRes
     ];
     let body = prop_oneof![
         9 => (prop::collection::vec(name, 0..5), prop::collection::vec(row, 0..4)).prop_map(|(columns, rows)| {
-            TableBody::Rows { columns: columns.into_iter().map(ByteString::from).collect(), rows }
+            TableBody::Rows { columns: columns.into_iter().collect(), rows }
         }),
         1 => Just(TableBody::Arrow(bytes::Bytes::from_static(b"ARROW1"))),
     ];

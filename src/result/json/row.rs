@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use super::part::{Ignored, Part, Seen, twice};
 use super::reader::Reader;
 use super::scan::{Fault, List, Object};
-use super::value::AnyValue;
+use super::value::{AnyValue, any};
 use crate::result::columns::Columns;
 use crate::result::meta::{Meta, Metas, source_named};
 use crate::result::{Cell, EntityRow, Source, expected_cells, too_many};
@@ -29,14 +29,12 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The column of a feature, made where it is new.
-    fn column<'de>(&mut self, reader: &Reader<'de>, name: Cow<'de, str>, expected: usize) -> usize {
-        match self.columns.find(&name, expected) {
-            Some(column) => column,
-            None => self.columns.push(match name {
-                Cow::Borrowed(name) => reader.slice(name),
-                Cow::Owned(name) => name.into(),
-            }),
-        }
+    fn column<'de>(&mut self, reader: &Reader<'de>, name: &Cow<'de, str>, expected: usize) -> usize {
+        let place = self.columns.place(name, expected, || match name {
+            Cow::Borrowed(name) => reader.slice(name),
+            Cow::Owned(name) => name.as_str().into(),
+        });
+        place.0
     }
 
     /// Number of the row in hand, from 1 on. A message has no 2^32 rows: each takes some bytes of its text,
@@ -75,7 +73,6 @@ impl<'de> Part<'de> for Row<'_, 'de> {
 
     fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
         let Self { reader, table } = self;
-        let any = AnyValue { reader };
         let mut seen = Seen::default();
         let (mut id, mut observed_at) = (None, None);
         let mut cells = Vec::new();
@@ -85,19 +82,19 @@ impl<'de> Part<'de> for Row<'_, 'de> {
             match &*key {
                 "id" => {
                     seen.field(0, "id")?;
-                    id = Some(object.value(any)?);
+                    id = Some(any(reader, &mut object)?);
                 }
                 "text_id" | "textId" | "int_id" | "intId" => {
                     seen.field(0, "id")?;
                     let integer = key.starts_with("int");
-                    id = Some(match object.value(any)? {
+                    id = Some(match any(reader, &mut object)? {
                         Value::Text(digits) if integer => digits.parse().map_or(Value::Text(digits), Value::Int),
                         value => value,
                     });
                 }
                 "observed_at" | "observedAt" => {
                     seen.field(1, "observed_at")?;
-                    observed_at = match object.value(any)? {
+                    observed_at = match any(reader, &mut object)? {
                         Value::Null => None,
                         Value::Text(text) if time::parse_timestamp(&text).is_some() => time::parse_timestamp(&text),
                         value => {
@@ -201,14 +198,14 @@ impl<'de> Part<'de> for Features<'_, 'de> {
             if cells.is_empty() {
                 cells.reserve_exact(expected_cells(&table.rows, 16));
             }
-            let column = table.column(reader, name.clone(), expected);
+            let column = table.column(reader, &name, expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
             }
             expected = column + 1;
-            let value = object.value(AnyValue { reader })?;
+            let cell = cells.push_mut(Cell::absent(column));
+            object.value(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault(&name);
-            cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
         }
         Ok(())
     }
@@ -235,17 +232,18 @@ impl<'de> Part<'de> for Values<'_, 'de> {
 
     fn list(self, mut list: List<'_, 'de>) -> Result<Option<usize>, Fault> {
         let Self { reader, cells, expected } = self;
-        let any = AnyValue { reader };
         let mut column = 0;
         reader.empty_at.set(0);
-        while let Some(value) = list.next(any)? {
+        while list.more()? {
+            if cells.is_empty() {
+                cells.reserve_exact(expected);
+            }
+            let cell = cells.push_mut(Cell::absent(column));
+            list.item(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault("values");
             // `{}` is a value with nothing set: this row does not have that feature.
-            if reader.empty_at.replace(0) != list.depth() || value != Value::Struct(Vec::new()) {
-                if cells.is_empty() {
-                    cells.reserve_exact(expected);
-                }
-                cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
+            if reader.empty_at.replace(0) == list.depth() && cell.value == Value::Struct(Vec::new()) {
+                cells.pop();
             }
             column += 1;
         }
@@ -287,7 +285,7 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
         let Self { reader, table } = self;
         let mut expected = 0;
         while let Some(name) = object.key()? {
-            let column = table.column(reader, name.clone(), expected);
+            let column = table.column(reader, &name, expected);
             let row = table.number();
             if !table.metas.note(column, row) {
                 return Err(twice(&name));
@@ -319,14 +317,13 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
     }
 
     fn object(self, mut object: Object<'_, 'de>) -> Result<Meta, Fault> {
-        let any = AnyValue { reader: self.reader };
         let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() };
         let mut seen = Seen::default();
         while let Some(key) = object.key()? {
             match &*key {
                 "source_type" | "sourceType" => {
                     seen.field(0, "source_type")?;
-                    meta.source = match object.value(any)? {
+                    meta.source = match any(self.reader, &mut object)? {
                         Value::Text(name) => source_named(&name),
                         Value::Int(number) => i32::try_from(number).map_or(Source::Unknown, Source::numbered),
                         _ => Source::Unknown,
@@ -334,7 +331,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
                 }
                 "source_id" | "sourceId" => {
                     seen.field(1, "source_id")?;
-                    match object.value(any)? {
+                    match any(self.reader, &mut object)? {
                         Value::Text(id) => meta.source_id = id,
                         Value::Null => {}
                         other => {

@@ -228,14 +228,14 @@ impl<'de> Scanner<'de> {
     }
 
     fn four_digits(&mut self) -> Result<u32, Fault> {
+        if self.text.len() - self.at < 4 {
+            return Err(self.cut_off("a string"));
+        }
         let mut number = 0;
         for _ in 0..4 {
-            match self.text.as_bytes().get(self.at) {
-                Some(digit) => match char::from(*digit).to_digit(16) {
-                    Some(digit) => number = number << 4 | digit,
-                    None => return Err(self.unexpected("invalid escape")),
-                },
-                None => return Err(self.cut_off("a string")),
+            match char::from(self.text.as_bytes()[self.at]).to_digit(16) {
+                Some(digit) => number = number << 4 | digit,
+                None => return Err(self.unexpected("invalid escape")),
             }
             self.at += 1;
         }
@@ -402,15 +402,15 @@ impl<'de> List<'_, 'de> {
         self.scanner.depth
     }
 
-    /// The next item.
+    /// Whether there is another item, which has to be read then.
     #[inline]
-    pub(super) fn next<P: Part<'de>>(&mut self, part: P) -> Result<Option<P::Output>, Fault> {
+    pub(super) fn more(&mut self) -> Result<bool, Fault> {
         let scanner = &mut *self.scanner;
         let first = std::mem::replace(&mut self.first, false);
         match scanner.peek() {
             Some(b']') => {
                 scanner.at += 1;
-                return Ok(None);
+                return Ok(false);
             }
             Some(b',') if !first => {
                 scanner.at += 1;
@@ -422,7 +422,19 @@ impl<'de> List<'_, 'de> {
             Some(_) => return Err(scanner.unexpected("expected `,` or `]`")),
             None => return Err(scanner.cut_off("a list")),
         }
-        scanner.value(part).map(Some)
+        Ok(true)
+    }
+
+    /// The item that there is.
+    #[inline]
+    pub(super) fn item<P: Part<'de>>(&mut self, part: P) -> Result<P::Output, Fault> {
+        self.scanner.value(part)
+    }
+
+    /// The next item.
+    #[inline]
+    pub(super) fn next<P: Part<'de>>(&mut self, part: P) -> Result<Option<P::Output>, Fault> {
+        if self.more()? { self.item(part).map(Some) } else { Ok(None) }
     }
 }
 

@@ -6,7 +6,7 @@ use super::part::{Ignored, Part, Seen};
 use super::reader::{Reader, Text, unexpected};
 use super::row::{Row, Rows};
 use super::scan::{Fault, List, Object};
-use crate::result::{FeatureTable, TableBody, too_many};
+use crate::result::{FeatureTable, Names as ColumnNames, TableBody, too_many};
 use crate::value::conform::decode_base64;
 
 /// The list of tables.
@@ -77,7 +77,7 @@ impl<'de> Part<'de> for Table<'_, 'de> {
                 }
             }
         }
-        let body = body.unwrap_or(TableBody::Rows { columns: Vec::new(), rows: Vec::new() });
+        let body = body.unwrap_or(TableBody::Rows { columns: ColumnNames::default(), rows: Vec::new() });
         Ok(FeatureTable { namespace, body })
     }
 }
@@ -130,19 +130,16 @@ impl Rows {
     fn declare(&mut self, names: Vec<ByteString>) -> Result<(), String> {
         let before = std::mem::take(&mut self.columns).into_names();
         self.declared = Some(names.len());
-        for name in names {
-            if self.columns.find(&name, usize::MAX).is_some() {
+        for (at, name) in names.iter().enumerate() {
+            if let (_, false) = self.columns.place(name, at, || name.clone()) {
                 return Err(format!("`columns`: `{name}` stands twice"));
             }
-            self.columns.push(name);
         }
         if self.rows.is_empty() {
             return Ok(());
         }
-        let moved: Vec<usize> = before
-            .into_iter()
-            .map(|name| self.columns.find(&name, usize::MAX).unwrap_or_else(|| self.columns.push(name)))
-            .collect();
+        let moved: Vec<usize> =
+            before.iter().map(|name| self.columns.place(name, usize::MAX, || name.clone()).0).collect();
         let mut early = self.early.iter().map(|(row, _)| *row).peekable();
         for (at, row) in self.rows.iter_mut().enumerate() {
             if early.next_if_eq(&at).is_none() {

@@ -13,83 +13,106 @@ use crate::value::conform::{decode_base64, describe, not_a_number};
 use crate::value::{Value, Vector, decimal, time};
 
 /// A value of a row. What is wrong with it is a fault of the row.
-#[derive(Clone, Copy)]
+///
+/// It is written where it is to stay: a value that is handed back is copied through memory once for every
+/// function that it passes.
 pub(super) struct AnyValue<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
+    /// Null so far.
+    pub(super) into: &'r mut Value,
 }
 
 impl<'de> Part<'de> for AnyValue<'_, 'de> {
-    type Output = Value;
+    type Output = ();
 
-    fn wrong(self, found: &str) -> Result<Value, Fault> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         self.reader.fault(found);
-        Ok(Value::Null)
+        Ok(())
     }
 
-    fn null(self) -> Result<Value, Fault> {
-        Ok(Value::Null)
+    fn null(self) -> Result<(), Fault> {
+        Ok(())
     }
 
-    fn bool(self, value: bool) -> Result<Value, Fault> {
-        Ok(Value::Bool(value))
+    fn bool(self, value: bool) -> Result<(), Fault> {
+        *self.into = Value::Bool(value);
+        Ok(())
     }
 
     #[inline]
-    fn int(self, value: i64) -> Result<Value, Fault> {
-        Ok(Value::Int(value))
+    fn int(self, value: i64) -> Result<(), Fault> {
+        *self.into = Value::Int(value);
+        Ok(())
     }
 
-    fn big(self, digits: &'de str) -> Result<Value, Fault> {
+    fn big(self, digits: &'de str) -> Result<(), Fault> {
         self.wrong(&format!("integer {} does not fit 64 bits", cut(digits, QUOTED)))
     }
 
     #[inline]
-    fn double(self, value: f64) -> Result<Value, Fault> {
-        Ok(Value::Double(value))
+    fn double(self, value: f64) -> Result<(), Fault> {
+        *self.into = Value::Double(value);
+        Ok(())
     }
 
-    fn text(self, value: &str) -> Result<Value, Fault> {
-        Ok(Value::text(value))
+    fn text(self, value: &str) -> Result<(), Fault> {
+        *self.into = Value::text(value);
+        Ok(())
     }
 
     #[inline]
-    fn borrowed(self, value: &'de str) -> Result<Value, Fault> {
-        Ok(Value::Text(self.reader.slice(value)))
+    fn borrowed(self, value: &'de str) -> Result<(), Fault> {
+        *self.into = Value::Text(self.reader.slice(value));
+        Ok(())
     }
 
-    fn list(self, mut list: List<'_, 'de>) -> Result<Value, Fault> {
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, into } = self;
         let mut items = Vec::new();
-        while let Some(item) = list.next(self)? {
-            items.push(item);
+        while list.more()? {
+            list.item(AnyValue { reader, into: items.push_mut(Value::Null) })?;
         }
-        Ok(Value::List(items))
+        *into = Value::List(items);
+        Ok(())
     }
 
-    fn object(self, mut object: Object<'_, 'de>) -> Result<Value, Fault> {
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, into } = self;
         let mut seen = Seen::default();
         let mut fields: Vec<(ByteString, Value)> = Vec::new();
         while let Some(key) = object.key()? {
             let name = match &key {
-                std::borrow::Cow::Borrowed(name) => self.reader.slice(name),
+                std::borrow::Cow::Borrowed(name) => reader.slice(name),
                 std::borrow::Cow::Owned(name) => name.as_str().into(),
             };
             seen.key(key)?;
-            fields.push((name, object.value(self)?));
+            let mut value = Value::Null;
+            object.value(AnyValue { reader, into: &mut value })?;
+            fields.push((name, value));
         }
         if let [(name, _)] = fields.as_slice()
             && let Some(kind) = Kind::named(name)
         {
             let value = fields.pop().map_or(Value::Null, |(_, value)| value);
-            return Ok(kind.typed(value).unwrap_or_else(|fault| {
-                self.reader.fault(fault);
-                Value::Null
-            }));
+            match kind.typed(value) {
+                Ok(value) => *into = value,
+                Err(fault) => reader.fault(fault),
+            }
+            return Ok(());
         }
         if fields.is_empty() {
-            self.reader.empty_at.set(object.depth() - 1);
+            reader.empty_at.set(object.depth() - 1);
         }
-        Ok(Value::Struct(fields))
+        *into = Value::Struct(fields);
+        Ok(())
     }
+}
+
+/// Reads one value of an object that is to be looked at here.
+pub(super) fn any<'de>(reader: &Reader<'de>, object: &mut Object<'_, 'de>) -> Result<Value, Fault> {
+    let mut value = Value::Null;
+    object.value(AnyValue { reader, into: &mut value })?;
+    Ok(value)
 }
 
 /// The types that an object with one key names.
