@@ -116,10 +116,10 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell whose value is still to be read.
-    fn absent(column: usize) -> Self {
-        Self { column, value: Value::Null, source: Source::Unknown, source_id: ByteString::new() }
-    }
+    /// A cell of which everything is still to be read. One constant, so that it is put down as it is
+    /// and not made somewhere else first.
+    const ABSENT: Self =
+        Self { column: 0, value: Value::Null, source: Source::Unknown, source_id: ByteString::from_static("") };
 }
 
 /// Where a value came from (`source_type`).

@@ -203,7 +203,8 @@ impl<'de> Part<'de> for Features<'_, 'de> {
                 return Err(twice(&name));
             }
             expected = column + 1;
-            let cell = cells.push_mut(Cell::absent(column));
+            let cell = cells.push_mut(Cell::ABSENT);
+            cell.column = column;
             object.value(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault(&name);
         }
@@ -238,7 +239,8 @@ impl<'de> Part<'de> for Values<'_, 'de> {
             if cells.is_empty() {
                 cells.reserve_exact(expected);
             }
-            let cell = cells.push_mut(Cell::absent(column));
+            let cell = cells.push_mut(Cell::ABSENT);
+            cell.column = column;
             list.item(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault("values");
             // `{}` is a value with nothing set: this row does not have that feature.

@@ -146,7 +146,8 @@ impl Rows {
                     if cells.is_empty() {
                         cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
                     }
-                    let cell = cells.push_mut(Cell::absent(values));
+                    let cell = cells.push_mut(Cell::ABSENT);
+                    cell.column = values;
                     if !merge_value(message, &mut cell.value, &mut fault)? {
                         cells.pop();
                     } else if let Some(name) = first_double_name(&cell.value) {

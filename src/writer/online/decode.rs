@@ -97,7 +97,7 @@ impl Context<'_> {
         &self,
         layout: &Layout,
         row_observed_at: Option<i64>,
-        given: Vec<Cell>,
+        mut given: Vec<Cell>,
         decoded: &mut Decoded<FeatureRow>,
     ) -> Result<Vec<FeatureCell>, Refusal> {
         entity::each_column_once(&given)?;
@@ -107,7 +107,7 @@ impl Context<'_> {
         };
         let mut observed = None;
         let mut cells = Vec::with_capacity(given.len());
-        for cell in given {
+        for cell in &mut given {
             let stored = match layout.columns.get(cell.column) {
                 Some(Column::Store(stored)) => stored,
                 Some(Column::Skip(reason)) => {
@@ -129,10 +129,13 @@ impl Context<'_> {
                     *observed.insert(at)
                 }
             };
-            let (update, value) = match stored.plain {
-                true => (Update::Store, cell.value),
-                false => conformed(stored, cell)?,
-            };
+            let value = std::mem::replace(&mut cell.value, Value::Null);
+            if stored.plain {
+                let (feature, expires_at) = (Arc::clone(&stored.feature), stored.expiry.of(observed_at));
+                cells.push(FeatureCell { feature, observed_at, expires_at, value: Some(value) });
+                continue;
+            }
+            let (update, value) = conformed(stored, value, cell.source)?;
             // A value or tombstone that has expired already goes to the store like any other: only there
             // can it still remove an older value that expires later, or never.
             let (value, expiry) = match update {
@@ -151,14 +154,14 @@ impl Context<'_> {
 }
 
 /// A value in its declared type, and what it does to the one that is stored.
-fn conformed(stored: &Stored, cell: Cell) -> Result<(Update, Value), Refusal> {
+fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Refusal> {
     let value = match &stored.dtype {
-        Some(dtype) => conform(cell.value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
-        None => cell.value,
+        Some(dtype) => conform(value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
+        None => value,
     };
     let is_null = matches!(value, Value::Null);
     let is_default = asks_for_default(stored.strategy)
-        && (cell.source == Source::Default
+        && (source == Source::Default
             || stored.default.as_ref().is_some_and(|default| declared::same(default, &value)));
     Ok((update(stored.strategy, is_null, is_default), value))
 }
