@@ -268,6 +268,17 @@ impl Examined {
                 );
                 notes.warn(&path::key("environments", id), text);
             }
+            for (id, entry) in found.entries.iter().filter(|_| online) {
+                let scheme = entry.online_store.as_ref().and_then(|store| store.uri.scheme());
+                if let Some(scheme) = scheme.filter(|scheme| self.registry.keeps_nothing.contains(&scheme.as_str())) {
+                    let at = format!("{}.online_store.uri", path::key("environments", id));
+                    let text = format!(
+                        "`{scheme}:` keeps nothing: `{}` acknowledges its messages and their values are gone",
+                        writer.name
+                    );
+                    notes.warn(&at, text);
+                }
+            }
             for id in found.entries.keys().filter(|id| !has_store(id)) {
                 let at = path::key("environments", id);
                 let store = writer.info.store.unwrap_or_default();

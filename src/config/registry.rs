@@ -16,6 +16,8 @@ pub struct Registry {
     pub online_schemes: Vec<&'static str>,
     /// Schemes of offline stores.
     pub offline_schemes: Vec<&'static str>,
+    /// Schemes of stores that keep nothing of what is written to them.
+    pub keeps_nothing: &'static [&'static str],
     /// Judges the URI of an online store of this version, credentials in it not quoted.
     pub check_online: Option<StoreCheck>,
     /// Judges the URI of an offline store of this version, likewise.

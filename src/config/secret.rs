@@ -92,6 +92,12 @@ impl SecretRef {
         }
     }
 
+    /// The scheme of a URI that stands in the configuration, in lower case; none of one that is fetched.
+    pub fn scheme(&self) -> Option<String> {
+        let Self::Plain(uri) = self else { return None };
+        uri.expose_secret().split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())
+    }
+
     /// What it is, for people: the secret's name, or the URI without credentials.
     pub fn describe(&self) -> String {
         match self {

@@ -67,7 +67,7 @@ fn results_in_arrow_form_are_whole_messages_or_tables_of_one() {
             };
             let mut budget = arrow::Budget::new(1 << 20);
             let table = arrow::table(ipc, &mut budget).expect("sound");
-            assert_eq!(table.columns(), columns);
+            assert_eq!(table.columns(), &**columns);
             let entities = table.entities(|_| true, &mut budget).expect("sound");
             assert_eq!(format!("{entities:?}"), format!("{rows:?}"));
         }
@@ -114,7 +114,7 @@ fn a_numbered_message_carries_its_number_and_its_time() {
         let result = read(message);
         let TableBody::Rows { columns, rows } = &result.tables[0].body else { panic!("rows") };
         let Value::Int(entity @ 0..5) = rows[0].id else { panic!("an entity") };
-        assert_eq!(columns, &["user.seq"]);
+        assert_eq!(**columns, ["user.seq"]);
         assert_eq!(rows[0].cells[0].value, Value::Int(number as i64));
         assert_eq!(rows[0].observed_at, Some(options.start + number as i64));
         assert_eq!(message.key.as_deref(), Some(format!("prod/user/{entity}").as_bytes()));

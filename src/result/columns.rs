@@ -1,4 +1,12 @@
 //! The columns of a table while it is read: each name once, found again fast.
+//!
+//! Tables of one query have the same columns in the same order, so the names of tables read before are
+//! remembered: as long as those of the table in hand are the same nothing is made of them, and in the end
+//! both share one list.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use hashbrown::HashMap;
@@ -6,9 +14,85 @@ use hashbrown::HashMap;
 /// Up to so many columns a search through all is the fastest, and a hostile message cannot make it slow.
 const FEW: usize = 16;
 
+/// The names of a table's columns, in order; tables alike share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(Arc<[ByteString]>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Arc::from([]))
+    }
+}
+
+impl Deref for Names {
+    type Target = [ByteString];
+
+    fn deref(&self) -> &[ByteString] {
+        &self.0
+    }
+}
+
+impl From<Vec<ByteString>> for Names {
+    fn from(names: Vec<ByteString>) -> Self {
+        Self(names.into())
+    }
+}
+
+impl<N: Into<ByteString>> FromIterator<N> for Names {
+    fn from_iter<I: IntoIterator<Item = N>>(names: I) -> Self {
+        Self(names.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Lists that were read before, each in the slot of its first name.
+struct Remembered {
+    slots: [Option<Names>; Self::SLOTS],
+    missed: u32,
+}
+
+impl Remembered {
+    const SLOTS: usize = 64;
+    /// Longer lists are not worth their memory: they cost little of a message that has values for them.
+    const LONGEST: usize = 256;
+    /// A list is remembered at one miss in so many: where every table is another one, that costs next to nothing.
+    const EVERY: u32 = 8;
+
+    fn slot(first: &str) -> usize {
+        let print = fingerprint(first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (print >> (64 - Self::SLOTS.trailing_zeros())) as usize
+    }
+
+    fn find(&self, first: &str) -> Option<&Names> {
+        self.slots[Self::slot(first)].as_ref().filter(|names| *names[0] == *first)
+    }
+
+    /// Takes a copy of names that are slices of a message, which would otherwise be kept with them.
+    fn missed(&mut self, names: &[ByteString]) {
+        self.missed = self.missed.wrapping_add(1);
+        if !names.is_empty() && names.len() <= Self::LONGEST && self.missed % Self::EVERY == 1 {
+            self.slots[Self::slot(&names[0])] = Some(names.iter().map(|name| &**name).map(str::to_owned).collect());
+        }
+    }
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Remembered> = const { RefCell::new(Remembered { slots: [const { None }; 64], missed: 0 }) };
+}
+
 /// Names of columns in order.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
+    /// A list whose first names are those of this table, so far,
+    known: Option<Names>,
+    /// and how many they are.
+    same: usize,
+    /// The names of this table, from the first one on that is not in the list.
+    own: Option<Box<Own>>,
+}
+
+/// Names that are not those of a list.
+#[derive(Debug, Default)]
+struct Own {
     names: Vec<ByteString>,
     /// Length and last bytes of each name: names of one table differ at their ends.
     prints: [u64; FEW],
@@ -18,11 +102,60 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn len(&self) -> usize {
-        self.names.len()
+        self.own.as_ref().map_or(self.same, |own| own.names.len())
     }
 
-    /// Where a name stands; tried first where rows that look alike have it.
-    pub(super) fn find(&self, name: &str, expected: usize) -> Option<usize> {
+    /// Where a name stands, and whether it is new; tried first where rows that look alike have it.
+    /// `make` makes the name where it has to be kept.
+    #[inline]
+    pub(super) fn place(&mut self, name: &str, expected: usize, make: impl FnOnce() -> ByteString) -> (usize, bool) {
+        if self.own.is_none() {
+            if self.same == 0 {
+                self.known = REMEMBERED.with_borrow(|remembered| remembered.find(name).cloned());
+            }
+            if let Some(known) = &self.known
+                && expected <= self.same
+                && known.get(expected).is_some_and(|known| **known == *name)
+            {
+                // No name stands twice in the list, so one that is next in it has not come before.
+                let new = expected == self.same;
+                self.same += usize::from(new);
+                return (expected, new);
+            }
+        }
+        let own = self.own();
+        match own.find(name, expected) {
+            Some(at) => (at, false),
+            None => (own.push(make()), true),
+        }
+    }
+
+    /// The names apart from the list.
+    fn own(&mut self) -> &mut Own {
+        self.own.get_or_insert_with(|| {
+            let mut own = Box::<Own>::default();
+            for name in self.known.iter().flat_map(|known| &known[..self.same]) {
+                own.push(name.clone());
+            }
+            own
+        })
+    }
+
+    pub(super) fn into_names(mut self) -> Names {
+        if self.own.is_none()
+            && let Some(known) = &self.known
+            && known.len() == self.same
+        {
+            return known.clone();
+        }
+        let names = std::mem::take(&mut self.own().names);
+        REMEMBERED.with_borrow_mut(|remembered| remembered.missed(&names));
+        names.into()
+    }
+}
+
+impl Own {
+    fn find(&self, name: &str, expected: usize) -> Option<usize> {
         if self.names.get(expected).is_some_and(|known| **known == *name) {
             return Some(expected);
         }
@@ -34,8 +167,8 @@ impl Columns {
         candidates.find(|(at, _)| *self.names[*at] == *name).map(|(at, _)| at)
     }
 
-    /// Adds a name that [`Columns::find`] did not find.
-    pub(super) fn push(&mut self, name: ByteString) -> usize {
+    /// Adds a name that [`Own::find`] did not find.
+    fn push(&mut self, name: ByteString) -> usize {
         let at = self.names.len();
         if at < FEW {
             self.prints[at] = fingerprint(&name);
@@ -50,10 +183,6 @@ impl Columns {
         }
         self.names.push(name);
         at
-    }
-
-    pub(super) fn into_names(self) -> Vec<ByteString> {
-        self.names
     }
 }
 
@@ -70,21 +199,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_found_where_it_was_put_however_many_there_are() {
-        for count in [0, 1, FEW - 1, FEW, FEW + 1, 1000] {
-            let mut columns = Columns::default();
-            let name = |at: usize| format!("user.feature_{at}");
-            for at in 0..count {
-                assert_eq!(columns.find(&name(at), at), None);
-                assert_eq!(columns.push(name(at).into()), at);
-            }
-            for at in 0..count {
-                for expected in [0, at, count] {
-                    assert_eq!(columns.find(&name(at), expected), Some(at));
+    fn every_name_is_found_where_it_was_put_however_many_there_are_and_however_often() {
+        for round in 0..20 {
+            for count in [0, 1, FEW - 1, FEW, FEW + 1, 1000] {
+                let mut columns = Columns::default();
+                let name = |at: usize| format!("user.feature_{at}");
+                for at in 0..count {
+                    assert_eq!(columns.place(&name(at), at, || name(at).into()), (at, true), "round {round}");
                 }
+                for at in 0..count {
+                    for expected in [0, at, count, usize::MAX] {
+                        assert_eq!(columns.place(&name(at), expected, || panic!("it is there")), (at, false));
+                    }
+                }
+                assert_eq!(columns.len(), count);
+                let names: Vec<_> = (0..count).map(|at| ByteString::from(name(at))).collect();
+                assert_eq!(*columns.into_names(), names);
             }
-            assert_eq!(columns.find("", 0), None);
-            assert_eq!(columns.into_names().len(), count);
         }
+    }
+
+    fn read(names: &[&'static str]) -> Names {
+        let mut columns = Columns::default();
+        for (at, name) in names.iter().enumerate() {
+            columns.place(name, at, || ByteString::from_static(name));
+        }
+        columns.into_names()
+    }
+
+    #[test]
+    fn tables_alike_share_their_names_and_others_do_not() {
+        for _ in 0..=Remembered::EVERY {
+            read(&["user.a", "user.b", "user.c"]);
+        }
+        let (one, two) = (read(&["user.a", "user.b", "user.c"]), read(&["user.a", "user.b", "user.c"]));
+        assert!(Arc::ptr_eq(&one.0, &two.0));
+        for names in [
+            &["user.a", "user.b"][..],
+            &["user.a", "user.c", "user.b"],
+            &["user.a", "user.b", "user.c", "user.d"],
+            &["user.a"],
+            &["user.b", "user.a"],
+            &[],
+        ] {
+            assert_eq!(read(names).iter().map(|name| &**name).collect::<Vec<_>>(), names);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_keeps_no_message() {
+        let buffer = bytes::Bytes::from(b"user.x".to_vec());
+        for _ in 0..=Remembered::EVERY {
+            let name = ByteString::try_from(buffer.clone()).expect("text");
+            let mut columns = Columns::default();
+            columns.place("user.x", 0, || name);
+            drop(columns.into_names());
+        }
+        assert!(buffer.is_unique());
     }
 }

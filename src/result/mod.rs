@@ -20,6 +20,7 @@ use bytestring::ByteString;
 use crate::proto;
 use crate::value::Value;
 
+pub use columns::Names;
 pub use decode::decode;
 
 /// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
@@ -83,7 +84,7 @@ pub enum TableBody {
     /// Row form: columns once, rows aligned with them.
     Rows {
         /// Fully qualified names of features (`user.name`, `user.name@2`).
-        columns: Vec<ByteString>,
+        columns: Names,
         /// The rows.
         rows: Vec<EntityRow>,
     },
@@ -115,6 +116,13 @@ pub struct Cell {
     pub source: Source,
     /// FQN of the resolver; empty where unknown.
     pub source_id: ByteString,
+}
+
+impl Cell {
+    /// A cell of which everything is still to be read. One constant, so that it is put down as it is
+    /// and not made somewhere else first.
+    const ABSENT: Self =
+        Self { column: 0, value: Value::Null, source: Source::Unknown, source_id: ByteString::from_static("") };
 }
 
 /// Where a value came from (`source_type`).

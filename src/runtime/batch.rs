@@ -21,7 +21,7 @@ pub(super) struct Held {
     pub(super) environment: Option<Arc<str>>,
     pub(super) event_time: Option<i64>,
     /// The first verdict on it: a message is buried once, whole, whatever else is wrong with it.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Box<Refusal>>,
     /// Bytes that it takes with its rows.
     size: usize,
 }
@@ -43,9 +43,11 @@ pub(super) struct Batch<R> {
 #[derive(Debug)]
 pub(super) struct Unit<R> {
     /// What stands for the members where there are several.
-    pub(super) collapsed: Option<R>,
-    /// Indices into [`Batch::rows`], in order of arrival; at least one.
-    pub(super) members: Vec<usize>,
+    pub(super) collapsed: Option<Box<R>>,
+    /// Index into [`Batch::rows`] of the one that arrived first.
+    first: usize,
+    /// The others in order of arrival: of nearly every unit there are none, and nothing is allocated.
+    later: Vec<usize>,
 }
 
 impl<R> Default for Batch<R> {
@@ -69,7 +71,9 @@ impl<R: Row> Batch<R> {
         self.due.get_or_insert_with(|| Instant::now() + policy.max_age);
         let size = size_of(&message, decoded);
         self.bytes += size;
-        if !self.partitions.contains(&message.partition) {
+        // Messages of one partition come in runs.
+        let same = self.messages.last().is_some_and(|last| last.message.partition == message.partition);
+        if !same && !self.partitions.contains(&message.partition) {
             self.partitions.insert(message.partition.clone());
         }
         let at = self.messages.len();
@@ -79,7 +83,7 @@ impl<R: Row> Batch<R> {
             message,
             environment: decoded.environment.take(),
             event_time: decoded.event_time.take(),
-            refusal: decoded.refused.drain(..).next(),
+            refusal: decoded.refused.drain(..).next().map(Box::new),
             size,
         });
         decoded.unpacked = 0;
@@ -161,35 +165,49 @@ impl<R: Row> Batch<R> {
     /// The rows of one destination as units: rows of one key are collapsed by the sink that knows
     /// which of two equally old values wins.
     pub(super) fn units(&self, destination: usize, sink: &dyn Sink<R>) -> Vec<Unit<R>> {
-        let mut units: Vec<Unit<R>> = Vec::new();
-        let mut by_key: HashMap<&R::Key, usize> = HashMap::new();
+        let mut units: Vec<Unit<R>> = Vec::with_capacity(self.rows.len());
+        let mut by_key: HashMap<&R::Key, usize> = HashMap::with_capacity(self.rows.len());
         for (at, (row, _)) in self.rows.iter().enumerate() {
             if row.destination() != destination {
                 continue;
             }
             let unit = row.key().map_or(units.len(), |key| *by_key.entry(key).or_insert(units.len()));
             match units.get_mut(unit) {
-                Some(unit) => unit.members.push(at),
-                None => units.push(Unit { collapsed: None, members: vec![at] }),
+                Some(unit) => unit.later.push(at),
+                None => units.push(Unit::of(at)),
             }
         }
-        for unit in units.iter_mut().filter(|unit| unit.members.len() > 1) {
-            let rows: Vec<&R> = unit.members.iter().map(|at| &self.rows[*at].0).collect();
-            unit.collapsed = Some(sink.collapse(&rows));
+        for unit in units.iter_mut().filter(|unit| !unit.later.is_empty()) {
+            let rows: Vec<&R> = unit.members().map(|at| &self.rows[at].0).collect();
+            unit.collapsed = Some(Box::new(sink.collapse(&rows)));
         }
         units
     }
 }
 
-impl<R: Row> Unit<R> {
+impl<R> Unit<R> {
+    fn of(row: usize) -> Self {
+        Self { collapsed: None, first: row, later: Vec::new() }
+    }
+
+    /// Indices into [`Batch::rows`], in order of arrival; at least one.
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.first).chain(self.later.iter().copied())
+    }
+
+    /// The row that it is, where it is not several.
+    pub(super) fn alone(&self) -> Option<usize> {
+        self.later.is_empty().then_some(self.first)
+    }
+
     /// The row that is written for it.
     pub(super) fn row<'a>(&'a self, batch: &'a Batch<R>) -> &'a R {
-        self.collapsed.as_ref().unwrap_or_else(|| &batch.rows[self.members[0]].0)
+        self.collapsed.as_deref().unwrap_or_else(|| &batch.rows[self.first].0)
     }
 
     /// One unit per member, in order of arrival.
     pub(super) fn split(self) -> impl Iterator<Item = Self> {
-        self.members.into_iter().map(|member| Self { collapsed: None, members: vec![member] })
+        std::iter::once(self.first).chain(self.later).map(Self::of)
     }
 }
 

@@ -240,18 +240,28 @@ async fn bury<R: Row>(
     graveyard.bury(&burials, id, &shared.policy, &shared.health).await
 }
 
+/// Only of messages that have rows: the destination is that of the first. Messages alike come in runs,
+/// and there are few kinds, so the last one is looked at first and then all.
 fn event_times<R: Row>(batch: &Batch<R>) -> Vec<((Arc<str>, usize), Vec<i64>)> {
-    let mut destinations = HashMap::new();
+    let mut times: Vec<((Arc<str>, usize), Vec<i64>)> = Vec::new();
+    let mut latest = 0;
+    let mut before = None;
     for (row, message) in &batch.rows {
-        destinations.entry(*message).or_insert(row.destination());
-    }
-    let mut times: HashMap<(Arc<str>, usize), Vec<i64>> = HashMap::new();
-    for (at, held) in batch.messages.iter().enumerate() {
-        if let (Some(environment), Some(time), Some(destination)) =
-            (&held.environment, held.event_time, destinations.get(&at))
-        {
-            times.entry((environment.clone(), *destination)).or_default().push(time);
+        if before.replace(*message) == Some(*message) {
+            continue;
         }
+        let held = &batch.messages[*message];
+        let (Some(environment), Some(time)) = (&held.environment, held.event_time) else { continue };
+        let is = |((id, destination), _): &((Arc<str>, usize), Vec<i64>)| {
+            *destination == row.destination() && id == environment
+        };
+        if !times.get(latest).is_some_and(is) {
+            latest = times.iter().position(is).unwrap_or_else(|| {
+                times.push(((environment.clone(), row.destination()), Vec::with_capacity(batch.messages.len())));
+                times.len() - 1
+            });
+        }
+        times[latest].1.push(time);
     }
-    times.into_iter().collect()
+    times
 }

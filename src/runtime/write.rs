@@ -142,6 +142,11 @@ impl<R: Row> Writing<'_, R> {
 
     /// Sorts a part's units by what became of them.
     fn settle(&self, part: Part<R>, outcome: Outcome, written: &mut Written) -> Result<Rest<R>, String> {
+        written.stored += outcome.stored;
+        written.stale += outcome.stale;
+        if outcome.refused.is_empty() && outcome.again.is_empty() {
+            return Ok(Rest { id: part.id, again: Vec::new(), members: Vec::new() });
+        }
         let count = part.units.len();
         let mut units: Vec<Option<Unit<R>>> = part.units.into_iter().map(Some).collect();
         let mut take = |at: usize| {
@@ -157,8 +162,6 @@ impl<R: Row> Writing<'_, R> {
         for at in outcome.again {
             rest.again.push(take(at)?);
         }
-        written.stored += outcome.stored;
-        written.stale += outcome.stale;
         Ok(rest)
     }
 
@@ -181,7 +184,7 @@ impl<R: Row> Writing<'_, R> {
     /// A collapsed unit that the store refuses is written member by member: the messages whose
     /// values were collapsed away are done only when a newer value of theirs is stored.
     fn refuse(&self, unit: Unit<R>, refusal: Refusal, rest: &mut Rest<R>, written: &mut Written) {
-        if let [row] = unit.members[..] {
+        if let Some(row) = unit.alone() {
             written.verdicts.push(Verdict {
                 message: self.batch.rows[row].1,
                 refusal,

@@ -22,7 +22,9 @@ pub struct Layouts<L> {
 
 #[derive(Debug)]
 struct Entries<L> {
-    table: HashTable<Entry<L>>,
+    table: HashTable<Arc<Entry<L>>>,
+    /// The one that was asked for last: results of one query come one after another.
+    latest: Option<Arc<Entry<L>>>,
     bytes: usize,
 }
 
@@ -36,41 +38,47 @@ struct Entry<L> {
 
 impl<L> Default for Layouts<L> {
     fn default() -> Self {
-        Self { hasher: DefaultHashBuilder::default(), known: Mutex::new(Entries { table: HashTable::new(), bytes: 0 }) }
+        let entries = Entries { table: HashTable::new(), latest: None, bytes: 0 };
+        Self { hasher: DefaultHashBuilder::default(), known: Mutex::new(entries) }
     }
 }
 
 impl<L> Layouts<L> {
     /// The layout of a table with these columns in this order, made by `make` where it is new.
     pub fn get(&self, namespace: &str, columns: &[ByteString], make: impl FnOnce() -> L) -> Arc<L> {
+        let same = |entry: &Entry<L>| {
+            &*entry.namespace == namespace
+                && entry.columns.len() == columns.len()
+                && entry.columns.iter().zip(columns).all(|(known, column)| **known == **column)
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(latest) = known.latest.as_ref().filter(|latest| same(latest)) {
+            return latest.layout.clone();
+        }
         let mut hasher = self.hasher.build_hasher();
         namespace.hash(&mut hasher);
         for column in columns {
             column.as_bytes().hash(&mut hasher);
         }
         let hash = hasher.finish();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &Entry<L>| {
-            &*entry.namespace == namespace
-                && entry.columns.len() == columns.len()
-                && entry.columns.iter().zip(columns).all(|(known, column)| **known == **column)
-        };
-        if let Some(entry) = known.table.find(hash, same) {
+        if let Some(entry) = known.table.find(hash, |entry| same(entry)).cloned() {
+            known.latest = Some(entry.clone());
             return entry.layout.clone();
         }
         let layout = Arc::new(make());
-        let entry = Entry {
+        let entry = Arc::new(Entry {
             hash,
             namespace: namespace.into(),
             columns: columns.iter().map(|column| Box::from(&**column)).collect(),
             layout: layout.clone(),
-        };
+        });
         let bytes = 200 + namespace.len() + columns.iter().map(|column| column.len() + 100).sum::<usize>();
         if known.bytes + bytes > LARGEST {
             known.table.clear();
             known.bytes = 0;
         }
         known.bytes += bytes;
+        known.latest = Some(entry.clone());
         known.table.insert_unique(hash, entry, |entry| entry.hash);
         layout
     }

@@ -94,6 +94,7 @@ pub fn registry() -> Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
         online_schemes: store::schemes(store::online::ONLINE_STORES),
         offline_schemes: store::schemes(store::offline::OFFLINE_STORES),
+        keeps_nothing: store::online::KEEPS_NOTHING,
         check_online: Some(|settings| destinations::openable(settings, &destinations::ONLINE)),
         check_offline: Some(|settings| destinations::openable(settings, &destinations::OFFLINE)),
         buses: BUSES.iter().map(|kind| kind.name).collect(),

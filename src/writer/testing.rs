@@ -123,7 +123,7 @@ pub(super) fn table(namespace: &str, rows: Vec<(Value, Vec<(&str, Value, Source)
             EntityRow { id, observed_at: None, cells: cells.collect(), fault: None }
         })
         .collect();
-    FeatureTable { namespace: namespace.into(), body: TableBody::Rows { columns, rows } }
+    FeatureTable { namespace: namespace.into(), body: TableBody::Rows { columns: columns.into(), rows } }
 }
 
 /// One entity `user/42` with one feature that a resolver computed.
@@ -184,7 +184,7 @@ pub(super) fn any_result() -> impl proptest::strategy::Strategy<Value = QueryRes
     ];
     let body = prop_oneof![
         9 => (prop::collection::vec(name, 0..5), prop::collection::vec(row, 0..4)).prop_map(|(columns, rows)| {
-            TableBody::Rows { columns: columns.into_iter().map(ByteString::from).collect(), rows }
+            TableBody::Rows { columns: columns.into_iter().collect(), rows }
         }),
         1 => Just(TableBody::Arrow(bytes::Bytes::from_static(b"ARROW1"))),
     ];
@@ -243,7 +243,7 @@ pub(super) fn any_table() -> impl proptest::strategy::Strategy<Value = (FeatureT
         });
         prop::collection::vec(row, rows).prop_filter_map("a table that has an Arrow form", move |rows| {
             let table = |body| FeatureTable { namespace: "user".into(), body };
-            let plain = table(TableBody::Rows { columns: names.clone(), rows });
+            let plain = table(TableBody::Rows { columns: names.clone().into(), rows });
             let batch = encode::batch(&plain).ok()?;
             let ipc = encode::ipc(&batch, BTreeMap::new(), encode::Form::Stream).ok()?;
             let arrow = table(TableBody::Arrow(ipc.into()));

@@ -70,6 +70,8 @@ async fn every_form_of_a_uri_that_check_accepts_is_one_that_its_store_opens() {
         ("online_store", "postgres:user@host", false),
         ("offline_store", "postgres://user@/db?host=/var/run/postgresql", true),
         ("offline_store", "postgres://user@host/db?scheme=s", false),
+        ("online_store", "blackhole:", true),
+        ("online_store", "blackhole://host", false),
         ("offline_store", "file:lake", true),
         ("offline_store", "file:./lake", true),
         ("offline_store", "file:../lake", true),

@@ -36,6 +36,11 @@ fn every_warning_has_its_words() {
              feature",
         ),
         (
+            with("/environments/prod/online_store/uri", json!("blackhole:")),
+            "environments.prod.online_store.uri: `blackhole:` keeps nothing: `online-writer` acknowledges its messages \
+             and their values are gone",
+        ),
+        (
             with("/environments/prod/metrics_store", json!({"uri": "postgres://h/db"})),
             "environments.prod.metrics_store.uri: scheme `postgres` is not in this version",
         ),

@@ -203,7 +203,7 @@ fn rows_before_their_columns_and_rows_of_both_forms_share_them() {
             "columns": ["u.a", "u.b"]}}]}"#,
     );
     let TableBody::Rows { columns, rows } = &result.tables[0].body else { panic!("rows") };
-    assert_eq!(columns, &["u.a", "u.b", "u.z"]);
+    assert_eq!(**columns, ["u.a", "u.b", "u.z"]);
     let cells = |row: usize| rows[row].cells.iter().map(|cell| cell.column).collect::<Vec<_>>();
     assert_eq!((cells(0), cells(1)), (vec![2, 1], vec![0, 1]));
     assert_eq!(rows[2].fault.as_deref(), Some("`values`: expected at most 2, one for each of `columns`, found 3"));

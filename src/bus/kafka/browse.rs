@@ -168,7 +168,7 @@ fn read(consumer: &BaseConsumer<Asking>, topic: &Arc<str>, mut stretches: Stretc
             }
             None if filling.is_empty() => continue,
             None => {
-                if chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+                if chunks.blocking_send(Ok(filling.seal().messages(0))).is_err() {
                     return;
                 }
                 // A reader that takes its time is no silence of the broker.
@@ -176,13 +176,13 @@ fn read(consumer: &BaseConsumer<Asking>, topic: &Arc<str>, mut stretches: Stretc
             }
         }
         if filling.is_full() {
-            if chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+            if chunks.blocking_send(Ok(filling.seal().messages(0))).is_err() {
                 return;
             }
             heard = Instant::now();
         }
     }
-    if !filling.is_empty() && chunks.blocking_send(Ok(filling.seal().messages)).is_err() {
+    if !filling.is_empty() && chunks.blocking_send(Ok(filling.seal().messages(0))).is_err() {
         return;
     }
     let _ = chunks.blocking_send(Ok(Vec::new()));

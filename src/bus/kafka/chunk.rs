@@ -20,11 +20,34 @@ const MAX_BYTES: usize = 256 << 10;
 const BUFFER: usize = 512 << 10;
 
 /// Messages in the order in which they were read, not numbered yet.
+///
+/// They are made by who takes them: made here, every one of them would have this thread and that of
+/// its reader write to the same counters, those of the topic's name and of the buffer.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    pub(super) messages: Vec<Message>,
+    pub(super) topic: Arc<str>,
+    pub(super) block: Bytes,
+    pub(super) entries: Vec<Entry>,
     /// What the messages are, in the same order.
     pub(super) runs: Vec<Run>,
+}
+
+impl Chunk {
+    /// The messages, numbered from `first` on.
+    pub(super) fn messages(self, first: u64) -> Vec<Message> {
+        let Self { topic, block, entries, .. } = self;
+        let slice = |range: Range<usize>| if range.is_empty() { Bytes::new() } else { block.slice(range) };
+        let messages = entries.into_iter().zip(first..).map(|(entry, number)| Message {
+            delivery: Delivery(number),
+            partition: Partition { topic: Arc::clone(&topic), number: entry.partition },
+            offset: entry.offset,
+            timestamp_ms: entry.timestamp_ms,
+            key: entry.key.map(slice),
+            headers: Headers::from_block(slice(entry.headers)),
+            payload: entry.payload.map(slice),
+        });
+        messages.collect()
+    }
 }
 
 /// Messages of one partition that follow one another, without a gap between their offsets.
@@ -50,13 +73,15 @@ pub(super) struct Filling {
     unreadable: u64,
 }
 
-struct Entry {
-    partition: i32,
-    offset: i64,
-    timestamp_ms: Option<i64>,
-    key: Option<Range<usize>>,
-    headers: Range<usize>,
-    payload: Option<Range<usize>>,
+/// One message, as places in the block.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) key: Option<Range<usize>>,
+    pub(super) headers: Range<usize>,
+    pub(super) payload: Option<Range<usize>>,
 }
 
 impl Filling {
@@ -107,18 +132,10 @@ impl Filling {
 
     /// What was added; leaves it empty.
     pub(super) fn seal(&mut self) -> Chunk {
+        let few = self.entries.len();
+        let entries = std::mem::replace(&mut self.entries, Vec::with_capacity(few));
         let block = self.buffer.split().freeze();
-        let slice = |range: Range<usize>| if range.is_empty() { Bytes::new() } else { block.slice(range) };
-        let messages = self.entries.drain(..).map(|entry| Message {
-            delivery: Delivery(0),
-            partition: Partition { topic: Arc::clone(&self.topic), number: entry.partition },
-            offset: entry.offset,
-            timestamp_ms: entry.timestamp_ms,
-            key: entry.key.map(slice),
-            headers: Headers::from_block(slice(entry.headers)),
-            payload: entry.payload.map(slice),
-        });
-        Chunk { messages: messages.collect(), runs: std::mem::take(&mut self.runs) }
+        Chunk { topic: Arc::clone(&self.topic), block, entries, runs: std::mem::take(&mut self.runs) }
     }
 
     /// Says it aloud once; a producer that does it once does it every time.

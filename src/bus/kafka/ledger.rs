@@ -148,8 +148,8 @@ impl Ledger {
     }
 
     /// Numbers the messages of a chunk, but for those of partitions that went or are going.
-    pub(super) fn hand_out(&self, chunk: Chunk) -> Vec<Message> {
-        let Chunk { mut messages, runs } = chunk;
+    pub(super) fn hand_out(&self, mut chunk: Chunk) -> Vec<Message> {
+        let runs = std::mem::take(&mut chunk.runs);
         let mut books = self.lock();
         let is_current = |books: &Books, run: &Run| {
             books.held.get(&run.partition).is_some_and(|held| held.generation == run.generation && !held.leaving)
@@ -157,8 +157,9 @@ impl Ledger {
         if !runs.iter().all(|run| is_current(&books, run)) {
             let keep = runs.iter().flat_map(|run| std::iter::repeat_n(is_current(&books, run), run.count as usize));
             let mut keep = keep.collect::<Vec<_>>().into_iter();
-            messages.retain(|_| keep.next().unwrap_or(false));
+            chunk.entries.retain(|_| keep.next().unwrap_or(false));
         }
+        let first = books.delivered;
         for run in runs {
             if is_current(&books, &run) {
                 let first = books.delivered;
@@ -166,11 +167,8 @@ impl Ledger {
                 books.handed.push_back(Handed { first, run });
             }
         }
-        let first = books.delivered - messages.len() as u64;
-        for (message, delivery) in messages.iter_mut().zip(first..) {
-            message.delivery = Delivery(delivery);
-        }
-        messages
+        drop(books);
+        chunk.messages(first)
     }
 
     /// Everything delivered up to and including `last` is dealt with.

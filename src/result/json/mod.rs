@@ -8,16 +8,17 @@ mod part;
 mod query;
 mod reader;
 mod row;
+mod scan;
 mod table;
 mod value;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::{self, DeserializeSeed as _, MapAccess};
 
-use self::part::{Ignored, Part, Seed, Seen, next_key};
+use self::part::{Ignored, Part, Seen};
 use self::query::Query;
 use self::reader::{Enum, Flag, Reader, Text, Time};
+use self::scan::{Fault, Object, Scanner};
 use self::table::Tables;
 use super::sniff::without_mark;
 use super::{Persistence, QueryResult, Wanted};
@@ -31,21 +32,8 @@ pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusa
         let at = std::str::from_utf8(&body).err().map_or(0, |error| error.valid_up_to());
         refused(format!("JSON: not UTF-8 at byte {at}"))
     })?;
-    let reader = Reader::new(&text, false);
-    let result = read(&reader, wanted)?;
-    if !reader.doubtful.get() {
-        return Ok(result);
-    }
-    // A number beyond 64 bits: once more, telling integers from doubles by their text.
-    read(&Reader::new(&text, true), wanted)
-}
-
-fn read(reader: &Reader<'_>, wanted: Wanted) -> Result<QueryResult, Refusal> {
-    let mut deserializer = serde_json::Deserializer::from_str(reader.text);
-    Seed(Message { reader, wanted })
-        .deserialize(&mut deserializer)
-        .and_then(|result| deserializer.end().map(|()| result))
-        .map_err(|error| refusal(reader.text, &error))
+    let reader = Reader::new(&text);
+    Scanner::new(&text).read(Message { reader: &reader, wanted }).map_err(|fault| refusal(&text, fault))
 }
 
 fn refused(message: String) -> Refusal {
@@ -53,14 +41,16 @@ fn refused(message: String) -> Refusal {
 }
 
 /// What is wrong, and where: line, column, and the byte that both mean.
-fn refusal(text: &str, error: &serde_json::Error) -> Refusal {
-    let (line, column) = (error.line(), error.column());
-    let place = format!(" at line {line} column {column}");
-    let what = error.to_string();
-    let what = what.strip_suffix(&place).unwrap_or(&what);
+#[cold]
+fn refusal(text: &str, fault: Fault) -> Refusal {
+    let (what, at) = fault.into_parts();
     let what = &what[..what.floor_char_boundary(300)];
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    refused(format!("JSON: {what} at line {line}, column {column} (byte {})", start + column))
+    let before = &text.as_bytes()[..at];
+    // The byte at fault itself ends no line before it.
+    let ended = &before[..at.saturating_sub(1)];
+    let line = 1 + ended.iter().filter(|byte| **byte == b'\n').count();
+    let start = ended.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    refused(format!("JSON: {what} at line {line}, column {} (byte {at})", at - start))
 }
 
 /// The whole message.
@@ -72,72 +62,68 @@ struct Message<'r, 'de> {
 impl<'de> Part<'de> for Message<'_, 'de> {
     type Output = QueryResult;
 
-    fn depth(&self) -> usize {
-        0
+    fn wrong(self, found: &str) -> Result<QueryResult, Fault> {
+        Err(Fault::new(format!("expected a QueryResult as an object, found {found}")))
     }
 
-    fn wrong<E: de::Error>(self, found: &str) -> Result<QueryResult, E> {
-        Err(E::custom(format_args!("expected a QueryResult as an object, found {found}")))
-    }
-
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<QueryResult, A::Error> {
+    fn object(self, mut object: Object<'_, 'de>) -> Result<QueryResult, Fault> {
         let Self { reader, wanted } = self;
         let mut result = QueryResult::default();
         let mut seen = Seen::default();
-        let text = |field| Seed(Text(reader, field, 1));
-        while let Some(key) = next_key(&mut object)? {
+        let text = |field| Text(reader, field);
+        while let Some(key) = object.key()? {
             match &*key {
                 "environment_id" | "environmentId" => {
                     seen.field(0, "environment_id")?;
-                    result.environment_id = object.next_value_seed(text("environment_id"))?;
+                    result.environment_id = object.value(text("environment_id"))?;
                 }
                 "deployment_id" | "deploymentId" => {
                     seen.field(1, "deployment_id")?;
-                    result.deployment_id = object.next_value_seed(text("deployment_id"))?;
+                    result.deployment_id = object.value(text("deployment_id"))?;
                 }
                 "operation_id" | "operationId" => {
                     seen.field(2, "operation_id")?;
-                    result.operation_id = object.next_value_seed(text("operation_id"))?;
+                    result.operation_id = object.value(text("operation_id"))?;
                 }
                 "operation_kind" | "operationKind" => {
                     seen.field(3, "operation_kind")?;
-                    result.operation_kind = object.next_value_seed(Seed(operation_kind()))?;
+                    result.operation_kind = object.value(operation_kind())?;
                 }
                 "observed_at" | "observedAt" => {
                     seen.field(4, "observed_at")?;
-                    result.observed_at = object.next_value_seed(Seed(Time("observed_at", 1)))?;
+                    result.observed_at = object.value(Time("observed_at"))?;
                 }
                 "tables" => {
                     seen.field(5, "tables")?;
-                    object.next_value_seed(Seed(Tables { reader, tables: &mut result.tables, depth: 1 }))?;
+                    object.value(Tables { reader, tables: &mut result.tables })?;
                 }
                 "persistence" => {
                     seen.field(6, "persistence")?;
-                    result.persistence = object.next_value_seed(Seed(PersistenceSettings))?;
+                    result.persistence = object.value(PersistenceSettings)?;
                 }
                 "query" => {
                     seen.field(7, "query")?;
                     if wanted.query {
-                        result.query = object.next_value_seed(Seed(Query { reader, depth: 1 }))?;
+                        result.query = object.value(Query { reader })?;
                     } else {
-                        object.next_value_seed(Seed(Ignored(1)))?;
+                        object.value(Ignored)?;
                     }
                 }
                 "errors" => {
                     seen.field(8, "errors")?;
-                    object.next_value_seed(Seed(Ignored(1)))?;
+                    object.value(Ignored)?;
                 }
                 "resolver_runs" | "resolverRuns" => {
                     seen.field(9, "resolver_runs")?;
-                    object.next_value_seed(Seed(Ignored(1)))?;
+                    object.value(Ignored)?;
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(1)))?;
+                    object.value(Ignored)?;
                 }
             }
         }
-        if seen.any() { Ok(result) } else { Err(de::Error::custom(super::decode::NOTHING_KNOWN)) }
+        if seen.any() { Ok(result) } else { Err(Fault::new(super::decode::NOTHING_KNOWN)) }
     }
 }
 
@@ -146,7 +132,6 @@ fn operation_kind() -> Enum<fn(&str) -> Option<i32>> {
         field: "operation_kind",
         prefix: "OPERATION_KIND_",
         by_name: |name| OperationKind::from_str_name(name).map(i32::from),
-        depth: 1,
     }
 }
 
@@ -155,36 +140,30 @@ struct PersistenceSettings;
 impl<'de> Part<'de> for PersistenceSettings {
     type Output = Persistence;
 
-    fn depth(&self) -> usize {
-        1
+    fn wrong(self, found: &str) -> Result<Persistence, Fault> {
+        Err(Fault::new(format!("`persistence`: expected an object, found {found}")))
     }
 
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Persistence, E> {
-        Err(E::custom(format_args!("`persistence`: expected an object, found {found}")))
-    }
-
-    fn null<E: de::Error>(self) -> Result<Persistence, E> {
+    fn null(self) -> Result<Persistence, Fault> {
         Ok(Persistence::default())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Persistence, A::Error> {
+    fn object(self, mut object: Object<'_, 'de>) -> Result<Persistence, Fault> {
         let mut persistence = Persistence::default();
         let mut seen = Seen::default();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             match &*key {
                 "persist_online_storage" | "persistOnlineStorage" => {
                     seen.field(0, "persist_online_storage")?;
-                    persistence.online =
-                        object.next_value_seed(Seed(Flag("persist_online_storage", 2)))?.unwrap_or(true);
+                    persistence.online = object.value(Flag("persist_online_storage"))?.unwrap_or(true);
                 }
                 "persist_offline_storage" | "persistOfflineStorage" => {
                     seen.field(1, "persist_offline_storage")?;
-                    persistence.offline =
-                        object.next_value_seed(Seed(Flag("persist_offline_storage", 2)))?.unwrap_or(true);
+                    persistence.offline = object.value(Flag("persist_offline_storage"))?.unwrap_or(true);
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(2)))?;
+                    object.value(Ignored)?;
                 }
             }
         }

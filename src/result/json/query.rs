@@ -1,77 +1,70 @@
 //! The query of a result in JSON. Written out rather than left to the generated mapping, which takes
 //! an enum's names with their prefix only, and keys twice.
 
-use serde::de::{self, MapAccess, SeqAccess};
-
-use super::part::{Ignored, Part, Seed, Seen, next_key, twice};
+use super::part::{Ignored, Part, Seen, twice};
 use super::reader::{Enum, Flag, Integer, Reader, Text, unexpected};
+use super::scan::{Fault, List, Object};
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 
 /// The object `query`.
 pub(super) struct Query<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
-    pub(super) depth: usize,
 }
 
 impl<'de> Part<'de> for Query<'_, 'de> {
     type Output = Option<Box<QueryMessagePubSub>>;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Self::Output, E> {
+    fn wrong(self, found: &str) -> Result<Self::Output, Fault> {
         Err(unexpected("query", "an object", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<Self::Output, E> {
+    fn null(self) -> Result<Self::Output, Fault> {
         Ok(None)
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Output, A::Error> {
-        let Self { reader, depth } = self;
-        let inner = depth + 1;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<Self::Output, Fault> {
+        let Self { reader } = self;
         let mut query = Box::<QueryMessagePubSub>::default();
         let mut seen = Seen::default();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             let Some(field) = FIELDS.iter().position(|(snake, camel)| *snake == key || *camel == key) else {
                 seen.key(key)?;
-                object.next_value_seed(Seed(Ignored(inner)))?;
+                object.value(Ignored)?;
                 continue;
             };
             let name = FIELDS[field].0;
             seen.field(field as u32, name)?;
-            let text = Seed(OptionalText(Text(reader, name, inner)));
-            let list = Seed(Texts { reader, field: name, depth: inner });
-            let flag = Seed(Flag(name, inner));
+            let text = OptionalText(Text(reader, name));
+            let list = Texts { reader, field: name };
+            let flag = Flag(name);
             match name {
-                "operation_id" => query.operation_id = object.next_value_seed(text)?.unwrap_or_default(),
-                "environment_id" => query.environment_id = object.next_value_seed(text)?.unwrap_or_default(),
+                "operation_id" => query.operation_id = object.value(text)?.unwrap_or_default(),
+                "environment_id" => query.environment_id = object.value(text)?.unwrap_or_default(),
                 "query_meta" => {
-                    object.next_value_seed(Seed(QueryMeta { reader, query: &mut query, depth: inner }))?;
+                    object.value(QueryMeta { reader, query: &mut query })?;
                 }
-                "query_name" => query.query_name = object.next_value_seed(text)?,
-                "query_name_version" => query.query_name_version = object.next_value_seed(text)?,
-                "correlation_id" => query.correlation_id = object.next_value_seed(text)?,
-                "input_features" => query.input_features = object.next_value_seed(list)?,
-                "output_features" => query.output_features = object.next_value_seed(list)?,
-                "output_root_fqns" => query.output_root_fqns = object.next_value_seed(list)?,
-                "intermediate_features" => query.intermediate_features = object.next_value_seed(list)?,
-                "resolvers" => query.resolvers = object.next_value_seed(list)?,
-                "query_plan_id" => query.query_plan_id = object.next_value_seed(text)?,
-                "created_at" => query.created_at = object.next_value_seed(Seed(Integer(name, inner)))?,
-                "has_errors" => query.has_errors = object.next_value_seed(flag)?,
-                "agent_id" => query.agent_id = object.next_value_seed(text)?,
-                "branch_name" => query.branch_name = object.next_value_seed(text)?,
-                "deployment_id" => query.deployment_id = object.next_value_seed(text)?,
-                "has_plan_stages" => query.has_plan_stages = object.next_value_seed(flag)?,
-                "meta_query_hash" => query.meta_query_hash = object.next_value_seed(text)?,
+                "query_name" => query.query_name = object.value(text)?,
+                "query_name_version" => query.query_name_version = object.value(text)?,
+                "correlation_id" => query.correlation_id = object.value(text)?,
+                "input_features" => query.input_features = object.value(list)?,
+                "output_features" => query.output_features = object.value(list)?,
+                "output_root_fqns" => query.output_root_fqns = object.value(list)?,
+                "intermediate_features" => query.intermediate_features = object.value(list)?,
+                "resolvers" => query.resolvers = object.value(list)?,
+                "query_plan_id" => query.query_plan_id = object.value(text)?,
+                "created_at" => query.created_at = object.value(Integer(name))?,
+                "has_errors" => query.has_errors = object.value(flag)?,
+                "agent_id" => query.agent_id = object.value(text)?,
+                "branch_name" => query.branch_name = object.value(text)?,
+                "deployment_id" => query.deployment_id = object.value(text)?,
+                "has_plan_stages" => query.has_plan_stages = object.value(flag)?,
+                "meta_query_hash" => query.meta_query_hash = object.value(text)?,
                 "query_duration_seconds" => {
-                    query.query_duration_seconds = object.next_value_seed(Seed(Seconds(name, inner)))?;
+                    query.query_duration_seconds = object.value(Seconds(name))?;
                 }
-                "trace_id" => query.trace_id = object.next_value_seed(text)?,
-                "resource_group" => query.resource_group = object.next_value_seed(text)?,
-                _ => query.status = Some(object.next_value_seed(Seed(status(inner)))?),
+                "trace_id" => query.trace_id = object.value(text)?,
+                "resource_group" => query.resource_group = object.value(text)?,
+                _ => query.status = Some(object.value(status())?),
             }
         }
         Ok(Some(query))
@@ -105,13 +98,8 @@ const FIELDS: [(&str, &str); 23] = [
     ("status", "status"),
 ];
 
-fn status(depth: usize) -> Enum<fn(&str) -> Option<i32>> {
-    Enum {
-        field: "status",
-        prefix: "QUERY_STATUS_",
-        by_name: |name| QueryStatus::from_str_name(name).map(i32::from),
-        depth,
-    }
+fn status() -> Enum<fn(&str) -> Option<i32>> {
+    Enum { field: "status", prefix: "QUERY_STATUS_", by_name: |name| QueryStatus::from_str_name(name).map(i32::from) }
 }
 
 /// A text that may be absent.
@@ -120,19 +108,15 @@ struct OptionalText<'r, 'de>(Text<'r, 'de>);
 impl<'de> Part<'de> for OptionalText<'_, 'de> {
     type Output = Option<String>;
 
-    fn depth(&self) -> usize {
-        self.0.depth()
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Self::Output, E> {
+    fn wrong(self, found: &str) -> Result<Self::Output, Fault> {
         self.0.wrong(found).map(|text| Some(text.to_string()))
     }
 
-    fn null<E: de::Error>(self) -> Result<Self::Output, E> {
+    fn null(self) -> Result<Self::Output, Fault> {
         Ok(None)
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<Self::Output, E> {
+    fn text(self, value: &str) -> Result<Self::Output, Fault> {
         Ok(Some(value.to_owned()))
     }
 }
@@ -140,27 +124,22 @@ impl<'de> Part<'de> for OptionalText<'_, 'de> {
 struct Texts<'r, 'de> {
     reader: &'r Reader<'de>,
     field: &'static str,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for Texts<'_, 'de> {
     type Output = Vec<String>;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Vec<String>, E> {
+    fn wrong(self, found: &str) -> Result<Vec<String>, Fault> {
         Err(unexpected(self.field, "a list of texts", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<Vec<String>, E> {
+    fn null(self) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+    fn list(self, mut list: List<'_, 'de>) -> Result<Vec<String>, Fault> {
         let mut texts = Vec::new();
-        while let Some(text) = list.next_element_seed(Seed(Text(self.reader, self.field, self.depth + 1)))? {
+        while let Some(text) = list.next(Text(self.reader, self.field))? {
             texts.push(text.to_string());
         }
         Ok(texts)
@@ -171,27 +150,22 @@ impl<'de> Part<'de> for Texts<'_, 'de> {
 struct QueryMeta<'r, 'de> {
     reader: &'r Reader<'de>,
     query: &'r mut QueryMessagePubSub,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for QueryMeta<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(unexpected("query_meta", "an object of texts", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        while let Some(key) = next_key(&mut object)? {
-            let text = object.next_value_seed(Seed(Text(self.reader, "query_meta", self.depth + 1)))?;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        while let Some(key) = object.key()? {
+            let text = object.value(Text(self.reader, "query_meta"))?;
             if self.query.query_meta.insert(key.to_string(), text.to_string()).is_some() {
                 return Err(twice(&key));
             }
@@ -201,32 +175,32 @@ impl<'de> Part<'de> for QueryMeta<'_, 'de> {
 }
 
 /// A duration as a number, or as text for those that JSON has no number for.
-struct Seconds(&'static str, usize);
+struct Seconds(&'static str);
 
-impl Part<'_> for Seconds {
+impl<'de> Part<'de> for Seconds {
     type Output = Option<f32>;
 
-    fn depth(&self) -> usize {
-        self.1
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Option<f32>, E> {
+    fn wrong(self, found: &str) -> Result<Option<f32>, Fault> {
         Err(unexpected(self.0, "a number", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<Option<f32>, E> {
+    fn null(self) -> Result<Option<f32>, Fault> {
         Ok(None)
     }
 
-    fn int<E: de::Error>(self, value: i64) -> Result<Option<f32>, E> {
+    fn int(self, value: i64) -> Result<Option<f32>, Fault> {
         Ok(Some(value as f32))
     }
 
-    fn double<E: de::Error>(self, value: f64) -> Result<Option<f32>, E> {
+    fn big(self, digits: &'de str) -> Result<Option<f32>, Fault> {
+        self.text(digits)
+    }
+
+    fn double(self, value: f64) -> Result<Option<f32>, Fault> {
         Ok(Some(value as f32))
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<Option<f32>, E> {
+    fn text(self, value: &str) -> Result<Option<f32>, Fault> {
         value.parse().map(Some).or_else(|_| self.wrong("text"))
     }
 }

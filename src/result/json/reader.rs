@@ -4,19 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
 use bytestring::ByteString;
-use serde::de;
 
 use super::part::Part;
+use super::scan::Fault;
 use crate::value::time;
 
 /// The message while it is read.
 pub(super) struct Reader<'de> {
     pub(super) text: &'de ByteString,
-    /// Integers are told from doubles by their text; slower, and only needed for a message that has
-    /// a number beyond 64 bits.
-    pub(super) exact: bool,
-    /// Such a number has come.
-    pub(super) doubtful: Cell<bool>,
     /// Depth of the last `{}` that stood for itself: among a row's values it is an absent one.
     pub(super) empty_at: Cell<usize>,
     fault: RefCell<Option<String>>,
@@ -25,15 +20,8 @@ pub(super) struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
-    pub(super) fn new(text: &'de ByteString, exact: bool) -> Self {
-        Self {
-            text,
-            exact,
-            doubtful: Cell::new(false),
-            empty_at: Cell::new(0),
-            fault: RefCell::new(None),
-            unnamed: Cell::new(false),
-        }
+    pub(super) fn new(text: &'de ByteString) -> Self {
+        Self { text, empty_at: Cell::new(0), fault: RefCell::new(None), unnamed: Cell::new(false) }
     }
 
     /// Text as a slice of the message.
@@ -70,56 +58,48 @@ impl<'de> Reader<'de> {
 
 /// The error for a field of another kind.
 #[cold]
-pub(super) fn unexpected<E: de::Error>(field: &str, expected: &str, found: &str) -> E {
-    E::custom(format_args!("`{field}`: expected {expected}, found {found}"))
+pub(super) fn unexpected(field: &str, expected: &str, found: &str) -> Fault {
+    Fault::new(format!("`{field}`: expected {expected}, found {found}"))
 }
 
 /// A text of the message; null is none.
-pub(super) struct Text<'r, 'de>(pub(super) &'r Reader<'de>, pub(super) &'static str, pub(super) usize);
+pub(super) struct Text<'r, 'de>(pub(super) &'r Reader<'de>, pub(super) &'static str);
 
 impl<'de> Part<'de> for Text<'_, 'de> {
     type Output = ByteString;
 
-    fn depth(&self) -> usize {
-        self.2
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<ByteString, E> {
+    fn wrong(self, found: &str) -> Result<ByteString, Fault> {
         Err(unexpected(self.1, "text", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<ByteString, E> {
+    fn null(self) -> Result<ByteString, Fault> {
         Ok(ByteString::new())
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<ByteString, E> {
+    fn text(self, value: &str) -> Result<ByteString, Fault> {
         Ok(value.into())
     }
 
-    fn borrowed<E: de::Error>(self, value: &'de str) -> Result<ByteString, E> {
+    fn borrowed(self, value: &'de str) -> Result<ByteString, Fault> {
         Ok(self.0.slice(value))
     }
 }
 
 /// A time of the message itself.
-pub(super) struct Time(pub(super) &'static str, pub(super) usize);
+pub(super) struct Time(pub(super) &'static str);
 
 impl Part<'_> for Time {
     type Output = Option<i64>;
 
-    fn depth(&self) -> usize {
-        self.1
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Option<i64>, E> {
+    fn wrong(self, found: &str) -> Result<Option<i64>, Fault> {
         Err(unexpected(self.0, "an RFC 3339 time", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<Option<i64>, E> {
+    fn null(self) -> Result<Option<i64>, Fault> {
         Ok(None)
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<Option<i64>, E> {
+    fn text(self, value: &str) -> Result<Option<i64>, Fault> {
         match time::parse_timestamp(value) {
             Some(micros) => Ok(Some(micros)),
             None => self.wrong(&format!("`{}`", &value[..value.floor_char_boundary(40)])),
@@ -128,51 +108,43 @@ impl Part<'_> for Time {
 }
 
 /// A flag; `None` where it is null.
-pub(super) struct Flag(pub(super) &'static str, pub(super) usize);
+pub(super) struct Flag(pub(super) &'static str);
 
 impl Part<'_> for Flag {
     type Output = Option<bool>;
 
-    fn depth(&self) -> usize {
-        self.1
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Option<bool>, E> {
+    fn wrong(self, found: &str) -> Result<Option<bool>, Fault> {
         Err(unexpected(self.0, "true or false", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<Option<bool>, E> {
+    fn null(self) -> Result<Option<bool>, Fault> {
         Ok(None)
     }
 
-    fn bool<E: de::Error>(self, value: bool) -> Result<Option<bool>, E> {
+    fn bool(self, value: bool) -> Result<Option<bool>, Fault> {
         Ok(Some(value))
     }
 }
 
 /// A number of 64 bits, as a number or as text.
-pub(super) struct Integer(pub(super) &'static str, pub(super) usize);
+pub(super) struct Integer(pub(super) &'static str);
 
 impl Part<'_> for Integer {
     type Output = i64;
 
-    fn depth(&self) -> usize {
-        self.1
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<i64, E> {
+    fn wrong(self, found: &str) -> Result<i64, Fault> {
         Err(unexpected(self.0, "a 64-bit integer", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<i64, E> {
+    fn null(self) -> Result<i64, Fault> {
         Ok(0)
     }
 
-    fn int<E: de::Error>(self, value: i64) -> Result<i64, E> {
+    fn int(self, value: i64) -> Result<i64, Fault> {
         Ok(value)
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<i64, E> {
+    fn text(self, value: &str) -> Result<i64, Fault> {
         value.parse().or_else(|_| self.wrong("text"))
     }
 }
@@ -183,29 +155,24 @@ pub(super) struct Enum<F> {
     pub(super) field: &'static str,
     pub(super) prefix: &'static str,
     pub(super) by_name: F,
-    pub(super) depth: usize,
 }
 
 impl<F: Fn(&str) -> Option<i32>> Part<'_> for Enum<F> {
     type Output = i32;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<i32, E> {
+    fn wrong(self, found: &str) -> Result<i32, Fault> {
         Err(unexpected(self.field, "a name or a number", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<i32, E> {
+    fn null(self) -> Result<i32, Fault> {
         Ok(0)
     }
 
-    fn int<E: de::Error>(self, value: i64) -> Result<i32, E> {
+    fn int(self, value: i64) -> Result<i32, Fault> {
         i32::try_from(value).or_else(|_| self.wrong("a number beyond 32 bits"))
     }
 
-    fn text<E: de::Error>(self, name: &str) -> Result<i32, E> {
+    fn text(self, name: &str) -> Result<i32, Fault> {
         let number = (self.by_name)(name).or_else(|| (self.by_name)(&format!("{}{name}", self.prefix)));
         Ok(number.unwrap_or_default())
     }

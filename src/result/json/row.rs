@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 
-use bytestring::ByteString;
-use serde::de::{self, MapAccess, SeqAccess};
-
-use super::part::{Ignored, Part, Seed, Seen, next_key, twice};
+use super::part::{Ignored, Part, Seen, twice};
 use super::reader::Reader;
-use super::value::AnyValue;
+use super::scan::{Fault, List, Object};
+use super::value::{AnyValue, any};
 use crate::result::columns::Columns;
 use crate::result::meta::{Meta, Metas, source_named};
 use crate::result::{Cell, EntityRow, Source, expected_cells, too_many};
 use crate::value::conform::describe;
 use crate::value::{Value, time};
+use bytestring::ByteString;
 
 /// The table that rows are read into.
 #[derive(Default)]
@@ -30,14 +29,12 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The column of a feature, made where it is new.
-    fn column<'de>(&mut self, reader: &Reader<'de>, name: Cow<'de, str>, expected: usize) -> usize {
-        match self.columns.find(&name, expected) {
-            Some(column) => column,
-            None => self.columns.push(match name {
-                Cow::Borrowed(name) => reader.slice(name),
-                Cow::Owned(name) => name.into(),
-            }),
-        }
+    fn column<'de>(&mut self, reader: &Reader<'de>, name: &Cow<'de, str>, expected: usize) -> usize {
+        let place = self.columns.place(name, expected, || match name {
+            Cow::Borrowed(name) => reader.slice(name),
+            Cow::Owned(name) => name.as_str().into(),
+        });
+        place.0
     }
 
     /// Number of the row in hand, from 1 on. A message has no 2^32 rows: each takes some bytes of its text,
@@ -63,48 +60,41 @@ impl Rows {
 pub(super) struct Row<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
     pub(super) table: &'r mut Rows,
-    pub(super) depth: usize,
 }
 
 impl<'de> Part<'de> for Row<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         let fault = Some(format!("expected a row as an object, found {found}"));
         self.table.rows.push(EntityRow { id: Value::Null, observed_at: None, cells: Vec::new(), fault });
         Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let Self { reader, table, depth } = self;
-        let inner = depth + 1;
-        let any = AnyValue { reader, depth: inner };
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, table } = self;
         let mut seen = Seen::default();
         let (mut id, mut observed_at) = (None, None);
         let mut cells = Vec::new();
         let (mut values, mut features) = (None, false);
         table.metas.clear();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             match &*key {
                 "id" => {
                     seen.field(0, "id")?;
-                    id = Some(object.next_value_seed(any)?);
+                    id = Some(any(reader, &mut object)?);
                 }
                 "text_id" | "textId" | "int_id" | "intId" => {
                     seen.field(0, "id")?;
                     let integer = key.starts_with("int");
-                    id = Some(match object.next_value_seed(any)? {
+                    id = Some(match any(reader, &mut object)? {
                         Value::Text(digits) if integer => digits.parse().map_or(Value::Text(digits), Value::Int),
                         value => value,
                     });
                 }
                 "observed_at" | "observedAt" => {
                     seen.field(1, "observed_at")?;
-                    observed_at = match object.next_value_seed(any)? {
+                    observed_at = match any(reader, &mut object)? {
                         Value::Null => None,
                         Value::Text(text) if time::parse_timestamp(&text).is_some() => time::parse_timestamp(&text),
                         value => {
@@ -117,21 +107,20 @@ impl<'de> Part<'de> for Row<'_, 'de> {
                 "features" => {
                     seen.field(2, "features")?;
                     features = true;
-                    object.next_value_seed(Seed(Features { reader, table, cells: &mut cells, depth: inner }))?;
+                    object.value(Features { reader, table, cells: &mut cells })?;
                 }
                 "values" => {
                     seen.field(3, "values")?;
                     let expected = expected_cells(&table.rows, table.columns.len());
-                    values =
-                        object.next_value_seed(Seed(Values { reader, cells: &mut cells, expected, depth: inner }))?;
+                    values = object.value(Values { reader, cells: &mut cells, expected })?;
                 }
                 "meta" => {
                     seen.field(4, "meta")?;
-                    object.next_value_seed(Seed(MetaOfRow { reader, table, depth: inner }))?;
+                    object.value(MetaOfRow { reader, table })?;
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(inner)))?;
+                    object.value(Ignored)?;
                 }
             }
         }
@@ -187,40 +176,36 @@ struct Features<'r, 'de> {
     reader: &'r Reader<'de>,
     table: &'r mut Rows,
     cells: &'r mut Vec<Cell>,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for Features<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         self.reader.fault(format_args!("`features`: expected an object, found {found}"));
         Ok(())
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let Self { reader, table, cells, depth } = self;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, table, cells } = self;
         let mut expected = 0;
-        while let Some(name) = next_key(&mut object)? {
+        while let Some(name) = object.key()? {
             if cells.is_empty() {
                 cells.reserve_exact(expected_cells(&table.rows, 16));
             }
-            let column = table.column(reader, name.clone(), expected);
+            let column = table.column(reader, &name, expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
             }
             expected = column + 1;
-            let value = object.next_value_seed(AnyValue { reader, depth: depth + 1 })?;
+            let cell = cells.push_mut(Cell::ABSENT);
+            cell.column = column;
+            object.value(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault(&name);
-            cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
         }
         Ok(())
     }
@@ -231,38 +216,35 @@ struct Values<'r, 'de> {
     reader: &'r Reader<'de>,
     cells: &'r mut Vec<Cell>,
     expected: usize,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for Values<'_, 'de> {
     type Output = Option<usize>;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Option<usize>, E> {
+    fn wrong(self, found: &str) -> Result<Option<usize>, Fault> {
         self.reader.fault(format_args!("`values`: expected a list, found {found}"));
         Ok(None)
     }
 
-    fn null<E: de::Error>(self) -> Result<Option<usize>, E> {
+    fn null(self) -> Result<Option<usize>, Fault> {
         Ok(None)
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<usize>, A::Error> {
-        let Self { reader, cells, expected, depth } = self;
-        let any = AnyValue { reader, depth: depth + 1 };
+    fn list(self, mut list: List<'_, 'de>) -> Result<Option<usize>, Fault> {
+        let Self { reader, cells, expected } = self;
         let mut column = 0;
         reader.empty_at.set(0);
-        while let Some(value) = list.next_element_seed(any)? {
+        while list.more()? {
+            if cells.is_empty() {
+                cells.reserve_exact(expected);
+            }
+            let cell = cells.push_mut(Cell::ABSENT);
+            cell.column = column;
+            list.item(AnyValue { reader, into: &mut cell.value })?;
             reader.name_fault("values");
             // `{}` is a value with nothing set: this row does not have that feature.
-            if reader.empty_at.replace(0) != any.depth || value != Value::Struct(Vec::new()) {
-                if cells.is_empty() {
-                    cells.reserve_exact(expected);
-                }
-                cells.push(Cell { column, value, source: Source::Unknown, source_id: ByteString::new() });
+            if reader.empty_at.replace(0) == list.depth() && cell.value == Value::Struct(Vec::new()) {
+                cells.pop();
             }
             column += 1;
         }
@@ -274,30 +256,23 @@ impl<'de> Part<'de> for Values<'_, 'de> {
 struct MetaOfRow<'r, 'de> {
     reader: &'r Reader<'de>,
     table: &'r mut Rows,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         self.reader.fault(format_args!("`meta`: expected an object or a list, found {found}"));
         Ok(())
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
         let mut column = 0;
-        while let Some(meta) =
-            list.next_element_seed(Seed(OneMeta { reader: self.reader, column, depth: self.depth + 1 }))?
-        {
+        while let Some(meta) = list.next(OneMeta { reader: self.reader, column })? {
             self.table.metas.named.push(meta);
             column += 1;
         }
@@ -305,17 +280,17 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
         Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let Self { reader, table, depth } = self;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, table } = self;
         let mut expected = 0;
-        while let Some(name) = next_key(&mut object)? {
-            let column = table.column(reader, name.clone(), expected);
+        while let Some(name) = object.key()? {
+            let column = table.column(reader, &name, expected);
             let row = table.number();
             if !table.metas.note(column, row) {
                 return Err(twice(&name));
             }
             expected = column + 1;
-            let meta = object.next_value_seed(Seed(OneMeta { reader, column, depth: depth + 1 }))?;
+            let meta = object.value(OneMeta { reader, column })?;
             reader.name_fault(&name);
             table.metas.named.push(meta);
         }
@@ -326,34 +301,28 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
 struct OneMeta<'r, 'de> {
     reader: &'r Reader<'de>,
     column: usize,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for OneMeta<'_, 'de> {
     type Output = Meta;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Meta, E> {
+    fn wrong(self, found: &str) -> Result<Meta, Fault> {
         self.reader.fault(format_args!("`meta`: expected an object, found {found}"));
         self.null()
     }
 
-    fn null<E: de::Error>(self) -> Result<Meta, E> {
+    fn null(self) -> Result<Meta, Fault> {
         Ok(Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() })
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Meta, A::Error> {
-        let any = AnyValue { reader: self.reader, depth: self.depth + 1 };
+    fn object(self, mut object: Object<'_, 'de>) -> Result<Meta, Fault> {
         let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() };
         let mut seen = Seen::default();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             match &*key {
                 "source_type" | "sourceType" => {
                     seen.field(0, "source_type")?;
-                    meta.source = match object.next_value_seed(any)? {
+                    meta.source = match any(self.reader, &mut object)? {
                         Value::Text(name) => source_named(&name),
                         Value::Int(number) => i32::try_from(number).map_or(Source::Unknown, Source::numbered),
                         _ => Source::Unknown,
@@ -361,7 +330,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
                 }
                 "source_id" | "sourceId" => {
                     seen.field(1, "source_id")?;
-                    match object.next_value_seed(any)? {
+                    match any(self.reader, &mut object)? {
                         Value::Text(id) => meta.source_id = id,
                         Value::Null => {}
                         other => {
@@ -371,7 +340,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(any.depth)))?;
+                    object.value(Ignored)?;
                 }
             }
         }

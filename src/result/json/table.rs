@@ -1,39 +1,33 @@
 //! A table in JSON: its namespace and its rows, or an Arrow body as base64.
 
-use bytes::Bytes;
-use bytestring::ByteString;
-use serde::de::{self, MapAccess, SeqAccess};
-
-use super::part::{Ignored, Part, Seed, Seen, next_key};
+use super::part::{Ignored, Part, Seen};
 use super::reader::{Reader, Text, unexpected};
 use super::row::{Row, Rows};
-use crate::result::{FeatureTable, TableBody, too_many};
+use super::scan::{Fault, List, Object};
+use crate::result::{FeatureTable, Names as ColumnNames, TableBody, too_many};
 use crate::value::conform::decode_base64;
+use bytes::Bytes;
+use bytestring::ByteString;
 
 /// The list of tables.
 pub(super) struct Tables<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
     pub(super) tables: &'r mut Vec<FeatureTable>,
-    pub(super) depth: usize,
 }
 
 impl<'de> Part<'de> for Tables<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(unexpected("tables", "a list", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(table) = list.next_element_seed(Seed(Table { reader: self.reader, depth: self.depth + 1 }))? {
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
+        while let Some(table) = list.next(Table { reader: self.reader })? {
             self.tables.push(table);
         }
         Ok(())
@@ -42,54 +36,48 @@ impl<'de> Part<'de> for Tables<'_, 'de> {
 
 struct Table<'r, 'de> {
     reader: &'r Reader<'de>,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for Table<'_, 'de> {
     type Output = FeatureTable;
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<FeatureTable, E> {
+    fn wrong(self, found: &str) -> Result<FeatureTable, Fault> {
         Err(unexpected("tables", "tables as objects", found))
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<FeatureTable, A::Error> {
-        let Self { reader, depth } = self;
-        let inner = depth + 1;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<FeatureTable, Fault> {
+        let Self { reader } = self;
         let mut seen = Seen::default();
         let mut namespace = ByteString::new();
         let mut body = None;
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             match &*key {
                 "namespace" => {
                     seen.field(0, "namespace")?;
-                    namespace = object.next_value_seed(Seed(Text(reader, "namespace", inner)))?;
+                    namespace = object.value(Text(reader, "namespace"))?;
                 }
                 // Both forms have one number: a table has one of them.
                 "rows" => {
                     seen.field(1, "rows` or `arrow_ipc")?;
                     let mut rows = Rows::default();
-                    object.next_value_seed(Seed(RowsOfTable { reader, rows: &mut rows, depth: inner }))?;
+                    object.value(RowsOfTable { reader, rows: &mut rows })?;
                     let columns = rows.columns.into_names();
                     body = Some(TableBody::Rows { columns, rows: rows.rows });
                 }
                 "arrow_ipc" | "arrowIpc" => {
                     seen.field(1, "rows` or `arrow_ipc")?;
-                    let text = object.next_value_seed(Seed(Text(reader, "arrow_ipc", inner)))?;
+                    let text = object.value(Text(reader, "arrow_ipc"))?;
                     let bytes =
                         decode_base64(&text).ok_or_else(|| unexpected("arrow_ipc", "base64", "text that is not"))?;
                     body = Some(TableBody::Arrow(Bytes::from(bytes)));
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(inner)))?;
+                    object.value(Ignored)?;
                 }
             }
         }
-        let body = body.unwrap_or(TableBody::Rows { columns: Vec::new(), rows: Vec::new() });
+        let body = body.unwrap_or(TableBody::Rows { columns: ColumnNames::default(), rows: Vec::new() });
         Ok(FeatureTable { namespace, body })
     }
 }
@@ -97,43 +85,37 @@ impl<'de> Part<'de> for Table<'_, 'de> {
 struct RowsOfTable<'r, 'de> {
     reader: &'r Reader<'de>,
     rows: &'r mut Rows,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for RowsOfTable<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(unexpected("rows", "an object with `columns` and `rows`", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let Self { reader, rows, depth } = self;
-        let inner = depth + 1;
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, rows } = self;
         let mut seen = Seen::default();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             match &*key {
                 "columns" => {
                     seen.field(0, "columns")?;
                     let mut names = Vec::new();
-                    object.next_value_seed(Seed(Names { reader, names: &mut names, depth: inner }))?;
-                    rows.declare(names).map_err(de::Error::custom)?;
+                    object.value(Names { reader, names: &mut names })?;
+                    rows.declare(names).map_err(Fault::new)?;
                 }
                 "rows" => {
                     seen.field(1, "rows")?;
-                    object.next_value_seed(Seed(ListOfRows { reader, rows, depth: inner }))?;
+                    object.value(ListOfRows { reader, rows })?;
                 }
                 _ => {
                     seen.key(key)?;
-                    object.next_value_seed(Seed(Ignored(inner)))?;
+                    object.value(Ignored)?;
                 }
             }
         }
@@ -148,19 +130,16 @@ impl Rows {
     fn declare(&mut self, names: Vec<ByteString>) -> Result<(), String> {
         let before = std::mem::take(&mut self.columns).into_names();
         self.declared = Some(names.len());
-        for name in names {
-            if self.columns.find(&name, usize::MAX).is_some() {
+        for (at, name) in names.iter().enumerate() {
+            if let (_, false) = self.columns.place(name, at, || name.clone()) {
                 return Err(format!("`columns`: `{name}` stands twice"));
             }
-            self.columns.push(name);
         }
         if self.rows.is_empty() {
             return Ok(());
         }
-        let moved: Vec<usize> = before
-            .into_iter()
-            .map(|name| self.columns.find(&name, usize::MAX).unwrap_or_else(|| self.columns.push(name)))
-            .collect();
+        let moved: Vec<usize> =
+            before.iter().map(|name| self.columns.place(name, usize::MAX, || name.clone()).0).collect();
         let mut early = self.early.iter().map(|(row, _)| *row).peekable();
         for (at, row) in self.rows.iter_mut().enumerate() {
             if early.next_if_eq(&at).is_none() {
@@ -185,26 +164,21 @@ impl Rows {
 struct Names<'r, 'de> {
     reader: &'r Reader<'de>,
     names: &'r mut Vec<ByteString>,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for Names<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(unexpected("columns", "a list of texts", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(name) = list.next_element_seed(Seed(Text(self.reader, "columns", self.depth + 1)))? {
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
+        while let Some(name) = list.next(Text(self.reader, "columns"))? {
             self.names.push(name);
         }
         Ok(())
@@ -214,27 +188,22 @@ impl<'de> Part<'de> for Names<'_, 'de> {
 struct ListOfRows<'r, 'de> {
     reader: &'r Reader<'de>,
     rows: &'r mut Rows,
-    depth: usize,
 }
 
 impl<'de> Part<'de> for ListOfRows<'_, 'de> {
     type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(unexpected("rows", "a list", found))
     }
 
-    fn null<E: de::Error>(self) -> Result<(), E> {
+    fn null(self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { reader, rows, depth } = self;
-        while list.next_element_seed(Seed(Row { reader, table: rows, depth: depth + 1 }))?.is_some() {}
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, rows } = self;
+        while list.next(Row { reader, table: rows })?.is_some() {}
         Ok(())
     }
 }

@@ -3,139 +3,116 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use serde::Deserialize as _;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess};
-use serde_json::value::RawValue;
 
-use super::part::{Part, Seed, Seen, next_key};
+use super::part::{Part, Seen};
 use super::reader::Reader;
+use super::scan::{Fault, List, Object};
 use crate::cut::{QUOTED, cut};
 use crate::result::halves;
 use crate::value::conform::{decode_base64, describe, not_a_number};
 use crate::value::{Value, Vector, decimal, time};
 
 /// A value of a row. What is wrong with it is a fault of the row.
-#[derive(Clone, Copy)]
+///
+/// It is written where it is to stay: a value that is handed back is copied through memory once for every
+/// function that it passes.
 pub(super) struct AnyValue<'r, 'de> {
     pub(super) reader: &'r Reader<'de>,
-    pub(super) depth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for AnyValue<'_, 'de> {
-    type Value = Value;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.reader.exact {
-            return self.read_raw(<&RawValue>::deserialize(deserializer)?.get());
-        }
-        deserializer.deserialize_any(Seed(self))
-    }
-}
-
-/// From here on a double may have been an integer of too many digits.
-const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
-
-impl<'de> AnyValue<'_, 'de> {
-    /// Reads a value by its text: a number without fraction and exponent is an integer or a fault.
-    fn read_raw<E: de::Error>(self, raw: &'de str) -> Result<Value, E> {
-        let digits = raw.strip_prefix('-').unwrap_or(raw);
-        if digits != "0" && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(raw.parse().map_or_else(
-                |_| {
-                    self.reader.fault(format_args!("integer {} does not fit 64 bits", cut(raw, QUOTED)));
-                    Value::Null
-                },
-                Value::Int,
-            ));
-        }
-        serde_json::Deserializer::from_str(raw).deserialize_any(Seed(self)).map_err(E::custom)
-    }
-
-    fn inside(self) -> Self {
-        Self { depth: self.depth + 1, ..self }
-    }
+    /// Null so far.
+    pub(super) into: &'r mut Value,
 }
 
 impl<'de> Part<'de> for AnyValue<'_, 'de> {
-    type Output = Value;
+    type Output = ();
 
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn wrong<E: de::Error>(self, found: &str) -> Result<Value, E> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         self.reader.fault(found);
-        Ok(Value::Null)
+        Ok(())
     }
 
-    fn null<E: de::Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn null(self) -> Result<(), Fault> {
+        Ok(())
     }
 
-    fn bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    #[inline]
-    fn int<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Int(value))
-    }
-
-    fn unsigned<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        self.wrong(&format!("integer {value} does not fit 64 bits"))
+    fn bool(self, value: bool) -> Result<(), Fault> {
+        *self.into = Value::Bool(value);
+        Ok(())
     }
 
     #[inline]
-    fn double<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        if value.abs() >= TWO_TO_63 {
-            self.reader.doubtful.set(true);
-        }
-        Ok(Value::Double(value))
+    fn int(self, value: i64) -> Result<(), Fault> {
+        *self.into = Value::Int(value);
+        Ok(())
     }
 
-    fn text<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::text(value))
+    fn big(self, digits: &'de str) -> Result<(), Fault> {
+        self.wrong(&format!("integer {} does not fit 64 bits", cut(digits, QUOTED)))
     }
 
     #[inline]
-    fn borrowed<E: de::Error>(self, value: &'de str) -> Result<Value, E> {
-        Ok(Value::Text(self.reader.slice(value)))
+    fn double(self, value: f64) -> Result<(), Fault> {
+        *self.into = Value::Double(value);
+        Ok(())
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn text(self, value: &str) -> Result<(), Fault> {
+        *self.into = Value::text(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn borrowed(self, value: &'de str) -> Result<(), Fault> {
+        *self.into = Value::Text(self.reader.slice(value));
+        Ok(())
+    }
+
+    fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, into } = self;
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self.inside())? {
-            items.push(item);
+        while list.more()? {
+            list.item(AnyValue { reader, into: items.push_mut(Value::Null) })?;
         }
-        Ok(Value::List(items))
+        *into = Value::List(items);
+        Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, into } = self;
         let mut seen = Seen::default();
         let mut fields: Vec<(ByteString, Value)> = Vec::new();
-        while let Some(key) = next_key(&mut object)? {
+        while let Some(key) = object.key()? {
             let name = match &key {
-                std::borrow::Cow::Borrowed(name) => self.reader.slice(name),
+                std::borrow::Cow::Borrowed(name) => reader.slice(name),
                 std::borrow::Cow::Owned(name) => name.as_str().into(),
             };
             seen.key(key)?;
-            fields.push((name, object.next_value_seed(self.inside())?));
+            let mut value = Value::Null;
+            object.value(AnyValue { reader, into: &mut value })?;
+            fields.push((name, value));
         }
         if let [(name, _)] = fields.as_slice()
             && let Some(kind) = Kind::named(name)
         {
             let value = fields.pop().map_or(Value::Null, |(_, value)| value);
-            return Ok(kind.typed(value).unwrap_or_else(|fault| {
-                self.reader.fault(fault);
-                Value::Null
-            }));
+            match kind.typed(value) {
+                Ok(value) => *into = value,
+                Err(fault) => reader.fault(fault),
+            }
+            return Ok(());
         }
         if fields.is_empty() {
-            self.reader.empty_at.set(self.depth);
+            reader.empty_at.set(object.depth() - 1);
         }
-        Ok(Value::Struct(fields))
+        *into = Value::Struct(fields);
+        Ok(())
     }
+}
+
+/// Reads one value of an object that is to be looked at here.
+pub(super) fn any<'de>(reader: &Reader<'de>, object: &mut Object<'_, 'de>) -> Result<Value, Fault> {
+    let mut value = Value::Null;
+    object.value(AnyValue { reader, into: &mut value })?;
+    Ok(value)
 }
 
 /// The types that an object with one key names.

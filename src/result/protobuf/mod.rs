@@ -116,11 +116,11 @@ impl Rows {
         while let Some((number, field)) = wire.next()? {
             match number {
                 1 => {
-                    let name = wire.text("columns", field)?;
-                    if self.columns.find(&name, usize::MAX).is_some() {
+                    let name = wire.str("columns", field)?;
+                    let next = self.columns.len();
+                    if let (_, false) = self.columns.place(name, next, || wire.slice(name)) {
                         return Err(refused(format!("`columns`: `{name}` stands twice")));
                     }
-                    self.columns.push(name);
                 }
                 2 => self.row(wire.message("rows", field)?)?,
                 _ => {}
@@ -142,21 +142,16 @@ impl Rows {
                 2 => id = Some(Value::Int(wire.integer("int_id", field)? as i64)),
                 3 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
                 4 => {
-                    let mut value = None;
-                    merge_value(wire.message("values", field)?, &mut value, &mut fault)?;
-                    if let Some(value) = value {
-                        if cells.is_empty() {
-                            cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
-                        }
-                        if let Some(name) = first_double_name(&value) {
-                            fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
-                        }
-                        cells.push(Cell {
-                            column: values,
-                            value,
-                            source: Source::Unknown,
-                            source_id: ByteString::new(),
-                        });
+                    let message = wire.message("values", field)?;
+                    if cells.is_empty() {
+                        cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
+                    }
+                    let cell = cells.push_mut(Cell::ABSENT);
+                    cell.column = values;
+                    if !merge_value(message, &mut cell.value, &mut fault)? {
+                        cells.pop();
+                    } else if let Some(name) = first_double_name(&cell.value) {
+                        fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
                     }
                     values += 1;
                 }
@@ -220,7 +215,7 @@ fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Malformed> {
 
 /// The elements of a packed or repeated field of numbers.
 fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Malformed> {
-    let Field::Length(content) = field else { return Err(wire.mistyped("elements", field)) };
+    let content = wire.content("elements", field)?;
     let (chunks, rest) = content.as_chunks::<N>();
     if rest.is_empty() { Ok(chunks) } else { Err(refused(format!("protobuf: `elements` of {} bytes", content.len()))) }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::elements;
-use super::wire::{Field, Malformed, Wire, refused};
+use super::wire::{Kind, Malformed, Wire};
 use crate::cut::{QUOTED, cut};
 use crate::result::halves;
 use crate::value::{Value, Vector, decimal, time};
@@ -39,32 +39,31 @@ impl TimestampParts {
     }
 }
 
-/// Reads a `Value` into what an earlier part of the same value left; `None` has nothing set.
+/// Reads a `Value` into what an earlier part of the same value left, and says whether anything was set in this one.
 ///
 /// What is wrong with a value, as against the wire, is a fault of its row.
 pub(super) fn merge_value(
     mut wire: Wire<'_>,
-    value: &mut Option<Value>,
+    value: &mut Value,
     fault: &mut Option<String>,
-) -> Result<(), Malformed> {
+) -> Result<bool, Malformed> {
+    let mut set = false;
     while let Some((number, field)) = wire.next()? {
-        *value = Some(match number {
+        *value = match number {
             1 => {
                 wire.integer("null_value", field)?;
                 Value::Null
             }
             2 => Value::Bool(wire.integer("bool_value", field)? != 0),
             3 => Value::Int(wire.integer("int_value", field)? as i64),
-            4 => match field {
-                Field::Fixed64(bits) => Value::Double(f64::from_bits(bits)),
-                other => return Err(wire.mistyped("double_value", other)),
-            },
+            4 if field.kind == Kind::Fixed64 => Value::Double(f64::from_bits(field.bits)),
+            4 => return Err(wire.mistyped("double_value", field)),
             5 => Value::Text(wire.text("string_value", field)?),
             6 => Value::Bytes(wire.bytes("bytes_value", field)?),
             7 => {
                 let mut parts = match value {
                     // The earlier part of a time in two parts; digits cut from it change nothing.
-                    Some(Value::Timestamp(micros)) => TimestampParts {
+                    Value::Timestamp(micros) => TimestampParts {
                         seconds: micros.div_euclid(1_000_000),
                         nanos: micros.rem_euclid(1_000_000) as i32 * 1000,
                     },
@@ -89,24 +88,24 @@ pub(super) fn merge_value(
                 sound(canonical.map(Value::Decimal), fault, found)
             }
             10 => {
-                let mut items = match value.take() {
-                    Some(Value::List(items)) => items,
+                let mut items = match std::mem::replace(value, Value::Null) {
+                    Value::List(items) => items,
                     _ => Vec::new(),
                 };
                 merge_list(wire.message("list_value", field)?, &mut items, fault)?;
                 Value::List(items)
             }
             11 => {
-                let mut fields = match value.take() {
-                    Some(Value::Struct(fields)) => fields,
+                let mut fields = match std::mem::replace(value, Value::Null) {
+                    Value::Struct(fields) => fields,
                     _ => Vec::new(),
                 };
                 merge_struct(wire.message("struct_value", field)?, &mut fields, fault)?;
                 Value::Struct(fields)
             }
             12 => {
-                let mut vector = match value.take() {
-                    Some(Value::Vector(vector)) => Arc::try_unwrap(vector).ok(),
+                let mut vector = match std::mem::replace(value, Value::Null) {
+                    Value::Vector(vector) => Arc::try_unwrap(vector).ok(),
                     _ => None,
                 };
                 merge_vector(wire.message("vector_value", field)?, &mut vector, fault)?;
@@ -114,9 +113,10 @@ pub(super) fn merge_value(
                 sound(vector.map(|vector| Value::Vector(Arc::new(vector))), fault, nothing)
             }
             _ => continue,
-        });
+        };
+        set = true;
     }
-    Ok(())
+    Ok(set)
 }
 
 fn sound(value: Option<Value>, fault: &mut Option<String>, what: impl FnOnce() -> String) -> Value {
@@ -129,9 +129,9 @@ fn sound(value: Option<Value>, fault: &mut Option<String>, what: impl FnOnce() -
 fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         if number == 1 {
-            let mut item = None;
+            let mut item = Value::Null;
             merge_value(wire.message("items", field)?, &mut item, fault)?;
-            items.push(item.unwrap_or(Value::Null));
+            items.push(item);
         }
     }
     Ok(())
@@ -147,15 +147,15 @@ fn merge_struct(
             continue;
         }
         let mut inner = wire.message("fields", field)?;
-        let (mut name, mut value) = (ByteString::new(), None);
+        let (mut name, mut value) = (ByteString::new(), Value::Null);
         while let Some((number, field)) = inner.next()? {
             match number {
                 1 => name = inner.text("name", field)?,
-                2 => merge_value(inner.message("value", field)?, &mut value, fault)?,
+                2 => _ = merge_value(inner.message("value", field)?, &mut value, fault)?,
                 _ => {}
             }
         }
-        fields.push((name, value.unwrap_or(Value::Null)));
+        fields.push((name, value));
     }
     Ok(())
 }
@@ -178,9 +178,9 @@ fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Opt
                 };
                 let mut inner = wire.message("fp32", field)?;
                 while let Some((number, field)) = inner.next()? {
-                    match (number, field) {
-                        (1, Field::Fixed32(bits)) => singles.push(f32::from_bits(bits)),
-                        (1, field) => singles.extend(elements(&inner, field)?.iter().map(|b| f32::from_le_bytes(*b))),
+                    match number {
+                        1 if field.kind == Kind::Fixed32 => singles.push(f32::from_bits(field.bits as u32)),
+                        1 => singles.extend(elements(&inner, field)?.iter().map(|b| f32::from_le_bytes(*b))),
                         _ => {}
                     }
                 }
@@ -193,9 +193,9 @@ fn merge_vector(mut wire: Wire<'_>, vector: &mut Option<Vector>, fault: &mut Opt
                 };
                 let mut inner = wire.message("fp64", field)?;
                 while let Some((number, field)) = inner.next()? {
-                    match (number, field) {
-                        (1, Field::Fixed64(bits)) => doubles.push(f64::from_bits(bits)),
-                        (1, field) => doubles.extend(elements(&inner, field)?.iter().map(|b| f64::from_le_bytes(*b))),
+                    match number {
+                        1 if field.kind == Kind::Fixed64 => doubles.push(f64::from_bits(field.bits)),
+                        1 => doubles.extend(elements(&inner, field)?.iter().map(|b| f64::from_le_bytes(*b))),
                         _ => {}
                     }
                 }
@@ -213,7 +213,7 @@ fn merge_halves(mut wire: Wire<'_>, elements: &mut Vec<u16>, fault: &mut Option<
         if number != 1 {
             continue;
         }
-        let Field::Length(bits) = field else { return Err(refused("protobuf: `bits` is not bytes".to_owned())) };
+        let bits = wire.content("bits", field)?;
         match halves(bits) {
             Some(read) => *elements = read,
             None => {

@@ -16,13 +16,26 @@ pub(super) fn refused(message: String) -> Malformed {
     Box::new(Refusal::new(ErrorClass::Decode, message))
 }
 
+/// What a field is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Varint,
+    Fixed64,
+    Fixed32,
+    Length,
+}
+
 /// One field as it stands on the wire.
+///
+/// A kind beside plain members, not an enum with them inside: a field is handed on in registers then. There
+/// are some forty in a small message, and copying each through memory cost more than reading it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Field<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Fixed32(u32),
-    Length(&'a [u8]),
+pub(super) struct Field<'a> {
+    pub(super) kind: Kind,
+    /// The number, of all kinds but the last.
+    pub(super) bits: u64,
+    /// The bytes, of the last kind.
+    pub(super) content: &'a [u8],
 }
 
 /// A message, or a part of one, and what is left of it.
@@ -42,22 +55,8 @@ impl<'a> Wire<'a> {
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
-        self.start = self.offset();
-        // Nearly every field of ours: a key of one byte, a length of one byte.
-        if let [key @ 0..0x80, length @ 0..0x80, rest @ ..] = self.rest
-            && key & 7 == 2
-            && *key > 7
-            && let Some((content, rest)) = rest.split_at_checked(usize::from(*length))
-        {
-            self.rest = rest;
-            return Ok(Some((u32::from(key >> 3), Field::Length(content))));
-        }
-        self.next_of_any_kind()
-    }
-
-    fn next_of_any_kind(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
         while !self.rest.is_empty() {
             self.start = self.offset();
             let (number, wire_type) = self.key()?;
@@ -70,7 +69,7 @@ impl<'a> Wire<'a> {
         Ok(None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Result<(u32, u8), Malformed> {
         let key = self.varint()?;
         match u32::try_from(key >> 3) {
@@ -79,18 +78,19 @@ impl<'a> Wire<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, wire_type: u8) -> Result<Field<'a>, Malformed> {
+        let number = |kind, bits| Field { kind, bits, content: &[] };
         Ok(match wire_type {
-            0 => Field::Varint(self.varint()?),
-            1 => Field::Fixed64(u64::from_le_bytes(*self.take_array("a number of 8 bytes")?)),
-            5 => Field::Fixed32(u32::from_le_bytes(*self.take_array("a number of 4 bytes")?)),
+            0 => number(Kind::Varint, self.varint()?),
+            1 => number(Kind::Fixed64, u64::from_le_bytes(*self.take_array("a number of 8 bytes")?)),
+            5 => number(Kind::Fixed32, u64::from(u32::from_le_bytes(*self.take_array("a number of 4 bytes")?))),
             2 => {
                 let length = self.varint()?;
                 match usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) {
                     Some((content, rest)) => {
                         self.rest = rest;
-                        Field::Length(content)
+                        Field { kind: Kind::Length, bits: 0, content }
                     }
                     None => return Err(self.lying(length)),
                 }
@@ -125,7 +125,7 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Malformed> {
         if let Some((byte, rest)) = self.rest.split_first()
             && *byte < 0x80
@@ -133,6 +133,11 @@ impl<'a> Wire<'a> {
             self.rest = rest;
             return Ok(u64::from(*byte));
         }
+        self.long_varint()
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut rest = self.rest;
         match decode_varint(&mut rest) {
             Ok(value) => {
@@ -143,6 +148,7 @@ impl<'a> Wire<'a> {
         }
     }
 
+    #[inline(always)]
     fn take_array<const N: usize>(&mut self, what: &str) -> Result<&'a [u8; N], Malformed> {
         match self.rest.split_first_chunk() {
             Some((array, rest)) => {
@@ -171,19 +177,25 @@ impl<'a> Wire<'a> {
     /// A field of ours has another type on the wire.
     #[cold]
     pub(super) fn mistyped(&self, name: &str, field: Field<'_>) -> Malformed {
-        let found = match field {
-            Field::Varint(_) => "a varint",
-            Field::Fixed64(_) => "8 bytes",
-            Field::Fixed32(_) => "4 bytes",
-            Field::Length(_) => "a length-delimited field",
+        let found = match field.kind {
+            Kind::Varint => "a varint",
+            Kind::Fixed64 => "8 bytes",
+            Kind::Fixed32 => "4 bytes",
+            Kind::Length => "a length-delimited field",
         };
         self.malformed(&format!("`{name}` is {found}"))
     }
 
+    /// The bytes in a field.
+    #[inline(always)]
+    pub(super) fn content(&self, name: &str, field: Field<'a>) -> Result<&'a [u8], Malformed> {
+        if field.kind == Kind::Length { Ok(field.content) } else { Err(self.mistyped(name, field)) }
+    }
+
     /// The message in a field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn message(&self, name: &str, field: Field<'a>) -> Result<Self, Malformed> {
-        let Field::Length(content) = field else { return Err(self.mistyped(name, field)) };
+        let content = self.content(name, field)?;
         if self.depth >= DEEPEST {
             return Err(self.too_deep());
         }
@@ -193,10 +205,19 @@ impl<'a> Wire<'a> {
     /// The bytes in a field, as a slice of the message.
     #[inline]
     pub(super) fn bytes(&self, name: &str, field: Field<'a>) -> Result<Bytes, Malformed> {
-        match field {
-            Field::Length(content) => Ok(self.whole.slice_ref(content)),
-            other => Err(self.mistyped(name, other)),
-        }
+        Ok(self.whole.slice_ref(self.content(name, field)?))
+    }
+
+    /// The text in a field.
+    #[inline]
+    pub(super) fn str(&self, name: &str, field: Field<'a>) -> Result<&'a str, Malformed> {
+        let content = self.content(name, field)?;
+        std::str::from_utf8(content).map_err(|_| self.malformed(&format!("`{name}` is not UTF-8")))
+    }
+
+    /// A text of the message, as a slice of it.
+    pub(super) fn slice(&self, text: &'a str) -> ByteString {
+        ByteString::try_from(self.whole.slice_ref(text.as_bytes())).expect("it is text already")
     }
 
     /// The text in a field, as a slice of the message.
@@ -205,11 +226,8 @@ impl<'a> Wire<'a> {
         ByteString::try_from(self.bytes(name, field)?).map_err(|_| self.malformed(&format!("`{name}` is not UTF-8")))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn integer(&self, name: &str, field: Field<'a>) -> Result<u64, Malformed> {
-        match field {
-            Field::Varint(value) => Ok(value),
-            other => Err(self.mistyped(name, other)),
-        }
+        if field.kind == Kind::Varint { Ok(field.bits) } else { Err(self.mistyped(name, field)) }
     }
 }

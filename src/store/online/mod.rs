@@ -4,6 +4,7 @@
 //! order of arrival ends in the same state, as long as nothing that was written has expired; [`merge`] has
 //! the rules in full. `tests/store_contract` walks [`ONLINE_STORES`] and holds each to them.
 
+mod blackhole;
 mod merge;
 pub mod postgres;
 pub mod redis;
@@ -48,7 +49,12 @@ pub static ONLINE_STORES: &[StoreKind<dyn OnlineStore>] = &[
     StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: sqlite::open },
     StoreKind { schemes: redis::SCHEMES, absorbs_repeats: true, open: redis::open },
     StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: postgres::open },
+    StoreKind { schemes: &[blackhole::SCHEME], absorbs_repeats: true, open: blackhole::open },
 ];
+
+/// Schemes of the stores that keep nothing of what is written to them. What is promised of stores is
+/// not promised of these, and a configuration with one is warned of.
+pub const KEEPS_NOTHING: &[&str] = &[blackhole::SCHEME];
 
 const NAME: &str = "online store";
 

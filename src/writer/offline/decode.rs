@@ -69,7 +69,13 @@ impl OfflineDecoder {
             decoded.skip(skip::PERSISTENCE_OFF, entity::values_of(&tables));
             return;
         }
-        let text = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };
+        // What the body says is a slice of the message already.
+        let text = |body: &ByteString, either: &str| match (body.is_empty(), either) {
+            (false, _) => Value::Text(body.clone()),
+            (true, "") => Value::Null,
+            (true, header) => Value::text(header),
+        };
+        let result = &opened.result;
         let mut context = Context {
             environment: &environment.entry,
             destination,
@@ -77,10 +83,10 @@ impl OfflineDecoder {
             believable: Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) },
             skip_cached: self.skip_cached,
             of_message: [
-                Value::text(opened.environment()),
-                text(opened.operation()),
+                text(&result.environment_id, opened.environment()),
+                text(&result.operation_id, opened.operation()),
                 kind::value(opened.result.operation_kind),
-                text(opened.deployment()),
+                text(&result.deployment_id, opened.deployment()),
             ],
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
             budget: Budget::new(opened.limit),

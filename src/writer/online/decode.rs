@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytestring::ByteString;
-
 use super::features::{Column, Layout, OnlineEnvironment, Stored};
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
@@ -75,7 +73,7 @@ impl Context<'_> {
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => match self.arrow(&namespace, &ipc, decoded) {
-                Ok(read) => read,
+                Ok((columns, rows)) => (columns.into(), rows),
                 Err(refusal) => return decoded.refused.push(refusal.table(&namespace)),
             },
         };
@@ -84,34 +82,39 @@ impl Context<'_> {
         }
         let layout = self.environment.entry.layout(&namespace, &columns);
         for (at, row) in rows.into_iter().enumerate() {
-            let id = row.id.clone();
-            match self.row(&namespace, &layout, row, decoded) {
-                Ok(Some(row)) => decoded.rows.push(row),
-                Ok(None) => {}
+            let EntityRow { id, observed_at, cells, fault } = row;
+            let read = match fault {
+                Some(fault) => Err(Refusal::new(ErrorClass::Decode, fault)),
+                None => self.cells(&layout, observed_at, cells, decoded),
+            };
+            match read.and_then(|cells| Ok((entity::primary_key(&id)?, cells))) {
+                Ok((_, cells)) if cells.is_empty() => {}
+                Ok((primary_key, cells)) => {
+                    let (environment, namespace) = (Arc::clone(&self.environment.id), namespace.clone());
+                    let entity = Entity { environment, namespace, primary_key };
+                    decoded.rows.push(FeatureRow { destination: self.destination, entity, cells });
+                }
                 Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
             }
         }
     }
 
-    /// The row of an entity; `None` where nothing of it is to be stored.
-    fn row(
+    /// What is to be stored of a row; nothing where nothing of it is.
+    fn cells(
         &self,
-        namespace: &ByteString,
         layout: &Layout,
-        mut row: EntityRow,
+        row_observed_at: Option<i64>,
+        mut given: Vec<result::Cell>,
         decoded: &mut Decoded<FeatureRow>,
-    ) -> Result<Option<FeatureRow>, Refusal> {
-        if let Some(fault) = row.fault {
-            return Err(Refusal::new(ErrorClass::Decode, fault));
-        }
-        let primary_key = entity::primary_key(&row.id)?;
-        entity::each_column_once(&row.cells)?;
-        if !layout.times.is_empty() {
-            row.observed_at = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
-        }
+    ) -> Result<Vec<FeatureCell>, Refusal> {
+        entity::each_column_once(&given)?;
+        let row_observed_at = match &*layout.times {
+            [] => row_observed_at,
+            times => entity::time_of(times, &given)?.or(row_observed_at),
+        };
         let mut observed = None;
-        let mut cells = Vec::with_capacity(row.cells.len());
-        for cell in row.cells {
+        let mut cells = Vec::with_capacity(given.len());
+        for cell in &mut given {
             let stored = match layout.columns.get(cell.column) {
                 Some(Column::Store(stored)) => stored,
                 Some(Column::Skip(reason)) => {
@@ -126,53 +129,48 @@ impl Context<'_> {
                 decoded.skip(reason, 1);
                 continue;
             }
-            let at = match observed {
+            let observed_at = match observed {
                 Some(at) => at,
                 None => {
-                    let at = self.believable.check(observed_at(row.observed_at, self.times)?)?;
+                    let at = self.believable.check(observed_at(row_observed_at, self.times)?)?;
                     *observed.insert(at)
                 }
             };
-            match self.cell(stored, cell, at)? {
-                Ok(cell) => cells.push(cell),
-                Err(reason) => decoded.skip(reason, 1),
+            let value = std::mem::replace(&mut cell.value, Value::Null);
+            if stored.plain {
+                let (feature, expires_at) = (Arc::clone(&stored.feature), stored.expiry.of(observed_at));
+                cells.push(FeatureCell { feature, observed_at, expires_at, value: Some(value) });
+                continue;
             }
+            let (update, value) = conformed(stored, value, cell.source)?;
+            // A value or tombstone that has expired already goes to the store like any other: only there
+            // can it still remove an older value that expires later, or never.
+            let (value, expiry) = match update {
+                Update::Store => (Some(value), stored.expiry),
+                Update::Evict => (None, stored.tombstone_expiry),
+                Update::Keep => {
+                    decoded.skip(skip::STRATEGY, 1);
+                    continue;
+                }
+            };
+            let (feature, expires_at) = (Arc::clone(&stored.feature), expiry.of(observed_at));
+            cells.push(FeatureCell { feature, observed_at, expires_at, value });
         }
-        Ok((!cells.is_empty()).then(|| FeatureRow {
-            destination: self.destination,
-            entity: Entity { environment: Arc::clone(&self.environment.id), namespace: namespace.clone(), primary_key },
-            cells,
-        }))
+        Ok(cells)
     }
+}
 
-    /// What is stored of a value, or the reason for leaving it out.
-    ///
-    /// A value or tombstone that has expired already goes to the store like any other: only there
-    /// can it still remove an older value that expires later, or never.
-    fn cell(
-        &self,
-        stored: &Stored,
-        cell: result::Cell,
-        observed_at: i64,
-    ) -> Result<Result<FeatureCell, &'static str>, Refusal> {
-        let value = match &stored.dtype {
-            Some(dtype) => {
-                conform(cell.value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?
-            }
-            None => cell.value,
-        };
-        let is_null = matches!(value, Value::Null);
-        let is_default = asks_for_default(stored.strategy)
-            && (cell.source == Source::Default
-                || stored.default.as_ref().is_some_and(|default| declared::same(default, &value)));
-        let (value, expiry) = match update(stored.strategy, is_null, is_default) {
-            Update::Store => (Some(value), stored.expiry),
-            Update::Evict => (None, stored.tombstone_expiry),
-            Update::Keep => return Ok(Err(skip::STRATEGY)),
-        };
-        let feature = stored.feature.clone();
-        Ok(Ok(FeatureCell { feature, observed_at, expires_at: expiry.of(observed_at), value }))
-    }
+/// A value in its declared type, and what it does to the one that is stored.
+fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Refusal> {
+    let value = match &stored.dtype {
+        Some(dtype) => conform(value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
+        None => value,
+    };
+    let is_null = matches!(value, Value::Null);
+    let is_default = asks_for_default(stored.strategy)
+        && (source == Source::Default
+            || stored.default.as_ref().is_some_and(|default| declared::same(default, &value)));
+    Ok((update(stored.strategy, is_null, is_default), value))
 }
 
 /// Why values from a source do not go online: a cache hit is there already and must not look

@@ -66,6 +66,8 @@ pub(super) struct Stored {
     pub(super) strategy: CacheStrategy,
     /// Its default, where it is declared.
     pub(super) default: Option<Value>,
+    /// Values are stored as they come: of any type, whatever they are.
+    pub(super) plain: bool,
 }
 
 /// When a value stops being valid.
@@ -165,6 +167,7 @@ impl OnlineEnvironment {
             tombstone_expiry: expiry.no_shorter_than(self.tombstone_retention),
             strategy: CacheStrategy::All,
             default: None,
+            plain: true,
         }))
     }
 }
@@ -201,6 +204,7 @@ fn listed_column(
         tombstone_expiry: expiry.no_shorter_than(tombstone_retention),
         strategy: feature.cache_strategy,
         default,
+        plain: feature.dtype.is_none() && feature.cache_strategy == CacheStrategy::All,
     }))
 }
 

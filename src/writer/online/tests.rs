@@ -394,7 +394,7 @@ fn a_column_of_another_namespace_or_twice_refuses_the_rows_that_have_it() {
     }
     let mut twice = one("user.a", Value::Int(1));
     let TableBody::Rows { columns, rows } = &mut twice.body else { panic!("row form") };
-    columns.push("user.a".into());
+    *columns = ["user.a", "user.a"].into_iter().collect();
     let mut again = rows[0].cells[0].clone();
     again.column = 1;
     rows[0].cells.push(again);

@@ -5,6 +5,7 @@ mod faults_cluster;
 mod faults_postgres;
 mod faults_redis;
 mod faults_sqlite;
+mod keeps_nothing;
 mod order;
 mod place;
 mod postgres_layout;

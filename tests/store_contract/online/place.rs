@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chalk_writer::config::secret::SecretRef;
 use chalk_writer::row::feature::{Entity, FeatureCell, FeatureRow};
 use chalk_writer::sink::{Outcome, SinkError, Write};
-use chalk_writer::store::online::{ONLINE_STORES, OnlineStore, StoredFeature, open};
-use chalk_writer::store::{StoreError, StoreOptions};
+use chalk_writer::store::online::{KEEPS_NOTHING, ONLINE_STORES, OnlineStore, StoredFeature, open};
+use chalk_writer::store::{StoreError, StoreKind, StoreOptions};
 use chalk_writer::value::Value;
 
 use crate::postgres::{PostgresServer, Version};
@@ -57,7 +57,7 @@ impl Place {
 
     /// One of every kind of every store of the registry.
     pub(crate) fn of_every_store() -> impl Iterator<Item = Self> {
-        ONLINE_STORES.iter().flat_map(|kind| Self::start_all(kind.schemes[0]))
+        keeping_stores().flat_map(|kind| Self::start_all(kind.schemes[0]))
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -126,7 +126,12 @@ fn shared_cluster() -> &'static RedisCluster {
     cluster
 }
 
-/// Runs a test on every store of the registry, each in places of its own.
+/// Every store of the registry that keeps what is written to it; those that do not have a test of their own.
+fn keeping_stores() -> impl Iterator<Item = &'static StoreKind<dyn OnlineStore>> {
+    ONLINE_STORES.iter().filter(|kind| !kind.schemes.iter().any(|scheme| KEEPS_NOTHING.contains(scheme)))
+}
+
+/// Runs a test on each of these, in places of its own.
 pub(crate) async fn on_every_store(test: impl AsyncFn(&Place)) {
     for place in Place::of_every_store() {
         test(&place).await;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::Headers;
+use crate::bus::kafka::chunk::Entry;
 
 fn topic() -> Arc<str> {
     Arc::from("t")
@@ -15,18 +15,17 @@ fn run(partition: i32, generation: u64, offset: i64, count: u32) -> Run {
 }
 
 fn chunk(runs: &[Run]) -> Chunk {
-    let messages = runs.iter().flat_map(|run| {
-        (0..i64::from(run.count)).map(|number| Message {
-            delivery: Delivery(0),
-            partition: Partition { topic: topic(), number: run.partition },
+    let entries = runs.iter().flat_map(|run| {
+        (0..i64::from(run.count)).map(|number| Entry {
+            partition: run.partition,
             offset: run.offset + number,
             timestamp_ms: run.timestamp_ms,
             key: None,
-            headers: Headers::new(),
-            payload: Some(Bytes::new()),
+            headers: 0..0,
+            payload: Some(0..0),
         })
     });
-    Chunk { messages: messages.collect(), runs: runs.to_vec() }
+    Chunk { topic: topic(), block: Bytes::new(), entries: entries.collect(), runs: runs.to_vec() }
 }
 
 fn take(ledger: &Ledger, starts: &[(i32, i64)]) {

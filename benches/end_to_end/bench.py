@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""End to end: a million results through Kafka into each store, measured beside what it is compared with.
+
+Usage: bench.py [JOB…] [--messages N] [--rounds N] [--peers NAME,…] [--seconds N]
+
+Prints a table in Markdown: per row the median of the rounds, with the smallest and largest CPU time. Everything is
+started here, in a temporary folder, and stopped at the end. Jobs are the files in `jobs`, peers those in `peers`.
+"""
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import measure
+from services import ROOT, Kafka, Redis
+
+PARTITIONS = 4
+HERE = pathlib.Path(__file__).parent
+
+
+def names(folder):
+    return sorted(file.stem for file in (HERE / folder).glob("*.py") if file.stem != "__init__")
+
+
+class Bench:
+    """What jobs measure with."""
+
+    # Bytes of the stored values of a result: two times before each, then MessagePack.
+    WIDTHS = [16 + width for width in (5, 9, 13, 5, 9, 42, 9, 9, 202, 1)]
+
+    def __init__(self, arguments, folder):
+        self.folder = folder
+        self.messages = arguments.messages
+        self.rounds = arguments.rounds
+        self.seconds = arguments.seconds
+        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+        self.program, self.tool = target / "chalk-writer", target / "examples/bench-tool"
+        self.kafka = Kafka(folder / "kafka")
+        self.topics, self.number = {}, 0
+        self.make_topic("dead-letters", 1)
+
+    def note(self, text):
+        print(f"  {text}", file=sys.stderr, flush=True)
+
+    # --- input --------------------------------------------------------------------------------
+
+    def make_topic(self, name, partitions=PARTITIONS):
+        subprocess.run([self.tool, "topic", self.kafka.address, name, str(partitions)], check=True)
+
+    def topic(self, shape):
+        """The topic with results of a shape, made when it is first asked for."""
+        if shape not in self.topics:
+            name = f"results-{shape}"
+            self.make_topic(name)
+            produced = self.tool_output("produce", name, self.messages, shape)
+            self.note(f"{self.messages} results as {shape}, {produced['mean_bytes']} bytes each")
+            # Once read, so that no run is the one that finds a cold broker.
+            self.tool_output("count", name, self.messages)
+            self.topics[shape] = {"name": name, **produced}
+        return self.topics[shape]["name"]
+
+    def tool_output(self, command, topic, *rest):
+        words = [self.tool, command, self.kafka.address, topic, *rest]
+        done = subprocess.run([str(word) for word in words], check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(done.stdout)
+
+    def entities(self, shape):
+        """How many users the results of a shape are about."""
+        return self.topics[shape]["entities"]
+
+    # --- measuring ----------------------------------------------------------------------------
+
+    def run(self, command, **more):
+        self.number += 1
+        return measure.run(command, self.folder / f"log-{self.number}", **more)
+
+    def start_redis(self):
+        self.number += 1
+        return Redis(self.folder / f"redis-{self.number}")
+
+    def configuration(self, writer, shape, uri, topic=None):
+        """A file with nothing in it but what is needed: every setting has its default."""
+        self.number += 1
+        store = "online_store" if writer == "ONLINE_WRITER" else "offline_store"
+        config = {
+            "common_persistence_specs": {
+                "bus_backend": "KAFKA",
+                "result_bus_topic_id": topic or self.topic(shape),
+                "kafka_dlq_topic": "dead-letters",
+            },
+            "kafka_bootstrap_servers": self.kafka.address,
+            "kafka_security_protocol": "PLAINTEXT",
+            "environments": {"prod": {store: {"uri": uri}}},
+            "writers": [{"bus_subscriber_type": writer, "kafka_consumer_group_override": f"bench-{self.number}"}],
+        }
+        path = self.folder / f"config-{self.number}.json"
+        path.write_text(json.dumps(config, indent=2))
+        return path
+
+    def run_writer(self, writer, shape, uri, servers=None):
+        config = self.configuration(writer, shape, uri)
+        command = [self.program, "--type", writer, "--config", config, "--drain", "--listen", "127.0.0.1:0"]
+        measured = self.run(command, servers=servers)
+        last = json.loads(measured.output.strip().splitlines()[-1])
+        last = last.get("fields", last)
+        if last["acknowledged"] != self.messages or last["buried"] != 0:
+            raise SystemExit(f"not everything was written: {last}")
+        return measured
+
+    def writer(self, writer, title, shape, uri):
+        return self.measured(title, lambda: self.run_writer(writer, shape, uri))
+
+    def raw_consumer(self, shape):
+        topic = self.topic(shape)
+        command = [self.tool, "count", self.kafka.address, topic, self.messages]
+        return self.measured(f"raw consumer, {shape}", lambda: self.run(command))
+
+    def measured(self, title, once, servers=()):
+        """A row: `once` is done so often, and the middle of what it took is what counts."""
+        runs = []
+        for _ in range(self.rounds):
+            runs.append(once())
+            self.note(f"{title}: {runs[-1].cpu:.2f} CPU-s, {runs[-1].seconds:.1f} s, {runs[-1].peak_mib:.0f} MiB")
+        per_million = 1e6 / self.messages
+        cpu = sorted(run.cpu * per_million for run in runs)
+        used = [f"{statistics.median(run.servers[name] for run in runs) * per_million:.2f}" for name in servers]
+        return [
+            title,
+            f"{self.messages / statistics.median(run.seconds for run in runs) / 1000:,.0f} k",
+            f"**{statistics.median(cpu):.2f}** ({cpu[0]:.2f}–{cpu[-1]:.2f})",
+            f"{max(run.peak_mib for run in runs):.0f}",
+            ", ".join(used) or "–",
+            getattr(runs[-1], "notes", ""),
+        ]
+
+
+def machine(bench):
+    """What it was measured on."""
+    model = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+    def first_line(*command):
+        try:
+            return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]
+        except (OSError, subprocess.CalledProcessError):
+            return f"no {command[0]}"
+
+    return (
+        f"{datetime.date.today()}, {os.cpu_count()} × {model}, {pages:.0f} GiB, Linux {platform.release()}; "
+        f"{first_line(bench.program, '--version')}, {first_line('rustc', '--version')}, Apache Kafka 4.1.0, "
+        f"{first_line('redis-server', '--version').split(' sha')[0]}. Broker and stores share the machine."
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n\n")[0])
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of {', '.join(names('jobs'))}; without any, all")
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", default="", help=f"also measured, installed when needed: {', '.join(names('peers'))}")
+    parser.add_argument("--seconds", type=int, default=600, help="how long the job `growth` looks on")
+    arguments = parser.parse_args()
+    wrong = [name for name in arguments.jobs if name not in names("jobs")]
+    peers = [name for name in arguments.peers.split(",") if name]
+    wrong += [name for name in peers if name not in names("peers")]
+    if wrong:
+        parser.error(f"unknown: {', '.join(wrong)}")
+    jobs = [importlib.import_module(f"jobs.{name}") for name in arguments.jobs or names("jobs")]
+    if not arguments.jobs:
+        jobs = [job for job in jobs if not getattr(job, "ONLY_IF_ASKED", False)]
+    peers = [importlib.import_module(f"peers.{name}") for name in peers]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="chalk-writer-bench-"))
+    bench = None
+    try:
+        bench = Bench(arguments, folder)
+        tables = []
+        for job in jobs:
+            print(f"\n== {job.TITLE}", file=sys.stderr)
+            rows = list(job.rows(bench))
+            for peer in peers:
+                rows += peer.rows(bench, job.__name__.removeprefix("jobs."))
+            tables.append((job, rows))
+        print(f"{machine(bench)}\n{bench.messages:,} messages, {bench.rounds} rounds.")
+        for job, rows in tables:
+            print(f"\n### {job.TITLE}\n\nShould reach: {job.MARKS}.\n")
+            print("| | messages/s | CPU-s per million (least–most) | peak MiB | store's CPU-s per million | |")
+            print("| --- | --- | --- | --- | --- | --- |")
+            for row in rows:
+                print(f"| {' | '.join(row)} |")
+    finally:
+        if bench:
+            bench.kafka.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except measure.Failed as failure:
+        sys.exit(f"error: {failure}")

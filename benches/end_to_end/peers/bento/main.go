@@ -1,0 +1,17 @@
+// Bento with the components that the benchmark uses.
+package main
+
+import (
+	"context"
+
+	"github.com/warpstreamlabs/bento/public/service"
+
+	_ "github.com/warpstreamlabs/bento/public/components/io"
+	_ "github.com/warpstreamlabs/bento/public/components/kafka"
+	_ "github.com/warpstreamlabs/bento/public/components/prometheus"
+	_ "github.com/warpstreamlabs/bento/public/components/pure"
+	_ "github.com/warpstreamlabs/bento/public/components/pure/extended"
+	_ "github.com/warpstreamlabs/bento/public/components/redis"
+)
+
+func main() { service.RunCLI(context.Background()) }
