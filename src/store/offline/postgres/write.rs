@@ -23,7 +23,8 @@ use crate::value::Value;
 /// Bytes that are sent at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// Temporary tables that one connection keeps; with more of them it starts over.
+/// Temporary tables that one connection keeps for the next write; one that has as many starts over between two
+/// writes. A single write may have more.
 const STAGES: usize = 200;
 
 type Connection = connection::Connection<Session>;
@@ -32,6 +33,8 @@ type Connection = connection::Connection<Session>;
 #[derive(Default)]
 pub(super) struct Session {
     stages: HashMap<String, Arc<Stage>>,
+    /// Temporary tables that were ever made on it, so that no two have one name.
+    made: u64,
 }
 
 struct Stage {
@@ -54,6 +57,11 @@ impl Postgres {
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
         let mut parts = Vec::new();
+        // Not later: the parts of a write hold on to their temporary tables.
+        if connection.state.stages.len() >= STAGES {
+            connection.state.stages.clear();
+            connection.run("DISCARD TEMP").await?;
+        }
         for (table, rows) in by_table(rows, &mut outcome.refused) {
             let mut planned = self.tables.agree(connection, &table, &rows).await?;
             outcome.refused.append(&mut planned.refused);
@@ -151,11 +159,8 @@ async fn stage(
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
     }
-    if connection.state.stages.len() >= STAGES {
-        connection.state.stages.clear();
-        connection.run("DISCARD TEMP").await?;
-    }
-    let name = format!("pg_temp.chalk_stage_{}", connection.state.stages.len());
+    let name = format!("pg_temp.chalk_stage_{}", connection.state.made);
+    connection.state.made += 1;
     connection
         .run(&format!("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS", &name[8..], definitions.join(", ")))
         .await?;
