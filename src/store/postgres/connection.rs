@@ -76,14 +76,16 @@ impl<S: Default> Pool<S> {
         let address = uri::parse(self.store, expose(&uri)).map_err(|error| denied(error.to_string()))?;
         let bound = address.config.get_connect_timeout().copied().unwrap_or_default() + GRACE;
         let connected = timeout(bound, open(&address)).await;
-        let (client, driver) = connected.unwrap_or_else(|_| {
+        let no_answer = |_| {
             let reason = format!("{address}: no connection within {} s", bound.as_secs());
             Err(SinkError::Transient { reason })
-        })?;
+        };
+        let (client, driver) =
+            connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
         let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
         let timeout = connection.address.statement_timeout.as_millis();
         let session = format!("SET statement_timeout = {timeout}; {SESSION}");
-        connection.run(&session).await?;
+        connection.run(&session).await.map_err(|error| of_the_session(&connection.address, error))?;
         Ok(connection)
     }
 }
@@ -144,6 +146,19 @@ impl<S> Connection<S> {
 
     pub(in crate::store) fn failure(&self, error: &Error) -> SinkError {
         failure::of(&self.address.to_string(), error)
+    }
+}
+
+/// A value that the server refuses before any row was sent is one of the session's settings.
+fn of_the_session(address: &Address, error: SinkError) -> SinkError {
+    match error {
+        SinkError::Poisoned(refusal) => {
+            let code = refusal.code.as_deref().unwrap_or_default();
+            let reason =
+                format!("{address}: the session's settings are refused: {} (SQLSTATE {code})", refusal.message);
+            SinkError::Denied { reason }
+        }
+        error => error,
     }
 }
 

@@ -8,6 +8,7 @@ mod faults_sqlite;
 mod order;
 mod place;
 mod postgres_layout;
+mod postgres_on_call;
 mod redis_access;
 mod redis_fields;
 mod redis_layout;
