@@ -1,0 +1,31 @@
+//! Tables of Postgres at their limits: many in one write, columns that cannot change, changes that take long, numbers
+//! as long as there are.
+
+use chalk_writer::row::table::TableRow;
+use chalk_writer::sink::ErrorClass::{TypeMismatch, ValueRefused};
+use chalk_writer::value::Value;
+
+use super::postgres::{open, read, server};
+use super::support::{NOON, open_uri, row, shape, write};
+use crate::logs::Logs;
+
+/// A row of each of many tables of one shape, which tells its table.
+fn one_of_each(tables: std::ops::Range<i64>) -> Vec<TableRow> {
+    tables.map(|n| row(&shape(&format!("t{n}"), &[("n", None)]), n, NOON, [Value::Int(n)])).collect()
+}
+
+/// A connection keeps 200 temporary tables; here a write has more tables, and the ones after it start over.
+#[tokio::test]
+async fn rows_of_more_tables_than_a_connection_keeps_are_each_in_their_own() {
+    let server = server();
+    let store = open(&server);
+    let stages = || server.sql("SELECT count(*) FROM pg_class WHERE relname LIKE 'chalk_stage%'");
+    assert_eq!(write(&store, "a", &one_of_each(0..230)).await.expect("written").stored, 230);
+    assert_eq!(stages(), "230");
+    assert_eq!(write(&store, "b", &one_of_each(225..235)).await.expect("written").stored, 5);
+    assert_eq!(stages(), "10", "it started over");
+    assert_eq!(write(&store, "c", &one_of_each(230..240)).await.expect("written").stored, 5);
+    let strange: Vec<String> =
+        (0..240).map(|n| format!("SELECT '{n}: ' || array_agg(n)::text FROM t{n} HAVING array_agg(n) <> '{{{n}}}'")).collect();
+    assert_eq!(server.sql(&strange.join(" UNION ALL ")), "");
+}
