@@ -8,8 +8,8 @@
 //!
 //! # Guarantees
 //! A write is one transaction: rows are copied into a temporary table of the session and inserted from there. A
-//! row of history that is there already is left as it is, a row of `query_log` is replaced. So a write whose
-//! outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
+//! row of history that is there already is left as it is, a row of `query_log` is replaced by one with a later
+//! `query_timestamp` (at the same time by one whose text is larger, byte by byte). So a write whose outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
 //! change its columns at once.
 //!
 //! # Types

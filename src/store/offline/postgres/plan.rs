@@ -78,6 +78,8 @@ pub(super) struct Plan<'a> {
     pub(super) bindings: Vec<Binding<'a>>,
     /// Columns whose values together name a row, as the table has them.
     pub(super) key: Vec<usize>,
+    /// The column with the rows' own time.
+    pub(super) time: Option<usize>,
     /// Whether the server says when it got a row, and a row that is there stays as it is.
     pub(super) history: bool,
     /// Rows that the table will never take, by their index in the write.
@@ -154,11 +156,12 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, 
     let first = bindings.iter().find(|binding| binding.taken);
     let history = first.is_some_and(|binding| binding.inserted_at.is_some());
     let key = first.map(Binding::key).unwrap_or_default();
+    let time = first.and_then(Binding::time);
     if bindings.iter().any(|binding| binding.taken && binding.key() != key) {
         let reason = "two shapes of one table have different keys".to_owned();
         return Err(SinkError::Bug { reason });
     }
-    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, history, refused };
+    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, time, history, refused };
     Ok((plan, widened))
 }
 
@@ -182,6 +185,10 @@ impl<'a> Binding<'a> {
     fn key(&self) -> Vec<usize> {
         let columns = self.columns.as_deref().unwrap_or_default();
         self.shape.key.iter().filter_map(|at| columns.get(*at).copied()).collect()
+    }
+
+    fn time(&self) -> Option<usize> {
+        self.columns.as_deref().unwrap_or_default().get(self.shape.time).copied()
     }
 
     /// For each of some columns of the table where a row of this shape has its value.
