@@ -114,7 +114,8 @@ impl<S> Connection<S> {
         self.answer_in(self.address.statement_timeout, answer).await
     }
 
-    async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+    /// The same for what may take another time.
+    pub(in crate::store) async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
         let bound = time + GRACE;
         timeout(bound, answer).await.map_err(|_| SinkError::Transient {
             reason: format!("{}: no answer within {} s", self.address, bound.as_secs()),

@@ -29,3 +29,29 @@ async fn rows_of_more_tables_than_a_connection_keeps_are_each_in_their_own() {
         (0..240).map(|n| format!("SELECT '{n}: ' || array_agg(n)::text FROM t{n} HAVING array_agg(n) <> '{{{n}}}'")).collect();
     assert_eq!(server.sql(&strange.join(" UNION ALL ")), "");
 }
+
+#[tokio::test]
+async fn a_column_that_a_view_uses_stays_as_it_is_and_the_verdict_names_the_view() {
+    let server = server();
+    let store = open(&server);
+    let shape = shape("user", &[("free", None), ("held", None)]);
+    let with = |id: i64, free: Value, held: Value| row(&shape, id, NOON, [free, held]);
+    write(&store, "a", &[with(1, Value::Int(1), Value::Int(1))]).await.expect("written");
+    server.sql("CREATE VIEW report AS SELECT held FROM \"user\"");
+    let rows = [
+        with(2, Value::Double(0.5), Value::Int(2)),
+        with(3, Value::Int(3), Value::Double(0.5)),
+        with(4, Value::Int(4), Value::Int(4)),
+    ];
+    let outcome = write(&store, "b", &rows).await.expect("the others are written");
+    assert_eq!((outcome.stored, outcome.refused.len()), (2, 1), "{outcome:?}");
+    let (at, refusal) = &outcome.refused[0];
+    assert_eq!((*at, refusal.class), (1, TypeMismatch));
+    for part in ["column `held`: expected bigint", "used by a view or rule", "view report depends on column \"held\""] {
+        assert!(refusal.message.contains(part), "{refusal}");
+    }
+    assert_eq!(read(&server, "\"user\"")["obs-2"]["free"], 0.5);
+    server.sql("DROP VIEW report");
+    assert_eq!(write(&store, "c", &rows).await.expect("written").stored, 1);
+    assert_eq!(read(&server, "\"user\"")["obs-3"]["held"], 0.5);
+}

@@ -21,8 +21,9 @@
 //! [`crate::value::jsonb`].
 //!
 //! A column appears with its declared type, else with the first value that is not null. An integer column widens to
-//! double when a double comes, unless it holds an integer that a double would round; the table is written anew
-//! for that, and nobody else reads or writes it meanwhile, which a declared type avoids. Anything else of another
+//! double when a double comes, unless it holds an integer that a double would round, or something hangs on it that
+//! Postgres does not change with it, such as a view; the table is written anew for that, and nobody else reads or
+//! writes it meanwhile, which a declared type avoids. Anything else of another
 //! type is refused, and so is what the column cannot hold exactly. `smallint`, `integer`, `real` and `varchar` that
 //! somebody made are written to as well. System columns never change their type.
 //!

@@ -37,6 +37,18 @@ const KEYS: &str = "
       AND i.indpred IS NULL AND i.indexprs IS NULL
     GROUP BY i.indexrelid";
 
+/// SQLSTATEs of a change of a column's type that fails for as long as what hangs on the column is there: a view or
+/// a rule, a policy, a generated column, a partition's key, a default, a constraint or an index on an expression.
+const CANNOT_CHANGE: [&str; 7] = ["0A000", "2BP01", "42601", "42704", "42804", "42883", "42P16"];
+
+/// Columns whose type stays as it is, and why; as far as one call of [`Tables::agree`] has found out.
+#[derive(Default)]
+struct Rigid {
+    columns: HashMap<String, String>,
+    /// A change of several columns failed and did not say by which: from then on they are changed one by one.
+    one_by_one: bool,
+}
+
 /// What is known of one table of the server.
 #[derive(Clone, Debug, Default)]
 struct Described {
@@ -69,7 +81,7 @@ impl Tables {
                 return Ok(planned);
             }
         }
-        let mut rigid = Vec::new();
+        let mut rigid = Rigid::default();
         for _ in 0..ROUNDS {
             let described = describe(connection, &table, &rigid).await?;
             let planned = plan(&described.table, rows)?;
@@ -94,25 +106,44 @@ impl Tables {
         connection: &Connection<S>,
         table: &str,
         rows: &[(usize, &TableRow)],
-        rigid: &mut Vec<String>,
+        rigid: &mut Rigid,
     ) -> Result<(), SinkError> {
         let begun = std::time::Instant::now();
         tables::begin_alone(connection, table).await?;
         let described = describe(connection, table, rigid).await?;
-        let planned = plan(&described.table, rows)?;
+        let mut planned = plan(&described.table, rows)?;
+        if rigid.one_by_one {
+            let mut widened = 0;
+            planned.changes.retain(|change| {
+                widened += usize::from(matches!(change, Change::Widen(..)));
+                matches!(change, Change::Add(..)) || widened == 1
+            });
+        }
+        let mut widened = Vec::new();
         for change in &planned.changes {
-            if let Change::Widen(name, column_type) = change
-                && rounds(connection, table, name, column_type).await?
-            {
-                rigid.push(name.clone());
-                return tables_run(connection, "ROLLBACK").await;
+            if let Change::Widen(name, column_type) = change {
+                if rounds(connection, table, name, column_type).await? {
+                    let why = "the column holds integers that a double would round".to_owned();
+                    rigid.columns.insert(name.clone(), why);
+                    return tables_run(connection, "ROLLBACK").await;
+                }
+                widened.push(name.clone());
             }
         }
         if described.table.columns.is_empty() {
             tables::make_schema(connection, &connection.address.schema).await?;
         }
         for statement in described.statements(table, &planned) {
-            tables_run(connection, &statement).await?;
+            let run = connection.answer_in(WIDENING, connection.client.batch_execute(&statement)).await?;
+            let Err(error) = run else { continue };
+            let Some(why) = cannot_change(&error).filter(|_| !widened.is_empty()) else {
+                return Err(tables::never_of_a_row(connection.failure(&error)));
+            };
+            match widened.as_slice() {
+                [name] => drop(rigid.columns.insert(name.clone(), why)),
+                _ => rigid.one_by_one = true,
+            }
+            return tables_run(connection, "ROLLBACK").await;
         }
         tables_run(connection, "COMMIT").await?;
         metrics::counter!("chalk_writer_postgres_table_changes_total").increment(1);
@@ -181,7 +212,7 @@ impl Described {
 }
 
 /// Asks the server what a table is like; one that is not there has no columns.
-async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &[String]) -> Result<Described, SinkError> {
+async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &Rigid) -> Result<Described, SinkError> {
     let mut described = Described::default();
     for row in connection.query(DESCRIBE, &[&table]).await.map_err(tables::never_of_a_row)? {
         let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
@@ -191,7 +222,7 @@ async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &[String]) 
             false => ColumnType::Other(shown),
         };
         let at = described.table.add(name, column_type);
-        described.table.columns[at].rigid = rigid.iter().any(|known| known == name);
+        described.table.columns[at].rigid = rigid.columns.get(name).cloned();
     }
     for row in connection.query(KEYS, &[&table]).await.map_err(tables::never_of_a_row)? {
         described.keys.push(row.get(0));
@@ -218,6 +249,17 @@ async fn rounds<S>(
     let question = format!("SELECT EXISTS (SELECT FROM {from} WHERE {item} NOT BETWEEN -{EXACT} AND {EXACT})");
     let found = connection.within_time(WIDENING, connection.client.query_one(&question, &[])).await;
     Ok(found.map_err(tables::never_of_a_row)?.get(0))
+}
+
+/// Why a column's type cannot be changed, where an error says that it never can; what its detail names then is
+/// a thing of the schema, such as the view.
+fn cannot_change(error: &tokio_postgres::Error) -> Option<String> {
+    let db = error.as_db_error().filter(|db| CANNOT_CHANGE.contains(&db.code().code()))?;
+    let mut why = format!("Postgres does not change the column's type: {}", db.message());
+    for more in [db.detail(), db.hint()].into_iter().flatten() {
+        why = format!("{why}; {more}");
+    }
+    Some(why)
 }
 
 /// Runs a statement on a table that may take as long as widening does; its errors are no verdicts on rows.
