@@ -55,3 +55,24 @@ async fn a_column_that_a_view_uses_stays_as_it_is_and_the_verdict_names_the_view
     assert_eq!(write(&store, "c", &rows).await.expect("written").stored, 1);
     assert_eq!(read(&server, "\"user\"")["obs-3"]["held"], 0.5);
 }
+
+/// Slow by construction: the server sleeps in each change, for longer than the URI gives a statement.
+#[tokio::test]
+async fn a_change_of_a_table_may_take_longer_than_a_statement_and_is_said_before() {
+    let server = server();
+    server.sql(
+        "CREATE TABLE \"user\" (__observation_id__ text, n bigint); ALTER TABLE \"user\" OWNER TO writer; \
+         CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); END $$; \
+         CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('CREATE INDEX', 'ALTER TABLE') \
+         EXECUTE FUNCTION slow()",
+    );
+    let logs = Logs::listen();
+    let store = open_uri(&format!("{}?statement_timeout=1s", server.uri())).expect("it opens");
+    let rows = [row(&shape("user", &[("n", None)]), 1, NOON, [Value::Double(0.5)])];
+    assert_eq!(write(&store, "a", &rows).await.expect("written").stored, 1);
+    let said = logs.lines("changing a table of Postgres");
+    assert_eq!(said.len(), 1, "{said:?}");
+    for part in ["user", "`n` from bigint to double precision", "a unique index on `__observation_id__`", "written anew"] {
+        assert!(said[0].contains(part), "{part}: {said:?}");
+    }
+}

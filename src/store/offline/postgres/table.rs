@@ -17,8 +17,8 @@ use crate::store::postgres::{quoted, tables};
 /// Each round is lost only to a writer that won, so a table in peace settles in one or two.
 const ROUNDS: usize = 20;
 
-/// For widening a column, which writes the whole table anew.
-const WIDENING: Duration = Duration::from_hours(1);
+/// For a change of a table: widening a column writes all of it anew, and a key reads all of it.
+const CHANGING: Duration = Duration::from_hours(1);
 
 const DESCRIBE: &str = "
     SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
@@ -110,6 +110,7 @@ impl Tables {
     ) -> Result<(), SinkError> {
         let begun = std::time::Instant::now();
         tables::begin_alone(connection, table).await?;
+        tables_run(connection, &format!("SET LOCAL statement_timeout = {}", CHANGING.as_millis())).await?;
         let described = describe(connection, table, rigid).await?;
         let mut planned = plan(&described.table, rows)?;
         if rigid.one_by_one {
@@ -119,6 +120,7 @@ impl Tables {
                 matches!(change, Change::Add(..)) || widened == 1
             });
         }
+        described.announce(table, &planned);
         let mut widened = Vec::new();
         for change in &planned.changes {
             if let Change::Widen(name, column_type) = change {
@@ -134,7 +136,7 @@ impl Tables {
             tables::make_schema(connection, &connection.address.schema).await?;
         }
         for statement in described.statements(table, &planned) {
-            let run = connection.answer_in(WIDENING, connection.client.batch_execute(&statement)).await?;
+            let run = connection.answer_in(CHANGING, connection.client.batch_execute(&statement)).await?;
             let Err(error) = run else { continue };
             let Some(why) = cannot_change(&error).filter(|_| !widened.is_empty()) else {
                 return Err(tables::never_of_a_row(connection.failure(&error)));
@@ -167,6 +169,30 @@ impl Described {
         let mut key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
         key.sort_unstable();
         key.is_empty() || self.keys.iter().any(|known| *known == key)
+    }
+
+    /// Says what takes its time, before it does.
+    fn announce(&self, table: &str, planned: &Plan<'_>) {
+        let mut long: Vec<String> = Vec::new();
+        for change in &planned.changes {
+            if let Change::Widen(name, to) = change
+                && let Some(at) = self.table.position(name)
+            {
+                long.push(format!("`{name}` from {} to {to}", self.table.columns[at].column_type));
+            }
+        }
+        if !self.table.columns.is_empty() && !self.has_key(planned) {
+            let key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
+            long.push(format!("a unique index on `{}`", key.join("`, `")));
+        }
+        if !long.is_empty() {
+            tracing::info!(
+                table,
+                changes = long.join(", "),
+                "changing a table of Postgres, which may take long; where a column becomes wider it is written anew, \
+                 and nobody reads or writes it meanwhile"
+            );
+        }
     }
 
     /// What makes or changes the table, in a transaction that is open.
@@ -238,16 +264,14 @@ async fn rounds<S>(
     name: &str,
     column_type: &ColumnType,
 ) -> Result<bool, SinkError> {
-    let millis = WIDENING.as_millis();
-    let lock = format!("SET LOCAL statement_timeout = {millis}; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-    tables_run(connection, &lock).await?;
+    tables_run(connection, &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
     let name = quoted(name);
     let (from, item) = match column_type {
         ColumnType::Many(_) => (format!("{table}, unnest({name}) AS item"), "item".to_owned()),
         _ => (table.to_owned(), name),
     };
     let question = format!("SELECT EXISTS (SELECT FROM {from} WHERE {item} NOT BETWEEN -{EXACT} AND {EXACT})");
-    let found = connection.within_time(WIDENING, connection.client.query_one(&question, &[])).await;
+    let found = connection.within_time(CHANGING, connection.client.query_one(&question, &[])).await;
     Ok(found.map_err(tables::never_of_a_row)?.get(0))
 }
 
@@ -264,7 +288,7 @@ fn cannot_change(error: &tokio_postgres::Error) -> Option<String> {
 
 /// Runs a statement on a table that may take as long as widening does; its errors are no verdicts on rows.
 async fn tables_run<S>(connection: &Connection<S>, statement: &str) -> Result<(), SinkError> {
-    let run = connection.within_time(WIDENING, connection.client.batch_execute(statement)).await;
+    let run = connection.within_time(CHANGING, connection.client.batch_execute(statement)).await;
     run.map_err(tables::never_of_a_row)
 }
 
