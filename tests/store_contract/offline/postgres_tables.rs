@@ -76,3 +76,28 @@ async fn a_change_of_a_table_may_take_longer_than_a_statement_and_is_said_before
         assert!(said[0].contains(part), "{part}: {said:?}");
     }
 }
+
+#[tokio::test]
+async fn the_longest_decimals_there_are_come_back_whole() {
+    let server = server();
+    let store = open(&server);
+    let shape = shape("user", &[("free", None), ("narrow", Some("decimal(4,2)"))]);
+    let (whole, fraction) = ("9".repeat(131_072), "9".repeat(16_383));
+    let zeros = "0".repeat(20_000);
+    let rows = [
+        (format!("{whole}.{fraction}"), format!("1.5{zeros}")),
+        (format!("-{whole}"), format!("-99.99{zeros}")),
+        (format!("-0.{}1", "0".repeat(16_382)), "0".to_owned()),
+        (format!("1{}", "0".repeat(131_071)), "7".to_owned()),
+    ];
+    let decimal = |text: &String| Value::Decimal(text.clone().into());
+    let written: Vec<_> =
+        (0..).zip(&rows).map(|(n, (free, narrow))| row(&shape, n, NOON, [decimal(free), decimal(narrow)])).collect();
+    let outcome = write(&store, "a", &written).await.expect("written");
+    assert_eq!((outcome.stored, outcome.refused.len()), (4, 0), "{outcome:?}");
+    let found = server.sql("SELECT free, narrow FROM \"user\" ORDER BY __id__");
+    for ((line, (free, _)), narrow) in found.lines().zip(&rows).zip(["1.50", "-99.99", "0.00", "7.00"]) {
+        assert!(line == format!("{free}|{narrow}"), "{} characters, beginning with {}", line.len(), &line[..20]);
+    }
+    assert_eq!(found.lines().count(), 4);
+}
