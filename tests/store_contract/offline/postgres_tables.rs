@@ -101,3 +101,16 @@ async fn the_longest_decimals_there_are_come_back_whole() {
     }
     assert_eq!(found.lines().count(), 4);
 }
+
+#[tokio::test]
+async fn the_online_stores_table_is_no_namespace() {
+    let server = server();
+    let store = open(&server);
+    let rows = [row(&shape("online_features", &[]), 1, NOON, []), row(&shape("user", &[]), 2, NOON, [])];
+    let outcome = write(&store, "a", &rows).await.expect("the other is written");
+    assert_eq!((outcome.stored, outcome.refused.len()), (1, 1));
+    let (at, refusal) = &outcome.refused[0];
+    assert_eq!((*at, refusal.class), (0, ValueRefused));
+    assert!(refusal.message.contains("`online_features` is the online store's table"), "{refusal}");
+    assert_eq!(server.sql("SELECT to_regclass('online_features') IS NULL"), "t");
+}

@@ -4,7 +4,8 @@
 //! Tables are named after namespaces, in the schema that the URI names (`?schema=…`, else `public`). Table, schema
 //! and columns are made as they appear; `__inserted_at__` is when the server began the row's transaction. A table's
 //! primary key is `__observation_id__`; that of `query_log` is `environment_id` and `operation_id`. A table that
-//! was made by somebody else without such a key gets a unique index on it.
+//! was made by somebody else without such a key gets a unique index on it. No namespace is called `online_features`,
+//! which is the online store's table; its rows are refused.
 //!
 //! # Guarantees
 //! A write is one transaction: rows are copied into a temporary table of the session and inserted from there. A

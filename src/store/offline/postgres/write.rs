@@ -17,7 +17,7 @@ use crate::config::secret::SecretRef;
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::{self, Pool};
-use crate::store::postgres::quoted;
+use crate::store::postgres::{ONLINE_TABLE, quoted};
 use crate::value::Value;
 
 /// Bytes that are sent at a time.
@@ -120,13 +120,20 @@ fn by_table<'a>(
     for (index, row) in rows.iter().enumerate() {
         if let Some((_, rows)) = tables.get_mut(&*row.shape.table) {
             rows.push((index, row));
-        } else if let Some(name) = name_of(row) {
-            tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
-        } else {
-            let message = "a table's name must not be empty, nor hold U+0000";
-            let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
-            refused.push((index, refusal));
+            continue;
         }
+        let message = match name_of(row) {
+            Some(name) if name == ONLINE_TABLE => {
+                format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name")
+            }
+            Some(name) => {
+                tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
+                continue;
+            }
+            None => "a table's name must not be empty, nor hold U+0000".to_owned(),
+        };
+        let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
+        refused.push((index, refusal));
     }
     let mut tables: Vec<_> = tables.into_values().collect();
     tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
