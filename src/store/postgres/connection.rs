@@ -3,6 +3,7 @@
 //! Whoever takes a connection has it alone, and gives it back only when nothing of its work is left
 //! unfinished on it. Any other is closed, and the server rolls back what was not committed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(in crate::store) struct Pool<S> {
     store: &'static str,
     uri: SecretRef,
     idle: Mutex<Vec<Connection<S>>>,
+    /// Whether it was said that nobody checks whose server this is.
+    said: AtomicBool,
 }
 
 /// A connection, closed when dropped.
@@ -50,7 +53,7 @@ impl<S> Drop for Connection<S> {
 
 impl<S: Default> Pool<S> {
     pub(in crate::store) fn new(store: &'static str, uri: SecretRef) -> Self {
-        Self { store, uri, idle: Mutex::default() }
+        Self { store, uri, idle: Mutex::default(), said: AtomicBool::new(false) }
     }
 
     /// A connection that was given back, or a new one.
@@ -86,11 +89,31 @@ impl<S: Default> Pool<S> {
         let timeout = connection.address.statement_timeout.as_millis();
         let session = format!("SET statement_timeout = {timeout}; {SESSION}");
         connection.run(&session).await.map_err(|error| of_the_session(&connection.address, error))?;
+        let server = &connection.address;
+        if server.unverified
+            && !self.said.load(Ordering::Relaxed)
+            && connection.is_encrypted().await
+            && !self.said.swap(true, Ordering::Relaxed)
+        {
+            let store = self.store;
+            tracing::info!(
+                store,
+                %server,
+                "encrypted, but whose server this is was not checked; `sslmode=verify-full` does"
+            );
+        }
         Ok(connection)
     }
 }
 
 impl<S> Connection<S> {
+    /// Whether the server says so; with `sslmode=prefer` it need not be.
+    async fn is_encrypted(&self) -> bool {
+        const ASK: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = self.within(self.client.query_one(ASK, &[])).await;
+        row.is_ok_and(|row| row.try_get(0).unwrap_or(false))
+    }
+
     /// Waits for an answer a little longer than the server is given for it. One that does not come
     /// leaves the outcome unknown; the connection must not be given back then.
     pub(in crate::store) async fn within<T>(
@@ -173,9 +196,6 @@ async fn open(address: &Address) -> Result<(Client, JoinHandle<()>), SinkError> 
     let denied = |error: crate::tls::TlsError| SinkError::Denied { reason: format!("{address}: {error}") };
     let connector = MakeRustlsConnect::new(tls.client_config().map_err(denied)?);
     let (client, connection) = address.config.connect(connector).await.map_err(failed)?;
-    if address.unverified {
-        tracing::debug!(server = %address, "whose server this is was not checked; `sslmode=verify-full` does");
-    }
     Ok((client, tokio::spawn(run(connection))))
 }
 

@@ -83,3 +83,31 @@ async fn certificates_that_expired_are_for_a_person_on_either_side() {
     let reason = denied(&as_client(&authority.sign_expired("writer", "DNS:writer"))).await;
     assert!(reason.contains("CertificateExpired"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_server_that_is_not_checked_is_said_once_a_store() {
+    let server = PostgresServer::start(Version::Debian, &[]);
+    let signed = Authority::new("ours").sign_expired("old", "IP:127.0.0.1");
+    let said = |logs: &Logs| logs.lines("encrypted, but whose server this is was not checked").len();
+    {
+        let logs = Logs::listen();
+        stored(&*store(&server.uri()), &user(1)).await;
+        assert_eq!(said(&logs), 0, "the server has no TLS, so nothing is encrypted");
+    }
+    server.put("server.crt", &std::fs::read(&signed.certificate).expect("a certificate"));
+    server.put("server.key", &std::fs::read(&signed.key).expect("a key"));
+    server.sql("ALTER SYSTEM SET ssl = on");
+    server.reload();
+    let logs = Logs::listen();
+    let store = store(&server.uri());
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while said(&logs) == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is never said");
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chalk-writer'");
+        stored_at_last(&*store, &user(2)).await;
+    }
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chalk-writer'");
+    stored_at_last(&*store, &user(3)).await;
+    assert_eq!(said(&logs), 1);
+    assert!(logs.lines("encrypted, but")[0].contains("`sslmode=verify-full` does"));
+}
