@@ -111,3 +111,19 @@ async fn a_server_that_is_not_checked_is_said_once_a_store() {
     assert_eq!(said(&logs), 1);
     assert!(logs.lines("encrypted, but")[0].contains("`sslmode=verify-full` does"));
 }
+
+#[tokio::test]
+async fn a_sweep_that_failed_is_not_tried_behind_every_batch() {
+    let server = PostgresServer::start(Version::Debian, &[]);
+    let logs = Logs::listen();
+    stored(&*store(&server.uri()), &user(1)).await;
+    server.sql(
+        "CREATE ROLE narrow LOGIN PASSWORD 'right'; GRANT SELECT, INSERT, UPDATE ON online_features TO narrow",
+    );
+    let store = store(&server.uri().replace("writer", "narrow"));
+    for time in 2..8 {
+        stored(&*store, &user(time)).await;
+    }
+    let said = logs.lines("expired values could not be removed");
+    assert_eq!(said.len(), 1, "{said:?}");
+}
