@@ -138,7 +138,7 @@ pub static METRICS: &[Metric] = &[
     counter(
         "chalk_writer_postgres_table_changes_total",
         &[],
-        "Tables of Postgres made or changed for rows that needed it",
+        "Changes of tables in Postgres: made, columns added or widened, keys added",
     ),
     gauge("chalk_writer_build_info", Unit::Count, &["version"], "Always 1; the label is the version that runs"),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),

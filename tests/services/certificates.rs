@@ -37,6 +37,25 @@ impl Authority {
     /// A certificate for a common name, with alternative names as `openssl` writes them
     /// (`DNS:localhost,IP:127.0.0.1`).
     pub(crate) fn sign(&self, common_name: &str, names: &str) -> Signed {
+        self.sign_for(common_name, names, "30")
+    }
+
+    /// The same, but it has expired.
+    pub(crate) fn sign_expired(&self, common_name: &str, names: &str) -> Signed {
+        let signed = self.sign_for(common_name, names, "0");
+        // It holds for the second in which it was made.
+        let valid = || {
+            let mut openssl = Command::new("openssl");
+            openssl.args(["x509", "-noout", "-checkend", "0", "-in"]).arg(&signed.certificate);
+            openssl.output().expect("openssl can be started").status.success()
+        };
+        while valid() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        signed
+    }
+
+    fn sign_for(&self, common_name: &str, names: &str, days: &str) -> Signed {
         let file = |ending: &str| self.path(&format!("{common_name}.{ending}"));
         let (key, request, certificate, extensions) = (file("key"), file("csr"), file("crt"), file("ext"));
         openssl(&[
@@ -45,7 +64,7 @@ impl Authority {
         ]);
         std::fs::write(&extensions, format!("subjectAltName={names}\n")).expect("a file of extensions");
         openssl(&[
-            &["x509", "-req", "-days", "30", "-in", &text(&request), "-out", &text(&certificate)],
+            &["x509", "-req", "-days", days, "-in", &text(&request), "-out", &text(&certificate)],
             &["-CA", &text(&self.certificate()), "-CAkey", &text(&self.path("ca.key")), "-CAcreateserial"],
             &["-extfile", &text(&extensions)],
         ]);

@@ -2,6 +2,8 @@
 
 #[path = "../services/certificates.rs"]
 mod certificates;
+#[path = "../services/logs.rs"]
+mod logs;
 mod offline;
 mod online;
 #[path = "../services/postgres/server.rs"]

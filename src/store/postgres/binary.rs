@@ -11,6 +11,9 @@ const EPOCH_DAYS: i32 = 10_957;
 /// 4714-11-24 BC, before which the server has no times, in microseconds since 2000.
 const EARLIEST: i64 = -211_813_488_000_000_000;
 
+/// Digits behind the point of a `numeric` at the most.
+pub(in crate::store) const LONGEST_FRACTION: usize = 16_383;
+
 /// Decimal digits in one digit of a `numeric`.
 const GROUP: usize = 4;
 
@@ -56,12 +59,15 @@ pub(in crate::store) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(in crate::store) const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
 /// Appends a `numeric`, without a length, from canonical text: an optional `-`, digits, at most one point.
-pub(in crate::store) fn numeric(out: &mut Vec<u8>, text: &str) {
+///
+/// Of digits before the point there may be 131,072. Those behind the first `scale`, which is at most
+/// [`LONGEST_FRACTION`], must be zeros and are left out.
+pub(in crate::store) fn numeric(out: &mut Vec<u8>, text: &str, scale: usize) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0').as_bytes();
-    let scale = fraction.len();
-    let fraction = fraction.as_bytes();
+    let scale = fraction.len().min(scale);
+    let fraction = &fraction.as_bytes()[..scale];
     let groups_of_whole = whole.len().div_ceil(GROUP);
     let groups = groups_of_whole + scale.div_ceil(GROUP);
     // The whole part is filled up with zeros on its left, the fraction on its right.
@@ -79,9 +85,10 @@ pub(in crate::store) fn numeric(out: &mut Vec<u8>, text: &str) {
     let first = (0..groups).find(|at| group(*at) != 0).unwrap_or(groups);
     let last = (first..groups).rfind(|at| group(*at) != 0).map_or(first, |at| at + 1);
     let zero = first == groups;
-    let weight = if zero { 0 } else { groups_of_whole as i16 - 1 - first as i16 };
+    // At 131,072 digits the number of groups is beyond an `i16`, and the weight is the largest that is one.
+    let weight = if zero { 0 } else { (groups_of_whole as i32 - 1 - first as i32) as i16 };
     let sign: u16 = if negative && !zero { 0x4000 } else { 0 };
-    out.extend_from_slice(&((last - first) as i16).to_be_bytes());
+    out.extend_from_slice(&((last - first) as u16).to_be_bytes());
     out.extend_from_slice(&weight.to_be_bytes());
     out.extend_from_slice(&sign.to_be_bytes());
     out.extend_from_slice(&(scale as u16).to_be_bytes());
@@ -159,9 +166,9 @@ mod tests {
 
     fn parts(text: &str) -> (Vec<i16>, i16, bool, u16) {
         let mut out = Vec::new();
-        numeric(&mut out, text);
+        numeric(&mut out, text, LONGEST_FRACTION);
         let words: Vec<i16> = out.chunks(2).map(|two| i16::from_be_bytes([two[0], two[1]])).collect();
-        assert_eq!(words[0] as usize, words.len() - 4);
+        assert_eq!(usize::from(words[0] as u16), words.len() - 4);
         (words[4..].to_vec(), words[1], words[2] == 0x4000, words[3] as u16)
     }
 
@@ -174,6 +181,15 @@ mod tests {
         assert_eq!(parts("100000000"), (vec![1], 2, false, 0));
         assert_eq!(parts("0.00001"), (vec![1000], -2, false, 5));
         assert_eq!(parts("9999.00010000"), (vec![9999, 1], 0, false, 8));
+        let (whole, fraction) = ("9".repeat(131_072), "9".repeat(LONGEST_FRACTION));
+        let mut groups = vec![9_999; 32_768 + 4_096];
+        groups[32_768 + 4_095] = 9_990;
+        assert_eq!(parts(&format!("{whole}.{fraction}")), (groups, i16::MAX, false, 16_383));
+        let least = format!("-0.{}1", "0".repeat(LONGEST_FRACTION - 1));
+        assert_eq!(parts(&least), (vec![10], -4_096, true, 16_383));
+        let mut narrow = Vec::new();
+        numeric(&mut narrow, &format!("1.5{}", "0".repeat(20_000)), 2);
+        assert_eq!(narrow, [0, 2, 0, 0, 0, 0, 0, 2, 0, 1, 0x13, 0x88]);
     }
 
     #[test]

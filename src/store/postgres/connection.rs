@@ -3,6 +3,7 @@
 //! Whoever takes a connection has it alone, and gives it back only when nothing of its work is left
 //! unfinished on it. Any other is closed, and the server rolls back what was not committed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(in crate::store) struct Pool<S> {
     store: &'static str,
     uri: SecretRef,
     idle: Mutex<Vec<Connection<S>>>,
+    /// Whether it was said that nobody checks whose server this is.
+    said: AtomicBool,
 }
 
 /// A connection, closed when dropped.
@@ -50,7 +53,7 @@ impl<S> Drop for Connection<S> {
 
 impl<S: Default> Pool<S> {
     pub(in crate::store) fn new(store: &'static str, uri: SecretRef) -> Self {
-        Self { store, uri, idle: Mutex::default() }
+        Self { store, uri, idle: Mutex::default(), said: AtomicBool::new(false) }
     }
 
     /// A connection that was given back, or a new one.
@@ -76,19 +79,41 @@ impl<S: Default> Pool<S> {
         let address = uri::parse(self.store, expose(&uri)).map_err(|error| denied(error.to_string()))?;
         let bound = address.config.get_connect_timeout().copied().unwrap_or_default() + GRACE;
         let connected = timeout(bound, open(&address)).await;
-        let (client, driver) = connected.unwrap_or_else(|_| {
+        let no_answer = |_| {
             let reason = format!("{address}: no connection within {} s", bound.as_secs());
             Err(SinkError::Transient { reason })
-        })?;
+        };
+        let (client, driver) =
+            connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
         let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
         let timeout = connection.address.statement_timeout.as_millis();
         let session = format!("SET statement_timeout = {timeout}; {SESSION}");
-        connection.run(&session).await?;
+        connection.run(&session).await.map_err(|error| of_the_session(&connection.address, error))?;
+        let server = &connection.address;
+        if server.unverified
+            && !self.said.load(Ordering::Relaxed)
+            && connection.is_encrypted().await
+            && !self.said.swap(true, Ordering::Relaxed)
+        {
+            let store = self.store;
+            tracing::info!(
+                store,
+                %server,
+                "encrypted, but whose server this is was not checked; `sslmode=verify-full` does"
+            );
+        }
         Ok(connection)
     }
 }
 
 impl<S> Connection<S> {
+    /// Whether the server says so; with `sslmode=prefer` it need not be.
+    async fn is_encrypted(&self) -> bool {
+        const ASK: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = self.within(self.client.query_one(ASK, &[])).await;
+        row.is_ok_and(|row| row.try_get(0).unwrap_or(false))
+    }
+
     /// Waits for an answer a little longer than the server is given for it. One that does not come
     /// leaves the outcome unknown; the connection must not be given back then.
     pub(in crate::store) async fn within<T>(
@@ -112,7 +137,8 @@ impl<S> Connection<S> {
         self.answer_in(self.address.statement_timeout, answer).await
     }
 
-    async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+    /// The same for what may take another time.
+    pub(in crate::store) async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
         let bound = time + GRACE;
         timeout(bound, answer).await.map_err(|_| SinkError::Transient {
             reason: format!("{}: no answer within {} s", self.address, bound.as_secs()),
@@ -147,6 +173,19 @@ impl<S> Connection<S> {
     }
 }
 
+/// A value that the server refuses before any row was sent is one of the session's settings.
+fn of_the_session(address: &Address, error: SinkError) -> SinkError {
+    match error {
+        SinkError::Poisoned(refusal) => {
+            let code = refusal.code.as_deref().unwrap_or_default();
+            let reason =
+                format!("{address}: the session's settings are refused: {} (SQLSTATE {code})", refusal.message);
+            SinkError::Denied { reason }
+        }
+        error => error,
+    }
+}
+
 /// Connects, and lets the connection run until it is aborted or ends.
 async fn open(address: &Address) -> Result<(Client, JoinHandle<()>), SinkError> {
     let failed = |error: Error| failure::of(&address.to_string(), &error);
@@ -157,9 +196,6 @@ async fn open(address: &Address) -> Result<(Client, JoinHandle<()>), SinkError> 
     let denied = |error: crate::tls::TlsError| SinkError::Denied { reason: format!("{address}: {error}") };
     let connector = MakeRustlsConnect::new(tls.client_config().map_err(denied)?);
     let (client, connection) = address.config.connect(connector).await.map_err(failed)?;
-    if address.unverified {
-        tracing::debug!(server = %address, "whose server this is was not checked; `sslmode=verify-full` does");
-    }
     Ok((client, tokio::spawn(run(connection))))
 }
 

@@ -7,6 +7,11 @@ use tokio_postgres::error::DbError;
 
 use crate::sink::{ErrorClass, Refusal, SinkError};
 
+/// How a credential that was put in order reaches the writer.
+const CREDENTIALS: &str = "a URI in a secret of `secret_client` FILE is read again by itself, one from ENV or in the \
+                           configuration with a restart";
+const TIME_OUT: &str = "`statement_timeout` of the URI says how long a statement may take";
+
 /// Sorts an error by its SQLSTATE. `server` is shown before it and holds no credential.
 ///
 /// Only the classes that speak of data are a verdict on a row, and of which one they do not say. What
@@ -15,14 +20,22 @@ use crate::sink::{ErrorClass, Refusal, SinkError};
 pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
     let Some(db) = error.as_db_error() else { return of_connection(server, error) };
     let code = db.code().code();
-    let reason = format!("{server}: {} (SQLSTATE {code})", db.message());
+    let reason = format!("{server}: {} (SQLSTATE {code}){}", db.message(), hint(db));
     match &code[..2] {
         // A database that is not there, and a role that may not enter or do this: for a person to put right.
-        "28" | "3D" => SinkError::Denied { reason },
+        "28" => SinkError::Denied { reason: format!("{reason}; {CREDENTIALS}") },
+        "3D" => SinkError::Denied { reason },
+        // Also said where a person ends the statement.
+        "57" if code == "57014" => SinkError::Transient { reason: format!("{reason}; {TIME_OUT}") },
         "42" if code == "42501" => SinkError::Denied { reason },
         "22" | "23" | "54" => SinkError::Poisoned(refusal(db)),
         _ => SinkError::Transient { reason },
     }
+}
+
+/// What the server advises. Its detail may hold values of rows, and is never shown.
+fn hint(db: &DbError) -> String {
+    db.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 fn refusal(db: &DbError) -> Refusal {
@@ -33,6 +46,7 @@ fn refusal(db: &DbError) -> Refusal {
     } else if let Some(constraint) = db.constraint() {
         message = format!("{message} (constraint `{constraint}`)");
     }
+    message.push_str(&hint(db));
     // What is too large by its own limits has a class of its own; SQLSTATE 54000 is said of a row or a value.
     let class = if code.starts_with("54") { ErrorClass::TooLarge } else { ErrorClass::ValueRefused };
     Refusal { code: Some(code.into()), ..Refusal::new(class, message) }
@@ -51,9 +65,31 @@ fn of_connection(server: &str, error: &Error) -> SinkError {
             let io = inner.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
         });
-        certificate |= matches!(tls, Some(rustls::Error::InvalidCertificate(_)));
+        certificate |= tls.is_some_and(of_a_certificate);
         cause = inner.source();
     }
     let password = reason.contains("password missing") || reason.contains("channel binding is required");
     if certificate || password { SinkError::Denied { reason } } else { SinkError::Transient { reason } }
+}
+
+/// Whether one side does not believe the certificate of the other, which stays so until a person renews it.
+fn of_a_certificate(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{
+        BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown, UnknownCA,
+        UnsupportedCertificate,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(_) => true,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            BadCertificate
+                | CertificateExpired
+                | CertificateRequired
+                | CertificateRevoked
+                | CertificateUnknown
+                | UnknownCA
+                | UnsupportedCertificate
+        ),
+        _ => false,
+    }
 }

@@ -41,6 +41,8 @@ const PASSED_ON: [&str; 16] = [
 const CONNECT: Duration = Duration::from_secs(10);
 /// For one statement where the URI does not say.
 const STATEMENT: Duration = Duration::from_secs(120);
+/// The longest that the server takes for a statement, which is its largest number of milliseconds.
+const LONGEST_STATEMENT: Duration = Duration::from_millis(i32::MAX as u64);
 /// Silence after which a connection is asked whether it lives, and how long it may not answer.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -161,6 +163,9 @@ fn parameters(query: &str) -> Result<(Ours, String), String> {
             "statement_timeout" => {
                 let known = units::duration(&value).filter(|time| *time >= Duration::from_millis(1));
                 let known = known.ok_or("`statement_timeout` is not a duration such as `30s` or `500ms`")?;
+                if known > LONGEST_STATEMENT {
+                    return Err("`statement_timeout` is longer than 24 days, the longest that Postgres takes".to_owned());
+                }
                 ours.statement_timeout = Some(known);
             }
             "sslmode" => ours.mode = Some(mode(&value)?),
@@ -281,6 +286,17 @@ mod tests {
         assert_eq!(address.config.get_connect_timeout(), Some(&Duration::from_secs(3)));
         assert_eq!(address.schema, "public");
         assert_eq!(of("postgres:///db?host=h&user=u&password=p").to_string(), "postgres://h:5432/db");
+    }
+
+    #[test]
+    fn a_statement_may_take_as_long_as_the_server_can_count() {
+        let longest = of("postgres://u@h/d?statement_timeout=24d").statement_timeout;
+        assert_eq!(longest, Duration::from_secs(24 * 86_400));
+        for longer in ["30d", "2147483648ms"] {
+            let uri = format!("postgres://u@h/d?statement_timeout={longer}");
+            let message = parse("online store", &uri).expect_err(longer).to_string();
+            assert!(message.contains("`statement_timeout` is longer than 24 days"), "{message}");
+        }
     }
 
     #[test]

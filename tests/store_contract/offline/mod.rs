@@ -7,6 +7,7 @@ pub(crate) mod disk;
 mod faults_postgres;
 mod model;
 mod postgres;
+mod postgres_tables;
 mod race;
 mod readers;
 mod support;

@@ -288,31 +288,65 @@ async fn types_and_names_survive() {
     assert_eq!(server.sql(&format!("SELECT half[2] = 2::float4 ^ -24 FROM {quoted} WHERE half IS NOT NULL")), "t");
 }
 
-fn query(operation: &str, name: Option<&str>) -> TableRow {
+fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
     let text = |name: &'static str| Column { name: name.into(), data_type: Some("string".parse().expect("a type")) };
-    let time = Column { name: "query_timestamp".into(), data_type: Some("timestamp".parse().expect("a type")) };
-    let columns = vec![text("operation_id"), text("environment_id"), time, text("query_name")];
+    let time_column = Column { name: "query_timestamp".into(), data_type: Some("timestamp".parse().expect("a type")) };
+    let columns = vec![text("operation_id"), text("environment_id"), time_column, text("query_name")];
     let shape = Arc::new(Shape { table: "query_log".into(), columns, time: 2, key: vec![1, 0] });
     let values = vec![
         Value::text(operation.to_owned()),
         Value::text("prod"),
-        Value::Timestamp(NOON),
+        Value::Timestamp(NOON + time),
         name.map_or(Value::Null, |name| Value::text(name.to_owned())),
     ];
     TableRow { destination: 0, shape, values, name: format!("query_log/{operation}").into() }
 }
 
 #[tokio::test]
-async fn a_row_of_query_log_is_replaced_by_a_later_one_of_its_query() {
+async fn a_row_of_query_log_is_replaced_by_a_newer_one_of_its_query() {
     let server = server();
     let store = open(&server);
-    let rows = [query("b", Some("one")), query("a", Some("two")), query("b", Some("three"))];
+    let rows = [query("b", 2, Some("newest")), query("a", 5, Some("two")), query("b", 1, Some("older"))];
     let outcome = write(&store, "w", &rows).await.expect("written");
     assert_eq!((outcome.stored, outcome.stale), (2, 1));
-    assert_eq!(server.sql("SELECT operation_id, query_name FROM query_log ORDER BY 1"), "a|two\nb|three");
-    write(&store, "x", &[query("a", None), query("c", Some("four"))]).await.expect("written");
-    assert_eq!(server.sql("SELECT operation_id, query_name FROM query_log ORDER BY 1"), "a|\nb|three\nc|four");
+    let all = || server.sql("SELECT operation_id, query_name FROM query_log ORDER BY 1");
+    assert_eq!(all(), "a|two\nb|newest");
+    let rows = [query("a", 6, None), query("c", 0, Some("four")), query("b", 1, Some("z"))];
+    let outcome = write(&store, "x", &rows).await.expect("written");
+    assert_eq!((outcome.stored, outcome.stale), (2, 1));
+    assert_eq!(all(), "a|\nb|newest\nc|four");
+    let outcome = write(&store, "x", &rows).await.expect("written");
+    assert_eq!((outcome.stored, outcome.stale), (0, 3), "what comes again changes nothing");
     assert!(!columns(&server, "query_log").contains("__"), "no column of ours");
+}
+
+/// Rows of one query, some of one time, in every cut and order of two batches.
+#[tokio::test]
+async fn batches_of_query_log_end_in_one_state_in_whatever_order_they_come() {
+    let server = server();
+    let store = open(&server);
+    let rows = [
+        query("a", 1, Some("x")),
+        query("a", 1, None),
+        query("a", 1, Some("\"q,")),
+        query("a", 0, Some("zz")),
+        query("a", -1, None),
+    ];
+    let mut ends = std::collections::BTreeSet::new();
+    for first in 1..31_u32 {
+        let part = |of: bool| -> Vec<TableRow> {
+            let part = rows.iter().enumerate().filter(|(at, _)| (first >> at & 1 == 1) == of);
+            part.map(|(_, row)| row.clone()).collect()
+        };
+        let mut second = part(false);
+        second.reverse();
+        write(&store, "one", &part(true)).await.expect("written");
+        write(&store, "two", &second).await.expect("written");
+        ends.insert(server.sql("SELECT * FROM query_log"));
+        server.sql("TRUNCATE query_log");
+    }
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert!(ends.iter().all(|end| end.ends_with("|x")), "{ends:?}");
 }
 
 #[tokio::test]

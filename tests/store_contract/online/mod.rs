@@ -9,6 +9,8 @@ mod keeps_nothing;
 mod order;
 mod place;
 mod postgres_layout;
+mod postgres_on_call;
+mod postgres_rights;
 mod redis_access;
 mod redis_fields;
 mod redis_layout;

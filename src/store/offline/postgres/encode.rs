@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::types::{ColumnType, Scalar};
-use crate::store::postgres::binary::{self, NULL, array_head, with_length};
+use crate::store::postgres::binary::{self, LONGEST_FRACTION, NULL, array_head, with_length};
 use crate::value::{Value, Vector, jsonb};
 
 /// What begins a `COPY`: its signature, no flags, no extension.
@@ -63,8 +63,8 @@ fn one(scalar: Scalar, value: &Value, out: &mut Vec<u8>) -> Result<(), Misplaced
         }
         (Scalar::Date, Value::Date(day)) => binary::bytes(out, &binary::date(*day).to_be_bytes()),
         (Scalar::Bytea, Value::Bytes(bytes)) => binary::bytes(out, bytes),
-        (Scalar::Numeric(_), Value::Decimal(text)) => with_length(out, |out| binary::numeric(out, text)),
-        (Scalar::Numeric(_), Value::Int(number)) => with_length(out, |out| binary::numeric(out, &number.to_string())),
+        (Scalar::Numeric(limits), Value::Decimal(text)) => numeric(limits, text, out),
+        (Scalar::Numeric(limits), Value::Int(number)) => numeric(limits, &number.to_string(), out),
         (Scalar::Int2, Value::Int(number)) => {
             binary::bytes(out, &i16::try_from(*number).map_err(|_| Misplaced)?.to_be_bytes());
         }
@@ -75,6 +75,12 @@ fn one(scalar: Scalar, value: &Value, out: &mut Vec<u8>) -> Result<(), Misplaced
         _ => return Err(Misplaced),
     }
     Ok(())
+}
+
+/// A decimal that may have more zeros at its end than its column has places, or than a `numeric` can have.
+fn numeric(limits: Option<(u16, u16)>, text: &str, out: &mut Vec<u8>) {
+    let scale = limits.map_or(LONGEST_FRACTION, |(_, scale)| usize::from(scale));
+    with_length(out, |out| binary::numeric(out, text, scale));
 }
 
 fn elements(scalar: Scalar, vector: &Vector, out: &mut Vec<u8>) {

@@ -2,6 +2,7 @@
 
 use super::types::{ColumnType, Scalar};
 use crate::sink::ErrorClass;
+use crate::store::postgres::binary::LONGEST_FRACTION;
 use crate::value::conform::describe;
 use crate::value::decimal::Digits;
 use crate::value::{Value, Vector, jsonb};
@@ -13,7 +14,7 @@ const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_3
 /// The same as days since 1970.
 const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 /// Digits of a `numeric` before and behind the point.
-const DIGITS: (usize, usize) = (131_072, 16_383);
+const DIGITS: (usize, usize) = (131_072, LONGEST_FRACTION);
 
 /// Why a value does not fit a type as it is.
 #[derive(Debug, PartialEq, Eq)]

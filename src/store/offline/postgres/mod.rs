@@ -4,12 +4,13 @@
 //! Tables are named after namespaces, in the schema that the URI names (`?schema=…`, else `public`). Table, schema
 //! and columns are made as they appear; `__inserted_at__` is when the server began the row's transaction. A table's
 //! primary key is `__observation_id__`; that of `query_log` is `environment_id` and `operation_id`. A table that
-//! was made by somebody else without such a key gets a unique index on it.
+//! was made by somebody else without such a key gets a unique index on it. No namespace is called `online_features`,
+//! which is the online store's table; its rows are refused.
 //!
 //! # Guarantees
 //! A write is one transaction: rows are copied into a temporary table of the session and inserted from there. A
-//! row of history that is there already is left as it is, a row of `query_log` is replaced. So a write whose
-//! outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
+//! row of history that is there already is left as it is, a row of `query_log` is replaced by one with a later
+//! `query_timestamp` (at the same time by one whose text is larger, byte by byte). So a write whose outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
 //! change its columns at once.
 //!
 //! # Types
@@ -21,8 +22,9 @@
 //! [`crate::value::jsonb`].
 //!
 //! A column appears with its declared type, else with the first value that is not null. An integer column widens to
-//! double when a double comes, unless it holds an integer that a double would round; the table is written anew
-//! for that, and nobody else reads or writes it meanwhile, which a declared type avoids. Anything else of another
+//! double when a double comes, unless it holds an integer that a double would round, or something hangs on it that
+//! Postgres does not change with it, such as a view; the table is written anew for that, and nobody else reads or
+//! writes it meanwhile, which a declared type avoids. Anything else of another
 //! type is refused, and so is what the column cannot hold exactly. `smallint`, `integer`, `real` and `varchar` that
 //! somebody made are written to as well. System columns never change their type.
 //!

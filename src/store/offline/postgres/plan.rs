@@ -30,8 +30,8 @@ pub(super) struct Table {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) column_type: ColumnType,
-    /// It holds integers that a double would round.
-    pub(super) rigid: bool,
+    /// Why its type cannot be changed, where that was tried.
+    pub(super) rigid: Option<String>,
 }
 
 impl Table {
@@ -44,7 +44,7 @@ impl Table {
         if let Some(column) = self.position(name) {
             return column;
         }
-        self.columns.push(Column { name: name.to_owned(), column_type, rigid: false });
+        self.columns.push(Column { name: name.to_owned(), column_type, rigid: None });
         self.index.insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }
@@ -78,6 +78,8 @@ pub(super) struct Plan<'a> {
     pub(super) bindings: Vec<Binding<'a>>,
     /// Columns whose values together name a row, as the table has them.
     pub(super) key: Vec<usize>,
+    /// The column with the rows' own time.
+    pub(super) time: Option<usize>,
     /// Whether the server says when it got a row, and a row that is there stays as it is.
     pub(super) history: bool,
     /// Rows that the table will never take, by their index in the write.
@@ -154,11 +156,12 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, 
     let first = bindings.iter().find(|binding| binding.taken);
     let history = first.is_some_and(|binding| binding.inserted_at.is_some());
     let key = first.map(Binding::key).unwrap_or_default();
+    let time = first.and_then(Binding::time);
     if bindings.iter().any(|binding| binding.taken && binding.key() != key) {
         let reason = "two shapes of one table have different keys".to_owned();
         return Err(SinkError::Bug { reason });
     }
-    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, history, refused };
+    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, time, history, refused };
     Ok((plan, widened))
 }
 
@@ -182,6 +185,10 @@ impl<'a> Binding<'a> {
     fn key(&self) -> Vec<usize> {
         let columns = self.columns.as_deref().unwrap_or_default();
         self.shape.key.iter().filter_map(|at| columns.get(*at).copied()).collect()
+    }
+
+    fn time(&self) -> Option<usize> {
+        self.columns.as_deref().unwrap_or_default().get(self.shape.time).copied()
     }
 
     /// For each of some columns of the table where a row of this shape has its value.
@@ -259,8 +266,8 @@ fn judge(
             Misfit::Refused(class, message) => (class, message),
             Misfit::Widen(column_type) => (ErrorClass::TypeMismatch, format!("expected {column_type}")),
         };
-        if column.rigid {
-            message.push_str("; the column holds integers that a double would round");
+        if let Some(why) = &column.rigid {
+            message = format!("{message}; {why}");
         }
         return Err(Refusal::new(class, format!("column `{}`: {message}", column.name)));
     }
@@ -287,7 +294,7 @@ fn check_key(row: &TableRow) -> Result<(), Refusal> {
 /// System columns keep the type of their first row: an id that is a number here and a text there
 /// would be two entities in one reader and one in the next.
 fn may_widen(column: &Column) -> bool {
-    !column.rigid && !(column.name.starts_with("__") && column.name.ends_with("__"))
+    column.rigid.is_none() && !(column.name.starts_with("__") && column.name.ends_with("__"))
 }
 
 #[cfg(test)]
@@ -353,7 +360,7 @@ mod tests {
         known.add("n", ColumnType::One(Scalar::Int8));
         let (refused, changes) = outcome(&known, &rows);
         assert!(refused.is_empty() && changes.contains(&"~n double precision".to_owned()), "{changes:?}");
-        known.columns[0].rigid = true;
+        known.columns[0].rigid = Some("it is so".to_owned());
         assert_eq!(outcome(&known, &rows).0, [0]);
         let mut system = Table::default();
         system.add("__id__", ColumnType::One(Scalar::Int8));

@@ -17,8 +17,8 @@ use crate::store::postgres::{quoted, tables};
 /// Each round is lost only to a writer that won, so a table in peace settles in one or two.
 const ROUNDS: usize = 20;
 
-/// For widening a column, which writes the whole table anew.
-const WIDENING: Duration = Duration::from_hours(1);
+/// For a change of a table: widening a column writes all of it anew, and a key reads all of it.
+const CHANGING: Duration = Duration::from_hours(1);
 
 const DESCRIBE: &str = "
     SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
@@ -36,6 +36,18 @@ const KEYS: &str = "
     WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
       AND i.indpred IS NULL AND i.indexprs IS NULL
     GROUP BY i.indexrelid";
+
+/// SQLSTATEs of a change of a column's type that fails for as long as what hangs on the column is there: a view or
+/// a rule, a policy, a generated column, a partition's key, a default, a constraint or an index on an expression.
+const CANNOT_CHANGE: [&str; 7] = ["0A000", "2BP01", "42601", "42704", "42804", "42883", "42P16"];
+
+/// Columns whose type stays as it is, and why; as far as one call of [`Tables::agree`] has found out.
+#[derive(Default)]
+struct Rigid {
+    columns: HashMap<String, String>,
+    /// A change of several columns failed and did not say by which: from then on they are changed one by one.
+    one_by_one: bool,
+}
 
 /// What is known of one table of the server.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +81,7 @@ impl Tables {
                 return Ok(planned);
             }
         }
-        let mut rigid = Vec::new();
+        let mut rigid = Rigid::default();
         for _ in 0..ROUNDS {
             let described = describe(connection, &table, &rigid).await?;
             let planned = plan(&described.table, rows)?;
@@ -94,25 +106,46 @@ impl Tables {
         connection: &Connection<S>,
         table: &str,
         rows: &[(usize, &TableRow)],
-        rigid: &mut Vec<String>,
+        rigid: &mut Rigid,
     ) -> Result<(), SinkError> {
         let begun = std::time::Instant::now();
         tables::begin_alone(connection, table).await?;
+        tables_run(connection, &format!("SET LOCAL statement_timeout = {}", CHANGING.as_millis())).await?;
         let described = describe(connection, table, rigid).await?;
-        let planned = plan(&described.table, rows)?;
+        let mut planned = plan(&described.table, rows)?;
+        if rigid.one_by_one {
+            let mut widened = 0;
+            planned.changes.retain(|change| {
+                widened += usize::from(matches!(change, Change::Widen(..)));
+                matches!(change, Change::Add(..)) || widened == 1
+            });
+        }
+        described.announce(table, &planned);
+        let mut widened = Vec::new();
         for change in &planned.changes {
-            if let Change::Widen(name, column_type) = change
-                && rounds(connection, table, name, column_type).await?
-            {
-                rigid.push(name.clone());
-                return tables_run(connection, "ROLLBACK").await;
+            if let Change::Widen(name, column_type) = change {
+                if rounds(connection, table, name, column_type).await? {
+                    let why = "the column holds integers that a double would round".to_owned();
+                    rigid.columns.insert(name.clone(), why);
+                    return tables_run(connection, "ROLLBACK").await;
+                }
+                widened.push(name.clone());
             }
         }
         if described.table.columns.is_empty() {
             tables::make_schema(connection, &connection.address.schema).await?;
         }
         for statement in described.statements(table, &planned) {
-            tables_run(connection, &statement).await?;
+            let run = connection.answer_in(CHANGING, connection.client.batch_execute(&statement)).await?;
+            let Err(error) = run else { continue };
+            let Some(why) = cannot_change(&error).filter(|_| !widened.is_empty()) else {
+                return Err(tables::never_of_a_row(connection.failure(&error)));
+            };
+            match widened.as_slice() {
+                [name] => drop(rigid.columns.insert(name.clone(), why)),
+                _ => rigid.one_by_one = true,
+            }
+            return tables_run(connection, "ROLLBACK").await;
         }
         tables_run(connection, "COMMIT").await?;
         metrics::counter!("chalk_writer_postgres_table_changes_total").increment(1);
@@ -136,6 +169,30 @@ impl Described {
         let mut key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
         key.sort_unstable();
         key.is_empty() || self.keys.iter().any(|known| *known == key)
+    }
+
+    /// Says what takes its time, before it does.
+    fn announce(&self, table: &str, planned: &Plan<'_>) {
+        let mut long: Vec<String> = Vec::new();
+        for change in &planned.changes {
+            if let Change::Widen(name, to) = change
+                && let Some(at) = self.table.position(name)
+            {
+                long.push(format!("`{name}` from {} to {to}", self.table.columns[at].column_type));
+            }
+        }
+        if !self.table.columns.is_empty() && !self.has_key(planned) {
+            let key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
+            long.push(format!("a unique index on `{}`", key.join("`, `")));
+        }
+        if !long.is_empty() {
+            tracing::info!(
+                table,
+                changes = long.join(", "),
+                "changing a table of Postgres, which may take long; where a column becomes wider it is written anew, \
+                 and nobody reads or writes it meanwhile"
+            );
+        }
     }
 
     /// What makes or changes the table, in a transaction that is open.
@@ -181,7 +238,7 @@ impl Described {
 }
 
 /// Asks the server what a table is like; one that is not there has no columns.
-async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &[String]) -> Result<Described, SinkError> {
+async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &Rigid) -> Result<Described, SinkError> {
     let mut described = Described::default();
     for row in connection.query(DESCRIBE, &[&table]).await.map_err(tables::never_of_a_row)? {
         let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
@@ -191,7 +248,7 @@ async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &[String]) 
             false => ColumnType::Other(shown),
         };
         let at = described.table.add(name, column_type);
-        described.table.columns[at].rigid = rigid.iter().any(|known| known == name);
+        described.table.columns[at].rigid = rigid.columns.get(name).cloned();
     }
     for row in connection.query(KEYS, &[&table]).await.map_err(tables::never_of_a_row)? {
         described.keys.push(row.get(0));
@@ -207,22 +264,31 @@ async fn rounds<S>(
     name: &str,
     column_type: &ColumnType,
 ) -> Result<bool, SinkError> {
-    let millis = WIDENING.as_millis();
-    let lock = format!("SET LOCAL statement_timeout = {millis}; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-    tables_run(connection, &lock).await?;
+    tables_run(connection, &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
     let name = quoted(name);
     let (from, item) = match column_type {
         ColumnType::Many(_) => (format!("{table}, unnest({name}) AS item"), "item".to_owned()),
         _ => (table.to_owned(), name),
     };
     let question = format!("SELECT EXISTS (SELECT FROM {from} WHERE {item} NOT BETWEEN -{EXACT} AND {EXACT})");
-    let found = connection.within_time(WIDENING, connection.client.query_one(&question, &[])).await;
+    let found = connection.within_time(CHANGING, connection.client.query_one(&question, &[])).await;
     Ok(found.map_err(tables::never_of_a_row)?.get(0))
+}
+
+/// Why a column's type cannot be changed, where an error says that it never can; what its detail names then is
+/// a thing of the schema, such as the view.
+fn cannot_change(error: &tokio_postgres::Error) -> Option<String> {
+    let db = error.as_db_error().filter(|db| CANNOT_CHANGE.contains(&db.code().code()))?;
+    let mut why = format!("Postgres does not change the column's type: {}", db.message());
+    for more in [db.detail(), db.hint()].into_iter().flatten() {
+        why = format!("{why}; {more}");
+    }
+    Some(why)
 }
 
 /// Runs a statement on a table that may take as long as widening does; its errors are no verdicts on rows.
 async fn tables_run<S>(connection: &Connection<S>, statement: &str) -> Result<(), SinkError> {
-    let run = connection.within_time(WIDENING, connection.client.batch_execute(statement)).await;
+    let run = connection.within_time(CHANGING, connection.client.batch_execute(statement)).await;
     run.map_err(tables::never_of_a_row)
 }
 

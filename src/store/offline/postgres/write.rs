@@ -12,18 +12,19 @@ use tokio_postgres::Statement;
 use super::encode::{self, HEAD, Misplaced, TAIL};
 use super::plan::{INSERTED_AT, Plan};
 use super::table::{Tables, name_of, qualified};
-use super::types::ColumnType;
+use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::{self, Pool};
-use crate::store::postgres::quoted;
+use crate::store::postgres::{ONLINE_TABLE, quoted};
 use crate::value::Value;
 
 /// Bytes that are sent at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// Temporary tables that one connection keeps; with more of them it starts over.
+/// Temporary tables that one connection keeps for the next write; one that has as many starts over between two
+/// writes. A single write may have more.
 const STAGES: usize = 200;
 
 type Connection = connection::Connection<Session>;
@@ -32,6 +33,8 @@ type Connection = connection::Connection<Session>;
 #[derive(Default)]
 pub(super) struct Session {
     stages: HashMap<String, Arc<Stage>>,
+    /// Temporary tables that were ever made on it, so that no two have one name.
+    made: u64,
 }
 
 struct Stage {
@@ -54,6 +57,11 @@ impl Postgres {
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
         let mut parts = Vec::new();
+        // Not later: the parts of a write hold on to their temporary tables.
+        if connection.state.stages.len() >= STAGES {
+            connection.state.stages.clear();
+            connection.run("DISCARD TEMP").await?;
+        }
         for (table, rows) in by_table(rows, &mut outcome.refused) {
             let mut planned = self.tables.agree(connection, &table, &rows).await?;
             outcome.refused.append(&mut planned.refused);
@@ -112,13 +120,20 @@ fn by_table<'a>(
     for (index, row) in rows.iter().enumerate() {
         if let Some((_, rows)) = tables.get_mut(&*row.shape.table) {
             rows.push((index, row));
-        } else if let Some(name) = name_of(row) {
-            tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
-        } else {
-            let message = "a table's name must not be empty, nor hold U+0000";
-            let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
-            refused.push((index, refusal));
+            continue;
         }
+        let message = match name_of(row) {
+            Some(name) if name == ONLINE_TABLE => {
+                format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name")
+            }
+            Some(name) => {
+                tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
+                continue;
+            }
+            None => "a table's name must not be empty, nor hold U+0000".to_owned(),
+        };
+        let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
+        refused.push((index, refusal));
     }
     let mut tables: Vec<_> = tables.into_values().collect();
     tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -146,51 +161,73 @@ async fn stage(
         columns.iter().map(|at| format!("{} {}", quoted(&column(at).name), column(at).column_type)).collect();
     let names: Vec<String> = columns.iter().map(|at| quoted(&column(at).name)).collect();
     let key: Vec<String> = planned.key.iter().map(|at| quoted(&column(at).name)).collect();
+    let is_time = |at: &usize| column(at).column_type == ColumnType::One(Scalar::Timestamptz);
+    let time = planned.time.filter(|at| columns.contains(at) && is_time(at)).map(|at| quoted(&column(&at).name));
     let target = qualified(connection, table);
-    let known = format!("{target} ({}) {} {}", definitions.join(", "), key.join(", "), planned.history);
+    let known = format!("{target} ({}) {} {time:?} {}", definitions.join(", "), key.join(", "), planned.history);
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
     }
-    if connection.state.stages.len() >= STAGES {
-        connection.state.stages.clear();
-        connection.run("DISCARD TEMP").await?;
-    }
-    let name = format!("pg_temp.chalk_stage_{}", connection.state.stages.len());
+    let name = format!("pg_temp.chalk_stage_{}", connection.state.made);
+    connection.state.made += 1;
     connection
         .run(&format!("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS", &name[8..], definitions.join(", ")))
         .await?;
-    let names = names.join(", ");
-    let (inserted_at, now) =
-        if planned.history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
-    let insert = format!(
-        "INSERT INTO {target} ({names}{inserted_at}) SELECT {names}{now} FROM {name}{}",
-        on_conflict(&columns.iter().map(|at| quoted(&column(at).name)).collect::<Vec<_>>(), &key, planned.history)
-    );
+    let insert = if planned.history || key.is_empty() {
+        insert_new(&target, &name, &names, &key, planned.history)
+    } else {
+        insert_newest(&target, &name, &names, &key, time.as_deref())
+    };
     let prepare = async |text: String| connection.within(connection.client.prepare(&text)).await;
     let stage = Arc::new(Stage {
-        copy: prepare(format!("COPY {name} ({names}) FROM STDIN (FORMAT binary)")).await?,
+        copy: prepare(format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", names.join(", "))).await?,
         insert: prepare(insert).await?,
     });
     connection.state.stages.insert(known, stage.clone());
     Ok(stage)
 }
 
-/// A row of history that is there stays; any other is replaced, in the order of the key, so that two writers
-/// do not wait for one another in a circle.
-fn on_conflict(columns: &[String], key: &[String], history: bool) -> String {
-    if key.is_empty() {
-        return String::new();
-    }
-    let of_key = key.join(", ");
-    let set: Vec<String> = columns
+/// Inserts rows of which those that are there stay as they are.
+fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
+    let (names, key) = (names.join(", "), key.join(", "));
+    let (inserted_at, now) =
+        if history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
+    let conflict = if key.is_empty() { String::new() } else { format!(" ON CONFLICT ({key}) DO NOTHING") };
+    format!("INSERT INTO {target} ({names}{inserted_at}) SELECT {names}{now} FROM {stage}{conflict}")
+}
+
+/// Inserts the newest row of each key, where none that is there is newer. Rows of one time are ordered by their
+/// text, byte by byte, so that the same one stands in whatever order they came; the same row changes nothing.
+///
+/// Keys are locked in their order, so that two writers do not wait for one another in a circle.
+fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], time: Option<&str>) -> String {
+    let order = |of: &str| {
+        let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
+        let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
+        match time {
+            // A row without a time is older than any.
+            Some(time) => [format!("coalesce({of}.{time}, '-infinity')"), text].to_vec(),
+            None => vec![text],
+        }
+    };
+    let newest: Vec<String> = order("new").iter().map(|part| format!("{part} DESC")).collect();
+    let set: Vec<String> = names
         .iter()
         .filter(|column| !key.contains(column))
         .map(|column| format!("{column} = excluded.{column}"))
         .collect();
-    if history || set.is_empty() {
-        return format!(" ON CONFLICT ({of_key}) DO NOTHING");
-    }
-    format!(" ORDER BY {of_key} ON CONFLICT ({of_key}) DO UPDATE SET {}", set.join(", "))
+    let (all, key) = (names.join(", "), key.join(", "));
+    let conflict = if set.is_empty() {
+        "NOTHING".to_owned()
+    } else {
+        let (new, old) = (order("excluded").join(", "), order("old").join(", "));
+        format!("UPDATE SET {} WHERE ROW({new}) > ROW({old})", set.join(", "))
+    };
+    format!(
+        "INSERT INTO {target} AS old ({all}) SELECT DISTINCT ON ({key}) {all} FROM {stage} AS new \
+         ORDER BY {key}, {} ON CONFLICT ({key}) DO {conflict}",
+        newest.join(", ")
+    )
 }
 
 /// Sends the rows of a plan to the temporary table.
@@ -203,14 +240,10 @@ async fn copy(
     let types: Vec<&ColumnType> = columns.iter().map(|at| &planned.table.columns[*at].column_type).collect();
     let places: Vec<Vec<Option<usize>>> = planned.bindings.iter().map(|binding| binding.places(columns)).collect();
     let count = i16::try_from(columns.len()).map_err(|_| SinkError::Bug { reason: "too many columns".to_owned() })?;
-    let latest = if planned.history || planned.key.is_empty() { None } else { Some(latest(planned)) };
     let mut sink = pin!(connection.within(connection.client.copy_in::<_, Bytes>(statement)).await?);
     let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
     chunk.extend_from_slice(HEAD);
-    for (at, (binding, row)) in planned.rows.iter().enumerate() {
-        if latest.as_ref().is_some_and(|latest| !latest.contains(&at)) {
-            continue;
-        }
+    for (binding, row) in &planned.rows {
         chunk.extend_from_slice(&count.to_be_bytes());
         for (place, column_type) in places[*binding].iter().zip(&types) {
             let value = place.map_or(&Value::Null, |place| &row.values[place]);
@@ -227,19 +260,4 @@ async fn copy(
     connection.within(sink.send(Bytes::from(chunk))).await?;
     connection.within(sink.finish()).await?;
     Ok(())
-}
-
-/// Of rows with one key the last: a statement can replace a row only once.
-fn latest(planned: &Plan<'_>) -> HashSet<usize> {
-    let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
-    for (at, (binding, row)) in planned.rows.iter().enumerate() {
-        let mut key = Vec::new();
-        for (place, column) in planned.bindings[*binding].places(&planned.key).iter().zip(&planned.key) {
-            let value = place.map_or(&Value::Null, |place| &row.values[place]);
-            // What does not encode is found when the row is.
-            let _ = encode::field(&planned.table.columns[*column].column_type, value, &mut key);
-        }
-        last.insert(key, at);
-    }
-    last.into_values().collect()
 }

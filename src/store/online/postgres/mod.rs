@@ -11,7 +11,7 @@
 //! A statement compares what it brings with what stands, in the server and atomically for each feature, so a
 //! repetition changes nothing and an older value never wins. A batch is durable when `write` returns: a session that
 //! would not wait for its commits is set to. Values that have expired are removed a stretch of the table at a
-//! time, behind each batch.
+//! time, behind each batch; where that fails, not behind those of the next minute.
 //!
 //! Text with U+0000 and keys longer than an index takes are refused, by name. What only the server can say
 //! of a row (its database is not in UTF-8, say) is found by halving.
@@ -22,6 +22,7 @@ mod statement;
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicBool, Ordering as Access};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -47,13 +48,22 @@ const NAME: &str = "online store";
 /// table of a million values is gone through in 1,000 batches.
 const SWEEP: i64 = 1_000;
 
+/// After a search for expired values that failed, how long none is tried: a batch need not wait for what cannot work.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+
 type Connection = connection::Connection<Session>;
 type Key = [String; 4];
 
 struct PostgresStore {
     pool: Pool<Session>,
-    /// Where the search for expired values goes on.
-    swept: Mutex<Key>,
+    swept: Mutex<Swept>,
+}
+
+/// Where the search for expired values goes on, and before when it does not.
+#[derive(Default)]
+struct Swept {
+    from: Key,
+    rests_until: Option<Instant>,
 }
 
 /// What is prepared on a connection, once the table is there.
@@ -91,8 +101,14 @@ impl PostgresStore {
 
     /// Removes what has expired in the next stretch of the table.
     async fn sweep(&self) -> Result<(), SinkError> {
-        let from = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let end = self
+        let from = {
+            let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            if swept.rests_until.is_some_and(|until| Instant::now() < until) {
+                return Ok(());
+            }
+            swept.from.clone()
+        };
+        let done = self
             .on_a_connection(async |connection| {
                 let prepared = prepared(connection).await?;
                 let [environment, namespace, key, feature] = &from;
@@ -103,8 +119,15 @@ impl PostgresStore {
                 connection.execute(&prepared.sweep, &[environment, namespace, key, feature, e, n, k, f]).await?;
                 Ok(end)
             })
-            .await?;
-        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = end.map(Option::unwrap_or_default);
+            .await;
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        match done {
+            Ok(end) => *swept = Swept { from: end.map(Option::unwrap_or_default), rests_until: None },
+            Err(error) => {
+                swept.rests_until = Some(Instant::now() + SWEEP_AGAIN);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
@@ -179,9 +202,9 @@ impl Sink<FeatureRow> for PostgresStore {
         if let Some(error) = first_error {
             return Err(error);
         }
-        // What was written stands, whatever becomes of this; the next batch tries it again.
+        // What was written stands, whatever becomes of this; a later batch tries it again.
         if let Err(error) = self.sweep().await {
-            tracing::warn!(%error, "expired values could not be removed from Postgres");
+            tracing::warn!(%error, "expired values could not be removed from Postgres; tried again in a minute");
         }
         Ok(outcome)
     }

@@ -1,7 +1,7 @@
 //! The table and the statements on it. Names and values that come from messages are parameters, always;
 //! the schema, which comes from the URI, is quoted.
 
-use crate::store::postgres::quoted;
+use crate::store::postgres::{ONLINE_TABLE, quoted};
 
 /// Keys are compared by their bytes, so their order here is that of the index and of [`super::chunks`].
 const TABLE: &str = r#"
@@ -79,7 +79,7 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(schema: &str) -> Self {
-        let table = format!("{}.online_features", quoted(schema));
+        let table = format!("{}.{ONLINE_TABLE}", quoted(schema));
         let fill = |text: &str, new: &str| {
             let text = text.replace("{wins}", WINS).replace("{given}", GIVEN).replace("{new}", new);
             text.replace("{table}", &table)
