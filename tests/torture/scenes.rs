@@ -1,0 +1,161 @@
+//! Scenes: what a broken writer would not survive, staged so that it meets it.
+//!
+//! # Why
+//! Between a batch that is acknowledged too early and its writing there are milliseconds, and what is
+//! committed in them is seen by nobody who is killed at random. A store that stands still makes seconds
+//! of them: longer than the clock that commits (one to two seconds on Kafka), longer than a handover
+//! waits (`drain_timeout`). So every scene waits until the group is at work, takes the stores away
+//! while messages flow, and opens them for moments only, in which a batch or two get through.
+
+use std::time::{Duration, Instant};
+
+use super::chaos::{Chaos, Scene};
+use super::check::Wrong;
+use super::writers::Kind;
+
+/// How long a group may take to catch up before a scene is played without that.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+impl Chaos {
+    pub fn play(&mut self, scene: Scene) {
+        let settled = self.settle();
+        self.say(if settled { "settled" } else { "not settled" });
+        match scene {
+            Scene::PowerCut => {
+                self.note("scene", "power cut over slow stores");
+                self.stall();
+                let openings = self.random.usize(..3);
+                self.open_for_moments(openings);
+                self.power_cut();
+            }
+            Scene::StuckHandover => {
+                self.note("scene", "handovers over slow stores");
+                self.stuck_handover();
+            }
+            // Where there is no peace there is nothing to see.
+            Scene::HandoverInPeace if !settled => {}
+            Scene::HandoverInPeace => {
+                self.note("scene", "handover in peace");
+                self.handover_in_peace();
+            }
+        }
+    }
+
+    /// Lets both groups have two members at least and catch up with what was sent so far; says
+    /// whether they did.
+    fn settle(&mut self) -> bool {
+        self.writers.wake_all();
+        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, 2));
+        let begun = Instant::now();
+        let ends = self.producer.ends();
+        loop {
+            let behind = Kind::ALL.iter().any(|kind| {
+                let committed = self.bus.committed(kind.group());
+                ends.iter().any(|(partition, end)| committed[partition] < *end)
+            });
+            if !behind && self.writers.all_have_left() {
+                return true;
+            }
+            if begun.elapsed() > SETTLES_WITHIN {
+                return false;
+            }
+            self.let_pass(Duration::from_millis(200));
+        }
+    }
+
+    /// The stores take nothing, for longer than the commit clock.
+    fn stall(&mut self) {
+        self.stalled = true;
+        let pause = self.millis(2300..4000);
+        self.let_pass(pause);
+    }
+
+    fn go_on(&mut self) {
+        self.stalled = false;
+        self.stores.iter_mut().for_each(|store| store.go_on());
+    }
+
+    /// Lets a batch or two through, so many times.
+    fn open_for_moments(&mut self, times: usize) {
+        for _ in 0..times {
+            self.go_on();
+            // Not `let_pass`: nothing else may take its time meanwhile.
+            let moment = self.millis(20..300);
+            std::thread::sleep(moment);
+            self.stall();
+        }
+    }
+
+    /// Everything dies at once but the bus. What was promised until then has to be found.
+    fn power_cut(&mut self) {
+        self.note("power cut", "of every writer and the stores");
+        Kind::ALL.iter().for_each(|kind| self.writers.kill_all(*kind));
+        self.stores.iter_mut().for_each(|store| store.vanish());
+        self.stalled = false;
+        self.stores.iter_mut().for_each(|store| store.come_back());
+        self.audit();
+        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, 2));
+    }
+
+    pub fn audit(&mut self) {
+        for kind in Kind::ALL {
+            self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
+        }
+    }
+
+    /// Members come and go while their rows cannot be written: parts of what a member has in hand
+    /// are taken from it, and come back to it.
+    fn stuck_handover(&mut self) {
+        self.stall();
+        let mut grows = self.random.bool();
+        for _ in 0..2 {
+            for kind in Kind::ALL {
+                if grows {
+                    self.writers.start(kind);
+                } else if self.random.bool() {
+                    self.writers.terminate_one(kind, &mut self.random);
+                } else {
+                    self.writers.kill_one(kind, &mut self.random);
+                }
+            }
+            self.note("handover over stalled stores", if grows { "one more member" } else { "one less" });
+            grows = !grows;
+            // Longer than a handover is given.
+            let pause = self.millis(3000..5000);
+            self.let_pass(pause);
+        }
+        let openings = self.random.usize(..3);
+        self.open_for_moments(openings);
+        if self.random.bool() {
+            self.power_cut();
+        } else {
+            self.go_on();
+        }
+    }
+
+    /// One member comes or goes while everything works. What it has in hand is written and committed
+    /// first, so nothing is read again. A writer that could not keep to that says so, which excuses it.
+    fn handover_in_peace(&mut self) {
+        let kind = Kind::Offline;
+        self.checker.lake.read();
+        let (doubled, complaints) = (self.checker.lake.doubled(), self.writers.complaints(kind));
+        if self.writers.count(kind) > 2 || self.random.bool() {
+            self.writers.terminate_one(kind, &mut self.random);
+        } else {
+            self.writers.start(kind);
+        }
+        let pause = self.millis(1000..3000);
+        self.let_pass(pause);
+        if !self.settle() {
+            return;
+        }
+        self.checker.lake.read();
+        let more = self.checker.lake.doubled() - doubled;
+        let complained = self.writers.complaints(kind).len() > complaints.len();
+        if more > 0 && !complained {
+            let what = format!("{more} rows of history");
+            self.checker.problems.push((Wrong::DoubledInPeace, what));
+        }
+        self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
+    }
+}
