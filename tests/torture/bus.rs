@@ -34,8 +34,9 @@ pub trait TestBus {
     /// Adds the bus to a configuration.
     fn configure(&self, config: &mut serde_json::Value);
 
-    /// Sends to `results` and returns once every message is confirmed, with where each landed.
-    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Vec<Place>;
+    /// Sends to `results` and returns once every message is confirmed, with where each landed;
+    /// nothing where none was taken.
+    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>>;
 
     /// Kills the broker and starts it again; false where there is none.
     fn restart(&mut self) -> bool;

@@ -108,10 +108,12 @@ impl Chaos {
     /// Goes on for so long, and until every scene was played.
     pub fn run(&mut self, time: Duration) {
         while self.begun.elapsed() < time || self.scenes.rounds == 0 {
-            let accident = self.accidents.deal(&mut self.random);
-            self.happen(accident);
-            let pause = self.millis(300..3000);
-            self.let_pass(pause);
+            for _ in 0..self.random.u8(1..4) {
+                let accident = self.accidents.deal(&mut self.random);
+                self.happen(accident);
+                let pause = self.millis(300..3000);
+                self.let_pass(pause);
+            }
             let scene = self.scenes.deal(&mut self.random);
             self.play(scene);
         }

@@ -96,7 +96,7 @@ impl Checker {
         let not_buried =
             expected.bad.iter().filter(|(body, class)| !self.buried.contains_key(&letter(kind, body, class)));
         for (body, class) in not_buried {
-            lost(format!("{kind:?}: not buried as {class}: {}", String::from_utf8_lossy(body)));
+            lost(format!("{kind:?}: not buried as {class}: {}", text(body)));
         }
         match kind {
             Kind::Online => {
@@ -132,7 +132,7 @@ impl Checker {
         let of_kind = self.buried.keys().filter(|(writer, ..)| writer == kind.type_name());
         let buried = of_kind.filter(|(_, body, class)| !expected.bad.contains(&(body.clone(), class.clone())));
         let mut strangers: Vec<String> = buried
-            .map(|(_, body, class)| format!("{kind:?}: buried as {class}: {}", String::from_utf8_lossy(body)))
+            .map(|(_, body, class)| format!("{kind:?}: buried as {class}: {}", text(body)))
             .collect();
         match kind {
             Kind::Online => {
@@ -166,6 +166,11 @@ impl Checker {
         let all: usize = self.buried.values().sum();
         (all, all - self.buried.len())
     }
+}
+
+/// As much of a body as tells which it is.
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(120).collect()
 }
 
 fn letter(kind: Kind, body: &[u8], class: &str) -> (String, Vec<u8>, String) {

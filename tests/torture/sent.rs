@@ -77,20 +77,28 @@ impl Expected {
 pub struct Producer {
     random: fastrand::Rng,
     number: i64,
+    /// Made and not taken by the bus yet, each with its key.
+    waiting: Vec<(String, Content)>,
     pub sent: Vec<Message>,
 }
 
 impl Producer {
     pub fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), number: 0, sent: Vec::new() }
+        Self { random: fastrand::Rng::with_seed(seed), number: 0, waiting: Vec::new(), sent: Vec::new() }
     }
 
-    /// Sends some messages, and returns once the bus has confirmed them.
+    /// Sends some messages, those first that the bus did not take before.
     pub fn send(&mut self, bus: &mut dyn TestBus, count: usize) {
-        let (keys, contents): (Vec<_>, Vec<_>) = (0..count).map(|_| self.make()).unzip();
-        let bodies: Vec<_> = contents.iter().map(|content| content.body.clone()).collect();
-        let places = bus.publish(&keys, &bodies);
-        self.sent.extend(places.into_iter().zip(contents).map(|(place, content)| Message { place, content }));
+        while self.waiting.len() < count {
+            let made = self.make();
+            self.waiting.push(made);
+        }
+        let (keys, bodies): (Vec<_>, Vec<_>) =
+            self.waiting.iter().map(|(key, content)| (key.clone(), content.body.clone())).unzip();
+        if let Some(places) = bus.publish(&keys, &bodies) {
+            let contents = self.waiting.drain(..).map(|(_, content)| content);
+            self.sent.extend(places.into_iter().zip(contents).map(|(place, content)| Message { place, content }));
+        }
     }
 
     /// The end of each partition, as far as messages were confirmed.

@@ -67,6 +67,8 @@ pub fn write_config(folder: &Path, bus: &dyn TestBus, online: &str, lake: &Path)
         "retry": {"first_pause": "20ms", "max_pause": "200ms"},
         // Shorter than stores are away, so that partitions go before their rows are written.
         "drain_timeout": "2s",
+        // Three in a hundred messages are bad, and of some hundred in a row sometimes more than ten.
+        "dlq": {"max_ratio": 0.5},
         "writers": [{"bus_subscriber_type": "ONLINE_WRITER"}, {"bus_subscriber_type": "OFFLINE_WRITER"}],
     });
     bus.configure(&mut config);
