@@ -131,9 +131,8 @@ impl Checker {
     fn strangers(&self, kind: Kind, expected: &Expected) -> Vec<String> {
         let of_kind = self.buried.keys().filter(|(writer, ..)| writer == kind.type_name());
         let buried = of_kind.filter(|(_, body, class)| !expected.bad.contains(&(body.clone(), class.clone())));
-        let mut strangers: Vec<String> = buried
-            .map(|(_, body, class)| format!("{kind:?}: buried as {class}: {}", text(body)))
-            .collect();
+        let mut strangers: Vec<String> =
+            buried.map(|(_, body, class)| format!("{kind:?}: buried as {class}: {}", text(body))).collect();
         match kind {
             Kind::Online => {
                 let mut entities: Vec<u64> = expected.online.keys().map(|(entity, _)| *entity).collect();

@@ -16,6 +16,9 @@ use super::writers::Kind;
 /// How long a group may take to catch up before a scene is played without that.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long anything else is waited for before a scene goes on without it.
+const HAPPENS_WITHIN: Duration = Duration::from_secs(10);
+
 impl Chaos {
     pub fn play(&mut self, scene: Scene) {
         let settled = self.settle();
@@ -67,6 +70,14 @@ impl Chaos {
         }
     }
 
+    /// Waits for something that a sound writer does soon; a broken one perhaps never.
+    fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) && begun.elapsed() < HAPPENS_WITHIN {
+            self.let_pass(Duration::from_millis(200));
+        }
+    }
+
     /// The stores take nothing, for longer than the commit clock.
     fn stall(&mut self) {
         self.stalled = true;
@@ -87,6 +98,16 @@ impl Chaos {
             let moment = self.millis(20..300);
             std::thread::sleep(moment);
             self.stall();
+            self.audit_stalled();
+        }
+    }
+
+    /// What was promised until now has to be there, while nobody can write.
+    fn audit_stalled(&mut self) {
+        for (store, kind) in self.stores.iter().zip(Kind::ALL) {
+            if store.can_be_read_stalled() {
+                self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
+            }
         }
     }
 
@@ -97,38 +118,46 @@ impl Chaos {
         self.stores.iter_mut().for_each(|store| store.vanish());
         self.stalled = false;
         self.stores.iter_mut().for_each(|store| store.come_back());
-        self.audit();
-        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, 2));
-    }
-
-    pub fn audit(&mut self) {
         for kind in Kind::ALL {
             self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
         }
+        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, 2));
     }
 
     /// Members come and go while their rows cannot be written: parts of what a member has in hand
     /// are taken from it, and come back to it.
     fn stuck_handover(&mut self) {
-        self.stall();
-        let mut grows = self.random.bool();
-        for _ in 0..2 {
-            for kind in Kind::ALL {
-                if grows {
-                    self.writers.start(kind);
-                } else if self.random.bool() {
-                    self.writers.terminate_one(kind, &mut self.random);
-                } else {
-                    self.writers.kill_one(kind, &mut self.random);
-                }
+        for kind in Kind::ALL {
+            if self.writers.is_full(kind) {
+                self.writers.terminate_one(kind, &mut self.random);
             }
-            self.note("handover over stalled stores", if grows { "one more member" } else { "one less" });
-            grows = !grows;
-            // Longer than a handover is given.
-            let pause = self.millis(3000..5000);
+        }
+        self.settle();
+        self.stalled = true;
+        let pause = self.millis(500..1500);
+        self.let_pass(pause);
+        self.note("handover over stalled stores", "one more member");
+        let before = Kind::ALL.map(|kind| self.writers.given_up(kind));
+        Kind::ALL.iter().for_each(|kind| self.writers.start(*kind));
+        self.wait_until(|chaos| {
+            Kind::ALL.iter().zip(before).all(|(kind, before)| chaos.writers.given_up(*kind) > before)
+        });
+        let pause = self.millis(500..2000);
+        self.let_pass(pause);
+        if self.random.bool() {
+            self.note("handover over stalled stores", "it leaves again");
+            Kind::ALL.iter().for_each(|kind| self.writers.terminate_newest(*kind));
+            self.wait_until(|chaos| chaos.writers.all_have_left());
+            let pause = self.millis(1000..3000);
+            self.let_pass(pause);
+        } else {
+            self.note("handover over stalled stores", "it is killed");
+            Kind::ALL.iter().for_each(|kind| self.writers.kill_newest(*kind));
+            // Longer than its session.
+            let pause = self.millis(6000..9000);
             self.let_pass(pause);
         }
-        let openings = self.random.usize(..3);
+        let openings = self.random.usize(1..3);
         self.open_for_moments(openings);
         if self.random.bool() {
             self.power_cut();
@@ -157,7 +186,7 @@ impl Chaos {
         }
         self.checker.lake.read();
         let more = self.checker.lake.doubled() - doubled;
-        let complained = self.writers.complaints(kind).len() > complaints.len();
+        let complained = self.writers.complaints(kind) > complaints;
         self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
         if more > 0 && !complained {
             self.checker.problems.push((Wrong::DoubledInPeace, format!("{more} rows of history")));

@@ -22,6 +22,9 @@ pub trait Store {
     /// It takes nothing from here on. Called again and again for as long as that is to last.
     fn stall(&mut self);
 
+    /// Whether what it has can be read meanwhile.
+    fn can_be_read_stalled(&self) -> bool;
+
     /// It goes on where it was stalled.
     fn go_on(&mut self);
 
@@ -95,6 +98,10 @@ impl Store for Redis {
         self.signal(Signal::SIGSTOP);
     }
 
+    fn can_be_read_stalled(&self) -> bool {
+        false
+    }
+
     fn go_on(&mut self) {
         self.signal(Signal::SIGCONT);
     }
@@ -144,6 +151,10 @@ impl Store for Sqlite {
         if connection.execute_batch("BEGIN IMMEDIATE").is_ok() {
             self.lock = Some(connection);
         }
+    }
+
+    fn can_be_read_stalled(&self) -> bool {
+        true
     }
 
     fn go_on(&mut self) {
@@ -198,6 +209,10 @@ impl Store for Lake {
                 Err(error) => assert!(begun.elapsed() < BACK_WITHIN, "the disk cannot be filled: {error}"),
             }
         }
+    }
+
+    fn can_be_read_stalled(&self) -> bool {
+        true
     }
 
     fn go_on(&mut self) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bus::TestBus;
 
@@ -124,9 +124,13 @@ impl Writers {
         self.running.iter().filter(|writer| writer.kind == kind).count()
     }
 
+    pub fn is_full(&self, kind: Kind) -> bool {
+        self.count(kind) >= MOST
+    }
+
     /// Starts another one, unless there are enough.
     pub fn start(&mut self, kind: Kind) {
-        if self.count(kind) < MOST {
+        if !self.is_full(kind) {
             let writer = self.spawn(kind, &[]);
             self.running.push(writer);
         }
@@ -163,17 +167,33 @@ impl Writers {
     /// Kills one as a crash would.
     pub fn kill_one(&mut self, kind: Kind, random: &mut fastrand::Rng) {
         if let Some(at) = self.pick(kind, random) {
-            let mut writer = self.running.remove(at);
-            writer.child.kill().unwrap();
-            writer.child.wait().unwrap();
-            self.ended.push(writer.log);
+            self.kill(at);
         }
+    }
+
+    /// Kills the one that was started last.
+    pub fn kill_newest(&mut self, kind: Kind) {
+        if let Some(at) = self.newest(kind) {
+            self.kill(at);
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        let mut writer = self.running.remove(at);
+        writer.child.kill().unwrap();
+        writer.child.wait().unwrap();
+        self.ended.push(writer.log);
+    }
+
+    fn newest(&self, kind: Kind) -> Option<usize> {
+        self.running.iter().rposition(|writer| writer.kind == kind)
     }
 
     /// Kills all of a kind as a power cut would, those too that are leaving.
     pub fn kill_all(&mut self, kind: Kind) {
         let leaving = self.leaving.extract_if(.., |(writer, _)| writer.kind == kind).map(|(writer, _)| writer);
-        let mut killed: Vec<Writer> = self.running.extract_if(.., |writer| writer.kind == kind).chain(leaving).collect();
+        let mut killed: Vec<Writer> =
+            self.running.extract_if(.., |writer| writer.kind == kind).chain(leaving).collect();
         // All of them at once: none goes on for the other.
         for writer in &mut killed {
             writer.child.kill().unwrap();
@@ -189,6 +209,13 @@ impl Writers {
         if let Some(at) = self.pick(kind, random)
             && self.running[at].asleep.is_none()
         {
+            self.terminate(at);
+        }
+    }
+
+    /// Asks the one to leave that was started last.
+    pub fn terminate_newest(&mut self, kind: Kind) {
+        if let Some(at) = self.newest(kind) {
             self.terminate(at);
         }
     }
@@ -287,24 +314,37 @@ impl Writers {
         }
     }
 
-    /// Lines of the logs of a kind's processes that tell of something out of the ordinary.
-    pub fn complaints(&self, kind: Kind) -> Vec<String> {
-        let present = self.running.iter().chain(self.leaving.iter().map(|(writer, _)| writer)).map(|writer| &writer.log);
+    /// How many lines of the logs of a kind's processes tell of something out of the ordinary.
+    pub fn complaints(&self, kind: Kind) -> usize {
+        self.lines(kind, is_complaint)
+    }
+
+    /// How often partitions went from processes of a kind before their rows were written.
+    pub fn given_up(&self, kind: Kind) -> usize {
+        self.lines(kind, |line| message(line).starts_with("partitions went before"))
+    }
+
+    fn lines(&self, kind: Kind, is_counted: fn(&Value) -> bool) -> usize {
+        let present =
+            self.running.iter().chain(self.leaving.iter().map(|(writer, _)| writer)).map(|writer| &writer.log);
         let of_kind = |log: &&PathBuf| log.to_string_lossy().ends_with(&format!("{}.log", kind.type_name()));
-        let logs = present.chain(&self.ended).filter(of_kind);
-        let texts = logs.map(|log| std::fs::read_to_string(log).unwrap());
-        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
-        lines.filter(|line| is_complaint(line)).collect()
+        let count = |log: &PathBuf| {
+            let text = std::fs::read_to_string(log).unwrap();
+            // A line that is not whole is being written, or its process was killed over it.
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_counted).count()
+        };
+        present.chain(&self.ended).filter(of_kind).map(count).sum()
     }
 }
 
 /// Warnings, errors, and partitions that were lost; bad messages are nothing out of the ordinary here.
-fn is_complaint(line: &str) -> bool {
-    // A line that is not whole is being written, or its process was killed over it.
-    let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+fn is_complaint(line: &Value) -> bool {
     let is_loud = matches!(line["level"].as_str(), Some("WARN" | "ERROR"));
-    let of_burial = line["message"].as_str().is_some_and(|message| message.starts_with("buried "));
-    (is_loud && !of_burial) || line["lost"] == json!(true)
+    (is_loud && !message(line).starts_with("buried ")) || line["lost"] == json!(true)
+}
+
+fn message(line: &Value) -> &str {
+    line["message"].as_str().unwrap_or_default()
 }
 
 impl Drop for Writers {

@@ -82,9 +82,8 @@ fn client(bootstrap: &str) -> ClientConfig {
 
 fn create_topics(bootstrap: &str) {
     let admin: rdkafka::admin::AdminClient<_> = client(bootstrap).create().unwrap();
-    let topic = |name, partitions| {
-        rdkafka::admin::NewTopic::new(name, partitions, rdkafka::admin::TopicReplication::Fixed(1))
-    };
+    let topic =
+        |name, partitions| rdkafka::admin::NewTopic::new(name, partitions, rdkafka::admin::TopicReplication::Fixed(1));
     let topics = [topic("results", PARTITIONS), topic("dlq", 1)];
     let options = rdkafka::admin::AdminOptions::new().operation_timeout(Some(ANSWERS_WITHIN));
     let made = tokio::runtime::Runtime::new().unwrap().block_on(admin.create_topics(&topics, &options)).unwrap();
