@@ -34,7 +34,7 @@ impl Online {
     pub fn read(&self, entities: &[u64]) -> Values {
         match self {
             Self::Redis(port) => redis(*port, entities),
-            Self::Sqlite(path) => sqlite(path),
+            Self::Sqlite(path) => sqlite(path, entities),
         }
     }
 }
@@ -95,18 +95,24 @@ fn redis(port: u16, entities: &[u64]) -> Values {
     values
 }
 
-fn sqlite(path: &Path) -> Values {
+fn sqlite(path: &Path, entities: &[u64]) -> Values {
     let database = rusqlite::Connection::open(path).unwrap();
-    let mut query = database.prepare("SELECT pkey, feature, value, observed_at FROM online_features").unwrap();
-    let rows = query.query_map([], |row| {
-        let (key, feature, value): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(((key, feature), (row.get::<_, i64>(3)?, value)))
-    });
-    let value = |row: rusqlite::Result<((String, String), (i64, String))>| {
-        let ((key, feature), (time, value)) = row.unwrap();
-        ((key.parse().unwrap(), feature), (time, number(&serde_json::from_str(&value).unwrap())))
-    };
-    rows.unwrap().map(value).collect()
+    let mut query = database
+        .prepare(
+            "SELECT feature, value, observed_at FROM online_features
+             WHERE environment = 'prod' AND namespace = 'user' AND pkey = ?1",
+        )
+        .unwrap();
+    let mut values = Values::new();
+    for entity in entities {
+        let mut rows = query.query([entity.to_string()]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let value: String = row.get(1).unwrap();
+            let value = number(&serde_json::from_str(&value).unwrap());
+            values.insert((*entity, row.get(0).unwrap()), (row.get(2).unwrap(), value));
+        }
+    }
+    values
 }
 
 /// What is in the lake, read file by file as files appear: none of them ever changes.

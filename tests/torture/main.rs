@@ -10,6 +10,7 @@
 mod bus;
 mod chaos;
 mod check;
+mod logs;
 mod look;
 mod scenes;
 mod sent;

@@ -1,11 +1,12 @@
 //! Scenes: what a broken writer would not survive, staged so that it meets it.
 //!
 //! # Why
-//! Between a batch that is acknowledged too early and its writing there are milliseconds, and what is
-//! committed in them is seen by nobody who is killed at random. A store that stands still makes seconds
-//! of them: longer than the clock that commits (one to two seconds on Kafka), longer than a handover
-//! waits (`drain_timeout`). So every scene waits until the group is at work, takes the stores away
-//! while messages flow, and opens them for moments only, in which a batch or two get through.
+//! Between the acknowledgement of a batch and its write a broken writer has milliseconds, and a position
+//! reaches the broker by a clock of seconds: a kill at random hits it once in hundreds. A store that
+//! stands still makes seconds of the milliseconds: longer than the clock that commits, longer than a
+//! handover waits (`drain_timeout`). So a scene waits until both groups are at work, makes the stores
+//! stand still while messages flow, and opens them for moments, in which a batch or two get through.
+//! Then it asks what was promised (see [`super::check`]), at best when everyone is dead.
 
 use std::time::{Duration, Instant};
 
@@ -22,25 +23,18 @@ const HAPPENS_WITHIN: Duration = Duration::from_secs(10);
 impl Chaos {
     pub fn play(&mut self, scene: Scene) {
         let settled = self.settle();
-        self.say(if settled { "settled" } else { "not settled" });
+        self.say(&format!("scene: {scene:?}{}", if settled { "" } else { ", not settled" }));
         match scene {
             Scene::PowerCut => {
-                self.note("scene", "power cut over slow stores");
                 self.stall();
                 let openings = self.random.usize(..3);
                 self.open_for_moments(openings);
                 self.power_cut();
             }
-            Scene::StuckHandover => {
-                self.note("scene", "handovers over slow stores");
-                self.stuck_handover();
-            }
+            Scene::StuckHandover => self.stuck_handover(),
+            Scene::HandoverInPeace if settled => self.handover_in_peace(),
             // Where there is no peace there is nothing to see.
-            Scene::HandoverInPeace if !settled => {}
-            Scene::HandoverInPeace => {
-                self.note("scene", "handover in peace");
-                self.handover_in_peace();
-            }
+            Scene::HandoverInPeace => {}
         }
     }
 
@@ -71,7 +65,7 @@ impl Chaos {
     }
 
     /// Waits for something that a sound writer does soon; a broken one perhaps never.
-    fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+    fn wait_until(&mut self, is_so: impl Fn(&mut Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) && begun.elapsed() < HAPPENS_WITHIN {
             self.let_pass(Duration::from_millis(200));
@@ -80,6 +74,7 @@ impl Chaos {
 
     /// The stores take nothing, for longer than the commit clock.
     fn stall(&mut self) {
+        self.note("stores stand still", "both");
         self.stalled = true;
         let pause = self.millis(2300..4000);
         self.let_pass(pause);
@@ -137,10 +132,10 @@ impl Chaos {
         let pause = self.millis(500..1500);
         self.let_pass(pause);
         self.note("handover over stalled stores", "one more member");
-        let before = Kind::ALL.map(|kind| self.writers.given_up(kind));
+        let before = Kind::ALL.map(|kind| self.writers.said(kind).given_up);
         Kind::ALL.iter().for_each(|kind| self.writers.start(*kind));
         self.wait_until(|chaos| {
-            Kind::ALL.iter().zip(before).all(|(kind, before)| chaos.writers.given_up(*kind) > before)
+            Kind::ALL.iter().zip(before).all(|(kind, before)| chaos.writers.said(*kind).given_up > before)
         });
         let pause = self.millis(500..2000);
         self.let_pass(pause);
@@ -171,8 +166,9 @@ impl Chaos {
     /// excuses it.
     fn handover_in_peace(&mut self) {
         let kind = Kind::Offline;
+        self.note("handover in peace", "one leaves, one joins");
         self.checker.lake.read();
-        let (doubled, complaints) = (self.checker.lake.doubled(), self.writers.complaints(kind));
+        let (doubled, complaints) = (self.checker.lake.doubled(), self.writers.said(kind).complaints);
         self.writers.terminate_one(kind, &mut self.random);
         if !self.settle_with(1) {
             return;
@@ -186,7 +182,7 @@ impl Chaos {
         }
         self.checker.lake.read();
         let more = self.checker.lake.doubled() - doubled;
-        let complained = self.writers.complaints(kind) > complaints;
+        let complained = self.writers.said(kind).complaints > complaints;
         self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
         if more > 0 && !complained {
             self.checker.problems.push((Wrong::DoubledInPeace, format!("{more} rows of history")));

@@ -96,7 +96,11 @@ impl Producer {
         let (keys, bodies): (Vec<_>, Vec<_>) =
             self.waiting.iter().map(|(key, content)| (key.clone(), content.body.clone())).unzip();
         if let Some(places) = bus.publish(&keys, &bodies) {
-            let contents = self.waiting.drain(..).map(|(_, content)| content);
+            let contents = self.waiting.drain(..).map(|(_, content)| match content.bad {
+                Some(_) => content,
+                // Only dead letters are looked for by their body.
+                None => Content { body: Vec::new(), ..content },
+            });
             self.sent.extend(places.into_iter().zip(contents).map(|(place, content)| Message { place, content }));
         }
     }

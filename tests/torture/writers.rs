@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bus::TestBus;
+use super::logs::{Counts, Logs};
 
 /// How long a writer may take to drain and leave. It bounds a hang and nothing else.
 const LEAVES_WITHIN: Duration = Duration::from_secs(120);
@@ -110,14 +111,13 @@ pub struct Writers {
     running: Vec<Writer>,
     /// Those that were asked to leave, and when.
     leaving: Vec<(Writer, Instant)>,
-    /// Logs of those that ended, one way or another.
-    ended: Vec<PathBuf>,
+    logs: Logs,
 }
 
 impl Writers {
     pub fn new(folder: &Path, config: &Path) -> Self {
-        let (running, leaving, ended) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder: folder.to_owned(), config: config.to_owned(), started: 0, running, leaving, ended }
+        let (running, leaving, logs) = (Vec::new(), Vec::new(), Logs::default());
+        Self { folder: folder.to_owned(), config: config.to_owned(), started: 0, running, leaving, logs }
     }
 
     pub fn count(&self, kind: Kind) -> usize {
@@ -156,6 +156,7 @@ impl Writers {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
+        self.logs.add(kind, log.clone());
         Writer { kind, child, asleep: None, log }
     }
 
@@ -182,7 +183,6 @@ impl Writers {
         let mut writer = self.running.remove(at);
         writer.child.kill().unwrap();
         writer.child.wait().unwrap();
-        self.ended.push(writer.log);
     }
 
     fn newest(&self, kind: Kind) -> Option<usize> {
@@ -201,7 +201,6 @@ impl Writers {
         for writer in &mut killed {
             writer.child.wait().unwrap();
         }
-        self.ended.extend(killed.into_iter().map(|writer| writer.log));
     }
 
     /// Asks one to leave; [`Writers::tend`] sees to it that it does.
@@ -251,7 +250,7 @@ impl Writers {
         let mut leaving = Vec::new();
         for (mut writer, since) in std::mem::take(&mut self.leaving) {
             match writer.child.try_wait().unwrap() {
-                Some(status) => self.left(&writer, status),
+                Some(status) => Self::left(&writer, status),
                 None if since.elapsed() < LEAVES_WITHIN => leaving.push((writer, since)),
                 None => {
                     writer.child.kill().unwrap();
@@ -268,7 +267,6 @@ impl Writers {
                 println!("torture: {kind:?} writer ended by itself with {status}: {}", tail(&writer.log));
                 // 1 is a failure that a restart may mend; anything else needs a person.
                 assert_eq!(status.code(), Some(1), "{kind:?} writer ended by itself");
-                self.ended.push(writer.log);
                 ended += 1;
             }
             self.at_least(kind, 1);
@@ -276,11 +274,10 @@ impl Writers {
         ended
     }
 
-    fn left(&mut self, writer: &Writer, status: ExitStatus) {
+    fn left(writer: &Writer, status: ExitStatus) {
         // With its store or its bus away it may have to leave something behind, and says so with 1.
         let fine = matches!(status.code(), Some(0 | 1)) || !writer.was_born();
         assert!(fine, "{:?} writer left with {status}: {}", writer.kind, tail(&writer.log));
-        self.ended.push(writer.log.clone());
     }
 
     /// Whether everyone who was asked to leave has done so.
@@ -305,7 +302,7 @@ impl Writers {
                     }
                 }
             };
-            self.left(&writer, status);
+            Self::left(&writer, status);
         }
         let mut drains = Kind::ALL.map(|kind| self.spawn(kind, &["--drain", "--drain-timeout", "300s"]));
         for writer in &mut drains {
@@ -314,37 +311,10 @@ impl Writers {
         }
     }
 
-    /// How many lines of the logs of a kind's processes tell of something out of the ordinary.
-    pub fn complaints(&self, kind: Kind) -> usize {
-        self.lines(kind, is_complaint)
+    /// What the writers of a kind have said so far.
+    pub fn said(&mut self, kind: Kind) -> Counts {
+        self.logs.of(kind)
     }
-
-    /// How often partitions went from processes of a kind before their rows were written.
-    pub fn given_up(&self, kind: Kind) -> usize {
-        self.lines(kind, |line| message(line).starts_with("partitions went before"))
-    }
-
-    fn lines(&self, kind: Kind, is_counted: fn(&Value) -> bool) -> usize {
-        let present =
-            self.running.iter().chain(self.leaving.iter().map(|(writer, _)| writer)).map(|writer| &writer.log);
-        let of_kind = |log: &&PathBuf| log.to_string_lossy().ends_with(&format!("{}.log", kind.type_name()));
-        let count = |log: &PathBuf| {
-            let text = std::fs::read_to_string(log).unwrap();
-            // A line that is not whole is being written, or its process was killed over it.
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_counted).count()
-        };
-        present.chain(&self.ended).filter(of_kind).map(count).sum()
-    }
-}
-
-/// Warnings, errors, and partitions that were lost; bad messages are nothing out of the ordinary here.
-fn is_complaint(line: &Value) -> bool {
-    let is_loud = matches!(line["level"].as_str(), Some("WARN" | "ERROR"));
-    (is_loud && !message(line).starts_with("buried ")) || line["lost"] == json!(true)
-}
-
-fn message(line: &Value) -> &str {
-    line["message"].as_str().unwrap_or_default()
 }
 
 impl Drop for Writers {
