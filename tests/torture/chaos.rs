@@ -1,136 +1,219 @@
 //! What happens to processes in production, one thing after another, chosen by a seed.
+//!
+//! Blind accidents ([`Accident`]) and scenes ([`Scene`]) take turns. A scene is staged: it waits until
+//! the writers are at work, takes the stores away, and only then does what a broken writer would not
+//! survive. Both are dealt like cards, so every run has all of them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-
 use super::bus::TestBus;
-use super::processes::{Redis, Writers};
-use super::sent::{Producer, Sent};
+use super::check::Checker;
+use super::sent::Producer;
+use super::stores::Store;
+use super::writers::{Kind, Writers};
 
-pub struct Chaos {
-    random: fastrand::Rng,
-    bus: Box<dyn TestBus>,
-    redis: Option<Redis>,
-    writers: Writers,
-    producer: Producer,
+/// One thing that just happens.
+#[derive(Clone, Copy, Debug)]
+enum Accident {
+    Kill,
+    Terminate,
+    Stop,
+    OneMore,
+    OneLess,
+    RestartStore,
+    KillOverAPausedStore,
+    RestartBroker,
+    Peace,
 }
 
-/// What is left when it is over.
-pub struct Aftermath {
+/// Something that is staged; see [`super::scenes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    PowerCut,
+    StuckHandover,
+    HandoverInPeace,
+}
+
+/// Cards in a row, shuffled again when all of them were dealt.
+struct Deck<T: 'static> {
+    all: &'static [T],
+    left: Vec<T>,
+    rounds: usize,
+}
+
+impl<T: Clone> Deck<T> {
+    fn of(all: &'static [T]) -> Self {
+        Self { all, left: Vec::new(), rounds: 0 }
+    }
+
+    fn deal(&mut self, random: &mut fastrand::Rng) -> T {
+        if self.left.is_empty() {
+            self.left = self.all.to_vec();
+            random.shuffle(&mut self.left);
+        }
+        let card = self.left.pop().expect("a deck has cards");
+        self.rounds += usize::from(self.left.is_empty());
+        card
+    }
+}
+
+/// Everything that a run consists of.
+pub struct Chaos {
+    pub begun: Instant,
+    pub random: fastrand::Rng,
     pub bus: Box<dyn TestBus>,
-    pub redis: Option<Redis>,
+    /// The online store and the lake.
+    pub stores: [Box<dyn Store>; 2],
+    /// Whether the stores are to take nothing now.
+    pub stalled: bool,
     pub writers: Writers,
-    pub sent: Sent,
+    pub producer: Producer,
+    pub checker: Checker,
+    /// How often each thing was done.
+    pub faults: BTreeMap<String, usize>,
+    accidents: Deck<Accident>,
+    scenes: Deck<Scene>,
 }
 
 impl Chaos {
-    pub fn new(seed: u64, bus: Box<dyn TestBus>, redis: Option<Redis>, writers: Writers) -> Self {
-        let random = fastrand::Rng::with_seed(seed ^ 0xC4A0_5000);
-        Self { random, bus, redis, writers, producer: Producer::new(seed) }
+    pub fn new(
+        seed: u64,
+        bus: Box<dyn TestBus>,
+        stores: [Box<dyn Store>; 2],
+        writers: Writers,
+        checker: Checker,
+    ) -> Self {
+        use Accident::{
+            Kill, KillOverAPausedStore, OneLess, OneMore, Peace, RestartBroker, RestartStore, Stop, Terminate,
+        };
+        Self {
+            begun: Instant::now(),
+            random: fastrand::Rng::with_seed(seed ^ 0xC4A0_5000),
+            bus,
+            stores,
+            stalled: false,
+            writers,
+            producer: Producer::new(seed),
+            checker,
+            faults: BTreeMap::new(),
+            accidents: Deck::of(&[
+                Kill,
+                Kill,
+                Terminate,
+                Stop,
+                Stop,
+                OneMore,
+                OneLess,
+                RestartStore,
+                KillOverAPausedStore,
+                RestartBroker,
+                Peace,
+            ]),
+            scenes: Deck::of(&[Scene::PowerCut, Scene::StuckHandover, Scene::HandoverInPeace]),
+        }
     }
 
-    /// Does one thing and says how long to let it work.
-    pub fn act(&mut self) -> Duration {
-        let kind = if self.random.bool() { "ONLINE_WRITER" } else { "OFFLINE_WRITER" };
-        let pause = Duration::from_millis(self.random.u64(300..3000));
-        match self.random.u8(..100) {
-            0..22 => {
-                self.say("SIGKILL", kind);
-                self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
+    /// Goes on for so long, and until every scene was played.
+    pub fn run(&mut self, time: Duration) {
+        while self.begun.elapsed() < time || self.scenes.rounds == 0 {
+            for _ in 0..self.random.u8(1..4) {
+                let accident = self.accidents.deal(&mut self.random);
+                self.happen(accident);
+                let pause = self.millis(300..3000);
+                self.let_pass(pause);
+            }
+            let scene = self.scenes.deal(&mut self.random);
+            self.play(scene);
+        }
+    }
+
+    fn happen(&mut self, accident: Accident) {
+        let kind = if self.random.bool() { Kind::Online } else { Kind::Offline };
+        match accident {
+            Accident::Kill => {
+                self.note("SIGKILL", &format!("of one {kind:?} writer"));
+                self.writers.kill_one(kind, &mut self.random);
                 self.writers.start(kind);
             }
-            22..38 => {
-                self.say("SIGTERM", kind);
+            Accident::Terminate => {
+                self.note("SIGTERM", &format!("of one {kind:?} writer"));
                 self.writers.terminate_one(kind, &mut self.random);
                 self.writers.start(kind);
             }
-            38..52 => {
-                self.say("SIGSTOP beyond the session", kind);
-                self.writers.stop_one(kind, Duration::from_secs(self.random.u64(1..12)), &mut self.random);
+            Accident::Stop => {
+                self.note("SIGSTOP", &format!("of one {kind:?} writer"));
+                // Beyond its session, or not.
+                let length = self.millis(1000..10_000);
+                self.writers.stop_one(kind, length, &mut self.random);
             }
-            52..60 => {
-                self.say("one more member", kind);
+            Accident::OneMore => {
+                self.note("one more member", &format!("{kind:?}"));
                 self.writers.start(kind);
             }
-            60..65 => {
-                self.say("one member less", kind);
+            Accident::OneLess => {
+                self.note("one member less", &format!("{kind:?}"));
                 self.writers.terminate_one(kind, &mut self.random);
             }
-            65..84 => self.disturb_redis(kind),
-            84..92 => {
-                self.say("restart of", "the broker");
-                self.bus.restart();
-            }
-            _ => self.say("peace for", "a while"),
-        }
-        self.writers.tend(&mut self.random);
-        pause
-    }
-
-    fn disturb_redis(&mut self, kind: &'static str) {
-        if self.redis.is_none() {
-            return;
-        }
-        match self.random.u8(..3) {
-            0 => {
-                println!("torture: restart of redis");
-                self.redis(Redis::kill);
+            Accident::RestartStore => {
+                let at = self.random.usize(..2);
+                let name = self.stores[at].name();
+                self.note("restart of a store", name);
+                self.stores[at].vanish();
                 self.let_pass(Duration::from_millis(500));
-                self.redis(Redis::start_again);
+                self.stores[at].come_back();
             }
-            1 => {
-                // What was acknowledged and not written is lost with its writers.
-                println!("torture: redis away while every writer of its rows is killed");
-                self.redis(Redis::kill);
-                let pause = Duration::from_millis(self.random.u64(1000..4000));
+            Accident::KillOverAPausedStore => {
+                // Writes that were sent arrive after their writer is gone, and perhaps after its
+                // successor's.
+                let at = self.random.usize(..2);
+                let (name, kind) = (self.stores[at].name(), Kind::ALL[at]);
+                self.note("SIGKILL over a paused store", name);
+                self.stores[at].stall();
+                let pause = self.millis(200..2000);
                 self.let_pass(pause);
-                for _ in 0..3 {
-                    self.writers.signal_one("ONLINE_WRITER", Signal::SIGKILL, &mut self.random);
-                }
-                self.redis(Redis::start_again);
-                self.writers.start("ONLINE_WRITER");
-            }
-            _ => {
-                // Writes that were sent to it arrive after their writer is gone.
-                println!("torture: redis paused while a writer is killed");
-                self.redis(|redis| redis.signal(Signal::SIGSTOP));
-                let pause = Duration::from_millis(self.random.u64(200..4000));
-                self.let_pass(pause);
-                self.writers.signal_one(kind, Signal::SIGKILL, &mut self.random);
+                self.writers.kill_one(kind, &mut self.random);
                 self.writers.start(kind);
-                // Long enough for partitions to move while nothing can be written.
-                let pause = Duration::from_millis(self.random.u64(0..6000));
+                // Long enough, sometimes, for partitions to move while nothing can be written.
+                let pause = self.millis(0..6000);
                 self.let_pass(pause);
-                self.redis(|redis| redis.signal(Signal::SIGCONT));
+                self.stores[at].go_on();
             }
+            Accident::RestartBroker => {
+                if self.bus.restart() {
+                    self.note("restart of the broker", self.bus.name());
+                }
+            }
+            Accident::Peace => self.note("peace", "for a while"),
         }
     }
 
-    fn redis(&mut self, disturb: impl FnOnce(&mut Redis)) {
-        disturb(self.redis.as_mut().expect("a run with redis"));
+    pub fn note(&mut self, what: &str, whom: &str) {
+        self.say(&format!("{what}: {whom}"));
+        *self.faults.entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub fn say(&self, what: &str) {
+        println!("torture: {:>5.1} s {:5} {what}", self.begun.elapsed().as_secs_f64(), self.bus.name());
+    }
+
+    pub fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+        Duration::from_millis(self.random.u64(range))
     }
 
     /// Time passes, and messages with it.
     pub fn let_pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            self.producer.send(&mut *self.bus, 50);
+            self.producer.send(&mut *self.bus, 30);
+            if self.stalled {
+                self.stores.iter_mut().for_each(|store| store.stall());
+            }
+            let ended = self.writers.tend();
+            if ended > 0 {
+                *self.faults.entry("writers that ended by themselves".to_owned()).or_default() += ended;
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    fn say(&self, what: &str, whom: &str) {
-        println!("torture: {what} {whom}");
-    }
-
-    /// Everything works again.
-    pub fn calm_down(mut self) -> Aftermath {
-        if let Some(redis) = &self.redis {
-            redis.signal(Signal::SIGCONT);
-        }
-        self.writers.wake_all();
-        self.bus.ensure_up();
-        Aftermath { bus: self.bus, redis: self.redis, writers: self.writers, sent: self.producer.sent }
     }
 }

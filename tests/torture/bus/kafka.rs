@@ -1,0 +1,201 @@
+//! A real Apache Kafka of one broker, of this test alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, ClientContext};
+
+use super::{Letter, PARTITIONS, Place, TestBus};
+
+/// How long the broker may take to answer the checker. It bounds a hang and nothing else.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Kafka {
+    folder: PathBuf,
+    bootstrap: String,
+    producer: BaseProducer<Placing>,
+    /// One client per group: asking for positions does not join it.
+    groups: BTreeMap<String, BaseConsumer>,
+    letters: BaseConsumer,
+    /// Dead letters that were read.
+    letters_read: i64,
+}
+
+/// Notes where each message of a publish landed, by its number there.
+#[derive(Default)]
+struct Placing {
+    placed: Mutex<Vec<(usize, Result<Place, KafkaError>)>>,
+}
+
+impl ClientContext for Placing {}
+
+impl ProducerContext for Placing {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let place = match result {
+            Ok(message) => Ok(Place { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(error.clone()),
+        };
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner).push((number, place));
+    }
+}
+
+impl Kafka {
+    pub fn start(folder: &Path) -> Self {
+        let folder = folder.join("broker");
+        std::fs::create_dir_all(&folder).unwrap();
+        let bootstrap = Self::script("start", &folder);
+        let producer = client(&bootstrap)
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "180000")
+            .set("linger.ms", "0")
+            .create_with_context(Placing::default())
+            .unwrap();
+        create_topics(&bootstrap);
+        let letters = letters(&bootstrap);
+        Self { folder, bootstrap, producer, groups: BTreeMap::new(), letters, letters_read: 0 }
+    }
+
+    /// The script that all tests share; `start` goes on with the data and ports of an earlier start.
+    fn script(command: &str, folder: &Path) -> String {
+        let output = Command::new("tests/services/kafka/kafka.sh").arg(command).arg(folder).output().unwrap();
+        assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+fn client(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("log_level", "0").set("reconnect.backoff.max.ms", "500");
+    config
+}
+
+fn create_topics(bootstrap: &str) {
+    let admin: rdkafka::admin::AdminClient<_> = client(bootstrap).create().unwrap();
+    let topic =
+        |name, partitions| rdkafka::admin::NewTopic::new(name, partitions, rdkafka::admin::TopicReplication::Fixed(1));
+    let topics = [topic("results", PARTITIONS), topic("dlq", 1)];
+    let options = rdkafka::admin::AdminOptions::new().operation_timeout(Some(ANSWERS_WITHIN));
+    let made = tokio::runtime::Runtime::new().unwrap().block_on(admin.create_topics(&topics, &options)).unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+/// A reader of the dead letters outside every group.
+fn letters(bootstrap: &str) -> BaseConsumer {
+    let consumer: BaseConsumer =
+        client(bootstrap).set("group.id", "checker").set("enable.auto.commit", "false").create().unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset("dlq", 0, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    consumer
+}
+
+/// Asks again while the broker comes back.
+fn answer<T>(what: &str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> T {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) if begun.elapsed() > ANSWERS_WITHIN => panic!("{what}: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        Self::script("kill", &self.folder);
+    }
+}
+
+impl TestBus for Kafka {
+    fn name(&self) -> &'static str {
+        "Kafka"
+    }
+
+    fn configure(&self, config: &mut serde_json::Value) {
+        config["common_persistence_specs"]["bus_backend"] = "KAFKA".into();
+        config["kafka_bootstrap_servers"] = self.bootstrap.clone().into();
+        config["kafka_security_protocol"] = "PLAINTEXT".into();
+        // Short, so that a killed member's partitions move soon.
+        config["kafka"] = serde_json::json!({"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"});
+    }
+
+    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>> {
+        for (number, (key, body)) in keys.iter().zip(bodies).enumerate() {
+            let mut record = BaseRecord::with_opaque_to("results", number).key(key).payload(body);
+            while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =
+                self.producer.send(record)
+            {
+                record = again;
+                self.producer.poll(Duration::from_millis(10));
+            }
+        }
+        // Bounded by the producer's own limit for each message.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(10));
+        }
+        let context = self.producer.context();
+        let mut placed = std::mem::take(&mut *context.placed.lock().unwrap_or_else(PoisonError::into_inner));
+        assert_eq!(placed.len(), keys.len(), "every message is confirmed once");
+        placed.sort_by_key(|(number, _)| *number);
+        Some(placed.into_iter().map(|(_, place)| place.expect("the broker takes every message")).collect())
+    }
+
+    fn restart(&mut self) -> bool {
+        Self::script("kill", &self.folder);
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(Self::script("start", &self.folder), self.bootstrap);
+        true
+    }
+
+    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
+        let consumer = self
+            .groups
+            .entry(group.to_owned())
+            .or_insert_with(|| client(&self.bootstrap).set("group.id", group).create().unwrap());
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range("results", 0, PARTITIONS - 1);
+        let there = answer("committed positions cannot be read", || {
+            let there = consumer.committed_offsets(list.clone(), Duration::from_secs(10))?;
+            there.elements().iter().try_for_each(|element| element.error())?;
+            Ok(there)
+        });
+        let position = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        there.elements().iter().map(|element| (element.partition(), position(element.offset()))).collect()
+    }
+
+    fn new_letters(&mut self) -> Vec<Letter> {
+        let (_, end) = answer("the end of the dead letters cannot be read", || {
+            self.letters.fetch_watermarks("dlq", 0, Duration::from_secs(10))
+        });
+        let mut letters = Vec::new();
+        let begun = Instant::now();
+        while self.letters_read < end {
+            assert!(begun.elapsed() < ANSWERS_WITHIN, "dead letters cannot be read");
+            let Some(Ok(message)) = self.letters.poll(Duration::from_secs(1)) else { continue };
+            self.letters_read = message.offset() + 1;
+            let header = |name: &str| {
+                let headers = message.headers().expect("a dead letter has headers");
+                let found = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
+                String::from_utf8(found.unwrap_or_else(|| panic!("no {name}")).to_vec()).unwrap()
+            };
+            letters.push(Letter {
+                body: message.payload().unwrap_or_default().to_vec(),
+                class: header("chalk_dlq_error_class"),
+                writer: header("chalk_dlq_writer_type"),
+            });
+        }
+        letters
+    }
+}

@@ -1,0 +1,108 @@
+//! The embedded bus: a file, which no restart disturbs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chalk_writer::bus::{self, BrowseFrom, Bus, Publisher};
+use chalk_writer::config::settings::{BusSettings, LocalSettings};
+use chalk_writer::message::Outgoing;
+
+use super::{Letter, PARTITIONS, Place, TestBus};
+
+pub struct Local {
+    path: PathBuf,
+    runtime: tokio::runtime::Runtime,
+    bus: Arc<dyn Bus>,
+    publisher: Arc<dyn Publisher>,
+    letters_read: i64,
+}
+
+impl Local {
+    pub fn new(folder: &Path) -> Self {
+        let path = folder.join("bus.sqlite");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let bus = bus::open(&BusSettings::Local(LocalSettings { path: path.clone() })).unwrap();
+        let publisher = runtime.block_on(async {
+            bus.create_topic("results", PARTITIONS as u32).await.unwrap();
+            bus.create_topic("dlq", 1).await.unwrap();
+            bus.publisher().await.unwrap()
+        });
+        Self { path, runtime, bus, publisher, letters_read: 0 }
+    }
+}
+
+impl TestBus for Local {
+    fn name(&self) -> &'static str {
+        "LOCAL"
+    }
+
+    fn configure(&self, config: &mut serde_json::Value) {
+        config["common_persistence_specs"]["bus_backend"] = "LOCAL".into();
+        config["local_bus_path"] = self.path.to_str().unwrap().into();
+    }
+
+    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>> {
+        let messages: Vec<Outgoing> = keys
+            .iter()
+            .zip(bodies)
+            .map(|(key, body)| Outgoing {
+                topic: "results".to_owned(),
+                key: Some(key.clone().into()),
+                payload: Some(body.clone().into()),
+                ..Outgoing::default()
+            })
+            .collect();
+        let placed = match self.runtime.block_on(self.publisher.publish(&messages)) {
+            Ok(placed) => placed,
+            // A process that was stopped in a transaction keeps the file locked until it wakes.
+            Err(error) if error.is_transient() => return None,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(placed.len(), messages.len());
+        Some(placed.iter().map(|placed| Place { partition: placed.partition.number, offset: placed.offset }).collect())
+    }
+
+    fn restart(&mut self) -> bool {
+        false
+    }
+
+    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
+        // Not through the writer's own code: this is what it is judged by.
+        let file = rusqlite::Connection::open(&self.path).unwrap();
+        file.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let mut query = file
+            .prepare(
+                "SELECT p.number, coalesce(g.position, 0) FROM partitions p JOIN topics t ON t.id = p.topic
+                 LEFT JOIN positions g ON g.partition = p.id AND g.group_name = ?1 WHERE t.name = 'results'",
+            )
+            .unwrap();
+        let rows = query.query_map([group], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    fn new_letters(&mut self) -> Vec<Letter> {
+        let from = BrowseFrom::Position(0, self.letters_read);
+        let messages = self.runtime.block_on(async {
+            let mut browse = self.bus.browse("dlq", from).await.unwrap();
+            let mut all = Vec::new();
+            loop {
+                let messages = browse.next().await.unwrap();
+                if messages.is_empty() {
+                    return all;
+                }
+                all.extend(messages);
+            }
+        });
+        self.letters_read = messages.last().map_or(self.letters_read, |last| last.offset + 1);
+        let letter = |message: &chalk_writer::message::Message| {
+            let header = |name| message.headers.get_str(name).unwrap_or_else(|| panic!("no {name}")).to_owned();
+            Letter {
+                body: message.body().to_vec(),
+                class: header("chalk_dlq_error_class"),
+                writer: header("chalk_dlq_writer_type"),
+            }
+        };
+        messages.iter().map(letter).collect()
+    }
+}

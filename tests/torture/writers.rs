@@ -1,0 +1,333 @@
+//! The writer processes, and the signals that they get.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::bus::TestBus;
+use super::logs::{Counts, Logs};
+
+/// How long a writer may take to drain and leave. It bounds a hang and nothing else.
+const LEAVES_WITHIN: Duration = Duration::from_secs(120);
+
+/// More of a kind only slow one another down.
+const MOST: usize = 3;
+
+/// The two writers of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Online,
+    Offline,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
+
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Online => "ONLINE_WRITER",
+            Self::Offline => "OFFLINE_WRITER",
+        }
+    }
+
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Online => "chalk-online-writer",
+            Self::Offline => "chalk-offline-writer",
+        }
+    }
+}
+
+/// Writes the configuration that every process of a run reads.
+pub fn write_config(folder: &Path, bus: &dyn TestBus, online: &str, lake: &Path) -> PathBuf {
+    let mut config = json!({
+        "common_persistence_specs": {
+            "result_bus_topic_id": "results",
+            "result_bus_online_store_subscription_id": "results",
+            "result_bus_offline_store_subscription_id": "results",
+            "kafka_dlq_topic": "dlq",
+        },
+        "metadata_provider": "CONFIG",
+        "environments": {"prod": {
+            "online_store": {"uri": online},
+            "offline_store": {"uri": format!("file://{}", lake.display())},
+            "features": [
+                {"fqn": "user.seq", "dtype": "int64", "max_staleness": "infinity"},
+                {"fqn": "user.text", "dtype": "string", "max_staleness": "infinity"},
+                {"fqn": "user.sometimes", "dtype": "float64", "max_staleness": "infinity"},
+            ],
+        }},
+        // Batches are small, so that a kill often hits a write, and several wait where a store is slow.
+        "batch": {"max_age": "300ms", "max_rows": 200},
+        // Stores are away for seconds, and are to be found soon after.
+        "retry": {"first_pause": "20ms", "max_pause": "200ms"},
+        // Shorter than stores are away, so that partitions go before their rows are written.
+        "drain_timeout": "2s",
+        // Three in a hundred messages are bad, and of some hundred in a row sometimes more than ten.
+        "dlq": {"max_ratio": 0.5},
+        "writers": [{"bus_subscriber_type": "ONLINE_WRITER"}, {"bus_subscriber_type": "OFFLINE_WRITER"}],
+    });
+    bus.configure(&mut config);
+    let path = folder.join("config.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&config).unwrap()).unwrap();
+    path
+}
+
+struct Writer {
+    kind: Kind,
+    child: Child,
+    /// Stopped until then.
+    asleep: Option<Instant>,
+    log: PathBuf,
+}
+
+impl Writer {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    fn wake(&mut self) {
+        if self.asleep.take().is_some() {
+            self.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// Whether it has written anything: before, it does not listen for signals either.
+    fn was_born(&self) -> bool {
+        std::fs::metadata(&self.log).is_ok_and(|log| log.len() > 0)
+    }
+}
+
+/// The writer processes of a run. Dropped, it kills them.
+pub struct Writers {
+    folder: PathBuf,
+    config: PathBuf,
+    started: usize,
+    running: Vec<Writer>,
+    /// Those that were asked to leave, and when.
+    leaving: Vec<(Writer, Instant)>,
+    logs: Logs,
+}
+
+impl Writers {
+    pub fn new(folder: &Path, config: &Path) -> Self {
+        let (running, leaving, logs) = (Vec::new(), Vec::new(), Logs::default());
+        Self { folder: folder.to_owned(), config: config.to_owned(), started: 0, running, leaving, logs }
+    }
+
+    pub fn count(&self, kind: Kind) -> usize {
+        self.running.iter().filter(|writer| writer.kind == kind).count()
+    }
+
+    pub fn is_full(&self, kind: Kind) -> bool {
+        self.count(kind) >= MOST
+    }
+
+    /// Starts another one, unless there are enough.
+    pub fn start(&mut self, kind: Kind) {
+        if !self.is_full(kind) {
+            let writer = self.spawn(kind, &[]);
+            self.running.push(writer);
+        }
+    }
+
+    /// Starts some, where there are fewer.
+    pub fn at_least(&mut self, kind: Kind, count: usize) {
+        while self.count(kind) < count {
+            self.start(kind);
+        }
+    }
+
+    fn spawn(&mut self, kind: Kind, more: &[&str]) -> Writer {
+        self.started += 1;
+        let log = self.folder.join(format!("{:03}-{}.log", self.started, kind.type_name()));
+        let child = Command::new(env!("CARGO_BIN_EXE_chalk-writer"))
+            .args(["--type", kind.type_name(), "--listen", "off", "--config"])
+            .arg(&self.config)
+            .args(more)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        self.logs.add(kind, log.clone());
+        Writer { kind, child, asleep: None, log }
+    }
+
+    fn pick(&self, kind: Kind, random: &mut fastrand::Rng) -> Option<usize> {
+        let of_kind: Vec<usize> = (0..self.running.len()).filter(|at| self.running[*at].kind == kind).collect();
+        random.choice(of_kind)
+    }
+
+    /// Kills one as a crash would.
+    pub fn kill_one(&mut self, kind: Kind, random: &mut fastrand::Rng) {
+        if let Some(at) = self.pick(kind, random) {
+            self.kill(at);
+        }
+    }
+
+    /// Kills the one that was started last.
+    pub fn kill_newest(&mut self, kind: Kind) {
+        if let Some(at) = self.newest(kind) {
+            self.kill(at);
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        let mut writer = self.running.remove(at);
+        writer.child.kill().unwrap();
+        writer.child.wait().unwrap();
+    }
+
+    fn newest(&self, kind: Kind) -> Option<usize> {
+        self.running.iter().rposition(|writer| writer.kind == kind)
+    }
+
+    /// Kills all of a kind as a power cut would, those too that are leaving.
+    pub fn kill_all(&mut self, kind: Kind) {
+        let leaving = self.leaving.extract_if(.., |(writer, _)| writer.kind == kind).map(|(writer, _)| writer);
+        let mut killed: Vec<Writer> =
+            self.running.extract_if(.., |writer| writer.kind == kind).chain(leaving).collect();
+        // All of them at once: none goes on for the other.
+        for writer in &mut killed {
+            writer.child.kill().unwrap();
+        }
+        for writer in &mut killed {
+            writer.child.wait().unwrap();
+        }
+    }
+
+    /// Asks one to leave; [`Writers::tend`] sees to it that it does.
+    pub fn terminate_one(&mut self, kind: Kind, random: &mut fastrand::Rng) {
+        if let Some(at) = self.pick(kind, random)
+            && self.running[at].asleep.is_none()
+        {
+            self.terminate(at);
+        }
+    }
+
+    /// Asks the one to leave that was started last.
+    pub fn terminate_newest(&mut self, kind: Kind) {
+        if let Some(at) = self.newest(kind) {
+            self.terminate(at);
+        }
+    }
+
+    fn terminate(&mut self, at: usize) {
+        let writer = self.running.remove(at);
+        writer.signal(Signal::SIGTERM);
+        self.leaving.push((writer, Instant::now()));
+    }
+
+    /// Stops one for a while, as a paused virtual machine would.
+    pub fn stop_one(&mut self, kind: Kind, length: Duration, random: &mut fastrand::Rng) {
+        if let Some(at) = self.pick(kind, random)
+            && self.running[at].asleep.is_none()
+        {
+            self.running[at].signal(Signal::SIGSTOP);
+            self.running[at].asleep = Some(Instant::now() + length);
+        }
+    }
+
+    pub fn wake_all(&mut self) {
+        self.running.iter_mut().for_each(Writer::wake);
+    }
+
+    /// Wakes who has slept enough, starts again who has ended by itself, as Kubernetes would, and
+    /// looks after those who were asked to leave. Returns how many have ended by themselves.
+    pub fn tend(&mut self) -> usize {
+        for writer in &mut self.running {
+            if writer.asleep.is_some_and(|until| until <= Instant::now()) {
+                writer.wake();
+            }
+        }
+        let mut leaving = Vec::new();
+        for (mut writer, since) in std::mem::take(&mut self.leaving) {
+            match writer.child.try_wait().unwrap() {
+                Some(status) => Self::left(&writer, status),
+                None if since.elapsed() < LEAVES_WITHIN => leaving.push((writer, since)),
+                None => {
+                    writer.child.kill().unwrap();
+                    panic!("a writer did not leave within {LEAVES_WITHIN:?}: {}", tail(&writer.log));
+                }
+            }
+        }
+        self.leaving = leaving;
+        let mut ended = 0;
+        for kind in Kind::ALL {
+            for at in (0..self.running.len()).rev().filter(|at| self.running[*at].kind == kind).collect::<Vec<_>>() {
+                let Some(status) = self.running[at].child.try_wait().unwrap() else { continue };
+                let writer = self.running.remove(at);
+                println!("torture: {kind:?} writer ended by itself with {status}: {}", tail(&writer.log));
+                // 1 is a failure that a restart may mend; anything else needs a person.
+                assert_eq!(status.code(), Some(1), "{kind:?} writer ended by itself");
+                ended += 1;
+            }
+            self.at_least(kind, 1);
+        }
+        ended
+    }
+
+    fn left(writer: &Writer, status: ExitStatus) {
+        // With its store or its bus away it may have to leave something behind, and says so with 1.
+        let fine = matches!(status.code(), Some(0 | 1)) || !writer.was_born();
+        assert!(fine, "{:?} writer left with {status}: {}", writer.kind, tail(&writer.log));
+    }
+
+    /// Whether everyone who was asked to leave has done so.
+    pub fn all_have_left(&self) -> bool {
+        self.leaving.is_empty()
+    }
+
+    /// Lets everyone leave, then reads both groups to the end.
+    pub fn finish(&mut self) {
+        self.wake_all();
+        while !self.running.is_empty() {
+            self.terminate(0);
+        }
+        for (mut writer, since) in std::mem::take(&mut self.leaving) {
+            let status = loop {
+                match writer.child.try_wait().unwrap() {
+                    Some(status) => break status,
+                    None if since.elapsed() < LEAVES_WITHIN => std::thread::sleep(Duration::from_millis(20)),
+                    None => {
+                        writer.child.kill().unwrap();
+                        panic!("a writer did not leave within {LEAVES_WITHIN:?}: {}", tail(&writer.log));
+                    }
+                }
+            };
+            Self::left(&writer, status);
+        }
+        let mut drains = Kind::ALL.map(|kind| self.spawn(kind, &["--drain", "--drain-timeout", "300s"]));
+        for writer in &mut drains {
+            let status = writer.child.wait().unwrap();
+            assert!(status.success(), "{:?} --drain ended with {status}: {}", writer.kind, tail(&writer.log));
+        }
+    }
+
+    /// What the writers of a kind have said so far.
+    pub fn said(&mut self, kind: Kind) -> Counts {
+        self.logs.of(kind)
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        for writer in self.running.iter_mut().chain(self.leaving.iter_mut().map(|(writer, _)| writer)) {
+            let _ = writer.child.kill();
+            let _ = writer.child.wait();
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{}\n{}", log.display(), lines[lines.len().saturating_sub(8)..].join("\n"))
+}
