@@ -54,6 +54,7 @@ fn lake(criterion: &mut Criterion<CpuTime>) {
         fetched: uri.into(),
         cache_prefix: "".into(),
         clustered: false,
+        wait_replicas: None,
         concurrency: 1,
         tombstone_retention: std::time::Duration::ZERO,
         memory_limit: 192 << 20,

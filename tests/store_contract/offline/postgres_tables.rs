@@ -25,8 +25,9 @@ async fn rows_of_more_tables_than_a_connection_keeps_are_each_in_their_own() {
     assert_eq!(write(&store, "b", &one_of_each(225..235)).await.expect("written").stored, 5);
     assert_eq!(stages(), "10", "it started over");
     assert_eq!(write(&store, "c", &one_of_each(230..240)).await.expect("written").stored, 5);
-    let strange: Vec<String> =
-        (0..240).map(|n| format!("SELECT '{n}: ' || array_agg(n)::text FROM t{n} HAVING array_agg(n) <> '{{{n}}}'")).collect();
+    let strange: Vec<String> = (0..240)
+        .map(|n| format!("SELECT '{n}: ' || array_agg(n)::text FROM t{n} HAVING array_agg(n) <> '{{{n}}}'"))
+        .collect();
     assert_eq!(server.sql(&strange.join(" UNION ALL ")), "");
 }
 
@@ -72,7 +73,9 @@ async fn a_change_of_a_table_may_take_longer_than_a_statement_and_is_said_before
     assert_eq!(write(&store, "a", &rows).await.expect("written").stored, 1);
     let said = logs.lines("changing a table of Postgres");
     assert_eq!(said.len(), 1, "{said:?}");
-    for part in ["user", "`n` from bigint to double precision", "a unique index on `__observation_id__`", "written anew"] {
+    for part in
+        ["user", "`n` from bigint to double precision", "a unique index on `__observation_id__`", "written anew"]
+    {
         assert!(said[0].contains(part), "{part}: {said:?}");
     }
 }

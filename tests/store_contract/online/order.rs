@@ -15,9 +15,7 @@ use chalk_writer::value::Value;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::place::{
-    FAR, Place, cell, entity, int, keeping_stores, on_every_store, read, row, stored, unique, until, value, write,
-};
+use super::place::{FAR, Place, cell, entity, int, on_every_store, read, row, stored, unique, until, value, write};
 
 /// What should stand in the end, kept in the plainest way.
 struct Model<'a> {

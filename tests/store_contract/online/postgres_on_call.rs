@@ -24,7 +24,10 @@ async fn settings_of_a_session_that_are_refused_are_no_verdict_on_a_row() {
     let server = PostgresServer::start(Version::Debian, &[]);
     let reason = denied(&format!("{}?options=-c%20work_mem=abc", server.uri())).await;
     assert!(reason.starts_with("postgres://127.0.0.1:"), "{reason}");
-    assert!(reason.contains("the session's settings are refused: invalid value for parameter \"work_mem\""), "{reason}");
+    assert!(
+        reason.contains("the session's settings are refused: invalid value for parameter \"work_mem\""),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
@@ -117,9 +120,7 @@ async fn a_sweep_that_failed_is_not_tried_behind_every_batch() {
     let server = PostgresServer::start(Version::Debian, &[]);
     let logs = Logs::listen();
     stored(&*store(&server.uri()), &user(1)).await;
-    server.sql(
-        "CREATE ROLE narrow LOGIN PASSWORD 'right'; GRANT SELECT, INSERT, UPDATE ON online_features TO narrow",
-    );
+    server.sql("CREATE ROLE narrow LOGIN PASSWORD 'right'; GRANT SELECT, INSERT, UPDATE ON online_features TO narrow");
     let store = store(&server.uri().replace("writer", "narrow"));
     for time in 2..8 {
         stored(&*store, &user(time)).await;
