@@ -83,8 +83,7 @@ impl<S: Default> Pool<S> {
             let reason = format!("{address}: no connection within {} s", bound.as_secs());
             Err(SinkError::Transient { reason })
         };
-        let (client, driver) =
-            connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
+        let (client, driver) = connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
         let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
         let timeout = connection.address.statement_timeout.as_millis();
         let session = format!("SET statement_timeout = {timeout}; {SESSION}");
@@ -138,7 +137,11 @@ impl<S> Connection<S> {
     }
 
     /// The same for what may take another time.
-    pub(in crate::store) async fn answer_in<T>(&self, time: Duration, answer: impl Future<Output = T>) -> Result<T, SinkError> {
+    pub(in crate::store) async fn answer_in<T>(
+        &self,
+        time: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, SinkError> {
         let bound = time + GRACE;
         timeout(bound, answer).await.map_err(|_| SinkError::Transient {
             reason: format!("{}: no answer within {} s", self.address, bound.as_secs()),

@@ -164,7 +164,9 @@ fn parameters(query: &str) -> Result<(Ours, String), String> {
                 let known = units::duration(&value).filter(|time| *time >= Duration::from_millis(1));
                 let known = known.ok_or("`statement_timeout` is not a duration such as `30s` or `500ms`")?;
                 if known > LONGEST_STATEMENT {
-                    return Err("`statement_timeout` is longer than 24 days, the longest that Postgres takes".to_owned());
+                    return Err(
+                        "`statement_timeout` is longer than 24 days, the longest that Postgres takes".to_owned()
+                    );
                 }
                 ours.statement_timeout = Some(known);
             }

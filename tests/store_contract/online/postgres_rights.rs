@@ -21,7 +21,8 @@ fn documented() -> [Vec<&'static str>; 2] {
 }
 
 fn table(name: &'static str, key: &'static str) -> TableRows {
-    let column = |name: &'static str, of: &str| Column { name: name.into(), data_type: Some(of.parse().expect("a type")) };
+    let column =
+        |name: &'static str, of: &str| Column { name: name.into(), data_type: Some(of.parse().expect("a type")) };
     let columns = vec![column(key, "string"), column("query_timestamp", "timestamp"), column("name", "string")];
     let shape = Arc::new(Shape { table: name.into(), columns, time: 1, key: vec![0] });
     let values = vec![Value::text("1"), Value::Timestamp(1), Value::text("x")];
