@@ -56,8 +56,7 @@ impl Proxy {
 
 fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64) {
     let mut bytes = [0; 4096];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut bytes) else { break };
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
         let mut passed = read;
         let taken = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
             let left = usize::try_from(left).ok()?;

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server of a test's own: on a free port of the loopback, in a folder that goes with it.
+//! A real Postgres server of a test's own: on a free port of the loopback, in a folder that goes with it.
 //!
 //! What the store wrote is looked at with `psql`, by the superuser and over a socket, so by something else
 //! than the client that wrote it.
@@ -229,7 +229,7 @@ fn spawn(binaries: &Path, folder: &Path, port: u16, settings: &[String]) -> Chil
     })
 }
 
-/// PostgreSQL runs under a user of its own where the tests run as root.
+/// Postgres runs under a user of its own where the tests run as root.
 pub(crate) fn belongs_to_the_server(path: &Path) {
     if Uid::effective().is_root() {
         let user = User::from_name("postgres")

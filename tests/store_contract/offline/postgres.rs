@@ -140,6 +140,7 @@ async fn what_only_the_server_can_say_is_found_by_halving() {
     let poisoned = async |rows: &[TableRow], code: &str| match write(&store, "x", rows).await {
         Err(SinkError::Poisoned(refusal)) => {
             assert_eq!(refusal.code.as_deref(), Some(code), "{refusal}");
+            assert_eq!(refusal.row.is_some(), rows.len() == 1, "one that stands alone is named");
             refusal.message
         }
         other => panic!("{other:?}"),
@@ -274,7 +275,7 @@ async fn types_and_names_survive() {
         if *expected != Json::Null {
             let found = &found["obs-2"][column];
             let same = match (found.as_f64(), expected.as_f64()) {
-                (Some(one), Some(other)) if expected.is_f64() => (one - other).abs() < f64::EPSILON || one == other,
+                (Some(one), Some(other)) if expected.is_f64() => one.total_cmp(&other).is_eq(),
                 _ => found == expected || *name == "half",
             };
             assert!(same, "{name}: {found} for {expected}");

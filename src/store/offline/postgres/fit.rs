@@ -37,7 +37,7 @@ pub(super) fn mismatch(column: &ColumnType, value: &Value) -> Misfit {
 /// Whether a column of this type holds the value without loss.
 pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
     match (column, value) {
-        (_, Value::Null) => Ok(()),
+        (_, Value::Null) | (ColumnType::Many(Scalar::Float8), Value::Vector(_)) => Ok(()),
         (ColumnType::Unknown, value) => {
             let of = ColumnType::of(value);
             check(&of, value)?;
@@ -55,7 +55,6 @@ pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
         ),
         (ColumnType::One(scalar), value) => one(*scalar, column, value),
         (ColumnType::Many(scalar), Value::List(items)) => many(*scalar, column, items),
-        (ColumnType::Many(Scalar::Float8), Value::Vector(_)) => Ok(()),
         (ColumnType::Many(Scalar::Float4), Value::Vector(vector)) if !matches!(**vector, Vector::Fp64(_)) => Ok(()),
         (column, value) => Err(mismatch(column, value)),
     }
@@ -90,12 +89,12 @@ fn one(scalar: Scalar, column: &ColumnType, value: &Value) -> Result<(), Misfit>
         refused(ErrorClass::TypeMismatch, format!("expected {column}, which cannot hold {number}"))
     };
     match (scalar, value) {
-        (Scalar::Bool, Value::Bool(_))
+        (Scalar::Text, Value::Text(text)) if text.as_bytes().contains(&0) => refused(ErrorClass::ValueRefused, nul()),
+        (Scalar::Text, Value::Text(_))
+        | (Scalar::Bool, Value::Bool(_))
         | (Scalar::Int8, Value::Int(_))
         | (Scalar::Float8, Value::Double(_))
         | (Scalar::Bytea, Value::Bytes(_)) => Ok(()),
-        (Scalar::Text, Value::Text(text)) if text.as_bytes().contains(&0) => refused(ErrorClass::ValueRefused, nul()),
-        (Scalar::Text, Value::Text(_)) => Ok(()),
         (Scalar::Int2, Value::Int(number)) => in_range(i16::MIN.into(), i16::MAX.into(), *number),
         (Scalar::Int4, Value::Int(number)) => in_range(i32::MIN.into(), i32::MAX.into(), *number),
         (Scalar::Float8, Value::Int(number)) if number.unsigned_abs() <= EXACT => Ok(()),

@@ -243,10 +243,8 @@ async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &Rigid) -> 
     for row in connection.query(DESCRIBE, &[&table]).await.map_err(tables::never_of_a_row)? {
         let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
         let shown: String = row.get(3);
-        let column_type = match row.get(4) {
-            true => ColumnType::described(type_name, modifier, &shown),
-            false => ColumnType::Other(shown),
-        };
+        let column_type =
+            if row.get(4) { ColumnType::described(type_name, modifier, &shown) } else { ColumnType::Other(shown) };
         let at = described.table.add(name, column_type);
         described.table.columns[at].rigid = rigid.columns.get(name).cloned();
     }

@@ -102,7 +102,13 @@ impl Sink<TableRow> for Postgres {
             }
             Err(_) => self.tables.forget(),
         }
-        done
+        match (done, write.rows) {
+            // The server names no row; where there is one alone, it is that.
+            (Err(SinkError::Poisoned(refusal)), [row]) => {
+                Err(SinkError::Poisoned(refusal.row(&row.name).table(&row.shape.table)))
+            }
+            (done, _) => done,
+        }
     }
 
     /// The runtime knows no key of these rows, so it collapses none; the newest stands for all.

@@ -199,8 +199,11 @@ impl Sink<FeatureRow> for PostgresStore {
             }
         }
         drop(answers);
-        if let Some(error) = first_error {
-            return Err(error);
+        match (first_error, write.rows) {
+            (None, _) => {}
+            // The server names no row; where there is one alone, it is that.
+            (Some(SinkError::Poisoned(refusal)), [row]) => return Err(SinkError::Poisoned(merge::at(refusal, row))),
+            (Some(error), _) => return Err(error),
         }
         // What was written stands, whatever becomes of this; a later batch tries it again.
         if let Err(error) = self.sweep().await {
