@@ -294,7 +294,8 @@ fn check_key(row: &TableRow) -> Result<(), Refusal> {
 /// System columns keep the type of their first row: an id that is a number here and a text there
 /// would be two entities in one reader and one in the next.
 fn may_widen(column: &Column) -> bool {
-    column.rigid.is_none() && !(column.name.starts_with("__") && column.name.ends_with("__"))
+    let of_the_system = column.name.starts_with("__") && column.name.ends_with("__");
+    column.rigid.is_none() && !of_the_system
 }
 
 #[cfg(test)]
