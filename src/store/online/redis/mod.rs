@@ -18,17 +18,15 @@ mod calls;
 mod layout;
 mod node;
 mod replicas;
-mod request;
+mod session;
 mod topology;
 mod uri;
-mod wire;
 mod write;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis_protocol::resp2::types::BytesFrame;
 use tokio::sync::Mutex;
 
 use self::answer::{Answer, Kind, Trouble};
@@ -105,7 +103,7 @@ impl RedisStore {
         let elsewhere = match trouble.kind {
             Kind::Denied => true,
             Kind::Away | Kind::Ended | Kind::Replica => !topology.clustered || topology.is_lost(),
-            Kind::Passing => false,
+            Kind::Passing | Kind::Unserved => false,
         };
         let mut slot = self.topology.lock().await;
         if elsewhere && slot.as_ref().is_some_and(|standing| Arc::ptr_eq(standing, topology)) {
@@ -154,7 +152,7 @@ impl Sink<FeatureRow> for RedisStore {
             topology: &topology,
             plan,
             now: merge::now_micros(),
-            window: write.concurrency.max(1) * ENTITIES,
+            window: (write.concurrency.max(1) * ENTITIES) as u32,
             wait_replicas: topology.link.address.wait_replicas.or(self.options.wait_replicas).unwrap_or(0),
         };
         let Written { answered, left } = writing.run(calls).await;
@@ -189,11 +187,10 @@ impl OnlineStore for RedisStore {
         let key = layout::key(&self.options.cache_prefix, entity);
         let read = async {
             topology.check_layout().await?;
-            topology.run(topology.slot(&key), &[b"HGETALL", &key]).await
+            topology.run(topology.slot(&key), "HGETALL", vec![key.into()]).await
         };
         let reply = match read.await {
-            Ok(BytesFrame::Array(reply)) => reply,
-            Ok(_) => Vec::new(),
+            Ok(reply) => reply.into_array(),
             Err(trouble) => {
                 self.reconsider(&topology, &trouble).await;
                 return Err(trouble.into());
@@ -201,7 +198,7 @@ impl OnlineStore for RedisStore {
         };
         let mut features = Vec::new();
         for pair in reply.chunks_exact(2) {
-            if let [BytesFrame::BulkString(field), BytesFrame::BulkString(value)] = pair
+            if let [Some(field), Some(value)] = [pair[0].as_bytes(), pair[1].as_bytes()]
                 && !field.is_empty()
             {
                 features.push(layout::stored(field, value)?);
