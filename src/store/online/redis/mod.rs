@@ -24,9 +24,11 @@ mod uri;
 mod write;
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use self::answer::{Answer, Kind, Trouble};
@@ -189,19 +191,18 @@ impl OnlineStore for RedisStore {
             topology.check_layout().await?;
             topology.run(topology.slot(&key), "HGETALL", vec![key.into()]).await
         };
-        let reply = match read.await {
-            Ok(reply) => reply.into_array(),
+        let fields = match read.await {
+            Ok(reply) => reply.convert::<HashMap<Bytes, Bytes>>(),
             Err(trouble) => {
                 self.reconsider(&topology, &trouble).await;
                 return Err(trouble.into());
             }
         };
+        let fields = fields.map_err(|_| SinkError::from(Trouble::unexpected(&topology.link.address.to_string(), "no hash")))?;
         let mut features = Vec::new();
-        for pair in reply.chunks_exact(2) {
-            if let [Some(field), Some(value)] = [pair[0].as_bytes(), pair[1].as_bytes()]
-                && !field.is_empty()
-            {
-                features.push(layout::stored(field, value)?);
+        for (field, value) in fields {
+            if !field.is_empty() {
+                features.push(layout::stored(&field, &value)?);
             }
         }
         features.sort_by(|one: &StoredFeature, other| one.feature.cmp(&other.feature));

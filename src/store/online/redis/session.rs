@@ -16,7 +16,7 @@ use fred::interfaces::ClientLike;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector,
 };
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::{ClusterHash, CustomCommand, RespVersion, Value};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::task::AbortHandle;
@@ -155,6 +155,9 @@ fn client(address: &Address, host: &str, port: u16) -> Result<Client, TlsError> 
         password: address.password.as_ref().map(|password| expose(password).to_owned()),
         server: ServerConfig::Centralized { server: Server::new_with_tls(host.to_owned(), port, server_name) },
         database: Some(address.database).filter(|database| *database != 0),
+        // In the older protocol the library takes a hash of two fields of which one is `subscribe` for news of
+        // a subscription, and drops it.
+        version: RespVersion::RESP3,
         tls: tls.map(|config| TlsConfig::from(TlsConnector::from(config))),
         ..Config::default()
     };
