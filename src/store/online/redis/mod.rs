@@ -2,7 +2,7 @@
 //!
 //! The layout is in [`layout`], the script in `write.lua`, some fifty entities a call: few and large
 //! commands cost client and server least. Where a row is newer than everything stored of its entity
-//! the script writes it unread. In a cluster a call is of one slot, and [`write`] brings it to the owner.
+//! the script writes it unread. In a cluster a call is of one slot, and [`mod@write`] brings it to the owner.
 //!
 //! # Guarantees
 //! The script is atomic and changes nothing when it is repeated, so it does no harm that a command may
