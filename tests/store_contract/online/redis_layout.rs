@@ -123,7 +123,8 @@ async fn features_may_have_names_that_the_protocol_has_too() {
         // With the guard these are a list of four.
         assert_eq!(value(&*store, &user, name).await, Some(int(1)), "{name}");
         let text = Some(Value::text(name));
-        stored(&*store, &[row(user.clone(), vec![cell(name, 2, text.clone()), cell("message", 2, text.clone())])]).await;
+        stored(&*store, &[row(user.clone(), vec![cell(name, 2, text.clone()), cell("message", 2, text.clone())])])
+            .await;
         assert_eq!(value(&*store, &user, name).await, Some(text), "{name}");
     }
 }

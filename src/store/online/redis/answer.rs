@@ -108,9 +108,7 @@ impl From<Trouble> for SinkError {
     fn from(Trouble { kind, reason }: Trouble) -> Self {
         match kind {
             Kind::Denied => Self::Denied { reason },
-            Kind::Away | Kind::Ended | Kind::Passing | Kind::Unserved | Kind::Replica => {
-                Self::Transient { reason }
-            }
+            Kind::Away | Kind::Ended | Kind::Passing | Kind::Unserved | Kind::Replica => Self::Transient { reason },
         }
     }
 }

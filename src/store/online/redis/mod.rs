@@ -198,7 +198,8 @@ impl OnlineStore for RedisStore {
                 return Err(trouble.into());
             }
         };
-        let fields = fields.map_err(|_| SinkError::from(Trouble::unexpected(&topology.link.address.to_string(), "no hash")))?;
+        let fields =
+            fields.map_err(|_| SinkError::from(Trouble::unexpected(&topology.link.address.to_string(), "no hash")))?;
         let mut features = Vec::new();
         for (field, value) in fields {
             if !field.is_empty() {

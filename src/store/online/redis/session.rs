@@ -1,11 +1,10 @@
 //! One connection: a client of the library that ends with its socket.
 //!
-//! The library follows clusters and makes connections again by itself, but neither is used. In a cluster it
-//! sends a command that was answered with ASK to the old owner again, takes another command's answer for
-//! that to ASKING, and serves no node while one is away; and a command that it sends twice by itself may be
-//! answered by a server that lost what the one before had. So each client is of one server and has no
-//! policy of reconnection: what is answered is answered on this connection, and when it ends everything
-//! that waits in it fails.
+//! The library (fred 10.1) also follows clusters, and makes connections again by itself; neither is used. In
+//! a cluster it sends a command that was answered with ASK to the old owner again and soon ends, and it serves
+//! no node while one is away. And a command that it sends once more by itself may be answered by a server that
+//! lost what was written before. So a client is of one server and has no policy of reconnection: what is
+//! answered is answered on this connection, and when it ends everything that waits in it fails.
 
 use std::time::Duration;
 

@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use fred::error::Error;
 use fred::types::Value;
+use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use futures::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::answer::{Answer, Kind, Trouble, is_of_the_row};
 use super::calls::{Call, Plan};
 use super::node::Node;
-use super::topology::{REDIRECTIONS, Redirection, Topology};
 use super::session::Session;
+use super::topology::{REDIRECTIONS, Redirection, Topology};
 use super::{layout, replicas};
 
 /// What is written, and how.
@@ -197,29 +197,28 @@ impl Writing<'_> {
         let mut lacked_script = false;
         while let Some(answer) = answers.next().await {
             let Some((at, answer)) = answer else { continue };
-            let trouble = answer.as_ref().err().map(|error| Trouble::of(&session.name, error));
-            let failed = match (answer, trouble) {
-                (Err(error), _) if error.details().starts_with("NOSCRIPT") => {
+            let verdict = match answer {
+                Err(error) if error.details().starts_with("NOSCRIPT") => {
                     lacked_script = true;
                     continue;
                 }
-                // No verdict on this call, which may be sent again.
-                (_, Some(trouble)) if matches!(trouble.kind, Kind::Away | Kind::Ended) => trouble,
-                // The library ends the connection at this answer, and gives it to what is behind it too.
-                (_, Some(trouble)) if trouble.kind == Kind::Unserved && stop.is_some() => trouble,
-                (answer, _) => match self.verdict(session, &calls[at], answer) {
-                    Verdict::Failed(trouble) => {
-                        verdicts[at] = Some(Verdict::Failed(trouble.clone()));
-                        trouble
-                    }
-                    verdict => {
-                        verdicts[at] = Some(verdict);
-                        continue;
-                    }
-                },
+                answer => self.verdict(session, &calls[at], answer),
             };
-            room.close();
-            stop.get_or_insert(failed);
+            if let Verdict::Failed(trouble) = &verdict {
+                // The connection ended before this call was answered, so it may be sent again. The library ends
+                // it when nobody has a call's slot, and gives that answer to the calls behind it too.
+                let unanswered = match trouble.kind {
+                    Kind::Away | Kind::Ended => true,
+                    Kind::Unserved => stop.is_some(),
+                    _ => false,
+                };
+                room.close();
+                stop.get_or_insert(trouble.clone());
+                if unanswered {
+                    continue;
+                }
+            }
+            verdicts[at] = Some(verdict);
         }
         stop.map_or(Ok(lacked_script), Err)
     }
