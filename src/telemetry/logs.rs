@@ -34,12 +34,12 @@ pub fn start(format: LogFormat, default_level: &str) {
     };
 }
 
-/// What is asked for; else `default_level`, except of the TLS library, which warns of what its
+/// What is asked for; else `default_level`, except of the Redis client and the TLS library, which warn of what their
 /// caller is told, and the writer reports, anyway.
 fn filter(asked: Option<String>, default_level: &str) -> EnvFilter {
     EnvFilter::builder()
         .with_default_directive(tracing::Level::ERROR.into())
-        .parse_lossy(asked.unwrap_or_else(|| format!("{default_level},rustls=error")))
+        .parse_lossy(asked.unwrap_or_else(|| format!("{default_level},fred=error,rustls=error")))
 }
 
 /// A panic anywhere is one log line, and ends the process with code 1.
@@ -95,16 +95,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_of_the_tls_library_are_logged_only_where_they_are_asked_for() {
-        let warns = |asked: Option<&str>| {
+    fn warnings_of_the_redis_client_and_the_tls_library_are_logged_only_where_they_are_asked_for() {
+        let warn = |asked: Option<&str>| {
             let subscriber = tracing_subscriber::registry().with(filter(asked.map(str::to_owned), "info"));
             with_default(subscriber, || {
+                assert!(tracing::enabled!(target: "fred::router", Level::ERROR));
                 assert!(tracing::enabled!(target: "rustls::conn", Level::ERROR));
                 assert!(tracing::enabled!(Level::INFO));
-                tracing::enabled!(target: "rustls::conn", Level::WARN)
+                let redis = tracing::enabled!(target: "fred::router", Level::WARN);
+                (redis, tracing::enabled!(target: "rustls::conn", Level::WARN))
             })
         };
-        assert!(!warns(None));
-        assert!(warns(Some("info")));
+        assert_eq!(warn(None), (false, false));
+        assert_eq!(warn(Some("info")), (true, true));
     }
 }

@@ -124,7 +124,8 @@ async fn a_slot_that_nobody_has_holds_up_its_own_rows_alone() {
     let left: BTreeSet<&str> = outcome.again.iter().map(|index| &*rows[*index].entity.primary_key).collect();
     let expected: Vec<String> = names().filter(|name| cluster.slot(&key(name)) == slot).collect();
     assert_eq!(left, expected.iter().map(String::as_str).collect());
-    assert_eq!(outcome.stored + outcome.again.len() as u64, 600);
+    // What was sent behind the refused call has lost its answers, and is stale when it is sent again.
+    assert_eq!(outcome.stored + outcome.stale + outcome.again.len() as u64, 600);
     let reason = outcome.reason.expect("a reason");
     assert!(reason.contains("lot not served") || reason.contains(&format!("slot {slot}")), "{reason}");
     // By now the map itself says so.
@@ -156,10 +157,10 @@ async fn slots_that_move_under_load_lose_nothing() {
         let (from, to) = (cluster.owner(*slot), (cluster.owner(*slot) + 1) % 3);
         cluster.begin_move(*slot, from, to);
         load.goes_on().await;
+        // One key after the other, so that those of one call are in two places.
         while cluster.move_keys(*slot, from, to, 1) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            load.goes_on().await;
         }
-        load.goes_on().await;
         cluster.end_move(*slot, from, to);
     }
     let last = load.end().await;

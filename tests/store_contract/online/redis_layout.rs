@@ -114,6 +114,22 @@ async fn a_key_that_holds_something_else_refuses_its_own_row_alone() {
 }
 
 #[tokio::test]
+async fn features_may_have_names_that_the_protocol_has_too() {
+    let place = Place::start("redis");
+    let store = place.store();
+    for name in ["subscribe", "message", "pmessage", "invalidate", "MOVED 1 a:1", "CLUSTERDOWN", "OK"] {
+        let user = entity(name);
+        stored(&*store, &[row(user.clone(), vec![cell(name, 1, int(1))])]).await;
+        // With the guard these are a list of four.
+        assert_eq!(value(&*store, &user, name).await, Some(int(1)), "{name}");
+        let text = Some(Value::text(name));
+        stored(&*store, &[row(user.clone(), vec![cell(name, 2, text.clone()), cell("message", 2, text.clone())])])
+            .await;
+        assert_eq!(value(&*store, &user, name).await, Some(text), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn another_layout_is_left_alone() {
     let place = Place::start("redis");
     let store = place.store();

@@ -1,8 +1,8 @@
 //! What the server answers: counts from the script, and what each of its errors means for a writer.
 
-use redis_protocol::resp2::types::BytesFrame;
+use fred::error::{Error, ErrorKind};
+use fred::types::Value;
 
-use super::wire::Failure;
 use crate::sink::SinkError;
 
 /// Why a server did not do what it was asked to.
@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Ended,
     /// It passes on the same server: out of memory, loading, busy.
     Passing,
+    /// Nobody has the slot. The library ends the connection that this is answered on.
+    Unserved,
     /// The server is no primary (any more): the address may lead to another one by now.
     Replica,
     /// Credentials, rights or trust are missing.
@@ -33,14 +35,40 @@ impl Trouble {
         Self { kind: Kind::Denied, reason }
     }
 
-    /// A connection that failed.
-    pub(super) fn of_connection(server: &str, failure: &Failure) -> Self {
-        let kind = match failure {
-            Failure::Untrusted(_) => Kind::Denied,
-            Failure::Ended(_) => Kind::Ended,
-            Failure::Late(_) | Failure::Unreachable(_) => Kind::Away,
+    /// What the library says about a command: the server's answer, or that there was none.
+    pub(super) fn of(server: &str, error: &Error) -> Self {
+        let (kind, what) = match error.kind() {
+            ErrorKind::Timeout => (Kind::Away, error.to_string()),
+            _ if !Self::is_of_connection(error) => return Self::of_answer(server, error.details()),
+            _ => (Kind::Ended, error.details().to_owned()),
         };
-        Self { kind, reason: format!("{server}: {failure}") }
+        Self { kind, reason: format!("{server}: {what}") }
+    }
+
+    /// Why a connection could not be made, and what to do about it.
+    pub(super) fn no_connection(server: &str, error: &Error, secure: bool) -> Self {
+        if !Self::is_of_connection(error) {
+            return Self::of_answer(server, error.details());
+        }
+        let details = error.details();
+        if let Some(hint) = mistrust(details).filter(|_| secure) {
+            return Self::denied(format!("{server}: TLS: {details}{hint}"));
+        }
+        let hint = match error.kind() {
+            // A server without TLS waits for the end of what it takes for a command.
+            ErrorKind::Timeout if secure => "; is it a port without TLS?",
+            ErrorKind::IO if !secure && !details.contains("ConnectionRefused") => {
+                "; if the server wants TLS, write `rediss://`"
+            }
+            _ => "",
+        };
+        Self { kind: Kind::Away, reason: format!("{server}: no connection: {details}{hint}") }
+    }
+
+    /// Whether an error is one of the connection rather than an answer.
+    pub(super) fn is_of_connection(error: &Error) -> bool {
+        use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout, Tls, Url};
+        matches!(error.kind(), Backpressure | Canceled | IO | Parse | Protocol | Routing | Timeout | Tls | Url)
     }
 
     /// An error that the server answered. Only missing rights and a server that became a replica are told
@@ -62,6 +90,7 @@ impl Trouble {
                 reason.push_str("; leave `redis_is_clustered` and `clustered` out");
                 Kind::Denied
             }
+            "CLUSTERDOWN" if error.contains("not served") => Kind::Unserved,
             _ if no_password_is_set || error.contains("ACL failure") => Kind::Denied,
             _ if is_of_a_replica(error) => Kind::Replica,
             _ => Kind::Passing,
@@ -79,7 +108,7 @@ impl From<Trouble> for SinkError {
     fn from(Trouble { kind, reason }: Trouble) -> Self {
         match kind {
             Kind::Denied => Self::Denied { reason },
-            Kind::Away | Kind::Ended | Kind::Passing | Kind::Replica => Self::Transient { reason },
+            Kind::Away | Kind::Ended | Kind::Passing | Kind::Unserved | Kind::Replica => Self::Transient { reason },
         }
     }
 }
@@ -97,17 +126,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the script's reply: two counts, then positions (from 1) and errors in turn.
-    pub(super) fn read(reply: &[BytesFrame]) -> Option<Self> {
-        let number = |frame: Option<&BytesFrame>| match frame {
-            Some(BytesFrame::Integer(number)) => u64::try_from(*number).ok(),
-            _ => None,
-        };
-        let (stored, stale) = (number(reply.first())?, number(reply.get(1))?);
-        let mut answer = Self { stored, stale, failed: Vec::new() };
+    pub(super) fn read(reply: &[Value]) -> Option<Self> {
+        let mut answer = Self { stored: reply.first()?.as_u64()?, stale: reply.get(1)?.as_u64()?, failed: Vec::new() };
         for pair in reply[2..].chunks(2) {
-            let place = usize::try_from(number(pair.first())?).ok()?.checked_sub(1)?;
-            let BytesFrame::BulkString(error) = pair.get(1)? else { return None };
-            answer.failed.push((place, String::from_utf8_lossy(error).into_owned()));
+            let place = pair.first()?.as_usize()?.checked_sub(1)?;
+            answer.failed.push((place, String::from_utf8_lossy(pair.get(1)?.as_bytes()?).into_owned()));
         }
         Some(answer)
     }
@@ -122,6 +145,26 @@ pub(super) fn is_of_the_row(error: &str) -> bool {
 fn is_of_a_replica(error: &str) -> bool {
     ["READONLY", "MASTERDOWN"].iter().any(|code| error.starts_with(code) || error.contains(&format!("-{code} ")))
 }
+
+/// What to do where the two sides do not trust one another. The library passes on what the TLS library says
+/// as text.
+fn mistrust(details: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 7] = [
+        (
+            "NotValidForName",
+            "; put the host into the URI that the certificate is for, or name that one with `server_name=`",
+        ),
+        ("UnknownIssuer", "; name the file of the authority that signed it with `ca=/path`"),
+        ("InvalidMessage", "; is this a port without TLS?"),
+        ("CertificateRequired", WANTS_CERTIFICATE),
+        ("HandshakeFailure", WANTS_CERTIFICATE),
+        ("AlertReceived", ""),
+        ("InvalidCertificate", ""),
+    ];
+    HINTS.into_iter().find(|(what, _)| details.contains(what)).map(|(_, hint)| hint)
+}
+
+const WANTS_CERTIFICATE: &str = "; the server may want a client's certificate: name it with `cert=/path&key=/path`";
 
 #[cfg(test)]
 mod tests {
@@ -158,18 +201,28 @@ mod tests {
 
     #[test]
     fn counts_and_errors_are_read() {
-        let text = |text: &'static str| BytesFrame::BulkString(text.as_bytes().into());
-        let number = BytesFrame::Integer;
         let answer = Answer { stored: 3, stale: 4, failed: vec![(1, "WRONGTYPE x".to_owned())] };
-        assert_eq!(Answer::read(&[number(3), number(4), number(2), text("WRONGTYPE x")]), Some(answer));
+        assert_eq!(Answer::read(&[3.into(), 4.into(), 2.into(), "WRONGTYPE x".into()]), Some(answer));
         for broken in [
             vec![],
-            vec![number(1)],
-            vec![number(1), number(0), number(0), text("x")],
-            vec![number(1), number(0), number(1)],
-            vec![number(1), number(-1)],
+            vec![1.into()],
+            vec![1.into(), 0.into(), 0.into(), "x".into()],
+            vec![1.into(), 0.into(), 1.into()],
+            vec![1.into(), (-1).into()],
         ] {
             assert_eq!(Answer::read(&broken), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_told_from_a_connection_that_failed() {
+        let of = |kind, details: &'static str| Trouble::of("redis", &Error::new(kind, details)).kind;
+        assert_eq!(of(ErrorKind::IO, "closed"), Kind::Ended);
+        assert_eq!(of(ErrorKind::Canceled, "Canceled."), Kind::Ended);
+        assert_eq!(of(ErrorKind::Timeout, "late"), Kind::Away);
+        assert_eq!(of(ErrorKind::Auth, "NOAUTH x"), Kind::Denied);
+        assert_eq!(of(ErrorKind::Unknown, "OOM x"), Kind::Passing);
+        assert_eq!(of(ErrorKind::Cluster, "CLUSTERDOWN x"), Kind::Passing);
+        assert_eq!(of(ErrorKind::Config, "ERR This instance has cluster support disabled"), Kind::Denied);
     }
 }

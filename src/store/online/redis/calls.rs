@@ -16,7 +16,7 @@ pub(super) const ENTITIES: usize = 50;
 const FIELDS: usize = 5_000;
 
 /// Bytes in one call, though a single larger row is still sent alone.
-pub(super) const BYTES: usize = 4 * 1024 * 1024;
+const BYTES: usize = 4 * 1024 * 1024;
 
 /// Rows in the order in which calls take them.
 pub(super) struct Plan<'a> {
@@ -87,6 +87,12 @@ impl<'a> Plan<'a> {
             calls.push(Call { places: start..plan.order.len(), slot: slot(start), ask: None });
         }
         (plan, calls)
+    }
+
+    /// How many entities it counts for: as many as it writes, or more where they are large.
+    pub(super) fn weight(&self, call: &Call) -> u32 {
+        let bytes: usize = self.rows(call).map(Row::size).sum();
+        call.len().max(bytes / (BYTES / ENTITIES)) as u32
     }
 
     /// Indices of a call's rows.

@@ -8,9 +8,10 @@
 //! latest expiry of all fields, all bits set where one never expires. `<prefix>__chalk_layout__` holds
 //! the number of this layout.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use fred::types::Value as Argument;
 
-use crate::row::feature::{Entity, FeatureCell};
+use crate::row::feature::{Entity, FeatureCell, FeatureRow};
 use crate::sink::SinkError;
 use crate::store::online::StoredFeature;
 use crate::value::msgpack;
@@ -21,23 +22,20 @@ pub(super) const LAYOUT: &str = "1";
 /// Observed time and expiry before each value.
 const TIMES: usize = 16;
 
-/// Bytes of what stands before the fields of an entity in a call of the script.
-pub(super) const HEADER: usize = 24;
-
 /// The key of the layout's number.
 pub(super) fn layout_key(prefix: &str) -> String {
     format!("{prefix}__chalk_layout__")
 }
 
 /// The key of an entity.
-pub(super) fn key(prefix: &str, entity: &Entity) -> Vec<u8> {
-    let mut key = Vec::new();
+pub(super) fn key(prefix: &str, entity: &Entity) -> Bytes {
+    let mut key = BytesMut::new();
     put_key(prefix, entity, &mut key);
-    key
+    key.freeze()
 }
 
 /// Appends the key of an entity.
-pub(super) fn put_key(prefix: &str, entity: &Entity, to: &mut Vec<u8>) {
+pub(super) fn put_key(prefix: &str, entity: &Entity, to: &mut impl BufMut) {
     to.put_slice(prefix.as_bytes());
     for part in [&*entity.environment, &*entity.namespace] {
         for byte in part.bytes() {
@@ -57,18 +55,57 @@ pub(super) fn put_key(prefix: &str, entity: &Entity, to: &mut Vec<u8>) {
     to.put_u8(b'}');
 }
 
-/// One value: observed time, expiry, and what is stored.
-pub(super) fn put_value(cell: &FeatureCell, to: &mut Vec<u8>) {
-    to.put_i64(cell.observed_at);
-    // Any time before 1970 is as long past as the first microsecond, and 0 means never.
-    to.put_i64(cell.expires_at.map_or(0, |at| at.max(1)));
-    if let Some(value) = &cell.value {
-        msgpack::write(value, to);
+/// The arguments of one call of the script with the given digest.
+///
+/// All of it is written into one buffer and cut into slices: a call has a thousand arguments.
+pub(super) fn call<'a>(
+    digest: Bytes,
+    prefix: &str,
+    rows: impl Iterator<Item = &'a FeatureRow> + Clone,
+    now: i64,
+) -> Vec<Argument> {
+    let mut bytes = BytesMut::new();
+    let mut scratch = Vec::new();
+    let mut ends = Vec::new();
+    let mut keys = 0;
+    for row in rows.clone() {
+        put_key(prefix, &row.entity, &mut bytes);
+        ends.push(bytes.len());
+        keys += 1;
     }
+    for row in rows {
+        bytes.put_slice(row.cells.len().to_string().as_bytes());
+        ends.push(bytes.len());
+        put_header(&row.cells, now, &mut bytes);
+        ends.push(bytes.len());
+        for cell in &row.cells {
+            bytes.put_slice(cell.feature.as_bytes());
+            ends.push(bytes.len());
+            bytes.put_i64(cell.observed_at);
+            // Any time before 1970 is as long past as the first microsecond, and 0 means never.
+            bytes.put_i64(cell.expires_at.map_or(0, |at| at.max(1)));
+            if let Some(value) = &cell.value {
+                scratch.clear();
+                msgpack::write(value, &mut scratch);
+                bytes.put_slice(&scratch);
+            }
+            ends.push(bytes.len());
+        }
+    }
+    let bytes = bytes.freeze();
+    let mut arguments = Vec::with_capacity(ends.len() + 2);
+    arguments.push(Argument::Bytes(digest));
+    arguments.push(Argument::Integer(keys));
+    let mut start = 0;
+    for end in ends {
+        arguments.push(Argument::Bytes(bytes.slice(start..end)));
+        start = end;
+    }
+    arguments
 }
 
 /// Oldest and newest observed time and latest expiry of a row; the oldest is 0 where a cell has expired.
-pub(super) fn put_header(cells: &[FeatureCell], now: i64, to: &mut BytesMut) {
+fn put_header(cells: &[FeatureCell], now: i64, to: &mut BytesMut) {
     let expired = cells.iter().any(|cell| cell.expires_at.is_some_and(|at| at <= now));
     let oldest = cells.iter().map(|cell| cell.observed_at).min().unwrap_or(0);
     let newest = cells.iter().map(|cell| cell.observed_at).max().unwrap_or(0);
@@ -115,21 +152,25 @@ mod tests {
     #[test]
     fn a_field_is_two_times_and_a_value() {
         let cell = |value, expires_at| FeatureCell { feature: "f".into(), observed_at: 258, expires_at, value };
-        let cells = [cell(Some(Value::Int(7)), None), cell(None, Some(300))];
-        let mut header = BytesMut::new();
-        put_header(&cells, 299, &mut header);
-        let mut expected = vec![0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2];
-        expected.extend([255; 8]);
-        assert_eq!((&header[..], header.len()), (&expected[..], HEADER));
-        let [one, two] = cells.map(|cell| {
-            let mut value = Vec::new();
-            put_value(&cell, &mut value);
-            value
-        });
-        assert_eq!(one, [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
-        assert_eq!(two, [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 44]);
-        assert_eq!(stored(b"f", &one).expect("ours").value, Some(Value::Int(7)));
-        assert_eq!(stored(b"f", &two).expect("ours").expires_at, Some(300));
+        let row = FeatureRow {
+            destination: 0,
+            entity: entity("e", "n", "1"),
+            cells: vec![cell(Some(Value::Int(7)), None), cell(None, Some(300))],
+        };
+        let arguments: Vec<Bytes> = call(Bytes::new(), "", [&row].into_iter(), 299)
+            .into_iter()
+            .skip(2)
+            .map(|argument| argument.into_bytes().expect("bytes"))
+            .collect();
+        assert_eq!(arguments[0], "e/n/{1}".as_bytes());
+        assert_eq!(arguments[1], "2".as_bytes());
+        let mut header = vec![0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2];
+        header.extend([255; 8]);
+        assert_eq!(arguments[2], header);
+        assert_eq!(arguments[4], &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 7][..]);
+        assert_eq!(arguments[6], &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 44][..]);
+        assert_eq!(stored(b"f", &arguments[4]).expect("ours").value, Some(Value::Int(7)));
+        assert_eq!(stored(b"f", &arguments[6]).expect("ours").expires_at, Some(300));
     }
 
     #[test]

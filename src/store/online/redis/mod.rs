@@ -18,17 +18,17 @@ mod calls;
 mod layout;
 mod node;
 mod replicas;
-mod request;
+mod session;
 mod topology;
 mod uri;
-mod wire;
 mod write;
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis_protocol::resp2::types::BytesFrame;
+use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use self::answer::{Answer, Kind, Trouble};
@@ -105,7 +105,7 @@ impl RedisStore {
         let elsewhere = match trouble.kind {
             Kind::Denied => true,
             Kind::Away | Kind::Ended | Kind::Replica => !topology.clustered || topology.is_lost(),
-            Kind::Passing => false,
+            Kind::Passing | Kind::Unserved => false,
         };
         let mut slot = self.topology.lock().await;
         if elsewhere && slot.as_ref().is_some_and(|standing| Arc::ptr_eq(standing, topology)) {
@@ -154,7 +154,7 @@ impl Sink<FeatureRow> for RedisStore {
             topology: &topology,
             plan,
             now: merge::now_micros(),
-            window: write.concurrency.max(1) * ENTITIES,
+            window: (write.concurrency.max(1) * ENTITIES) as u32,
             wait_replicas: topology.link.address.wait_replicas.or(self.options.wait_replicas).unwrap_or(0),
         };
         let Written { answered, left } = writing.run(calls).await;
@@ -189,22 +189,21 @@ impl OnlineStore for RedisStore {
         let key = layout::key(&self.options.cache_prefix, entity);
         let read = async {
             topology.check_layout().await?;
-            topology.run(topology.slot(&key), &[b"HGETALL", &key]).await
+            topology.run(topology.slot(&key), "HGETALL", vec![key.into()]).await
         };
-        let reply = match read.await {
-            Ok(BytesFrame::Array(reply)) => reply,
-            Ok(_) => Vec::new(),
+        let fields = match read.await {
+            Ok(reply) => reply.convert::<HashMap<Bytes, Bytes>>(),
             Err(trouble) => {
                 self.reconsider(&topology, &trouble).await;
                 return Err(trouble.into());
             }
         };
+        let fields =
+            fields.map_err(|_| SinkError::from(Trouble::unexpected(&topology.link.address.to_string(), "no hash")))?;
         let mut features = Vec::new();
-        for pair in reply.chunks_exact(2) {
-            if let [BytesFrame::BulkString(field), BytesFrame::BulkString(value)] = pair
-                && !field.is_empty()
-            {
-                features.push(layout::stored(field, value)?);
+        for (field, value) in fields {
+            if !field.is_empty() {
+                features.push(layout::stored(&field, &value)?);
             }
         }
         features.sort_by(|one: &StoredFeature, other| one.feature.cmp(&other.feature));

@@ -1,11 +1,10 @@
 //! Waiting until replicas have what was written, so that a failover to one of them loses nothing.
 
-use redis_protocol::redis_keyslot;
-use redis_protocol::resp2::types::BytesFrame;
+use fred::util::redis_keyslot;
 
 use super::answer::{Kind, Trouble};
 use super::calls::Call;
-use super::node::Session;
+use super::session::Session;
 use super::topology::{Redirection, Topology};
 
 /// How long replicas may take to have a write, in milliseconds.
@@ -22,18 +21,16 @@ pub(super) async fn wait(session: &mut Session, topology: &Topology, call: &Call
         let tag = (0..=u32::MAX).find(|tag| redis_keyslot(tag.to_string().as_bytes()) == call.slot);
         key.push_str(&format!("{{{}}}", tag.unwrap_or_default()));
     }
-    if call.ask.is_some() {
-        session.ask(&[b"ASKING"]).await?;
-    }
-    if let BytesFrame::Error(error) = session.exchange(&[b"SET", key.as_bytes(), b"", b"PX", b"1000"]).await? {
+    let touch = vec![key.into(), "".into(), "PX".into(), 1_000.into()];
+    if let Err(error) = session.send(call.ask.is_some(), "SET", touch).await {
         // The slot may have left since the call was answered.
-        let left = topology.clustered && Redirection::read(&error, &session.host).is_some();
-        return Err(if left { topology.moving() } else { Trouble::of_answer(&session.name, &error) });
+        let left = topology.clustered && Redirection::read(error.details(), &session.host).is_some();
+        return Err(if left { topology.moving() } else { Trouble::of(&session.name, &error) });
     }
-    let (number, limit) = (wanted.to_string(), LIMIT.to_string());
-    match session.ask(&[b"WAIT", number.as_bytes(), limit.as_bytes()]).await? {
-        BytesFrame::Integer(found) if found >= i64::from(wanted) => Ok(()),
-        BytesFrame::Integer(found) => Err(Trouble {
+    let found = session.ask("WAIT", vec![wanted.into(), LIMIT.into()]).await?;
+    match found.as_u64() {
+        Some(found) if found >= u64::from(wanted) => Ok(()),
+        Some(found) => Err(Trouble {
             kind: Kind::Passing,
             reason: format!(
                 "{}: {found} replicas had the write within {} s; `wait_replicas` asks for {wanted}",
@@ -41,6 +38,6 @@ pub(super) async fn wait(session: &mut Session, topology: &Topology, call: &Call
                 LIMIT / 1_000,
             ),
         }),
-        _ => Err(Trouble::unexpected(&session.name, "no number of replicas")),
+        None => Err(Trouble::unexpected(&session.name, "no number of replicas")),
     }
 }

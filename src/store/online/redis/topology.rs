@@ -6,21 +6,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redis_protocol::redis_keyslot;
-use redis_protocol::resp2::types::BytesFrame;
+use fred::error::Error;
+use fred::types::Value;
+use fred::types::cluster::ClusterRouting;
+use fred::util::redis_keyslot;
 
 use super::answer::{Kind, Trouble};
 use super::layout::{LAYOUT, layout_key};
 use super::node::{Link, Node};
 
-/// Slots of a cluster.
-const SLOTS: usize = 16_384;
-
 /// How often one command follows a redirection.
 pub(super) const REDIRECTIONS: usize = 5;
-
-/// A slot that nobody is known to have.
-const NOBODY: u16 = u16::MAX;
 
 /// The servers of one URI.
 pub(super) struct Topology {
@@ -36,12 +32,8 @@ pub(super) struct Topology {
     layout_seen: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Map {
-    nodes: Vec<Arc<Node>>,
-    /// Index of a node, by slot.
-    owners: Vec<u16>,
-}
+/// First and last slot with their owner, in order. Slots that nobody has are missing.
+type Map = Vec<(u16, u16, Arc<Node>)>;
 
 /// Where a server sends a command that it does not run itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +64,9 @@ impl Topology {
     pub(super) fn new(link: Link, clustered: bool) -> Self {
         let link = Arc::new(link);
         let map = if clustered {
-            Map::default()
+            Map::new()
         } else {
-            let node = Arc::new(Node::new(&link, &link.address.host, link.address.port));
-            Map { nodes: vec![node], owners: vec![0] }
+            vec![(0, 0, Arc::new(Node::new(&link, &link.address.host, link.address.port)))]
         };
         Self {
             link,
@@ -96,8 +87,9 @@ impl Topology {
     /// Who has a slot, as far as is known.
     pub(super) fn owner(&self, slot: u16) -> Result<Arc<Node>, Trouble> {
         let map = self.map();
-        let owner = map.owners.get(usize::from(slot)).and_then(|owner| map.nodes.get(usize::from(*owner)));
-        owner.cloned().ok_or_else(|| Trouble {
+        let next = map.partition_point(|(first, _, _)| *first <= slot);
+        let range = next.checked_sub(1).and_then(|at| map.get(at)).filter(|(_, last, _)| slot <= *last);
+        range.map(|(_, _, owner)| owner.clone()).ok_or_else(|| Trouble {
             kind: Kind::Passing,
             reason: format!("{}: no node of the cluster has slot {slot}", self.link.address),
         })
@@ -105,8 +97,9 @@ impl Topology {
 
     /// A node by its address.
     pub(super) fn node(&self, host: &str, port: u16) -> Arc<Node> {
-        let known = self.map().nodes.iter().find(|node| node.host == host && node.port == port).cloned();
-        known.unwrap_or_else(|| Arc::new(Node::new(&self.link, host, port)))
+        let map = self.map();
+        let known = map.iter().map(|(_, _, node)| node).find(|node| node.host == host && node.port == port);
+        known.cloned().unwrap_or_else(|| Arc::new(Node::new(&self.link, host, port)))
     }
 
     /// Something contradicted the map: it is asked for before it is used again.
@@ -131,7 +124,7 @@ impl Topology {
         let mut nodes: Vec<Arc<Node>> = first.cloned().into_iter().collect();
         let address = &self.link.address;
         let seed = self.node(&address.host, address.port);
-        for node in self.map().nodes.iter().chain([&seed]) {
+        for node in self.map().iter().map(|(_, _, node)| node).chain([&seed]) {
             if !nodes.iter().any(|known| Arc::ptr_eq(known, node)) {
                 nodes.push(node.clone());
             }
@@ -155,82 +148,79 @@ impl Topology {
     }
 
     async fn ask_map(&self, node: &Arc<Node>) -> Result<Map, Trouble> {
-        let mut session = node.session().await?;
-        let reply = match session.ask(&[b"CLUSTER", b"SLOTS"]).await {
-            Err(trouble) if session.reused && trouble.kind == Kind::Ended => {
-                session = node.open().await?;
-                session.ask(&[b"CLUSTER", b"SLOTS"]).await?
-            }
-            reply => reply?,
-        };
-        node.give_back(session);
-        self.read_map(&reply, node).ok_or_else(|| Trouble::unexpected(&node.name, "no slots"))
+        let reply = self.send(node, false, "CLUSTER", vec!["SLOTS".into()]).await?;
+        let reply = reply.map_err(|error| Trouble::of(&node.name, &error))?;
+        self.read_map(reply, node).ok_or_else(|| Trouble::unexpected(&node.name, "no slots"))
     }
 
-    /// Reads ranges of slots with their owners: first slot, last slot, then host, port and more of each node.
-    fn read_map(&self, reply: &BytesFrame, from: &Arc<Node>) -> Option<Map> {
-        let BytesFrame::Array(ranges) = reply else { return None };
-        let mut map = Map { nodes: Vec::new(), owners: vec![NOBODY; SLOTS] };
-        for range in ranges {
-            let BytesFrame::Array(range) = range else { return None };
-            let [BytesFrame::Integer(first), BytesFrame::Integer(last), BytesFrame::Array(owner), ..] = &range[..]
-            else {
-                return None;
-            };
-            let (host, port) = match &owner[..] {
-                [BytesFrame::BulkString(host), BytesFrame::Integer(port), ..] => (str::from_utf8(host).ok()?, port),
-                // A node that does not know its own host is reached as it was.
-                [BytesFrame::Null, BytesFrame::Integer(port), ..] => ("", port),
-                _ => return None,
-            };
-            let host = if matches!(host, "" | "?") { &from.host } else { host };
-            let port = u16::try_from(*port).ok()?;
-            let known = map.nodes.iter().position(|node| node.host == host && node.port == port);
-            let index = known.unwrap_or_else(|| {
-                let node = if from.host == host && from.port == port { from.clone() } else { self.node(host, port) };
-                map.nodes.push(node);
-                map.nodes.len() - 1
+    /// Reads ranges of slots with their owners.
+    fn read_map(&self, reply: Value, from: &Arc<Node>) -> Option<Map> {
+        let routing = ClusterRouting::from_cluster_slots(reply, from.host.clone()).ok()?;
+        let mut nodes = vec![from.clone()];
+        let mut map = Map::new();
+        for range in routing.slots() {
+            // A node that does not know its own host is reached as it was.
+            let host = if matches!(&*range.primary.host, "" | "?") { &from.host } else { &*range.primary.host };
+            let port = range.primary.port;
+            let known = nodes.iter().find(|node| node.host == host && node.port == port).cloned();
+            let node = known.unwrap_or_else(|| {
+                nodes.push(self.node(host, port));
+                nodes[nodes.len() - 1].clone()
             });
-            let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
-            map.owners.get_mut(first..=last)?.fill(u16::try_from(index).ok()?);
+            map.push((range.start, range.end, node));
         }
         Some(map)
     }
 
     /// Runs one command on whoever has the slot.
-    pub(super) async fn run(&self, slot: u16, parts: &[&[u8]]) -> Result<BytesFrame, Trouble> {
+    pub(super) async fn run(&self, slot: u16, name: &'static str, arguments: Vec<Value>) -> Result<Value, Trouble> {
         let mut asked: Option<Arc<Node>> = None;
         let mut last = None;
         for _ in 0..REDIRECTIONS {
             self.refresh(last.as_ref()).await?;
-            let (node, asking) = match asked.take() {
-                Some(node) => (node, true),
-                None => (self.owner(slot).inspect_err(|_| self.contradicted())?, false),
+            let asking = asked.is_some();
+            let node = asked.take().map_or_else(|| self.owner(slot), Ok).inspect_err(|_| self.contradicted())?;
+            let sent = self.send(&node, asking, name, arguments.clone()).await;
+            let error = match sent.inspect_err(|_| self.contradicted())? {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
             };
-            let mut session = node.session().await.inspect_err(|_| self.contradicted())?;
-            if asking {
-                session.ask(&[b"ASKING"]).await?;
-            }
-            let reply = match session.exchange(parts).await {
-                Err(trouble) if session.reused && trouble.kind == Kind::Ended => {
-                    session = node.open().await.inspect_err(|_| self.contradicted())?;
-                    session.exchange(parts).await?
-                }
-                reply => reply.inspect_err(|_| self.contradicted())?,
-            };
-            let BytesFrame::Error(error) = &reply else {
-                node.give_back(session);
-                return Ok(reply);
-            };
-            match Redirection::read(error, &node.host).filter(|_| self.clustered) {
-                None => return Err(Trouble::of_answer(&node.name, error)),
+            match Redirection::read(error.details(), &node.host).filter(|_| self.clustered) {
+                None => return Err(Trouble::of(&node.name, &error)),
                 Some(Redirection::Moved) => self.contradicted(),
                 Some(Redirection::Ask(host, port)) => asked = Some(self.node(&host, port)),
             }
-            node.give_back(session);
             last = Some(node);
         }
         Err(self.moving())
+    }
+
+    /// Sends a node one command, over a new connection where the node had closed the one that was free. The
+    /// inner error is an answer.
+    async fn send(
+        &self,
+        node: &Node,
+        asking: bool,
+        name: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Result<Value, Error>, Trouble> {
+        let mut session = node.session().await?;
+        loop {
+            let reply = session.send(asking, name, arguments.clone()).await;
+            match reply {
+                Err(error) if Trouble::is_of_connection(&error) => {
+                    let trouble = Trouble::of(&node.name, &error);
+                    if !(session.reused && trouble.kind == Kind::Ended) {
+                        return Err(trouble);
+                    }
+                    session = node.open().await?;
+                }
+                reply => {
+                    node.give_back(session);
+                    return Ok(reply);
+                }
+            }
+        }
     }
 
     /// Slots went from hand to hand while a command followed them.
@@ -248,7 +238,7 @@ impl Topology {
         let key = layout_key(&self.link.prefix);
         let slot = self.slot(key.as_bytes());
         let checked = async {
-            self.run(slot, &[b"SET", key.as_bytes(), LAYOUT.as_bytes(), b"NX"]).await?;
+            self.run(slot, "SET", vec![key.into(), LAYOUT.into(), "NX".into()]).await?;
             self.check_layout().await
         };
         match checked.await {
@@ -263,11 +253,10 @@ impl Topology {
     /// Refuses a store that another layout has been used in.
     pub(super) async fn check_layout(&self) -> Result<(), Trouble> {
         let key = layout_key(&self.link.prefix);
-        let found = match self.run(self.slot(key.as_bytes()), &[b"GET", key.as_bytes()]).await? {
-            BytesFrame::Null => return Ok(()),
-            BytesFrame::BulkString(number) if number == LAYOUT.as_bytes() => return Ok(()),
-            BytesFrame::BulkString(other) => String::from_utf8_lossy(&other[..other.len().min(40)]).into_owned(),
-            _ => "no text".to_owned(),
+        let found = match self.run(self.slot(key.as_bytes()), "GET", vec![key.clone().into()]).await?.as_bytes() {
+            None => return Ok(()),
+            Some(number) if number == LAYOUT.as_bytes() => return Ok(()),
+            Some(other) => String::from_utf8_lossy(&other[..other.len().min(40)]).into_owned(),
         };
         Err(Trouble::denied(format!(
             "{}: `{key}` is {found}; this version reads and writes layout {LAYOUT}: use another prefix or database",
@@ -289,45 +278,41 @@ mod tests {
         Topology::new(Link::new(uri::parse("redis://seed:7000").expect("sound"), "".into()), true)
     }
 
-    fn text(text: &'static str) -> BytesFrame {
-        BytesFrame::BulkString(text.as_bytes().into())
-    }
-
-    fn range(first: i64, last: i64, owner: Vec<BytesFrame>) -> BytesFrame {
-        BytesFrame::Array(vec![BytesFrame::Integer(first), BytesFrame::Integer(last), BytesFrame::Array(owner)])
+    fn range(first: i64, last: i64, owner: Vec<Value>) -> Value {
+        Value::Array(vec![first.into(), last.into(), Value::Array(owner)])
     }
 
     #[test]
     fn a_map_names_the_owner_of_every_slot_that_has_one() {
         let topology = cluster();
         let from = topology.node("seed", 7000);
-        let port = BytesFrame::Integer;
-        let reply = BytesFrame::Array(vec![
-            range(0, 99, vec![text("10.0.0.1"), port(7001), text("id")]),
+        let node = |host: Value, port: i64| vec![host, port.into(), "id".into()];
+        let reply = Value::Array(vec![
+            range(300, 16_382, node("10.0.0.1".into(), 7001)),
+            range(1, 99, node("10.0.0.1".into(), 7001)),
             // Whoever does not know its own host is where it was asked.
-            range(100, 199, vec![BytesFrame::Null, port(7000)]),
-            range(200, 299, vec![text(""), port(7000)]),
-            range(300, 16_383, vec![text("10.0.0.1"), port(7001)]),
+            range(100, 199, node(Value::Null, 7000)),
+            range(200, 299, node("".into(), 7000)),
         ]);
-        let map = topology.read_map(&reply, &from).expect("a map");
-        let owner = |slot: usize| map.nodes.get(usize::from(map.owners[slot])).map(|node| node.name.clone());
-        assert_eq!(map.nodes.len(), 2);
-        for (slot, name) in [(0, "redis://10.0.0.1:7001"), (199, "redis://seed:7000"), (200, "redis://seed:7000")] {
-            assert_eq!(owner(slot).as_deref(), Some(name), "{slot}");
-        }
-        assert!(Arc::ptr_eq(&map.nodes[1], &from), "its connections are kept");
-        let gap = BytesFrame::Array(vec![range(1, 16_383, vec![text("h"), port(1)])]);
-        let map = topology.read_map(&gap, &from).expect("a map");
-        assert_eq!((map.owners[0], map.owners[1]), (NOBODY, 0));
-        for wrong in [
-            range(0, 16_384, vec![text("h"), port(1)]),
-            range(2, 0, vec![text("h"), port(1)]),
-            range(-1, 0, vec![text("h"), port(1)]),
-            range(0, 1, vec![text("h"), port(65_536)]),
-            range(0, 1, vec![text("h")]),
-            BytesFrame::Null,
+        *topology.map.lock().expect("a lock") = Arc::new(topology.read_map(reply, &from).expect("a map"));
+        let owner = |slot| topology.owner(slot).map(|node| node.name.clone()).ok();
+        for (slot, name) in [
+            (0, None),
+            (1, Some("redis://10.0.0.1:7001")),
+            (99, Some("redis://10.0.0.1:7001")),
+            (100, Some("redis://seed:7000")),
+            (299, Some("redis://seed:7000")),
+            (300, Some("redis://10.0.0.1:7001")),
+            (16_382, Some("redis://10.0.0.1:7001")),
+            (16_383, None),
         ] {
-            assert!(topology.read_map(&BytesFrame::Array(vec![wrong.clone()]), &from).is_none(), "{wrong:?}");
+            assert_eq!(owner(slot).as_deref(), name, "{slot}");
+        }
+        let (one, other) = (topology.owner(1).expect("one"), topology.owner(300).expect("one"));
+        assert!(Arc::ptr_eq(&one, &other) && Arc::ptr_eq(&topology.owner(100).expect("one"), &from));
+        assert_eq!(topology.read_map(Value::Array(vec![]), &from).map(|map| map.len()), Some(0));
+        for wrong in [range(0, 1, node("h".into(), 65_536)), range(0, 1, vec!["h".into()]), range(-1, 0, vec![])] {
+            assert!(topology.read_map(Value::Array(vec![wrong.clone()]), &from).is_none(), "{wrong:?}");
         }
     }
 

@@ -7,15 +7,19 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use fred::error::Error;
+use fred::types::Value;
+use futures::StreamExt;
 use futures::future::join_all;
-use redis_protocol::resp2::types::BytesFrame;
+use futures::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 
 use super::answer::{Answer, Kind, Trouble, is_of_the_row};
-use super::calls::{BYTES, Call, Plan};
-use super::node::{Node, Session};
+use super::calls::{Call, Plan};
+use super::node::Node;
+use super::session::Session;
 use super::topology::{REDIRECTIONS, Redirection, Topology};
-use super::{replicas, request};
+use super::{layout, replicas};
 
 /// What is written, and how.
 pub(super) struct Writing<'a> {
@@ -23,7 +27,7 @@ pub(super) struct Writing<'a> {
     pub(super) plan: Plan<'a>,
     pub(super) now: i64,
     /// Entities on their way to one server at once.
-    pub(super) window: usize,
+    pub(super) window: u32,
     pub(super) wait_replicas: u32,
 }
 
@@ -113,6 +117,8 @@ impl Writing<'_> {
         let mut verdicts = vec![None; calls.len()];
         let ended = match self.converse(&node, &calls, &mut verdicts).await {
             Ok(()) => None,
+            // The map by now says which slots nobody has; the others' calls go on.
+            Err(trouble) if trouble.kind == Kind::Unserved => Some(Verdict::Elsewhere(Redirection::Moved)),
             Err(trouble) => Some(Verdict::Failed(trouble)),
         };
         let moving = || Verdict::Failed(self.topology.moving());
@@ -176,65 +182,65 @@ impl Writing<'_> {
         verdicts: &mut [Option<Verdict>],
     ) -> Result<bool, Trouble> {
         let digest = session.script().await?;
-        let mut buffer = BytesMut::new();
-        let (mut sent, mut answered, mut under_way) = (0, 0, 0);
+        let session = &*session;
+        // What is under way at once; closed, nothing more is sent.
+        let room = Semaphore::new(self.window as usize);
+        let send = async |at: usize| {
+            let call = &calls[at];
+            let _place = room.acquire_many(self.plan.weight(call).min(self.window)).await.ok()?;
+            let rows = self.plan.rows(call);
+            let arguments = layout::call(digest.clone(), &self.topology.link.prefix, rows, self.now);
+            Some((at, session.send(call.ask.is_some(), "EVALSHA", arguments).await))
+        };
+        let mut answers: FuturesUnordered<_> = open.iter().map(|at| send(*at)).collect();
         let mut stop = None;
         let mut lacked_script = false;
-        while answered < sent || (sent < open.len() && stop.is_none()) {
-            // Filled up when half of it is answered: many calls to one write of the socket.
-            if stop.is_none() && under_way <= self.window / 2 {
-                while sent < open.len() && (under_way < self.window || answered == sent) && buffer.len() < BYTES {
-                    let call = &calls[open[sent]];
-                    if call.ask.is_some() {
-                        request::command(&[b"ASKING"], &mut buffer);
-                    }
-                    request::call(&digest, &self.topology.link.prefix, self.plan.rows(call), self.now, &mut buffer);
-                    under_way += call.len();
-                    sent += 1;
+        while let Some(answer) = answers.next().await {
+            let Some((at, answer)) = answer else { continue };
+            let verdict = match answer {
+                Err(error) if error.details().starts_with("NOSCRIPT") => {
+                    lacked_script = true;
+                    continue;
                 }
-                session.send(&buffer).await?;
-                buffer.clear();
-            }
-            let (at, call) = (open[answered], &calls[open[answered]]);
-            if call.ask.is_some() {
-                session.receive().await?;
-            }
-            let frame = session.receive().await?;
-            under_way -= call.len();
-            answered += 1;
-            if matches!(&frame, BytesFrame::Error(error) if error.starts_with("NOSCRIPT")) {
-                lacked_script = true;
-                continue;
-            }
-            let verdict = self.verdict(session, call, &frame);
-            if let Verdict::Failed(trouble) = &verdict
-                && !trouble.reason.contains("CLUSTERDOWN")
-            {
+                answer => self.verdict(session, &calls[at], answer),
+            };
+            if let Verdict::Failed(trouble) = &verdict {
+                // The connection ended before this call was answered, so it may be sent again. The library ends
+                // it when nobody has a call's slot, and gives that answer to the calls behind it too.
+                let unanswered = match trouble.kind {
+                    Kind::Away | Kind::Ended => true,
+                    Kind::Unserved => stop.is_some(),
+                    _ => false,
+                };
+                room.close();
                 stop.get_or_insert(trouble.clone());
+                if unanswered {
+                    continue;
+                }
             }
             verdicts[at] = Some(verdict);
         }
         stop.map_or(Ok(lacked_script), Err)
     }
 
-    fn verdict(&self, session: &Session, call: &Call, frame: &BytesFrame) -> Verdict {
-        let error = match frame {
-            BytesFrame::Array(reply) => match Answer::read(reply) {
+    fn verdict(&self, session: &Session, call: &Call, answer: Result<Value, Error>) -> Verdict {
+        let error = match answer {
+            Ok(Value::Array(reply)) => match Answer::read(&reply) {
                 Some(answer) => return self.judged(session, call, answer),
                 None => return Verdict::Failed(Trouble::unexpected(&session.name, "neither counts nor errors")),
             },
-            BytesFrame::Error(error) => error,
-            _ => return Verdict::Failed(Trouble::unexpected(&session.name, "no list")),
+            Ok(_) => return Verdict::Failed(Trouble::unexpected(&session.name, "no list")),
+            Err(error) => error,
         };
         if self.topology.clustered {
-            if let Some(redirection) = Redirection::read(error, &session.host) {
+            if let Some(redirection) = Redirection::read(error.details(), &session.host) {
                 return Verdict::Elsewhere(redirection);
             }
-            if error.starts_with("TRYAGAIN") {
+            if error.details().starts_with("TRYAGAIN") {
                 return Verdict::Divided;
             }
         }
-        Verdict::Failed(Trouble::of_answer(&session.name, error))
+        Verdict::Failed(Trouble::of(&session.name, &error))
     }
 
     /// An error on one entity that is no verdict on it is one on the call: the rest of it is written again.
