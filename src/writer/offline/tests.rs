@@ -1,20 +1,24 @@
 //! Which rows a result makes in the offline store, and what their columns hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::arrow::array::{ArrayRef, Int8Array, Int64Array, NullArray, RecordBatch};
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::settings::{Environment, Feature};
 use crate::decode::Decoded;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::result::{FeatureTable, Persistence, QueryResult, Source};
+use crate::result::arrow::encode;
+use crate::result::{FeatureTable, Persistence, QueryResult, Source, TableBody};
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::destinations::Kind;
+use crate::writer::open::Opened;
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -394,4 +398,47 @@ proptest! {
         prop_assert_eq!(shown(&arrow), shown(&rows));
         prop_assert_eq!(arrow.refused, rows.refused);
     }
+}
+
+/// A table in Arrow form from a batch.
+fn arrow_table(namespace: &str, columns: Vec<(&str, ArrayRef)>) -> FeatureTable {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
+    let ipc = encode::ipc(&batch.expect("a batch"), BTreeMap::new(), encode::Form::Stream).expect("encoded");
+    FeatureTable { namespace: namespace.into(), body: TableBody::Arrow(ipc.into()) }
+}
+
+/// A mebibyte, and so eight of rows.
+const SMALL: usize = 1 << 20;
+
+fn class_within(limit: usize, features: Vec<Feature>, arrow: FeatureTable) -> Option<ErrorClass> {
+    let decoder = decoder_with(environment(Some(features)), |_| {});
+    let mut decoded = Decoded::default();
+    let message = message(&[("ce_id", "e-1"), ("ce_source", "engine")]);
+    decoder.rows(Opened { limit, ..opened(&message, result(vec![arrow])) }, &mut decoded);
+    decoded.refused.first().map(|refusal| refusal.class)
+}
+
+#[test]
+fn columns_that_become_values_count_as_what_values_take() {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40_000));
+    let numbers: ArrayRef = Arc::new(Int8Array::from(vec![1; 40_000]));
+    let names = ["user.a", "user.b", "user.c"];
+    let arrow = || {
+        let columns = names.iter().map(|name| (*name, numbers.clone()));
+        arrow_table("user", std::iter::once(("__id__", ids.clone())).chain(columns).collect())
+    };
+    let of =
+        |dtype: DataType| names.iter().map(|name| Feature { dtype: Some(dtype.clone()), ..feature(name) }).collect();
+    assert_eq!(class_within(SMALL, of(DataType::Int64), arrow()), None, "columns stay columns");
+    assert_eq!(class_within(SMALL, of(DataType::Float64), arrow()), Some(ErrorClass::TooLarge));
+    assert_eq!(class_within(64 << 20, of(DataType::Float64), arrow()), None);
+}
+
+#[test]
+fn rows_and_verdicts_on_them_count_too() {
+    let nothing = |rows: usize| -> ArrayRef { Arc::new(NullArray::new(rows)) };
+    let keyless = |rows| arrow_table("user", vec![("__id__", nothing(rows)), ("user.a", nothing(rows))]);
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(10_000)), Some(ErrorClass::Decode), "one for each row");
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(60_000)), Some(ErrorClass::TooLarge), "verdicts");
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(200_000)), Some(ErrorClass::TooLarge), "rows");
 }
