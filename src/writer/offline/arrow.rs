@@ -84,7 +84,15 @@ impl Context<'_> {
         if !features.empty.is_empty() {
             decoded.skip(skip::EMPTY_ROW, features.empty.len() as u64);
         }
-        let id = conformed(ids.array, layout.id_type.as_ref(), "id", &mut verdicts, &mut self.budget)?;
+        let mut of_ids = Verdicts::default();
+        let id = conformed(ids.array, layout.id_type.as_ref(), "id", &mut of_ids, &mut self.budget)?;
+        of_ids.check()?;
+        // Nobody asks for the key of a row of which nothing is stored.
+        for (row, refusal) in of_ids.into_rows() {
+            if !features.empty.contains(&row) {
+                verdicts.add(row, refusal, &mut self.budget);
+            }
+        }
         verdicts.check()?;
         let kept: Vec<bool> = (0..rows).map(|row| !verdicts.of(row) && !features.empty.contains(&row)).collect();
         for (row, refusal) in verdicts.into_rows() {
