@@ -14,7 +14,7 @@ use arrow::datatypes::DataType as Arrow;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 
-use super::decode::{Context, table_named};
+use super::decode::Context;
 use super::shapes::{ID, Layout, OBSERVATION_ID, TS, Target};
 use super::verdicts::Verdicts;
 use crate::decode::Decoded;
@@ -35,8 +35,7 @@ const OF_ROW: usize = 96;
 impl Context<'_> {
     /// Appends the rows of a table in Arrow form.
     pub(super) fn arrow(&mut self, table_at: usize, namespace: &str, ipc: &Bytes, decoded: &mut Decoded<TableRows>) {
-        let made = table_named(namespace)
-            .and_then(|()| crate::result::arrow::table(ipc, &mut self.budget))
+        let made = crate::result::arrow::table(ipc, &mut self.budget)
             .and_then(|table| self.columns(table_at, namespace, &table, decoded));
         if let Err(refusal) = made {
             decoded.refused.push(refusal.table(namespace));

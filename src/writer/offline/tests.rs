@@ -427,6 +427,35 @@ fn an_empty_row_with_a_key_of_the_wrong_type_is_left_out_in_both_forms() {
     }
 }
 
+#[test]
+fn a_table_whose_namespace_nobody_says_is_refused_with_those_of_its_columns() {
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let refusal = |columns: &[&str]| {
+        let columns = columns.iter().map(|name| (*name, one.clone())).collect();
+        let decoded = decode(None, vec![arrow_table("", columns)]);
+        assert_eq!(decoded.rows.len(), 0);
+        decoded.refused[0].to_string()
+    };
+    let say =
+        "name it as `chalk.namespace` in the metadata of the schema, or in `namespace` of a table inside a message";
+    assert_eq!(
+        refusal(&["__id__", "user.a", "card.b", "user.c"]),
+        format!("DECODE: a table without a namespace, whose columns are of `card`, `user`: {say}")
+    );
+    assert_eq!(
+        refusal(&["__id__", "a"]),
+        format!("DECODE: a table without a namespace, whose columns are of none: {say}")
+    );
+    assert_eq!(
+        decode(None, vec![FeatureTable { namespace: "".into(), ..one_row() }]).refused[0].to_string(),
+        "DECODE: a table without a namespace"
+    );
+}
+
+fn one_row() -> FeatureTable {
+    one("user.a", Value::Int(1))
+}
+
 /// A mebibyte, and so eight of rows.
 const SMALL: usize = 1 << 20;
 
