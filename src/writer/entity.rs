@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::result::{Cell, FeatureTable, TableBody};
+use crate::result::{Cell, FeatureTable, TableBody, arrow};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::Mismatch;
@@ -92,8 +92,11 @@ pub(super) fn unknown_environment(id: &str) -> Refusal {
 }
 
 /// A table without a namespace.
-pub(super) fn no_namespace() -> Refusal {
-    Refusal::new(ErrorClass::Decode, "a table without a namespace")
+pub(super) fn no_namespace(body: &TableBody) -> Refusal {
+    match body {
+        TableBody::Rows { .. } => Refusal::new(ErrorClass::Decode, "a table without a namespace"),
+        TableBody::Arrow(ipc) => arrow::no_namespace(ipc),
+    }
 }
 
 /// A value of another type than declared.

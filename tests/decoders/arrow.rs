@@ -270,17 +270,22 @@ fn files_and_streams_are_read_whole_compressed_or_not() {
         assert_eq!(entities(&shifted).expect("sound").len(), 1_500);
         let stream = stream(&columns, compression);
         assert_eq!(entities(&stream).expect("sound").len(), 1_000);
-        for (whole, least) in [(&file, 8), (&stream, 0)] {
-            for cut in least..whole.len() {
-                assert!(entities(&whole.slice(..cut)).is_err(), "cut at {cut} of {}", whole.len());
-            }
+        for cut in 8..file.len() {
+            assert!(entities(&file.slice(..cut)).is_err(), "cut at {cut} of {}", file.len());
         }
+        // A stream may end without its mark, between two messages: schema, dictionary and batch. No cut
+        // anywhere else is taken for an end.
+        let read = |cut: usize| entities(&stream.slice(..cut)).ok().map(|rows| (cut, rows.len()));
+        let ends: Vec<(usize, usize)> = (0..stream.len()).filter_map(read).collect();
+        let rows: Vec<usize> = ends.iter().map(|(_, rows)| *rows).collect();
+        assert_eq!(rows, [0, 0, 1_000], "{ends:?}");
+        assert_eq!(ends[2].0 + 8, stream.len(), "all but the mark");
     }
 }
 
 fn class(ipc: &Bytes, limit: usize) -> ErrorClass {
     let mut budget = Budget::new(limit);
-    let read = table(ipc, &mut budget).and_then(|table| table.entities(|_| true, &mut budget));
+    let read = table(ipc, &mut budget).and_then(|table| table.entities(|_| true, &mut budget)).map(|rows| rows.len());
     read.expect_err("refused").class
 }
 
@@ -313,6 +318,60 @@ fn bombs_are_too_large_before_there_is_memory_for_them() {
     let bomb = stream(&[("__id__", ids), ("user.x", nulls)], None);
     assert!(bomb.len() < 10_000);
     assert_eq!(class(&bomb, LIMIT), ErrorClass::TooLarge);
+}
+
+#[test]
+fn rows_and_values_are_counted_as_what_they_take_one_by_one() {
+    let bomb = |rows: usize| {
+        let ids: ArrayRef = Arc::new(Int8Array::from(vec![0; rows]));
+        let nothing: ArrayRef = Arc::new(NullArray::new(rows));
+        stream(&[("__id__", ids), ("user.x", nothing)], Some(CompressionType::ZSTD))
+    };
+    // Three elements a row, each a byte at most, and within their limit; gigabytes as rows.
+    let rows = 22_000_000;
+    assert!(bomb(rows).len() < 10_000);
+    let mut budget = Budget::new(LIMIT);
+    let opened = table(&bomb(rows), &mut budget).expect("its buffers are small");
+    let read = opened.entities(|_| true, &mut budget).map(|rows| rows.len());
+    let refusal = read.expect_err("too large").to_string();
+    assert_eq!(refusal, "TOO_LARGE: Arrow: tables of more than 536870912 bytes as rows, 8 times `max_message_bytes`");
+    assert_eq!(class(&bomb(300_000), 1 << 20), ErrorClass::TooLarge);
+    assert_eq!(entities(&bomb(300_000)).expect("within the limit").len(), 300_000);
+    // Items of lists, fields of structs, elements of vectors.
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let nulls = 400_000;
+    let of = |column: ArrayRef| stream(&[("__id__", ids.clone()), ("user.x", column)], Some(CompressionType::ZSTD));
+    let field = |data_type| Arc::new(Field::new("item", data_type, true));
+    let list = |items: ArrayRef| -> ArrayRef {
+        let offsets = OffsetBuffer::from_lengths([items.len()]);
+        Arc::new(ListArray::new(field(items.data_type().clone()), offsets, items, None))
+    };
+    let flat = of(list(Arc::new(NullArray::new(nulls))));
+    assert_eq!(class(&flat, 1 << 20), ErrorClass::TooLarge);
+    assert_eq!(entities(&flat).expect("within the limit").len(), 1);
+    let fields: Fields = vec![Field::new("a", Arrow::Null, true), Field::new("b", Arrow::Null, true)].into();
+    let columns: Vec<ArrayRef> = vec![Arc::new(NullArray::new(50_000)); 2];
+    let structs = of(list(Arc::new(StructArray::new(fields, columns, None))));
+    assert_eq!(class(&structs, 1 << 20), ErrorClass::TooLarge);
+    assert_eq!(entities(&structs).expect("within the limit").len(), 1);
+    // Why a value is none, once for each row that has one.
+    let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![0; 60_000]));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..60_000));
+    let faulty = stream(&[("__id__", ids), ("user.x", times)], Some(CompressionType::ZSTD));
+    let mut budget = Budget::new(1 << 20);
+    let opened = table(&faulty, &mut budget).expect("sound");
+    assert_eq!(opened.column(0, &mut budget).expect_err("too many faults").class, ErrorClass::TooLarge);
+}
+
+#[test]
+fn a_table_of_a_hundred_thousand_rows_and_fifty_columns_is_within_the_default_limit() {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
+    let names: Vec<String> = (0..50).map(|at| format!("user.x{at}")).collect();
+    let features = names.iter().map(|name| (name.as_str(), ids.clone()));
+    let columns: Vec<(&str, ArrayRef)> = std::iter::once(("__id__", ids.clone())).chain(features).collect();
+    let mut budget = Budget::new(LIMIT);
+    let opened = table(&stream(&columns, None), &mut budget).expect("sound");
+    assert_eq!(opened.entities(|_| true, &mut budget).expect("within the limit").len(), 100_000);
 }
 
 #[test]

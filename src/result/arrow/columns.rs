@@ -27,6 +27,11 @@ use crate::value::arrow::{element, timestamp};
 /// Rows that have no value in a column, and why.
 pub type Faults = BTreeMap<usize, String>;
 
+/// The budget of one more fault, or of many alike.
+fn at_fault(rows: usize, fault: &str, budget: &mut Budget) -> Result<(), Refusal> {
+    budget.take_rows(rows, size_of::<(usize, String)>() + fault.len())
+}
+
 /// A column in one of the types of [`crate::value::arrow`].
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -56,7 +61,7 @@ impl Column {
             Arrow::Int8 | Arrow::Int16 | Arrow::Int32 | Arrow::UInt8 | Arrow::UInt16 | Arrow::UInt32 => {
                 sound(converted(array, &Arrow::Int64, budget)?)
             }
-            Arrow::UInt64 => Ok(unsigned(array.as_primitive())),
+            Arrow::UInt64 => unsigned(array.as_primitive(), budget),
             Arrow::Float16 | Arrow::Float32 => sound(converted(array, &Arrow::Float64, budget)?),
             Arrow::LargeUtf8 => sound(converted(array, &Arrow::Utf8, budget)?),
             Arrow::LargeBinary | Arrow::FixedSizeBinary(_) => sound(converted(array, &Arrow::Binary, budget)?),
@@ -70,23 +75,25 @@ impl Column {
                 budget.take_bytes(views.iter().flatten().map(|bytes| bytes.len() as u64).sum())?;
                 sound(cast(array, &Arrow::Binary).map_err(wrong)?)
             }
-            Arrow::Timestamp(unit, _) => Ok(times(array, *unit)),
-            Arrow::Date32 => Ok(days::<Date32Type>(array.as_primitive(), |day| Some(i64::from(day)))),
-            Arrow::Date64 => Ok(days::<Date64Type>(array.as_primitive(), |millis| {
-                (millis % DAY_MILLIS == 0).then_some(millis / DAY_MILLIS)
-            })),
+            Arrow::Timestamp(unit, _) => times(array, *unit, budget),
+            Arrow::Date32 => days::<Date32Type>(array.as_primitive(), |day| Some(i64::from(day)), budget),
+            Arrow::Date64 => {
+                let day = |millis| (millis % DAY_MILLIS == 0).then_some(millis / DAY_MILLIS);
+                days::<Date64Type>(array.as_primitive(), day, budget)
+            }
             Arrow::Decimal32(precision, scale) | Arrow::Decimal64(precision, scale) => {
                 let wider = converted(array, &Arrow::Decimal128(*precision, *scale), budget)?;
                 Self::of(&wider, budget)
             }
             Arrow::Decimal128(precision, scale) if *scale >= 0 => {
-                Ok(decimals::<Decimal128Type>(array.as_primitive(), 10_i128.checked_pow(u32::from(*precision))))
+                let limit = 10_i128.checked_pow(u32::from(*precision));
+                decimals::<Decimal128Type>(array.as_primitive(), limit, budget)
             }
             Arrow::Decimal256(precision, scale) if *scale >= 0 => {
                 let limit = i256::from(10).checked_pow(u32::from(*precision));
-                Ok(decimals::<Decimal256Type>(array.as_primitive(), limit))
+                decimals::<Decimal256Type>(array.as_primitive(), limit, budget)
             }
-            Arrow::Decimal128(..) | Arrow::Decimal256(..) => whole_decimals(array),
+            Arrow::Decimal128(..) | Arrow::Decimal256(..) => whole_decimals(array, budget),
             Arrow::List(_) => {
                 let list = array.as_list::<i32>();
                 lists(list.offsets().clone(), list.values(), list.nulls().cloned(), budget)
@@ -106,7 +113,7 @@ impl Column {
             Arrow::FixedSizeList(field, _) => {
                 let list = array.as_fixed_size_list();
                 match field.data_type() {
-                    Arrow::Float16 | Arrow::Float32 | Arrow::Float64 => Ok(vectors(list)),
+                    Arrow::Float16 | Arrow::Float32 | Arrow::Float64 => vectors(list, budget),
                     _ => {
                         let width = list.value_length();
                         let ends = (0..=list.len()).map(|at| i32::try_from(at).ok()?.checked_mul(width));
@@ -118,7 +125,7 @@ impl Column {
             }
             Arrow::Struct(_) => structs(array.as_struct(), budget),
             Arrow::Dictionary(_, values) if !values.is_nested() => dictionary(array, budget),
-            other => Ok(no_type(array, other)),
+            other => no_type(array, other, budget),
         }
     }
 
@@ -151,33 +158,37 @@ fn converted(array: &ArrayRef, to: &Arrow, budget: &mut Budget) -> Result<ArrayR
     cast(array, to).map_err(wrong)
 }
 
-fn unsigned(array: &PrimitiveArray<UInt64Type>) -> Column {
-    checked::<UInt64Type, arrow::array::types::Int64Type>(array, |number| {
-        i64::try_from(number).map_err(|_| format!("integer {number} does not fit 64 bits"))
-    })
+fn unsigned(array: &PrimitiveArray<UInt64Type>, budget: &mut Budget) -> Result<Column, Refusal> {
+    let fits = |number| i64::try_from(number).map_err(|_| format!("integer {number} does not fit 64 bits"));
+    checked::<UInt64Type, arrow::array::types::Int64Type>(array, fits, budget)
 }
 
 /// Each value as another, or why it is none.
 fn checked<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
     array: &PrimitiveArray<A>,
     value: impl Fn(A::Native) -> Result<B::Native, String>,
-) -> Column {
+    budget: &mut Budget,
+) -> Result<Column, Refusal> {
     let mut faults = Faults::new();
-    let values = array.values().iter().enumerate().map(|(at, number)| match value(*number) {
-        Ok(value) => value,
-        Err(fault) => {
-            if array.is_valid(at) {
-                faults.insert(at, fault);
+    let mut values: Vec<B::Native> = Vec::with_capacity(array.len());
+    for (at, number) in array.values().iter().enumerate() {
+        values.push(match value(*number) {
+            Ok(value) => value,
+            Err(fault) => {
+                if array.is_valid(at) {
+                    at_fault(1, &fault, budget)?;
+                    faults.insert(at, fault);
+                }
+                B::Native::default()
             }
-            B::Native::default()
-        }
-    });
-    let values: ScalarBuffer<B::Native> = values.collect::<Vec<_>>().into();
+        });
+    }
+    let values: ScalarBuffer<B::Native> = values.into();
     let array = PrimitiveArray::<B>::new(values, array.nulls().cloned());
-    Column { array: Arc::new(array), faults }
+    Ok(Column { array: Arc::new(array), faults })
 }
 
-fn times(array: &ArrayRef, unit: TimeUnit) -> Column {
+fn times(array: &ArrayRef, unit: TimeUnit, budget: &mut Budget) -> Result<Column, Refusal> {
     let from = |per_second: i64| {
         move |time: i64| {
             let micros = match per_second {
@@ -191,49 +202,64 @@ fn times(array: &ArrayRef, unit: TimeUnit) -> Column {
         }
     };
     let column = match unit {
-        TimeUnit::Second => checked::<TimestampSecondType, TimestampMicrosecondType>(array.as_primitive(), from(1)),
+        TimeUnit::Second => {
+            checked::<TimestampSecondType, TimestampMicrosecondType>(array.as_primitive(), from(1), budget)
+        }
         TimeUnit::Millisecond => {
-            checked::<TimestampMillisecondType, TimestampMicrosecondType>(array.as_primitive(), from(1_000))
+            checked::<TimestampMillisecondType, TimestampMicrosecondType>(array.as_primitive(), from(1_000), budget)
         }
         TimeUnit::Microsecond => {
-            checked::<TimestampMicrosecondType, TimestampMicrosecondType>(array.as_primitive(), from(1_000_000))
+            checked::<TimestampMicrosecondType, TimestampMicrosecondType>(array.as_primitive(), from(1_000_000), budget)
         }
-        TimeUnit::Nanosecond => {
-            checked::<TimestampNanosecondType, TimestampMicrosecondType>(array.as_primitive(), from(1_000_000_000))
-        }
-    };
+        TimeUnit::Nanosecond => checked::<TimestampNanosecondType, TimestampMicrosecondType>(
+            array.as_primitive(),
+            from(1_000_000_000),
+            budget,
+        ),
+    }?;
     let array = column.array.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(timestamp());
-    Column { array: Arc::new(array), ..column }
+    Ok(Column { array: Arc::new(array), ..column })
 }
 
-fn days<A: ArrowPrimitiveType>(array: &PrimitiveArray<A>, day: impl Fn(A::Native) -> Option<i64>) -> Column {
-    checked::<A, Date32Type>(array, |number| {
+fn days<A: ArrowPrimitiveType>(
+    array: &PrimitiveArray<A>,
+    day: impl Fn(A::Native) -> Option<i64>,
+    budget: &mut Budget,
+) -> Result<Column, Refusal> {
+    let checked_day = |number| {
         let day = day(number).ok_or_else(|| format!("date {number:?} is not a whole day in milliseconds"))?;
         if DAYS.contains(&day) {
             Ok(day as i32)
         } else {
             Err(format!("day {day} since 1970 is outside the years 1 to 9999"))
         }
-    })
+    };
+    checked::<A, Date32Type>(array, checked_day, budget)
 }
 
 /// Decimals are of their own type already, but nobody has counted their digits.
-fn decimals<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, limit: Option<T::Native>) -> Column
+fn decimals<T: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    limit: Option<T::Native>,
+    budget: &mut Budget,
+) -> Result<Column, Refusal>
 where
     T::Native: PartialOrd + std::ops::Neg<Output = T::Native>,
 {
     let mut column = Column::sound(array.clone());
-    let Some(limit) = limit else { return column };
+    let Some(limit) = limit else { return Ok(column) };
     for (at, number) in array.values().iter().enumerate() {
         if !(*number < limit && *number > -limit) && array.is_valid(at) {
-            column.faults.insert(at, format!("{number:?} has more digits than {}", array.data_type()));
+            let fault = format!("{number:?} has more digits than {}", array.data_type());
+            at_fault(1, &fault, budget)?;
+            column.faults.insert(at, fault);
         }
     }
-    column
+    Ok(column)
 }
 
 /// Decimals whose last digits are zeros that were not sent.
-fn whole_decimals(array: &ArrayRef) -> Result<Column, Refusal> {
+fn whole_decimals(array: &ArrayRef, budget: &mut Budget) -> Result<Column, Refusal> {
     let scale = match array.data_type() {
         Arrow::Decimal128(_, scale) | Arrow::Decimal256(_, scale) => u32::from(scale.unsigned_abs()),
         other => return Err(malformed(format_args!("{other} is not a decimal"))),
@@ -247,11 +273,12 @@ fn whole_decimals(array: &ArrayRef) -> Result<Column, Refusal> {
     let plain = PrimitiveArray::<Decimal256Type>::new(numbers.into(), array.nulls().cloned());
     let limit = i256::from(10).wrapping_pow(76);
     let unit = i256::from(10).checked_pow(scale);
-    let column = checked::<Decimal256Type, Decimal256Type>(&plain, |number| {
+    let whole = |number: i256| {
         let whole = unit.and_then(|unit| number.checked_mul(unit));
         let whole = whole.filter(|whole| *whole < limit && *whole > -limit);
         whole.ok_or_else(|| format!("{number} and {scale} zeros are more than 76 digits"))
-    });
+    };
+    let column = checked::<Decimal256Type, Decimal256Type>(&plain, whole, budget)?;
     let array = column.array.as_primitive::<Decimal256Type>().clone();
     let array = array.with_precision_and_scale(76, 0).map_err(wrong)?;
     Ok(Column { array: Arc::new(array), ..column })
@@ -296,6 +323,7 @@ fn structs(array: &StructArray, budget: &mut Budget) -> Result<Column, Refusal> 
     let mut names = HashSet::new();
     if let Some(twice) = array.fields().iter().find(|field| !names.insert(field.name())) {
         let fault = format!("field `{}` stands twice in a struct", twice.name());
+        at_fault(array.len() - array.null_count(), &fault, budget)?;
         let rows = (0..array.len()).filter(|row| array.is_valid(*row));
         return Ok(Column {
             array: Arc::new(NullArray::new(array.len())),
@@ -319,14 +347,16 @@ fn structs(array: &StructArray, budget: &mut Budget) -> Result<Column, Refusal> 
     Ok(Column { array: Arc::new(array), faults })
 }
 
-fn vectors(list: &FixedSizeListArray) -> Column {
+fn vectors(list: &FixedSizeListArray, budget: &mut Budget) -> Result<Column, Refusal> {
     let dimension = usize::try_from(list.value_length()).unwrap_or_default();
     let values = list.values().to_data();
     let mut faults = Faults::new();
     if let Some(nulls) = list.values().nulls().filter(|nulls| nulls.null_count() > 0) {
         for row in (0..list.len()).filter(|row| list.is_valid(*row)) {
             if let Some(at) = (0..dimension).find(|at| nulls.is_null(row * dimension + at)) {
-                faults.insert(row, format!("[{at}]: a vector has no nulls"));
+                let fault = format!("[{at}]: a vector has no nulls");
+                at_fault(1, &fault, budget)?;
+                faults.insert(row, fault);
             }
         }
     }
@@ -337,10 +367,11 @@ fn vectors(list: &FixedSizeListArray) -> Column {
     let field = element(list.value_type());
     let vectors =
         FixedSizeListArray::try_new_with_length(field, list.value_length(), values, list.nulls().cloned(), list.len());
-    match vectors {
-        Ok(vectors) => Column { array: Arc::new(vectors), faults },
-        Err(_) => Column { array: Arc::new(list.clone()), faults },
-    }
+    let array: ArrayRef = match vectors {
+        Ok(vectors) => Arc::new(vectors),
+        Err(_) => Arc::new(list.clone()),
+    };
+    Ok(Column { array, faults })
 }
 
 /// Dictionary values are looked up, which may make terabytes of a few: they are counted first.
@@ -363,15 +394,20 @@ fn dictionary(array: &ArrayRef, budget: &mut Budget) -> Result<Column, Refusal> 
     let faults = if faults.is_empty() {
         faults
     } else {
-        valid().filter_map(|(row, key)| Some((row, faults.get(key)?.clone()))).collect()
+        let found = || valid().filter_map(|(row, key)| Some((row, faults.get(key)?)));
+        for (_, fault) in found() {
+            at_fault(1, fault, budget)?;
+        }
+        found().map(|(row, fault)| (row, fault.clone())).collect()
     };
     Ok(Column { array: take(&values, dictionary.keys(), None).map_err(wrong)?, faults })
 }
 
-fn no_type(array: &ArrayRef, data_type: &Arrow) -> Column {
+fn no_type(array: &ArrayRef, data_type: &Arrow, budget: &mut Budget) -> Result<Column, Refusal> {
     let fault = format!("no value has the Arrow type {}", crate::cut::cut(&data_type.to_string(), crate::cut::QUOTED));
     let nulls = array.logical_nulls();
+    at_fault(array.len() - nulls.as_ref().map_or(0, NullBuffer::null_count), &fault, budget)?;
     let rows = (0..array.len()).filter(|row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row)));
     let faults = rows.map(|row| (row, fault.clone())).collect();
-    Column { array: Arc::new(NullArray::new(array.len())), faults }
+    Ok(Column { array: Arc::new(NullArray::new(array.len())), faults })
 }

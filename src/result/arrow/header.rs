@@ -3,13 +3,16 @@
 //! The values are those that the fields of a `QueryResult` have in JSON, so JSON's reader reads them: one
 //! set of rules for names of enums, times, absent fields and keys that stand twice.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Schema;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::{ID, malformed};
+use crate::cut::{QUOTED, cut};
 use crate::result::{QueryResult, Wanted, json};
-use crate::sink::Refusal;
+use crate::sink::{ErrorClass, Refusal};
 
 /// Fields whose value is text as it stands.
 const TEXTS: [&str; 4] = ["environment_id", "deployment_id", "operation_id", "observed_at"];
@@ -49,10 +52,31 @@ pub(super) fn read(schema: &Schema, wanted: Wanted) -> Result<(QueryResult, Byte
 
 /// What stands before the first point in the names of all features; empty where they differ.
 fn common_namespace(schema: &Schema) -> ByteString {
+    let namespaces = of_features(schema);
+    match (namespaces.first(), namespaces.len()) {
+        (Some(Some(one)), 1) => (*one).into(),
+        _ => ByteString::new(),
+    }
+}
+
+/// What stands before the first point in the names of features; `None` where there is none.
+fn of_features(schema: &Schema) -> BTreeSet<Option<&str>> {
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    let mut namespaces = names
-        .filter(|name| *name != ID && !name.starts_with("__"))
-        .map(|name| name.split_once('.').map(|(one, _)| one));
-    let Some(Some(first)) = namespaces.next() else { return ByteString::new() };
-    if namespaces.all(|other| other == Some(first)) { first.into() } else { ByteString::new() }
+    let features = names.filter(|name| *name != ID && !name.starts_with("__"));
+    features.map(|name| name.split_once('.').map(|(one, _)| one)).collect()
+}
+
+/// Why a table has no namespace, and what gives it one.
+pub(super) fn no_namespace(schema: &Schema) -> Refusal {
+    let mut found: Vec<String> = of_features(schema).into_iter().flatten().map(|one| format!("`{one}`")).collect();
+    if found.is_empty() {
+        found.push("none".to_owned());
+    }
+    let found = found.join(", ");
+    let found = cut(&found, QUOTED);
+    let message = format!(
+        "a table without a namespace, whose columns are of {found}: name it as `chalk.namespace` in the metadata of the \
+         schema, or in `namespace` of a table inside a message"
+    );
+    Refusal::new(ErrorClass::Decode, message)
 }

@@ -179,11 +179,15 @@ fn stream(body: &Bytes) -> Result<Ipc, Refusal> {
     let mut schema = None;
     let mut parts = Vec::new();
     let mut at = 0;
-    loop {
-        if at == body.len() {
-            return Err(malformed("cut off: a stream ends with FF FF FF FF 00 00 00 00"));
-        }
-        let Some((flatbuffer, after)) = message_at(body, at)? else { break };
+    // It ends at its mark, or without one where a message does: a bus delivers bodies whole.
+    while at < body.len() {
+        let Some((flatbuffer, after)) = message_at(body, at)? else {
+            let end = at + if body[at..].starts_with(&CONTINUATION) { 8 } else { 4 };
+            if end != body.len() {
+                return Err(malformed(format_args!("{} bytes behind the end of the stream", body.len() - end)));
+            }
+            break;
+        };
         let message = message_of(&body[flatbuffer.clone()])?;
         let size = message.bodyLength();
         let end = usize::try_from(size).ok().and_then(|size| after.checked_add(size));
@@ -201,10 +205,6 @@ fn stream(body: &Bytes) -> Result<Ipc, Refusal> {
             (_, Some(_)) => parts.push(Part { message: flatbuffer, buffers: after..end }),
         }
         at = end;
-    }
-    let end = at + if body[at..].starts_with(&CONTINUATION) { 8 } else { 4 };
-    if end != body.len() {
-        return Err(malformed(format_args!("{} bytes behind the end of the stream", body.len() - end)));
     }
     let schema = schema.ok_or_else(|| malformed("a stream without a schema"))?;
     Ok(Ipc { schema, body: body.clone(), parts })

@@ -45,6 +45,11 @@ pub fn table(ipc: &Bytes, budget: &mut Budget) -> Result<ArrowTable, Refusal> {
     ArrowTable::of(ipc::open(ipc)?, budget)
 }
 
+/// The verdict on a table that has no namespace, neither said nor in the names of its columns.
+pub fn no_namespace(ipc: &Bytes) -> Refusal {
+    ipc::open(ipc).map_or_else(|refusal| refusal, |ipc| header::no_namespace(&ipc.schema))
+}
+
 fn malformed(what: impl std::fmt::Display) -> Refusal {
     Refusal::new(ErrorClass::Decode, format!("Arrow: {what}"))
 }

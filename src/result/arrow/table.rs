@@ -1,6 +1,6 @@
 //! A table with its columns told apart: keys, features, and where their values came from.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::DataType as Arrow;
 use bytestring::ByteString;
 
@@ -11,7 +11,10 @@ use crate::result::meta::source_named;
 use crate::result::{Cell, EntityRow, Source};
 use crate::sink::Refusal;
 use crate::value::Value;
-use crate::value::arrow::values;
+use crate::value::arrow::{heap, values};
+
+/// What a row takes without its cells, with the verdict that it may meet.
+const OF_ROW: usize = size_of::<EntityRow>() + size_of::<Refusal>();
 
 /// An opened table. Its batches are whole and valid; its columns are still of the types that they came in.
 #[derive(Debug)]
@@ -101,17 +104,9 @@ impl ArrowTable {
             return Err(malformed(format_args!("column `{RESULT_METADATA}{name}`: expected a struct")));
         };
         let found = found.as_struct();
-        let text = |field: &str| -> Result<Option<Vec<Value>>, Refusal> {
-            let Some(array) = found.column_by_name(field) else { return Ok(None) };
-            match array.data_type() {
-                Arrow::Utf8 | Arrow::Null => Ok(Some(values(array))),
-                other => {
-                    let column = format_args!("column `{RESULT_METADATA}{name}`, field `{field}`: ").to_string();
-                    Err(malformed(format_args!("{column}expected text, found {other}")))
-                }
-            }
-        };
-        let kinds = text("source_type")?.unwrap_or_default();
+        let per_row = 2 * size_of::<Value>() + size_of::<Source>();
+        budget.lend_rows(found.len(), per_row)?;
+        let kinds = texts(found, "source_type", name)?;
         let mut sources = vec![Source::Unknown; found.len()];
         for (row, kind) in kinds.iter().enumerate() {
             if let Value::Text(kind) = kind
@@ -120,7 +115,7 @@ impl ArrowTable {
                 sources[row] = source_named(kind);
             }
         }
-        let mut ids = text("source_id")?.unwrap_or_default();
+        let mut ids = texts(found, "source_id", name)?;
         for (row, id) in ids.iter_mut().enumerate() {
             if found.is_null(row) {
                 *id = Value::Null;
@@ -131,8 +126,10 @@ impl ArrowTable {
 
     /// The rows one by one, filled column by column; of the columns only those that are wanted.
     pub fn entities(&self, wanted: impl Fn(usize) -> bool, budget: &mut Budget) -> Result<Vec<EntityRow>, Refusal> {
-        let Column { array, faults } = self.ids(budget)?;
         let width = (0..self.names.len()).filter(|at| wanted(*at)).count();
+        budget.take_rows(self.rows, OF_ROW + width * size_of::<Cell>())?;
+        let Column { array, faults } = self.ids(budget)?;
+        taken_apart(&*array, budget)?;
         let row = |id| EntityRow { id, observed_at: None, cells: Vec::with_capacity(width), fault: None };
         let mut rows: Vec<EntityRow> = values(&array).into_iter().map(row).collect();
         for (row, fault) in faults {
@@ -141,6 +138,7 @@ impl ArrowTable {
         for column in (0..self.names.len()).filter(|at| wanted(*at)) {
             let Column { array, faults } = self.column(column, budget)?;
             let sources = self.sources(column, budget)?;
+            taken_apart(&*array, budget)?;
             for (at, (row, value)) in rows.iter_mut().zip(values(&array)).enumerate() {
                 let (source, source_id) =
                     sources.as_ref().map_or((Source::Unknown, ByteString::new()), |sources| sources.of(at));
@@ -162,6 +160,24 @@ impl ArrowTable {
             Column::concatenated(parts.collect::<Result<_, _>>()?)
         };
         caught(parts).unwrap_or_else(|| Err(malformed("a column made the reader give up")))
+    }
+}
+
+/// The budget of an array's values: what they hold stays, they themselves move on into their cells.
+fn taken_apart(array: &dyn Array, budget: &mut Budget) -> Result<(), Refusal> {
+    budget.take_rows(heap(array), 1)?;
+    budget.lend_rows(array.len(), size_of::<Value>())
+}
+
+/// One of the fields that say where values came from; none where it is not there.
+fn texts(found: &StructArray, field: &str, column: &str) -> Result<Vec<Value>, Refusal> {
+    let Some(array) = found.column_by_name(field) else { return Ok(Vec::new()) };
+    match array.data_type() {
+        Arrow::Utf8 | Arrow::Null => Ok(values(array)),
+        other => {
+            let place = format!("column `{RESULT_METADATA}{column}`, field `{field}`");
+            Err(malformed(format_args!("{place}: expected text, found {other}")))
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use arrow::datatypes::{DataType as Arrow, Field, FieldRef, Fields, TimeUnit};
 use super::dtype::{DataType, Precision};
 
 pub use build::array;
-pub use read::values;
+pub use read::{heap, values};
 
 /// The type of timestamps.
 pub fn timestamp() -> Arrow {

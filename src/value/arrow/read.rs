@@ -40,6 +40,33 @@ pub fn values(array: &dyn Array) -> Vec<Value> {
     }
 }
 
+/// Bytes that the values of an array hold beyond their own size, once they are one by one; without text and
+/// bytes, which stay where they are.
+pub fn heap(array: &dyn Array) -> usize {
+    const VALUE: usize = size_of::<Value>();
+    match array.data_type() {
+        // Digits, a sign, a point with a zero before it.
+        Arrow::Decimal128(precision, scale) | Arrow::Decimal256(precision, scale) => {
+            array.len() * (usize::from(*precision).max(usize::from(scale.unsigned_abs())) + 3)
+        }
+        Arrow::List(_) => {
+            let list = array.as_list::<i32>();
+            let (first, last) = first_and_last(list.value_offsets());
+            let items = list.values().slice(first, last - first);
+            items.len() * VALUE + heap(&items)
+        }
+        Arrow::Struct(fields) => {
+            let own = array.len() * fields.len() * size_of::<(ByteString, Value)>();
+            own + array.as_struct().columns().iter().map(|column| heap(column)).sum::<usize>()
+        }
+        Arrow::FixedSizeList(item, dimension) => {
+            let width = item.data_type().primitive_width().unwrap_or(VALUE);
+            array.len() * (size_of::<Vector>() + 2 * size_of::<usize>() + *dimension as usize * width)
+        }
+        _ => 0,
+    }
+}
+
 fn each<A: ArrayAccessor>(array: A, value: impl Fn(A::Item) -> Value) -> Vec<Value> {
     let one = |at| if array.is_null(at) { Value::Null } else { value(array.value(at)) };
     (0..array.len()).map(one).collect()

@@ -4,7 +4,6 @@
 //! form meets the same verdict. A column that is of its declared type already, or of which nothing is declared,
 //! goes through as it came; any other is made its declared type value by value, as it would be in a row.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -15,28 +14,28 @@ use arrow::datatypes::DataType as Arrow;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 
-use super::decode::{Context, table_named};
+use super::decode::Context;
 use super::shapes::{ID, Layout, OBSERVATION_ID, TS, Target};
+use super::verdicts::Verdicts;
 use crate::decode::Decoded;
 use crate::result::Source;
-use crate::result::arrow::{ArrowTable, Column};
+use crate::result::arrow::{ArrowTable, Budget, Column};
 use crate::row::table::{ColumnData, TableColumns, TableRows};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
-use crate::value::arrow::{type_of, values};
+use crate::value::arrow::{heap, type_of, values};
 use crate::value::conform::conform;
 use crate::value::dtype::DataType;
 use crate::writer::time::observed_at;
 use crate::writer::{entity, skip};
 
-/// The first verdict on each row that has one.
-type Verdicts = BTreeMap<usize, Refusal>;
+/// What a row takes beside its columns: its times, whether it is kept, and the text of its observation's id.
+const OF_ROW: usize = 96;
 
 impl Context<'_> {
     /// Appends the rows of a table in Arrow form.
     pub(super) fn arrow(&mut self, table_at: usize, namespace: &str, ipc: &Bytes, decoded: &mut Decoded<TableRows>) {
-        let made = table_named(namespace)
-            .and_then(|()| crate::result::arrow::table(ipc, &mut self.budget))
+        let made = crate::result::arrow::table(ipc, &mut self.budget)
             .and_then(|table| self.columns(table_at, namespace, &table, decoded));
         if let Err(refusal) = made {
             decoded.refused.push(refusal.table(namespace));
@@ -55,33 +54,47 @@ impl Context<'_> {
             return Ok(());
         }
         let layout = self.environment.layout(namespace, table.columns());
-        let mut verdicts = Verdicts::new();
+        self.budget.take_rows(rows, OF_ROW)?;
+        let mut verdicts = Verdicts::default();
         let ids = table.ids(&mut self.budget)?;
-        faulty(&mut verdicts, "__id__", ids.faults);
+        verdicts.add_faults("__id__", ids.faults, &mut self.budget);
         let keys = Keys(ids.array.clone());
         for row in 0..rows {
-            if !keys.has(row) {
-                refuse(&mut verdicts, row, entity::primary_key(&Value::Null).err());
+            if !keys.has(row)
+                && let Err(refusal) = entity::primary_key(&Value::Null)
+            {
+                verdicts.add(row, refusal, &mut self.budget);
             }
         }
+        verdicts.check()?;
         let own_times = self.own_times(&layout, table, &mut verdicts)?;
         let mut features = self.features(&layout, table, &mut verdicts, decoded)?;
         let mut times = Vec::with_capacity(rows);
         for (row, own) in own_times.into_iter().enumerate() {
             let time = observed_at(own, self.times).and_then(|time| self.believable.check(time));
             times.push(*time.as_ref().unwrap_or(&0));
-            if !features.empty.contains(&row) {
-                refuse(&mut verdicts, row, time.err());
+            if !features.empty.contains(&row)
+                && let Err(refusal) = time
+            {
+                verdicts.add(row, refusal, &mut self.budget);
             }
         }
-        features.empty.retain(|row| !verdicts.contains_key(row));
+        features.empty.retain(|row| !verdicts.of(*row));
         if !features.empty.is_empty() {
             decoded.skip(skip::EMPTY_ROW, features.empty.len() as u64);
         }
-        let id = conformed(ids.array, layout.id_type.as_ref(), "id", &mut verdicts);
-        let kept: Vec<bool> =
-            (0..rows).map(|row| !verdicts.contains_key(&row) && !features.empty.contains(&row)).collect();
-        for (row, refusal) in verdicts {
+        let mut of_ids = Verdicts::default();
+        let id = conformed(ids.array, layout.id_type.as_ref(), "id", &mut of_ids, &mut self.budget)?;
+        of_ids.check()?;
+        // Nobody asks for the key of a row of which nothing is stored.
+        for (row, refusal) in of_ids.into_rows() {
+            if !features.empty.contains(&row) {
+                verdicts.add(row, refusal, &mut self.budget);
+            }
+        }
+        verdicts.check()?;
+        let kept: Vec<bool> = (0..rows).map(|row| !verdicts.of(row) && !features.empty.contains(&row)).collect();
+        for (row, refusal) in verdicts.into_rows() {
             decoded.refused.push(entity::at_row(refusal, namespace, &keys.value(row), row));
         }
         let count = kept.iter().filter(|kept| **kept).count();
@@ -119,16 +132,19 @@ impl Context<'_> {
         let mut own = vec![None; table.rows()];
         for at in &layout.times {
             let Column { array, faults } = table.column(*at, &mut self.budget)?;
-            faulty(verdicts, &table.columns()[*at], faults);
+            verdicts.add_faults(&table.columns()[*at], faults, &mut self.budget);
+            self.budget.lend_rows(array.len(), size_of::<Value>())?;
+            self.budget.lend_rows(heap(&array), 1)?;
             for (row, value) in values(&array).iter().enumerate() {
-                if own[row].is_none() && !verdicts.contains_key(&row) {
+                if own[row].is_none() && !verdicts.of(row) {
                     match entity::time(value) {
                         Ok(time) => own[row] = time,
-                        Err(refusal) => refuse(verdicts, row, Some(refusal)),
+                        Err(refusal) => verdicts.add(row, refusal, &mut self.budget),
                     }
                 }
             }
         }
+        verdicts.check()?;
         Ok(own)
     }
 
@@ -152,13 +168,13 @@ impl Context<'_> {
                 Target::Time => continue,
                 Target::Refuse(reason) => {
                     for row in 0..rows {
-                        refuse(verdicts, row, Some(Refusal::new(ErrorClass::Decode, reason.as_str())));
+                        verdicts.add(row, Refusal::new(ErrorClass::Decode, reason.as_str()), &mut self.budget);
                     }
                     continue;
                 }
             };
             let Column { array, faults } = table.column(at, &mut self.budget)?;
-            faulty(verdicts, &table.columns()[at], faults);
+            verdicts.add_faults(&table.columns()[at], faults, &mut self.budget);
             let column = &layout.shape.columns[target];
             let mut array = array;
             if let Some(sources) = table.sources(at, &mut self.budget)? {
@@ -174,13 +190,15 @@ impl Context<'_> {
                     array = nullif(&array, &blank).map_err(bug)?;
                 }
             }
-            columns.push((target, conformed(array, column.data_type.as_ref(), &column.name, verdicts)));
+            let declared = column.data_type.as_ref();
+            columns.push((target, conformed(array, declared, &column.name, verdicts, &mut self.budget)?));
+            verdicts.check()?;
         }
         let hits: usize = cached.iter().sum();
         if hits > 0 {
             decoded.skip(skip::CACHE_HIT, hits as u64);
         }
-        let empty = (0..rows).filter(|row| cached[*row] == columns.len() && !verdicts.contains_key(row)).collect();
+        let empty = (0..rows).filter(|row| cached[*row] == columns.len() && !verdicts.of(*row)).collect();
         Ok(Features { columns, empty })
     }
 
@@ -226,31 +244,28 @@ impl Keys {
     }
 }
 
-fn refuse(verdicts: &mut Verdicts, row: usize, refusal: Option<Refusal>) {
-    if let Some(refusal) = refusal {
-        verdicts.entry(row).or_insert(refusal);
-    }
-}
-
-fn faulty(verdicts: &mut Verdicts, column: &str, faults: crate::result::arrow::Faults) {
-    for (row, fault) in faults {
-        refuse(verdicts, row, Some(Refusal::new(ErrorClass::Decode, format!("`{column}`: {fault}"))));
-    }
-}
-
 /// A column as its declared type.
-fn conformed(array: ArrayRef, declared: Option<&DataType>, feature: &str, verdicts: &mut Verdicts) -> ColumnData {
-    let Some(declared) = declared else { return ColumnData::Array(array) };
+fn conformed(
+    array: ArrayRef,
+    declared: Option<&DataType>,
+    feature: &str,
+    verdicts: &mut Verdicts,
+    budget: &mut Budget,
+) -> Result<ColumnData, Refusal> {
+    let Some(declared) = declared else { return Ok(ColumnData::Array(array)) };
     if *array.data_type() == type_of(declared) || *array.data_type() == Arrow::Null {
-        return ColumnData::Array(array);
+        return Ok(ColumnData::Array(array));
     }
+    budget.take_rows(array.len(), size_of::<Value>())?;
+    budget.take_rows(heap(&array), 1)?;
+    budget.lend_rows(array.len(), size_of::<Value>())?;
     let one = |(row, value)| {
         conform(value, declared).unwrap_or_else(|mismatch| {
-            refuse(verdicts, row, Some(entity::type_mismatch(feature, &mismatch)));
+            verdicts.add(row, entity::type_mismatch(feature, &mismatch), budget);
             Value::Null
         })
     };
-    ColumnData::Values(values(&array).into_iter().enumerate().map(one).collect())
+    Ok(ColumnData::Values(values(&array).into_iter().enumerate().map(one).collect()))
 }
 
 fn filtered(column: ColumnData, kept: &BooleanArray) -> Result<ColumnData, ArrowError> {

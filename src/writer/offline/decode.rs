@@ -142,9 +142,9 @@ impl OfflineDecoder {
 }
 
 /// Whether a namespace can have a table.
-pub(super) fn table_named(namespace: &str) -> Result<(), Refusal> {
+fn table_named(namespace: &str, body: &TableBody) -> Result<(), Refusal> {
     if namespace.is_empty() {
-        return Err(entity::no_namespace());
+        return Err(entity::no_namespace(body));
     }
     if namespace == QUERY_LOG {
         let reason = format!("namespace `{QUERY_LOG}` has the name of the table of queries");
@@ -156,13 +156,13 @@ pub(super) fn table_named(namespace: &str) -> Result<(), Refusal> {
 impl Context<'_> {
     fn table(&mut self, table_at: usize, table: FeatureTable, decoded: &mut Decoded<TableRows>) {
         let FeatureTable { namespace, body } = table;
+        if let Err(refusal) = table_named(&namespace, &body) {
+            return decoded.refused.push(refusal);
+        }
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => return self.arrow(table_at, &namespace, &ipc, decoded),
         };
-        if let Err(refusal) = table_named(&namespace) {
-            return decoded.refused.push(refusal);
-        }
         let layout = self.environment.layout(&namespace, &columns);
         for (at, row) in rows.into_iter().enumerate() {
             let id = row.id.clone();

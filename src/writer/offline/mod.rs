@@ -8,6 +8,7 @@ mod query_log;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use decode::OfflineDecoder;
 

@@ -1,20 +1,24 @@
 //! Which rows a result makes in the offline store, and what their columns hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::arrow::array::{ArrayRef, Int8Array, Int64Array, NullArray, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::settings::{Environment, Feature};
 use crate::decode::Decoded;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::result::{FeatureTable, Persistence, QueryResult, Source};
+use crate::result::arrow::encode;
+use crate::result::{FeatureTable, Persistence, QueryResult, Source, TableBody};
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::destinations::Kind;
+use crate::writer::open::Opened;
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -375,10 +379,12 @@ proptest! {
         }
     }
 
-    /// Seen to fail with the sources left out, and with ids counted over the rows that are kept.
+    /// Seen to fail with the sources left out, with ids counted over the rows that are kept, and
+    /// with verdicts on the keys of empty rows.
     #[test]
     fn a_table_in_arrow_form_makes_the_rows_that_its_row_form_makes((rows, arrow) in any_table(), list in any::<bool>(), cached in any::<bool>()) {
         let features = list.then(|| vec![
+            Feature { dtype: Some(DataType::Int64), ..feature("user.id") },
             Feature { dtype: Some(DataType::Int64), ..feature("user.number") },
             Feature { dtype: Some(DataType::Float64), ..feature("user.a") },
             Feature { store_offline: false, ..feature("user.off") },
@@ -393,5 +399,95 @@ proptest! {
         };
         prop_assert_eq!(shown(&arrow), shown(&rows));
         prop_assert_eq!(arrow.refused, rows.refused);
+        let empty = |skipped: &[(&'static str, u64)]| skipped.iter().find(|(reason, _)| *reason == skip::EMPTY_ROW).copied();
+        prop_assert_eq!(empty(&arrow.skipped), empty(&rows.skipped));
     }
+}
+
+/// A table in Arrow form from a batch.
+fn arrow_table(namespace: &str, columns: Vec<(&str, ArrayRef)>) -> FeatureTable {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
+    let ipc = encode::ipc(&batch.expect("a batch"), BTreeMap::new(), encode::Form::Stream).expect("encoded");
+    FeatureTable { namespace: namespace.into(), body: TableBody::Arrow(ipc.into()) }
+}
+
+#[test]
+fn an_empty_row_with_a_key_of_the_wrong_type_is_left_out_in_both_forms() {
+    let features = vec![
+        Feature { dtype: Some(DataType::Int64), ..feature("user.id") },
+        Feature { store_offline: false, ..feature("user.off") },
+    ];
+    let rows = table("user", vec![(Value::text("x"), vec![("user.off", Value::Int(1), Source::Unknown)])]);
+    let arrow = arrow_table(
+        "user",
+        vec![("__id__", Arc::new(StringArray::from(vec!["x"]))), ("user.off", Arc::new(Int64Array::from(vec![1])))],
+    );
+    for table in [rows, arrow] {
+        skipped(&decode(Some(features.clone()), vec![table]), &[(skip::STORE_OFFLINE_OFF, 1), (skip::EMPTY_ROW, 1)]);
+    }
+}
+
+#[test]
+fn a_table_whose_namespace_nobody_says_is_refused_with_those_of_its_columns() {
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let refusal = |columns: &[&str]| {
+        let columns = columns.iter().map(|name| (*name, one.clone())).collect();
+        let decoded = decode(None, vec![arrow_table("", columns)]);
+        assert_eq!(decoded.rows.len(), 0);
+        decoded.refused[0].to_string()
+    };
+    let say =
+        "name it as `chalk.namespace` in the metadata of the schema, or in `namespace` of a table inside a message";
+    assert_eq!(
+        refusal(&["__id__", "user.a", "card.b", "user.c"]),
+        format!("DECODE: a table without a namespace, whose columns are of `card`, `user`: {say}")
+    );
+    assert_eq!(
+        refusal(&["__id__", "a"]),
+        format!("DECODE: a table without a namespace, whose columns are of none: {say}")
+    );
+    assert_eq!(
+        decode(None, vec![FeatureTable { namespace: "".into(), ..one_row() }]).refused[0].to_string(),
+        "DECODE: a table without a namespace"
+    );
+}
+
+fn one_row() -> FeatureTable {
+    one("user.a", Value::Int(1))
+}
+
+/// A mebibyte, and so eight of rows.
+const SMALL: usize = 1 << 20;
+
+fn class_within(limit: usize, features: Vec<Feature>, arrow: FeatureTable) -> Option<ErrorClass> {
+    let decoder = decoder_with(environment(Some(features)), |_| {});
+    let mut decoded = Decoded::default();
+    let message = message(&[("ce_id", "e-1"), ("ce_source", "engine")]);
+    decoder.rows(Opened { limit, ..opened(&message, result(vec![arrow])) }, &mut decoded);
+    decoded.refused.first().map(|refusal| refusal.class)
+}
+
+#[test]
+fn columns_that_become_values_count_as_what_values_take() {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40_000));
+    let numbers: ArrayRef = Arc::new(Int8Array::from(vec![1; 40_000]));
+    let names = ["user.a", "user.b", "user.c"];
+    let arrow = || {
+        let columns = names.iter().map(|name| (*name, numbers.clone()));
+        arrow_table("user", std::iter::once(("__id__", ids.clone())).chain(columns).collect())
+    };
+    let of =
+        |dtype: DataType| names.iter().map(|name| Feature { dtype: Some(dtype.clone()), ..feature(name) }).collect();
+    assert_eq!(class_within(SMALL, of(DataType::Int64), arrow()), None, "columns stay columns");
+    assert_eq!(class_within(SMALL, of(DataType::Float64), arrow()), Some(ErrorClass::TooLarge));
+    assert_eq!(class_within(64 << 20, of(DataType::Float64), arrow()), None);
+}
+
+#[test]
+fn rows_and_verdicts_on_them_count_too() {
+    let nothing = |rows: usize| -> ArrayRef { Arc::new(NullArray::new(rows)) };
+    let keyless = |rows| arrow_table("user", vec![("__id__", nothing(rows)), ("user.a", nothing(rows))]);
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(10_000)), Some(ErrorClass::Decode), "one for each row");
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(60_000)), Some(ErrorClass::TooLarge), "verdicts");
+    assert_eq!(class_within(SMALL, Vec::new(), keyless(200_000)), Some(ErrorClass::TooLarge), "rows");
 }

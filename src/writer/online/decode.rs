@@ -70,6 +70,9 @@ impl OnlineDecoder {
 impl Context<'_> {
     fn table(&self, table: FeatureTable, decoded: &mut Decoded<FeatureRow>) {
         let FeatureTable { namespace, body } = table;
+        if namespace.is_empty() {
+            return decoded.refused.push(entity::no_namespace(&body));
+        }
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => match self.arrow(&namespace, &ipc, decoded) {
@@ -77,9 +80,6 @@ impl Context<'_> {
                 Err(refusal) => return decoded.refused.push(refusal.table(&namespace)),
             },
         };
-        if namespace.is_empty() {
-            return decoded.refused.push(entity::no_namespace());
-        }
         let layout = self.environment.entry.layout(&namespace, &columns);
         for (at, row) in rows.into_iter().enumerate() {
             let EntityRow { id, observed_at, cells, fault } = row;
