@@ -29,6 +29,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The column of a feature, made where it is new.
+    #[expect(clippy::ptr_arg, reason = "a borrowed name is a slice of the message, an owned one has to be copied")]
     fn column<'de>(&mut self, reader: &Reader<'de>, name: &Cow<'de, str>, expected: usize) -> usize {
         let place = self.columns.place(name, expected, || match name {
             Cow::Borrowed(name) => reader.slice(name),

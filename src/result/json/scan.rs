@@ -268,9 +268,12 @@ impl<'de> Scanner<'de> {
         Ok(match (negative, number) {
             (true, 0) if self.at == first + 1 => Number::Double(-0.0),
             _ if self.at - first > 19 => Number::Big(&self.text[start..self.at]),
-            (false, _) if number <= i64::MAX as u64 => Number::Int(number as i64),
-            (true, _) if number <= i64::MAX as u64 + 1 => Number::Int((number as i64).wrapping_neg()),
-            _ => Number::Big(&self.text[start..self.at]),
+            (false, _) => match i64::try_from(number) {
+                Ok(number) => Number::Int(number),
+                Err(_) => Number::Big(&self.text[start..self.at]),
+            },
+            (true, _) if number <= 1 << 63 => Number::Int((number as i64).wrapping_neg()),
+            (true, _) => Number::Big(&self.text[start..self.at]),
         })
     }
 
@@ -321,8 +324,8 @@ fn plain(bytes: &[u8]) -> usize {
         let eight = u64::from_le_bytes(*eight);
         let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
         let found = (eight.wrapping_sub(ONES * 0x20) & !eight
-            | zero(eight ^ (ONES * b'"' as u64))
-            | zero(eight ^ (ONES * b'\\' as u64)))
+            | zero(eight ^ (ONES * u64::from(b'"')))
+            | zero(eight ^ (ONES * u64::from(b'\\'))))
             & HIGH;
         if found != 0 {
             // A borrow may also set bits of bytes behind the first one; that one is always right.
@@ -443,7 +446,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads anything as serde_json does.
+    /// Reads anything as `serde_json` does.
     struct Tree;
 
     impl<'de> Part<'de> for Tree {
@@ -499,7 +502,7 @@ mod tests {
         }
     }
 
-    /// What a text says, or why it is refused: by us, and by serde_json.
+    /// What a text says, or why it is refused: by us, and by `serde_json`.
     fn both(text: &str) -> [Result<Value, String>; 2] {
         let ours = Scanner::new(text).read(Tree).map_err(|fault| fault.into_parts().0);
         let theirs = serde_json::from_str::<Value>(text).map_err(|error| {
