@@ -150,7 +150,7 @@ impl Checker {
                 strangers.extend(rows.map(|(number, entity)| format!("Offline: row of user {entity} in op-{number}")));
                 let queries = lake.queries.iter().filter(|number| !expected.queries.contains(number));
                 strangers.extend(queries.map(|number| format!("Offline: op-{number} in the query log")));
-                strangers.extend(lake.nonsense.iter().cloned());
+                strangers.extend(lake.nonsense.iter().map(|what| format!("Offline: {what}")));
                 let (ids, rows) = (lake.observation_ids.len(), lake.history.len());
                 if ids != rows {
                     strangers.push(format!("Offline: {ids} observation ids for {rows} rows"));

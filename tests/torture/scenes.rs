@@ -46,7 +46,9 @@ impl Chaos {
     /// whether they did.
     fn settle_with(&mut self, members: usize) -> bool {
         self.writers.wake_all();
-        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, members));
+        for kind in Kind::ALL {
+            self.writers.at_least(kind, members);
+        }
         let begun = Instant::now();
         let ends = self.producer.ends();
         loop {
@@ -109,14 +111,18 @@ impl Chaos {
     /// Everything dies at once but the bus. What was promised until then has to be found.
     fn power_cut(&mut self) {
         self.note("power cut", "of every writer and the stores");
-        Kind::ALL.iter().for_each(|kind| self.writers.kill_all(*kind));
+        for kind in Kind::ALL {
+            self.writers.kill_all(kind);
+        }
         self.stores.iter_mut().for_each(|store| store.vanish());
         self.stalled = false;
         self.stores.iter_mut().for_each(|store| store.come_back());
         for kind in Kind::ALL {
             self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
         }
-        Kind::ALL.iter().for_each(|kind| self.writers.at_least(*kind, 2));
+        for kind in Kind::ALL {
+            self.writers.at_least(kind, 2);
+        }
     }
 
     /// Members come and go while their rows cannot be written: parts of what a member has in hand
@@ -133,7 +139,9 @@ impl Chaos {
         self.let_pass(pause);
         self.note("handover over stalled stores", "one more member");
         let before = Kind::ALL.map(|kind| self.writers.said(kind).given_up);
-        Kind::ALL.iter().for_each(|kind| self.writers.start(*kind));
+        for kind in Kind::ALL {
+            self.writers.start(kind);
+        }
         self.wait_until(|chaos| {
             Kind::ALL.iter().zip(before).all(|(kind, before)| chaos.writers.said(*kind).given_up > before)
         });
@@ -141,13 +149,17 @@ impl Chaos {
         self.let_pass(pause);
         if self.random.bool() {
             self.note("handover over stalled stores", "it leaves again");
-            Kind::ALL.iter().for_each(|kind| self.writers.terminate_newest(*kind));
+            for kind in Kind::ALL {
+                self.writers.terminate_newest(kind);
+            }
             self.wait_until(|chaos| chaos.writers.all_have_left());
             let pause = self.millis(1000..3000);
             self.let_pass(pause);
         } else {
             self.note("handover over stalled stores", "it is killed");
-            Kind::ALL.iter().for_each(|kind| self.writers.kill_newest(*kind));
+            for kind in Kind::ALL {
+                self.writers.kill_newest(kind);
+            }
             // Longer than its session.
             let pause = self.millis(6000..9000);
             self.let_pass(pause);
@@ -185,7 +197,7 @@ impl Chaos {
         let complained = self.writers.said(kind).complaints > complaints;
         self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
         if more > 0 && !complained {
-            self.checker.problems.push((Wrong::DoubledInPeace, format!("{more} rows of history")));
+            self.checker.problems.push((Wrong::DoubledInPeace, format!("{kind:?}: {more} rows of history")));
         }
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
@@ -168,7 +168,7 @@ impl TestBus for Kafka {
         list.add_partition_range("results", 0, PARTITIONS - 1);
         let there = answer("committed positions cannot be read", || {
             let there = consumer.committed_offsets(list.clone(), Duration::from_secs(10))?;
-            there.elements().iter().try_for_each(|element| element.error())?;
+            there.elements().iter().try_for_each(TopicPartitionListElem::error)?;
             Ok(there)
         });
         let position = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
