@@ -56,22 +56,15 @@ impl Postgres {
     /// Writes rows in one transaction; it is over when this returns without an error.
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
-        let mut parts = Vec::new();
-        // Not later: the parts of a write hold on to their temporary tables.
-        if connection.state.stages.len() >= STAGES {
-            connection.state.stages.clear();
-            connection.run("DISCARD TEMP").await?;
-        }
+        let mut agreed = Vec::new();
         for (table, rows) in by_table(rows, &mut outcome.refused) {
             let mut planned = self.tables.agree(connection, &table, &rows).await?;
             outcome.refused.append(&mut planned.refused);
-            if planned.rows.is_empty() {
-                continue;
+            if !planned.rows.is_empty() {
+                agreed.push((table, planned));
             }
-            let columns = staged(&planned);
-            let stage = stage(connection, &table, &planned, &columns).await?;
-            parts.push((planned, columns, stage));
         }
+        let parts = staged_all(connection, agreed).await?;
         if parts.is_empty() {
             return Ok(outcome);
         }
@@ -155,12 +148,42 @@ fn staged(planned: &Plan<'_>) -> Vec<usize> {
     ours.map(|(at, _)| at).filter(|at| used.contains(at)).collect()
 }
 
-/// The temporary table of such columns, made on this connection where it is new.
+/// A plan, the columns that are copied, and where to.
+type Part<'a> = (Plan<'a>, Vec<usize>, Arc<Stage>);
+
+/// Finds or makes the temporary table of each plan.
+///
+/// New ones are made in one transaction: the end of any that touches a temporary table empties all there are.
+async fn staged_all<'a>(
+    connection: &mut Connection,
+    agreed: Vec<(String, Plan<'a>)>,
+) -> Result<Vec<Part<'a>>, SinkError> {
+    // Not later: the parts of a write hold on to their temporary tables.
+    if connection.state.stages.len() >= STAGES {
+        connection.state.stages.clear();
+        connection.run("DISCARD TEMP").await?;
+    }
+    let (mut parts, mut made) = (Vec::with_capacity(agreed.len()), Vec::new());
+    for (table, planned) in agreed {
+        let columns = staged(&planned);
+        let stage = stage(connection, &table, &planned, &columns, &mut made).await?;
+        parts.push((planned, columns, stage));
+    }
+    if !made.is_empty() {
+        connection.run("COMMIT").await?;
+        connection.state.stages.extend(made);
+    }
+    Ok(parts)
+}
+
+/// The temporary table of such columns. Where it is new it is made on this connection and goes into `made`, in a
+/// transaction that begins with the first of them.
 async fn stage(
     connection: &mut Connection,
     table: &str,
     planned: &Plan<'_>,
     columns: &[usize],
+    made: &mut Vec<(String, Arc<Stage>)>,
 ) -> Result<Arc<Stage>, SinkError> {
     let column = |at: &usize| &planned.table.columns[*at];
     let definitions: Vec<String> =
@@ -173,6 +196,9 @@ async fn stage(
     let known = format!("{target} ({}) {} {time:?} {}", definitions.join(", "), key.join(", "), planned.history);
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
+    }
+    if made.is_empty() {
+        connection.run("BEGIN").await?;
     }
     let name = format!("pg_temp.chalk_stage_{}", connection.state.made);
     connection.state.made += 1;
@@ -189,7 +215,7 @@ async fn stage(
         copy: prepare(format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", names.join(", "))).await?,
         insert: prepare(insert).await?,
     });
-    connection.state.stages.insert(known, stage.clone());
+    made.push((known, stage.clone()));
     Ok(stage)
 }
 
