@@ -37,7 +37,9 @@ fn bombs_are_buried_and_the_good_messages_between_them_stored() {
     };
     let without = Deployment::new();
     without.topics();
-    ["1", "2", "3"].map(|seed| publish(&without, seed));
+    for seed in ["1", "2", "3"] {
+        publish(&without, seed);
+    }
     publish(&folder, "1");
     for (numbers, seed) in [(0..BOMBS / 2, "2"), (BOMBS / 2..BOMBS, "3")] {
         let bombs: Vec<Outgoing> = numbers.map(bomb).collect();
