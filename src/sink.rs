@@ -53,6 +53,8 @@ pub struct Outcome {
     pub stored: u64,
     /// Values that were older than what the store holds, and so left no trace.
     pub stale: u64,
+    /// How often the store refused some of the rows without saying which; they were looked for by halving.
+    pub poisoned: u64,
 }
 
 /// What the whole call met. No row of it is known to be durable.

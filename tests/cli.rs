@@ -2,6 +2,8 @@
 
 #[path = "cli/again.rs"]
 mod again;
+#[path = "cli/bombs.rs"]
+mod bombs;
 #[path = "cli/kafka.rs"]
 mod kafka;
 #[path = "cli/replay.rs"]

@@ -1,4 +1,4 @@
-//! The line in a terminal that shows how a drain gets on.
+//! The line that shows how a drain gets on: in a terminal always there, in a log once a minute.
 
 use std::convert::Infallible;
 use std::io::IsTerminal;
@@ -9,10 +9,16 @@ use crate::telemetry::watched::Watched;
 
 use super::output::grouped;
 
-/// Shows the line until it is dropped; where stderr is not a terminal, waits and shows nothing.
+/// Between two lines of a log.
+const LOGGED: Duration = Duration::from_secs(60);
+
+/// Shows the line until it is dropped.
 pub(super) async fn show(writer: &Watched) -> Infallible {
     if !std::io::stderr().is_terminal() {
-        return std::future::pending().await;
+        loop {
+            tokio::time::sleep(LOGGED).await;
+            tracing::info!("{}", line(writer));
+        }
     }
     let _clear = Clear;
     let mut tick = tokio::time::interval(Duration::from_millis(250));

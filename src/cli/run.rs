@@ -40,7 +40,8 @@ pub(super) struct Arguments {
     /// Read it again also where that leaves double rows, or brings back what was evicted
     #[arg(long, requires = "from_time")]
     force: bool,
-    /// Address of probes, metrics and the status page; port 0 takes a free one, `off` opens none
+    /// Address of probes, metrics and the status page; port 0 takes a free one, `off` opens none. With `--from-time`
+    /// none is opened unless it is given here
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }

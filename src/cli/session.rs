@@ -68,6 +68,13 @@ impl Session {
         watched.enter(Phase::Ended);
         let drained = drain && result.is_ok() && !shutdown.is_cancelled();
         let left = if drained { Some(0) } else { watched.left().await };
+        let state = watched.health.state();
+        if again && state.stored == 0 && state.stale > 0 {
+            tracing::warn!(
+                stale = state.stale,
+                "nothing was stored: the stores had all of it already, or newer; what is there stays as it is"
+            );
+        }
         summarize(&watched, left);
         if again && result.is_ok() && left != Some(0) {
             return Err(Failure::new(Exit::Failed, unfinished(&watched)));

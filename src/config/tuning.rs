@@ -89,6 +89,21 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             ),
         ));
     }
+    let max_message_bytes = need(raw_tuning.max_message_bytes.as_ref()).0;
+    let unpacking = (max_message_bytes as u64).saturating_mul(2);
+    if unpacking > machine.saturating_sub(memory_limit as u64) {
+        warnings.push((
+            "max_message_bytes",
+            format!(
+                "a compressed message may take {} while it is unpacked (twice `max_message_bytes`: the body, and the \
+                 window it is made in), beside the memory limit of {}, and there are {} in all; lower \
+                 `max_message_bytes` or give it more memory",
+                show_size(unpacking),
+                show_size(memory_limit as u64),
+                show_size(machine)
+            ),
+        ));
+    }
     let (first, longest) = (need(raw_tuning.retry.first_pause.as_ref()), need(raw_tuning.retry.max_pause.as_ref()));
     if first > longest || first.is_zero() {
         let text = "`first_pause` is above 0 and no longer than `max_pause`".to_owned();
@@ -110,7 +125,7 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             drain_timeout: need(raw_tuning.drain_timeout.as_ref()),
             max_future_skew: need(raw_tuning.max_future_skew.as_ref()),
             tombstone_retention: need(raw_tuning.tombstone_retention.as_ref()),
-            max_message_bytes: need(raw_tuning.max_message_bytes.as_ref()).0,
+            max_message_bytes,
             on_gap: need(raw_tuning.on_gap.as_ref()),
         },
         listen: need(raw_tuning.http.listen.as_ref()).0,
@@ -182,10 +197,27 @@ mod tests {
 
     #[test]
     fn a_small_container_makes_small_batches() {
-        let tuned = tuned(WriterType::Offline, json!({}), json!({}), 64 << 20);
+        let small = json!({"max_message_bytes": "16MiB"});
+        let tuned = tuned(WriterType::Offline, small, json!({}), 64 << 20);
         assert_eq!(tuned.tuning.memory_limit, 32 << 20);
         assert_eq!(tuned.tuning.batch_max_bytes, 8 << 20);
         assert!(tuned.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_beside_the_memory_limit_is_warned_of() {
+        let warnings = |machine| tuned(WriterType::Online, json!({}), json!({}), machine).warnings;
+        assert_eq!(warnings(192 << 20), []);
+        assert_eq!(
+            warnings(128 << 20),
+            [(
+                "max_message_bytes",
+                "a compressed message may take 128MiB while it is unpacked (twice `max_message_bytes`: the body, and \
+                 the window it is made in), beside the memory limit of 64MiB, and there are 128MiB in all; lower \
+                 `max_message_bytes` or give it more memory"
+                    .to_owned()
+            )]
+        );
     }
 
     #[test]

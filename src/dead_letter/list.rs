@@ -18,6 +18,8 @@ pub struct Filter {
     pub group: Option<String>,
     /// The error class, in any letter case.
     pub class: Option<String>,
+    /// The environment, exactly.
+    pub environment: Option<String>,
     /// The table or namespace, exactly.
     pub table: Option<String>,
     /// Buried at this time or later.
@@ -37,6 +39,7 @@ impl Filter {
         same(&self.writer, &notes.writer_type)
             && (self.group.is_none() || notes.group.is_none() || self.group == notes.group)
             && same(&self.class, &notes.error_class)
+            && self.environment.as_deref().is_none_or(|wanted| letter.environment() == Some(wanted))
             && self.table.as_deref().is_none_or(|wanted| notes.table.as_deref() == Some(wanted))
             && self.from.is_none_or(|from| failed_at.is_some_and(|at| at >= from))
             && self.until.is_none_or(|until| failed_at.is_some_and(|at| at < until))
@@ -94,7 +97,7 @@ impl From<&DeadLetter> for Entry {
             failed_at: notes.failed_at.clone(),
             writer: notes.writer_type.clone(),
             class: notes.error_class.clone(),
-            environment: notes.environment.clone(),
+            environment: letter.environment().map(str::to_owned),
             table: notes.table.clone(),
             row: notes.error_row.clone(),
             message: notes.error_message.clone(),

@@ -139,6 +139,12 @@ impl DeadLetter {
         (self.partition, self.offset)
     }
 
+    /// The environment that it belonged to; where its writer did not know that one, what the envelope says.
+    pub fn environment(&self) -> Option<&str> {
+        let said = || self.original.headers.get_str("ce_environmentid").filter(|said| !said.is_empty());
+        self.notes.environment.as_deref().or_else(said)
+    }
+
     /// Where its message was read from, as `topic/partition/offset`.
     pub fn origin(&self) -> String {
         let Notes { topic, partition, offset, .. } = &self.notes;

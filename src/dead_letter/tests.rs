@@ -212,6 +212,7 @@ fn letters_are_chosen_by_writer_class_table_and_time() {
         Filter::default(),
         Filter { writer: Some("online_writer".to_owned()), ..Filter::default() },
         Filter { group: Some("chalk-online".to_owned()), ..Filter::default() },
+        Filter { environment: Some("prod".to_owned()), ..Filter::default() },
         Filter { class: Some("TYPE_MISMATCH".to_owned()), table: Some("user".to_owned()), ..Filter::default() },
         Filter { from: at("2023-11-14T22:13:21.5Z"), until: at("2023-11-14T22:13:22Z"), ..Filter::default() },
     ];
@@ -220,6 +221,7 @@ fn letters_are_chosen_by_writer_class_table_and_time() {
         Filter { group: Some("chalk-other".to_owned()), ..Filter::default() },
         Filter { class: Some("DECODE".to_owned()), ..Filter::default() },
         Filter { table: Some("card".to_owned()), ..Filter::default() },
+        Filter { environment: Some("dev".to_owned()), ..Filter::default() },
         Filter { from: at("2023-11-14T22:13:22Z"), ..Filter::default() },
         Filter { until: at("2023-11-14T22:13:21.5Z"), ..Filter::default() },
     ];

@@ -18,7 +18,9 @@ pub enum Compression {
     Lz4,
 }
 
-/// Windows of this size every decoder of Zstandard has to take (RFC 8878), 2^23 bytes.
+/// Windows of this size every decoder of Zstandard should take (RFC 8878), 2^23 bytes: who compresses a stream
+/// says how large its window is before it knows how little there will be. So this is the least also where bodies
+/// are to be smaller.
 const LEAST_WINDOW: u32 = 23;
 
 impl Compression {
@@ -75,7 +77,8 @@ impl Compression {
         let mut body = Vec::new();
         let read = match self {
             Self::Zstd => zstd::stream::read::Decoder::with_buffer(packed).and_then(|mut decoder| {
-                // Memory is taken for the window that the frame asks for.
+                // Memory is taken for the window that the frame asks for, beside what comes out: no more than
+                // the limit once more.
                 decoder.window_log_max(limit.max(1).ilog2().clamp(LEAST_WINDOW, 27))?;
                 bounded(decoder, &mut body, limit)
             }),

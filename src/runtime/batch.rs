@@ -266,7 +266,7 @@ mod tests {
         let policy = policy();
         let decoded = |rows: &[usize], unpacked| {
             let rows = rows.iter().copied().map(Many).collect();
-            Decoded { rows, unpacked, ..Decoded::default() }
+            Decoded { unpacked, rows, ..Decoded::default() }
         };
         let mut batch = Batch::default();
         batch.push(message(0), &mut decoded(&[6], 0), &policy);

@@ -49,7 +49,8 @@ pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>
         let units = batch.units(index, &*destination.sink);
         let report = Report::new(&shared.health, &destination.name);
         let concurrency = &shared.concurrency[index];
-        let writing = Writing { batch, destination, policy: &shared.policy, concurrency, report, attempts: 0 };
+        let writing =
+            Writing { batch, destination, policy: &shared.policy, concurrency, report, attempts: 0, halved: false };
         writing.run(Part { id: format!("{id}-{index}"), units })
     });
     let mut whole = Written::default();
@@ -70,6 +71,8 @@ struct Writing<'a, R: Row> {
     concurrency: &'a AtomicUsize,
     report: Report<'a>,
     attempts: u32,
+    /// Whether it was said that rows at fault are looked for.
+    halved: bool,
 }
 
 impl<R: Row> Writing<'_, R> {
@@ -83,6 +86,12 @@ impl<R: Row> Writing<'_, R> {
             }
             match self.attempt(&part).await {
                 Ok(mut outcome) => {
+                    if outcome.poisoned > 0 {
+                        self.count_errors("poisoned", outcome.poisoned);
+                        if let Some((_, refusal)) = outcome.refused.first() {
+                            self.say_halving(part.units.len(), refusal);
+                        }
+                    }
                     let reason = outcome.reason.take();
                     let mut rest = self.settle(part, outcome, &mut written)?;
                     let now = self.concurrency.load(Ordering::Relaxed);
@@ -115,7 +124,10 @@ impl<R: Row> Writing<'_, R> {
                     sleep(pauses.next(None)).await;
                 }
                 Err(SinkError::Poisoned(refusal)) => {
-                    self.count_error("poisoned");
+                    self.count_errors("poisoned", 1);
+                    if part.units.len() > 1 {
+                        self.say_halving(part.units.len(), &refusal);
+                    }
                     // The store answered, so it is not in trouble.
                     self.report.works();
                     pauses.reset();
@@ -199,13 +211,25 @@ impl<R: Row> Writing<'_, R> {
     }
 
     fn failed(&self, kind: &'static str, reason: &str, denied: bool) {
-        self.count_error(kind);
+        self.count_errors(kind, 1);
         self.report.failed(reason, denied);
     }
 
-    fn count_error(&self, kind: &'static str) {
+    /// Says once a batch that it takes longer, and why.
+    fn say_halving(&mut self, rows: usize, refusal: &Refusal) {
+        if !std::mem::replace(&mut self.halved, true) {
+            let destination = &self.destination.name;
+            tracing::warn!(
+                "{destination}: the store refuses some of {rows} rows and does not say which ({refusal}); looking for \
+                 them by halving"
+            );
+        }
+    }
+
+    fn count_errors(&self, kind: &'static str, times: u64) {
         let destination = self.destination.name.clone();
-        metrics::counter!("chalk_writer_store_errors_total", "destination" => destination, "kind" => kind).increment(1);
+        metrics::counter!("chalk_writer_store_errors_total", "destination" => destination, "kind" => kind)
+            .increment(times);
     }
 }
 

@@ -135,6 +135,11 @@ pub static METRICS: &[Metric] = &[
         &[],
         "Unfinished files of killed writers that were removed from the lake",
     ),
+    counter(
+        "chalk_writer_postgres_table_changes_total",
+        &[],
+        "Changes to the tables of an offline Postgres: tables made, columns added",
+    ),
     gauge("chalk_writer_build_info", Unit::Count, &["version"], "Always 1; the label is the version that runs"),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
     gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of this process that is in RAM"),

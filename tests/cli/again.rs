@@ -40,6 +40,8 @@ fn a_store_that_was_lost_is_filled_again_and_the_group_stays_where_it_is() {
 
     let ended = again(&folder, "ONLINE_WRITER", &["--from-time", "1h"]);
     assert_eq!((ended.code, &last(&ended)["stored"]), (Some(0), &0.into()), "once more it leaves no trace: {ended:?}");
+    let warned = |ended: &Ended| ended.stderr.matches("nothing was stored: the stores had all of it").count();
+    assert_eq!((warned(&first), warned(&ended)), (0, 1), "{ended:?}");
     let ended = again(&folder, "ONLINE_WRITER", &["--from-time", "2h", "--until", "1h"]);
     assert_eq!((ended.code, &last(&ended)["acknowledged"]), (Some(0), &0.into()), "{ended:?}");
     assert!(ended.stderr.contains("nothing lies between these times"), "{ended:?}");

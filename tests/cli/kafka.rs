@@ -54,7 +54,7 @@ impl Kafka {
     }
 
     fn replay(&self, more: &[&str]) -> Ended {
-        self.folder.run(&[&["dlq", "replay", "--config", "chalk.json", "--yes"][..], more].concat())
+        self.folder.run(&[&["dlq", "replay", "--config", "chalk.json", "--yes", "--even-refused"][..], more].concat())
     }
 
     fn writer<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -95,7 +95,7 @@ fn killed_in_mid_replay_on_kafka_and_repeated_everything_is_sent() {
     assert_eq!(kafka.folder.drain("ONLINE_WRITER").code, Some(0));
     let mut random = fastrand::Rng::with_seed(42);
     for _ in 0..4 {
-        let running = kafka.folder.start(&["dlq", "replay", "--config", "chalk.json", "--yes"]);
+        let running = kafka.folder.start(&["dlq", "replay", "--config", "chalk.json", "--yes", "--even-refused"]);
         std::thread::sleep(Duration::from_millis(random.u64(50..600)));
         running.kill();
     }

@@ -29,6 +29,11 @@ fn replay(folder: &Deployment, more: &[&str]) -> String {
     folder.run(&[&REPLAY[..], &["--yes"], more].concat()).ok()
 }
 
+/// The same for letters whose cause is still there.
+fn replay_bad(folder: &Deployment, more: &[&str]) -> String {
+    replay(folder, &[&["--even-refused"], more].concat())
+}
+
 fn place(letter: &Value) -> &str {
     letter["place"].as_str().expect("a place")
 }
@@ -61,17 +66,17 @@ fn a_replay_goes_back_to_the_topic_for_its_writer_alone_and_a_replay_of_a_replay
     assert_eq!((listed.len(), &listed[0]["replayed_at"]), (1, &Value::Null));
 
     for round in 1..=3 {
-        let said = replay(&folder, &[]);
+        let said = replay_bad(&folder, &[]);
         let before = round - 1;
         assert!(said.contains(&format!("1 replayed of {round} dead letter")), "{said}");
         assert_eq!(said.contains("replayed before"), before > 0, "{said}");
-        let said = replay(&folder, &[]);
+        let said = replay_bad(&folder, &[]);
         assert!(said.contains(&format!("0 replayed of {round}")), "what is marked is passed over: {said}");
         assert!(folder.drain("ONLINE_WRITER").stderr.contains("\"buried\":1"));
         let rounds: Vec<_> = folder.letters().iter().map(|letter| letter["redrive_count"].as_u64()).collect();
         assert_eq!(rounds, (0..=round).map(Some).collect::<Vec<_>>());
     }
-    let said = replay(&folder, &["--max-rounds", "3"]);
+    let said = replay_bad(&folder, &["--max-rounds", "3"]);
     assert!(said.contains("0 replayed") && said.contains("1 round too often"), "{said}");
     let newest = folder.letters().pop().expect("one");
     let first = newest["place"].as_str().expect("a place");
@@ -98,8 +103,11 @@ fn a_replay_goes_back_to_the_topic_for_its_writer_alone_and_a_replay_of_a_replay
 fn what_was_replayed_is_shown_and_is_sent_once_more_only_when_asked_for() {
     let folder = buried(&BAD.repeat(2));
     let first = place(&folder.letters()[0]).to_owned();
-    let said = replay(&folder, &[&first]);
-    assert!(said.contains("1 replayed of 1 dead letter; 1 left out by the filters"), "{said}");
+    let said = replay_bad(&folder, &[&first]);
+    assert!(
+        said.contains("1 replayed of 1 dead letter; 1 would be refused again; 1 left out by the filters"),
+        "{said}"
+    );
     let letters = folder.letters();
     assert!(letters[0]["replayed_at"].is_string() && letters[1]["replayed_at"].is_null(), "{letters:?}");
     assert!(letters[0]["replayed_to"].as_str().expect("a place").starts_with("results/"));
@@ -112,9 +120,9 @@ fn what_was_replayed_is_shown_and_is_sent_once_more_only_when_asked_for() {
     assert_eq!((&waiting["matching"], waiting["letters"].as_array().map(Vec::len)), (&1.into(), Some(1)));
     assert_eq!(waiting["letters"][0]["place"], letters[1]["place"]);
 
-    assert!(replay(&folder, &[&first]).contains("0 replayed of 1"));
-    assert!(replay(&folder, &[&first, "--again"]).contains("1 replayed of 1"));
-    assert!(replay(&folder, &[]).contains("1 replayed of 2"));
+    assert!(replay_bad(&folder, &[&first]).contains("0 replayed of 1"));
+    assert!(replay_bad(&folder, &[&first, "--again"]).contains("1 replayed of 1"));
+    assert!(replay_bad(&folder, &[]).contains("1 replayed of 2"));
     assert_eq!(messages(&folder, "results").len(), 2 + 3);
 }
 
@@ -127,10 +135,20 @@ fn nothing_is_sent_without_a_yes_and_a_dry_run_says_what_would_come_of_it() {
         assert!(ended.stderr.contains(word), "`{word}` is not in {ended:?}");
     }
     let said = folder.run(&[&REPLAY[..], &["--dry-run"]].concat()).ok();
-    assert!(said.contains("would be refused again: DECODE") && said.contains("would be sent"), "{said}");
+    assert!(
+        said.contains("would be refused again: DECODE")
+            && said.contains("nothing would be sent; 1 would be refused again"),
+        "{said}"
+    );
     let planned = folder.json(&[&REPLAY[..], &["--dry-run"]].concat());
     assert_eq!((&planned["dry_run"], &planned["replayed"]), (&true.into(), &0.into()));
+    assert_eq!((&planned["would_be_refused"], &planned["targets"]), (&1.into(), &serde_json::json!([])));
     assert_eq!(planned["letters"][0]["group"], "chalk-online-writer");
+    let said = folder.run(&[&REPLAY[..], &["--dry-run", "--even-refused"]].concat()).ok();
+    assert!(
+        said.contains("1 dead letter to `results` for group `chalk-online-writer` would be sent; 1 would"),
+        "{said}"
+    );
     assert_eq!(messages(&folder, "results").len(), 1);
 }
 
@@ -202,15 +220,24 @@ fn protobuf_is_edited_as_json() {
 #[test]
 fn filters_that_match_nothing_and_places_and_groups_that_are_not_there() {
     let folder = buried(BAD);
-    for filter in
-        [["--class", "TOO_LARGE"], ["--type", "OFFLINE_WRITER"], ["--writer", "offline-writer"], ["--until", "1h"]]
-    {
+    for filter in [
+        ["--class", "TOO_LARGE"],
+        ["--type", "OFFLINE_WRITER"],
+        ["--writer", "offline-writer"],
+        ["--until", "1h"],
+        ["--environment", "dev"],
+    ] {
         let said = replay(&folder, &filter);
         assert!(said.contains("no dead letter matches"), "{filter:?}: {said}");
     }
-    for filter in [["--class", "decode"], ["--type", "ONLINE_WRITER"], ["--writer", "online-writer"], ["--since", "1h"]]
-    {
-        let said = folder.run(&[&REPLAY[..], &["--dry-run"], &filter].concat()).ok();
+    for filter in [
+        ["--class", "decode"],
+        ["--type", "ONLINE_WRITER"],
+        ["--writer", "online-writer"],
+        ["--since", "1h"],
+        ["--environment", "prod"],
+    ] {
+        let said = folder.run(&[&REPLAY[..], &["--dry-run", "--even-refused"], &filter].concat()).ok();
         assert!(said.contains("1 dead letter to `results`"), "{filter:?}: {said}");
     }
     for (arguments, code, word) in [
@@ -242,14 +269,14 @@ fn killed_at_any_moment_and_repeated_everything_is_sent_and_next_to_nothing_twic
     let mut random = fastrand::Rng::with_seed(20);
     for _ in 0..KILLS {
         let before = messages(&folder, "results").len();
-        let running = folder.start(&[&REPLAY[..], &["--yes"]].concat());
+        let running = folder.start(&[&REPLAY[..], &["--yes", "--even-refused"]].concat());
         // Killed somewhere in its work where it gets so far, else before it.
         std::thread::sleep(Duration::from_millis(random.u64(0..250)));
         running.kill();
         assert!(messages(&folder, "results").len() >= before);
     }
-    replay(&folder, &[]);
-    let said = replay(&folder, &[]);
+    replay_bad(&folder, &[]);
+    let said = replay_bad(&folder, &[]);
     assert!(said.starts_with(&format!("0 replayed of {LETTERS} dead letters")), "{said}");
     assert!(folder.letters().iter().all(|letter| letter["replayed_at"].is_string()));
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
@@ -268,8 +295,8 @@ fn a_letter_in_parts_goes_back_whole() {
     let body = format!("{{\"environment_id\": \"prod\", \"tables\": 5, \"x\": \"{}\"}}\n", "x".repeat(20 << 20));
     let folder = buried(&body);
     assert_eq!(messages(&folder, "dlq").len(), 2, "it is in parts");
-    assert!(replay(&folder, &[]).contains("1 replayed of 1"));
-    assert!(replay(&folder, &[]).contains("0 replayed of 1"));
+    assert!(replay_bad(&folder, &[]).contains("1 replayed of 1"));
+    assert!(replay_bad(&folder, &[]).contains("0 replayed of 1"));
     let sent = messages(&folder, "results");
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[0].payload, sent[1].payload);
@@ -279,9 +306,64 @@ fn a_letter_in_parts_goes_back_whole() {
 fn a_writer_that_runs_takes_what_is_replayed() {
     let folder = buried(BAD);
     let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "off"]);
-    replay(&folder, &[]);
+    replay_bad(&folder, &[]);
     eventually(Duration::from_secs(30), "buried again", || folder.letters().len() == 2);
     writer.terminate();
     assert_eq!(writer.wait(Duration::from_secs(30)).code, Some(0));
     assert_eq!(folder.letters()[1]["redrive_count"], 1);
+}
+
+#[test]
+fn what_its_writer_would_refuse_again_is_held_back_and_everything_else_is_sent() {
+    let good = RESULT.replace('\n', " ");
+    let bad = format!("{}\n", good.replace("\"id\": 42", "\"id\": [42]"));
+    let stage = format!("{}\n", good.replace("\"prod\"", "\"stage\""));
+    let folder = buried(&(bad.repeat(2) + &stage.repeat(150)));
+    folder.configure("\"prod\": {", "\"*\": {\"online_store\": {\"uri\": \"sqlite:stage.sqlite\"}}, \"prod\": {");
+
+    let listed = folder.run(&["dlq", "list", "--config", "chalk.json"]).ok();
+    for kind in ["\n150 of ONLINE_WRITER, UNKNOWN_ENVIRONMENT, table –\n", "\n2 of ONLINE_WRITER, "] {
+        assert!(listed.contains(kind), "`{kind}` is not in:\n{listed}");
+    }
+    let stage = folder.json(&["dlq", "list", "--config", "chalk.json", "--environment", "stage"]);
+    assert_eq!((&stage["matching"], &stage["kinds"][0]["letters"]), (&150.into(), &150.into()));
+
+    let planned = folder.json(&[&REPLAY[..], &["--dry-run"]].concat());
+    assert_eq!(planned["would_be_refused"], 2, "of all, not of those that are shown");
+    assert_eq!(
+        (planned["letters"].as_array().map(Vec::len), &planned["targets"][0]["letters"]),
+        (Some(100), &150.into())
+    );
+
+    let ended = folder.run(&[&REPLAY[..], &["--yes"]].concat());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains("150 replayed of 152 dead letters; 2 would be refused again"), "{ended:?}");
+    assert!(ended.stdout.contains("not sent: would be refused again: "), "{ended:?}");
+    assert_eq!(messages(&folder, "results").len(), 152 + 150);
+    let ended = folder.drain("ONLINE_WRITER");
+    assert!(ended.stderr.contains("\"buried\":0") && ended.stderr.contains("\"acknowledged\":150"), "{ended:?}");
+}
+
+#[test]
+fn a_command_that_cannot_work_ends_with_one_error_and_a_dry_run_shows_what_one_would_do() {
+    let good = RESULT.replace('\n', " ");
+    let bad = format!("{}\n", good.replace("\"id\": 42", "\"id\": [42]"));
+    let folder = buried(&bad.repeat(12));
+    for (command, word) in [("no-such-command", "the shell does not find it"), ("exit 3", "the first 10 letters")] {
+        for mode in ["--yes", "--dry-run"] {
+            let ended = folder.run(&[&REPLAY[..], &[mode, "--through", command]].concat());
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert_eq!(ended.stderr.matches(word).count(), 1, "{ended:?}");
+        }
+    }
+    assert_eq!(messages(&folder, "results").len(), 12, "nothing was sent");
+    // No `sh` to be found: as in the image.
+    let ended = folder.run_with(&[&REPLAY[..], &["--yes", "--through", "cat"]].concat(), &[("PATH", "/nowhere")]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("there is no `sh` here"), "{ended:?}");
+
+    let mend = ["--through", "sed 's/\\[42\\]/42/'"];
+    let planned = folder.json(&[&REPLAY[..], &["--dry-run"], &mend].concat());
+    assert_eq!((&planned["would_be_refused"], &planned["targets"][0]["letters"]), (&0.into(), &12.into()), "{planned}");
+    assert_eq!(messages(&folder, "results").len(), 12, "nothing was sent");
+    assert!(replay(&folder, &mend).contains("12 replayed of 12"));
 }

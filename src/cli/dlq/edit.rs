@@ -2,10 +2,10 @@
 //!
 //! `content-type` follows the body; everything else of the message stays, `ce_id` above all.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,6 +25,10 @@ const CONTENT_ENCODING: &str = "content-encoding";
 /// What a compressed body may come to: that of the largest message by default.
 const LARGEST: usize = 64 << 20;
 
+/// Exit codes of a shell whose command is not there, or cannot be run.
+const NOT_FOUND: i32 = 127;
+const NOT_RUN: i32 = 126;
+
 /// Where another body comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Edit {
@@ -34,6 +38,26 @@ pub(super) enum Edit {
     Through(String),
     /// This body.
     Body(Bytes),
+}
+
+/// Why a letter has no other body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// It is about this letter.
+    #[error("{0}")]
+    Letter(String),
+    /// The command failed: for this letter, or for all if it goes on like that.
+    #[error("{0}")]
+    Command(String),
+    /// It will be so for every letter.
+    #[error("{0}")]
+    Every(String),
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self::Letter(reason)
+    }
 }
 
 /// A body as it is offered for editing.
@@ -77,7 +101,7 @@ impl Edit {
 
     /// The body after editing; `None` where it was left as it is. What was edited is the next draft,
     /// so that a mistake in it can be put right.
-    pub(super) fn apply(&self, draft: &mut Draft) -> Result<Option<Bytes>, String> {
+    pub(super) fn apply(&self, draft: &mut Draft) -> Result<Option<Bytes>, Trouble> {
         let edited = match self {
             Self::Editor(editor) => {
                 // Indented for the eye; read back it says the same.
@@ -100,7 +124,7 @@ impl Edit {
         // A file ends with a new line, a message does not.
         let body = if is_json { edited.trim_ascii() } else { &edited[..] };
         if body.is_empty() {
-            return Err("nothing is left of the body".to_owned());
+            return Err(Trouble::Letter("nothing is left of the body".to_owned()));
         }
         if draft.original.as_deref() == Some(body) {
             return Ok(None);
@@ -135,20 +159,44 @@ pub(super) fn replace(original: &mut Original, body: Bytes) {
 }
 
 /// Opens a file with the body in an editor, and reads it when the editor ends.
-fn in_editor(editor: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+fn in_editor(editor: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
     let file = Private::new(body).map_err(|error| format!("cannot write a file for the editor: {error}"))?;
     // As git does: the editor may have arguments of its own.
     let status = Command::new("sh").args(["-c", &format!("{editor} \"$1\""), "sh"]).arg(&file.path).status();
-    let status = status.map_err(|error| format!("cannot run `{editor}`: {error}"))?;
+    let status = status.map_err(|error| unable(editor, &error))?;
     if !status.success() {
-        return Err(format!("`{editor}` ended with {status}"));
+        return Err(match ended_badly(editor, status) {
+            // Also a person's way of saying that this letter stays as it is.
+            Trouble::Command(reason) => Trouble::Letter(reason),
+            trouble => trouble,
+        });
     }
-    std::fs::read(&file.path).map_err(|error| format!("the edited file cannot be read: {error}"))
+    std::fs::read(&file.path).map_err(|error| format!("the edited file cannot be read: {error}").into())
+}
+
+/// The shell itself could not be run.
+fn unable(command: &str, error: &io::Error) -> Trouble {
+    Trouble::Every(if error.kind() == io::ErrorKind::NotFound {
+        format!(
+            "cannot run `{command}`: there is no `sh` here (the image of this program has none); copy the binary out of \
+             the image and run it where there is one"
+        )
+    } else {
+        format!("cannot run `{command}`: {error}")
+    })
+}
+
+fn ended_badly(command: &str, status: ExitStatus) -> Trouble {
+    match status.code() {
+        Some(NOT_FOUND) => Trouble::Every(format!("`{command}` ended with {status}: the shell does not find it")),
+        Some(NOT_RUN) => Trouble::Every(format!("`{command}` ended with {status}: the shell cannot run it")),
+        _ => Trouble::Command(format!("`{command}` ended with {status}")),
+    }
 }
 
 /// Runs a command with the body as its input, and returns its output.
-fn through(command: &str, body: &[u8]) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("cannot run `{command}`: {error}");
+fn through(command: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+    let failed = |error: io::Error| unable(command, &error);
     let mut shell = Command::new("sh");
     let mut child = shell.args(["-c", command]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
     let mut input = child.stdin.take();
@@ -161,7 +209,7 @@ fn through(command: &str, body: &[u8]) -> Result<Vec<u8>, String> {
     });
     let output = output.map_err(failed)?;
     if !output.status.success() {
-        return Err(format!("`{command}` ended with {}", output.status));
+        return Err(ended_badly(command, output.status));
     }
     Ok(output.stdout)
 }
@@ -203,7 +251,7 @@ mod tests {
         DeadLetter { original, ..DeadLetter::default() }
     }
 
-    fn edited(edit: &Edit, letter: &DeadLetter) -> Result<Option<Bytes>, String> {
+    fn edited(edit: &Edit, letter: &DeadLetter) -> Result<Option<Bytes>, Trouble> {
         edit.apply(&mut edit.draft(letter)?)
     }
 
@@ -217,8 +265,15 @@ mod tests {
         assert_eq!(edited(&through("sed s/1/2/"), &json), Ok(Some(Bytes::from(r#"{"a":2}"#))));
         assert_eq!(edited(&through("cat"), &json), Ok(None), "left as it is");
         assert_eq!(edited(&through("cat; echo"), &json), Ok(None), "a new line at the end is the editor's");
-        assert!(edited(&through("exit 3"), &json).is_err_and(|reason| reason.contains("exit 3")));
-        assert!(edited(&through("true"), &json).is_err_and(|reason| reason.contains("nothing is left")));
+        assert!(
+            edited(&through("exit 3"), &json)
+                .is_err_and(|trouble| { matches!(&trouble, Trouble::Command(reason) if reason.contains("exit 3")) })
+        );
+        for missing in ["no-such-command", "/dev/null"] {
+            let trouble = edited(&through(missing), &json).expect_err("it cannot be run");
+            assert!(matches!(trouble, Trouble::Every(_)), "{trouble}");
+        }
+        assert!(edited(&through("true"), &json).is_err_and(|trouble| trouble.to_string().contains("nothing is left")));
         let large = letter(None, &vec![b'x'; 1 << 20]);
         assert_eq!(edited(&through("tr x y"), &large), Ok(Some(Bytes::from(vec![b'y'; 1 << 20]))));
     }

@@ -1,5 +1,6 @@
 //! `dlq list`: the newest letters, and which of them were sent again.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -52,7 +53,18 @@ struct Listing {
     marks: u64,
     /// Records of the topic that are neither.
     foreign: u64,
+    /// How many of those that match are of which kind, most first.
+    kinds: Vec<Kind>,
     letters: Vec<Entry>,
+}
+
+/// Letters that have their cause in common, most likely.
+#[derive(Debug, Serialize)]
+struct Kind {
+    writer: String,
+    class: String,
+    table: Option<String>,
+    letters: u64,
 }
 
 pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
@@ -60,6 +72,7 @@ pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
     let filter = arguments.choice.filter(&opened.deployment)?;
     let mut listing = Listing { topic: opened.topic.clone(), ..Listing::default() };
     let mut newest: BTreeMap<(String, String), Entry> = BTreeMap::new();
+    let mut kinds: BTreeMap<(String, String, Option<String>), u64> = BTreeMap::new();
     // Marks lie behind their letters.
     let marks = marks(&opened).await?;
     let mut letters = Letters::read(&opened).await?;
@@ -73,6 +86,8 @@ pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
                 }
                 listing.matching += 1;
                 listing.replayed += u64::from(replayed);
+                let kind = (entry.writer.clone(), entry.class.clone(), entry.table.clone());
+                *kinds.entry(kind).or_default() += 1;
                 newest.insert((entry.failed_at.clone(), entry.place.clone()), entry);
                 if newest.len() > arguments.limit {
                     newest.pop_first();
@@ -84,6 +99,9 @@ pub(in crate::cli) async fn list(arguments: List) -> Result<(), Failure> {
         }
     }
     listing.incomplete = letters.incomplete();
+    let kind = |((writer, class, table), letters)| Kind { writer, class, table, letters };
+    listing.kinds = kinds.into_iter().map(kind).collect();
+    listing.kinds.sort_by_key(|kind| Reverse(kind.letters));
     listing.letters = newest.into_values().collect();
     if arguments.json { Ok(output::json(&listing)?) } else { Ok(print(&listing)?) }
 }
@@ -104,6 +122,12 @@ fn print(listing: &Listing) -> anyhow::Result<()> {
         output::line(table(&listing.letters))?;
     }
     let shown = listing.letters.len() as u64;
+    if shown < listing.matching {
+        for Kind { writer, class, table, letters } in &listing.kinds {
+            let table = table.as_deref().unwrap_or("–");
+            output::line(output::inline(&format!("{} of {writer}, {class}, table {table}", grouped(*letters))))?;
+        }
+    }
     let mut end = format!("{} in `{}`", count(listing.matching, "dead letter"), listing.topic);
     if listing.replayed > 0 {
         end += &format!(", {} of them replayed", grouped(listing.replayed));

@@ -4,6 +4,7 @@
 mod edit;
 mod letters;
 mod list;
+mod make;
 mod redrive;
 mod replay;
 mod show;
@@ -65,6 +66,9 @@ pub(super) struct Choice {
     /// Only those of this error class
     #[arg(long, value_parser = class)]
     class: Option<String>,
+    /// Only those of this environment
+    #[arg(long)]
+    environment: Option<String>,
     /// Only those of this table or namespace
     #[arg(long)]
     table: Option<String>,
@@ -82,6 +86,7 @@ impl Choice {
             writer: self.writer_type.map(|writer_type| writer_type.as_str().to_owned()),
             group: None,
             class: self.class.clone(),
+            environment: self.environment.clone(),
             table: self.table.clone(),
             from: self.since,
             until: self.until,

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
 
-use crate::dead_letter::{DeadLetter, Entry, Marks, again};
-use crate::message::Outgoing;
+use crate::dead_letter::{DeadLetter, Entry, Marks};
 use crate::telemetry::logs;
 
 use super::super::exit::{Exit, Failure, OrExit};
 use super::super::output::{self, grouped};
-use super::edit::{self, Draft, Edit};
+use super::edit::Edit;
 use super::letters::{Letters, Record};
+use super::make::{Made, Maker, reason};
 use super::redrive::{Failed, Redrive};
 use super::summary::{Bound, Meant, SHOWN, Summary, targets};
 use super::target::Targets;
@@ -54,8 +54,11 @@ pub(in crate::cli) struct Replay {
     /// Send this body instead, for one letter
     #[arg(long, value_name = "FILE")]
     set_body: Option<PathBuf>,
-    /// Only say what would be sent, and what its writer would say to it
-    #[arg(long, conflicts_with_all = ["yes", "body"])]
+    /// Send also what its writer would refuse again, and bury again
+    #[arg(long, conflicts_with = "body")]
+    even_refused: bool,
+    /// Only say what would be sent, and what its writer would say to it; with `--through` once it was changed
+    #[arg(long, conflicts_with_all = ["yes", "edit"])]
     dry_run: bool,
     /// Send without asking
     #[arg(long)]
@@ -78,8 +81,9 @@ struct Candidate {
 pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
     let edit = arguments.body()?;
     let opened = open(&arguments.place)?;
-    let mut targets = Targets::new(opened.deployment.writers(), arguments.group.clone());
+    let targets = Targets::new(opened.deployment.writers(), arguments.group.clone());
     let mut summary = Summary { topic: opened.topic.clone(), dry_run: arguments.dry_run, ..Summary::default() };
+    summary.may_be_forced = edit.is_none() && !arguments.even_refused;
     let meant = survey(&opened, &arguments, &targets, &mut summary).await?;
 
     let mut chosen = BTreeSet::new();
@@ -101,20 +105,11 @@ pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
     }
     summary.targets = bound.into_iter().map(|((topic, group), letters)| Bound { topic, group, letters }).collect();
 
+    let mut maker = Maker::new(edit, targets, arguments.even_refused);
     if arguments.dry_run {
-        let mut letters = BTreeMap::new();
-        each(&opened, &chosen, async |letter, _| {
-            let group = targets.group(&letter.notes).unwrap_or_default();
-            let refused_now = targets.refusals(&group, &again(&letter, &group));
-            let entry = Entry::from(&letter);
-            letters.insert((entry.failed_at.clone(), letter.place()), Meant { entry, group, refused_now });
-            if letters.len() > SHOWN {
-                letters.pop_last();
-            }
-            Ok(())
-        })
-        .await?;
-        summary.letters = letters.into_values().collect();
+        let rehearsed = rehearse(&opened, &chosen, &mut maker, &mut summary).await;
+        clear();
+        rehearsed?;
         return arguments.end(&summary, Ok(()));
     }
     if chosen.is_empty() {
@@ -124,49 +119,100 @@ pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
 
     let mut redrive = Redrive::new(opened.bus.publisher().await?, opened.topic.clone());
     redrive.failed = std::mem::take(&mut summary.failed);
-    let all = chosen.len() as u64;
-    let sent = send(&opened, &chosen, &mut targets, edit.as_ref(), &mut redrive, all).await;
-    if stderr().is_terminal() {
-        logs::show_progress("");
-    }
+    let sent = send(&opened, &chosen, &mut maker, &mut redrive, &mut summary.would_be_refused).await;
+    clear();
     summary.replayed = redrive.replayed;
     summary.failed = redrive.failed;
     arguments.end(&summary, sent)
+}
+
+/// The second reading of a dry run: what would become of each letter that was chosen.
+async fn rehearse(
+    opened: &Opened,
+    chosen: &BTreeSet<(i32, i64)>,
+    maker: &mut Maker,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let mut letters = BTreeMap::new();
+    each(opened, chosen, async |mut letter, number| {
+        let entry = Entry::from(&letter);
+        summary.seen = number;
+        let topic = letter.notes.topic.clone();
+        let (group, refused_now) = match maker.make(&mut letter)? {
+            Made::Message { group, refused, .. } => (group, refused),
+            Made::Refused { group, refused, .. } => {
+                held_back(&mut summary.targets, &topic, &group);
+                (group, Some(refused))
+            }
+            Made::Failed { group, reason } => {
+                held_back(&mut summary.targets, &topic, &group);
+                summary.failed.push(Failed::new(&letter, reason));
+                (group, None)
+            }
+        };
+        summary.would_be_refused += u64::from(refused_now.as_ref().is_some_and(|refused| !refused.is_empty()));
+        letters.insert((entry.failed_at.clone(), letter.place()), Meant { entry, group, refused_now });
+        if letters.len() > SHOWN {
+            letters.pop_last();
+        }
+        show(number, chosen.len());
+        Ok(())
+    })
+    .await?;
+    summary.targets.retain(|bound| bound.letters > 0);
+    summary.letters = letters.into_values().collect();
+    Ok(())
+}
+
+/// One letter less goes there.
+fn held_back(targets: &mut [Bound], topic: &str, group: &str) {
+    if let Some(bound) = targets.iter_mut().find(|bound| bound.topic == topic && bound.group == group) {
+        bound.letters = bound.letters.saturating_sub(1);
+    }
+}
+
+fn clear() {
+    if stderr().is_terminal() {
+        logs::show_progress("");
+    }
+}
+
+fn show(number: u64, all: usize) {
+    if stderr().is_terminal() {
+        logs::show_progress(&format!("{} of {} letters", grouped(number), grouped(all as u64)));
+    }
 }
 
 /// The second reading: sends what was chosen.
 async fn send(
     opened: &Opened,
     chosen: &BTreeSet<(i32, i64)>,
-    targets: &mut Targets,
-    edit: Option<&Edit>,
+    maker: &mut Maker,
     redrive: &mut Redrive,
-    all: u64,
+    would_be_refused: &mut u64,
 ) -> Result<(), Failure> {
     each(opened, chosen, async |mut letter, number| {
-        let group = match targets.group(&letter.notes) {
-            Ok(group) => group,
-            Err(reason) => {
-                redrive.failed.push(Failed::new(&letter, reason));
-                return Ok(());
+        match maker.make(&mut letter) {
+            Ok(Made::Message { message, refused, .. }) => {
+                *would_be_refused += u64::from(refused.is_some_and(|refused| !refused.is_empty()));
+                redrive.push(letter, *message).await?;
             }
-        };
-        let message = match edit {
-            None => again(&letter, &group),
-            Some(edit) => match edited(edit, &mut letter, &group, targets) {
-                Ok(message) => message,
-                Err(reason) => {
-                    redrive.failed.push(Failed::new(&letter, reason));
-                    return Ok(());
-                }
-            },
-        };
-        redrive.push(letter, message).await?;
-        if edit.is_some() {
+            Ok(Made::Refused { what, refused, .. }) => {
+                *would_be_refused += 1;
+                redrive.failed.push(Failed::new(&letter, reason(what, &refused)));
+            }
+            Ok(Made::Failed { reason, .. }) => redrive.failed.push(Failed::new(&letter, reason)),
+            Err(failure) => {
+                // What goes before it has its message.
+                redrive.flush().await?;
+                return Err(failure);
+            }
+        }
+        if maker.by_hand() {
             // What somebody has just written is not lost by what comes later.
             redrive.flush().await?;
-        } else if stderr().is_terminal() {
-            logs::show_progress(&format!("{} of {} letters", grouped(number), grouped(all)));
+        } else {
+            show(number, chosen.len());
         }
         Ok(())
     })
@@ -255,31 +301,8 @@ async fn survey(
     Ok(candidates)
 }
 
-/// The message of a letter with another body; only one that its writer would take.
-fn edited(edit: &Edit, letter: &mut DeadLetter, group: &str, targets: &mut Targets) -> Result<Outgoing, String> {
-    let mut draft: Draft = edit.draft(letter)?;
-    loop {
-        let changed = edit.apply(&mut draft)?;
-        let is_changed = changed.is_some();
-        if let Some(body) = changed {
-            edit::replace(&mut letter.original, body);
-        }
-        let message = again(letter, group);
-        let refused = targets.refusals(group, &message).unwrap_or_default();
-        if refused.is_empty() {
-            return Ok(message);
-        }
-        let what = if is_changed { "the edited body" } else { "the body, left as it was," };
-        let reason = format!("{what} would be refused again: {}", refused.join("; "));
-        let editor = matches!(edit, Edit::Editor(_));
-        if !editor || !stdin().is_terminal() || !yes(&format!("{reason}\nEdit it again? [Y/n]"), true) {
-            return Err(reason);
-        }
-    }
-}
-
 /// Asks in the terminal; nothing typed means `default`, and an end of input no.
-fn yes(question: &str, default: bool) -> bool {
+pub(super) fn yes(question: &str, default: bool) -> bool {
     // Some of it may come from a message.
     let question: String = question.lines().map(output::inline).collect::<Vec<_>>().join("\n");
     let mut stderr = stderr().lock();

@@ -11,6 +11,8 @@ use super::redrive::Failed;
 /// Letters that are shown before they are sent, and reasons of those that were not.
 pub(super) const SHOWN: usize = 100;
 
+const FORCED: &str = "would be refused again (`--even-refused` sends them too)";
+
 /// What `dlq replay --json` prints.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Summary {
@@ -28,15 +30,23 @@ pub(super) struct Summary {
     pub(super) too_many_rounds: u64,
     /// Not sent, for a reason of their own.
     pub(super) failed: Vec<Failed>,
+    /// Held back, or with `--even-refused` sent all the same: their writer would refuse them again.
+    pub(super) would_be_refused: u64,
     /// Letters that the filters leave out.
     pub(super) filtered_out: u64,
     /// Letters whose parts are not all there.
     pub(super) incomplete: u64,
-    /// Where they go: topic, group and how many.
+    /// Where they go: topic, group and how many; of a dry run without those that would be held back.
     pub(super) targets: Vec<Bound>,
     /// Of a dry run: the letters, oldest first; no more than a hundred.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) letters: Vec<Meant>,
+    /// Of a dry run: how many letters it went through.
+    #[serde(skip)]
+    pub(super) seen: u64,
+    /// Whether `--even-refused` would have sent more.
+    #[serde(skip)]
+    pub(super) may_be_forced: bool,
 }
 
 /// Letters with the same destination.
@@ -71,7 +81,7 @@ impl Summary {
         if !self.letters.is_empty() {
             let entries: Vec<Entry> = self.letters.iter().map(|meant| meant.entry.clone()).collect();
             output::line(list::table(&entries))?;
-            let more = self.targets.iter().map(|bound| bound.letters).sum::<u64>() - entries.len() as u64;
+            let more = self.seen - entries.len() as u64;
             if more > 0 {
                 output::line(format!("… and {more} more"))?;
             }
@@ -93,6 +103,7 @@ impl Summary {
         for (number, what) in [
             (self.replayed_before, "replayed before (`--again` sends them once more)"),
             (self.too_many_rounds, "round too often (`--max-rounds`)"),
+            (self.would_be_refused, if self.may_be_forced { FORCED } else { "would be refused again" }),
             (self.failed.len() as u64, "not sent"),
             (self.filtered_out, "left out by the filters"),
             (self.incomplete, "without all of its parts"),

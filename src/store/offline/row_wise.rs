@@ -32,7 +32,9 @@ impl<S: Sink<TableRow> + 'static> RowWise<S> {
         let mut parts = VecDeque::from([(id, 0, rows.len())]);
         while let Some((id, from, count)) = parts.pop_front() {
             let write = Write { id: &id, rows: &rows[from..from + count], concurrency };
-            match self.0.write(write).await {
+            let answer = self.0.write(write).await;
+            whole.poisoned += u64::from(matches!(answer, Err(SinkError::Poisoned(_))));
+            match answer {
                 Err(SinkError::Poisoned(refusal)) if count == 1 => whole.refused.push((from, refusal)),
                 Err(SinkError::Poisoned(_)) => {
                     let half = count / 2;
@@ -45,6 +47,7 @@ impl<S: Sink<TableRow> + 'static> RowWise<S> {
                     whole.refused.extend(outcome.refused.into_iter().map(|(at, refusal)| (from + at, refusal)));
                     whole.stored += outcome.stored;
                     whole.stale += outcome.stale;
+                    whole.poisoned += outcome.poisoned;
                 }
             }
         }
@@ -97,6 +100,7 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
             }
             outcome.stored += part.stored;
             outcome.stale += part.stale;
+            outcome.poisoned += part.poisoned;
         }
         // What is written again meets its refusals again.
         outcome.refused = refused.into_iter().filter(|(at, _)| !again.contains(at)).collect();
@@ -220,6 +224,8 @@ mod tests {
         let calls = store.calls.clone();
         let outcome = write(store, &[columns([1, 2, 3, -4, 5, -6, 7]), row(8)]).await;
         assert_eq!(outcome.stored, 6);
+        // Of 8 rows in one call: all, the half of each bad one, its quarter and itself.
+        assert_eq!(outcome.poisoned, 7);
         let [(0, refusal)] = &outcome.refused[..] else { panic!("one refusal: {:?}", outcome.refused) };
         assert_eq!(refusal.row.as_deref(), Some("t/-4"));
         let mut stored: Vec<i64> = calls.lock().expect("no panic").iter().flat_map(|(_, rows)| rows.clone()).collect();
