@@ -207,7 +207,9 @@ impl Chaos {
         while Instant::now() < until {
             self.producer.send(&mut *self.bus, 30);
             if self.stalled {
-                self.stores.iter_mut().for_each(|store| store.stall());
+                for store in &mut self.stores {
+                    store.stall();
+                }
             }
             let ended = self.writers.tend();
             if ended > 0 {

@@ -84,7 +84,9 @@ impl Chaos {
 
     fn go_on(&mut self) {
         self.stalled = false;
-        self.stores.iter_mut().for_each(|store| store.go_on());
+        for store in &mut self.stores {
+            store.go_on();
+        }
     }
 
     /// Lets a batch or two through, so many times.
@@ -114,9 +116,13 @@ impl Chaos {
         for kind in Kind::ALL {
             self.writers.kill_all(kind);
         }
-        self.stores.iter_mut().for_each(|store| store.vanish());
+        for store in &mut self.stores {
+            store.vanish();
+        }
         self.stalled = false;
-        self.stores.iter_mut().for_each(|store| store.come_back());
+        for store in &mut self.stores {
+            store.come_back();
+        }
         for kind in Kind::ALL {
             self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
         }

@@ -236,7 +236,9 @@ impl Writers {
     }
 
     pub fn wake_all(&mut self) {
-        self.running.iter_mut().for_each(Writer::wake);
+        for writer in &mut self.running {
+            writer.wake();
+        }
     }
 
     /// Wakes who has slept enough, starts again who has ended by itself, as Kubernetes would, and
