@@ -367,3 +367,17 @@ fn a_command_that_cannot_work_ends_with_one_error_and_a_dry_run_shows_what_one_w
     assert_eq!(messages(&folder, "results").len(), 12, "nothing was sent");
     assert!(replay(&folder, &mend).contains("12 replayed of 12"));
 }
+
+#[test]
+fn a_body_for_a_group_of_another_configuration_goes_unasked_and_that_is_said() {
+    let folder = buried(BAD);
+    let group = "\"name\": \"online-writer\", \"kafka_consumer_group_override\": \"chalk-other\"";
+    folder.configure("\"name\": \"online-writer\"", group);
+    for more in [&["--dry-run"][..], &["--yes", "--through", "sed s/5/6/"]] {
+        let ended = folder.run(&[&REPLAY[..], more].concat());
+        assert_eq!(ended.code, Some(0), "{more:?}: {ended:?}");
+        let said = "`chalk-online-writer` is not of this configuration";
+        assert!(ended.stderr.contains(said) && ended.stderr.contains("without asking its writer"), "{ended:?}");
+    }
+    assert!(messages(&folder, "results")[1].body().ends_with(b"6}"), "still bad, and sent");
+}

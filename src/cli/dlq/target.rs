@@ -2,7 +2,7 @@
 //!
 //! A message for a group that nobody is in is passed over by everyone: it would be lost as quietly
 //! as if it had been deleted. So a group has to be one of the configuration that reads the topic, or
-//! one that has read it.
+//! one that has read it; of the latter nobody here knows what its writer would refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,8 +65,10 @@ impl Targets {
             Err(error) => return Err(error.into()),
         }
         let configured: Vec<_> = self.writers.iter().filter(|writer| writer.group == group).collect();
-        if configured.iter().any(|writer| writer.subscription == topic) {
-            return Ok(None);
+        if let Some(settings) = configured.iter().find(|writer| writer.subscription == topic) {
+            return Ok(writer::plan(settings).err().map(|error| {
+                format!("what the writer of group `{group}` would refuse is not known, and nobody asks it: {error}")
+            }));
         }
         let unknown = |why: String| {
             let known: Vec<_> = self.writers.iter().filter(|writer| writer.subscription == topic).collect();
@@ -86,7 +88,8 @@ impl Targets {
             return Err(unknown(format!("group `{group}` is unknown: no writer has it, and it never read `{topic}`")));
         }
         Ok(Some(format!(
-            "group `{group}` is not of this configuration; it has read `{topic}`, and has to read it still"
+            "group `{group}` is not of this configuration; it has read `{topic}`, and has to read it still; what is for it \
+             goes without asking its writer, edited or not"
         )))
     }
 
