@@ -54,7 +54,7 @@ impl Targets {
     }
 
     /// Whether what is sent to a topic for a group is read by anyone: a warning where only the bus
-    /// has heard of the group, a failure where nobody has, or where the topic is gone.
+    /// has heard of the group, or where a store holds twice what it has already; a failure where nobody has, or where the topic is gone.
     pub(super) async fn check(&self, bus: &dyn Bus, topic: &str, group: &str) -> Result<Option<String>, Failure> {
         match bus.topic(topic).await {
             Ok(_) => {}
@@ -66,8 +66,21 @@ impl Targets {
         }
         let configured: Vec<_> = self.writers.iter().filter(|writer| writer.group == group).collect();
         if let Some(settings) = configured.iter().find(|writer| writer.subscription == topic) {
-            return Ok(writer::plan(settings).err().map(|error| {
-                format!("what the writer of group `{group}` would refuse is not known, and nobody asks it: {error}")
+            let plan = match writer::plan(settings) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    return Ok(Some(format!(
+                        "what the writer of group `{group}` would refuse is not known, and nobody asks it: {error}"
+                    )));
+                }
+            };
+            let doubling = plan.doubling().await;
+            return Ok((!doubling.is_empty()).then(|| {
+                format!(
+                    "{}: of a message of which only some rows were bad, the sound ones were written when it was buried; \
+                     sent again they are there twice, with the same `__observation_id__`",
+                    doubling.join(", ")
+                )
             }));
         }
         let unknown = |why: String| {
