@@ -178,6 +178,15 @@ impl Skip<'_> {
     /// Writes what lies before, to its end. The position has not moved, so whatever ends this on the
     /// way, the group's writer reads it again.
     async fn write(&self, stretch: Stretch) -> Result<u64, Failure> {
+        let doubling = writer::plan(self.settings)?.doubling().await;
+        if !doubling.is_empty() {
+            tracing::warn!(
+                "{}: rows of what lies before {} that were written when the writer stopped are there twice then, with the \
+                 same `__observation_id__`",
+                doubling.join(", "),
+                self.place()
+            );
+        }
         let health = Arc::new(Health::default());
         let (bus, shutdown) = (Arc::clone(&self.bus), CancellationToken::new());
         let again = Some(Again::These(vec![stretch]));

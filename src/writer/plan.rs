@@ -11,6 +11,7 @@ use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
 use crate::bus::OnGap;
 use crate::config::in_flight;
+use crate::config::secret::expose;
 use crate::config::settings::{StoreSettings, Tuning, WriterSettings};
 use crate::decode::Decoder;
 use crate::message::Message;
@@ -96,6 +97,10 @@ pub trait AnyPlan: Send + Sync {
     /// What a message would write, without writing it.
     fn preview(&self, message: &Message) -> Preview;
 
+    /// Those of its stores that hold a row twice where it is written twice, each with a word of doubt where
+    /// its secret is not here to tell.
+    async fn doubling(&self) -> Vec<String>;
+
     /// Fetches secrets, opens stores, checks topics and subscribes.
     ///
     /// A bus that is away is asked again until it answers or `shutdown` is cancelled.
@@ -114,6 +119,22 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
 
     fn preview(&self, message: &Message) -> Preview {
         Preview::of(&*self.decoder, &self.destinations, message)
+    }
+
+    async fn doubling(&self) -> Vec<String> {
+        let mut doubling = Vec::new();
+        for PlannedDestination { name, settings, absorbs_repeats, .. } in &self.destinations {
+            let absorbs = match settings.uri.fetch().await {
+                Ok(uri) => absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match absorbs {
+                Ok(true) => {}
+                Ok(false) => doubling.push(name.clone()),
+                Err(error) => doubling.push(format!("{name} (perhaps: {error})")),
+            }
+        }
+        doubling
     }
 
     async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError> {

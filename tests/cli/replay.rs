@@ -367,3 +367,41 @@ fn a_command_that_cannot_work_ends_with_one_error_and_a_dry_run_shows_what_one_w
     assert_eq!(messages(&folder, "results").len(), 12, "nothing was sent");
     assert!(replay(&folder, &mend).contains("12 replayed of 12"));
 }
+
+#[test]
+fn a_body_for_a_group_of_another_configuration_goes_unasked_and_that_is_said() {
+    let folder = buried(BAD);
+    let group = "\"name\": \"online-writer\", \"kafka_consumer_group_override\": \"chalk-other\"";
+    folder.configure("\"name\": \"online-writer\"", group);
+    for more in [&["--dry-run"][..], &["--yes", "--through", "sed s/5/6/"]] {
+        let ended = folder.run(&[&REPLAY[..], more].concat());
+        assert_eq!(ended.code, Some(0), "{more:?}: {ended:?}");
+        let said = "`chalk-online-writer` is not of this configuration";
+        assert!(ended.stderr.contains(said) && ended.stderr.contains("without asking its writer"), "{ended:?}");
+    }
+    assert!(messages(&folder, "results")[1].body().ends_with(b"6}"), "still bad, and sent");
+}
+
+#[test]
+fn a_lake_that_will_hold_sound_rows_twice_is_warned_of() {
+    let folder = buried(BAD);
+    let online = folder.run(&[&REPLAY[..], &["--yes", "--even-refused"]].concat());
+    assert!(online.code == Some(0) && !online.stderr.contains("twice"), "{online:?}");
+
+    // One sound row and one without a key, in one message: the sound one is written when it is buried.
+    let half = RESULT.replace('\n', " ").replace("\"rows\": [", "\"rows\": [{\"id\": [1]},");
+    let folder = Deployment::new();
+    let patient = "\"name\": \"offline-writer\", \"dlq\": {\"max_ratio\": 1.0}";
+    folder.configure("\"name\": \"offline-writer\"", patient);
+    folder.topics();
+    folder.publish(&format!("{half}\n"));
+    let stored = folder.drain("OFFLINE_WRITER");
+    assert!(stored.stderr.contains("\"buried\":1") && !stored.stderr.contains("\"stored\":0"), "{stored:?}");
+    for more in [&["--dry-run", "--even-refused"][..], &["--yes", "--even-refused"]] {
+        let ended = folder.run(&[&REPLAY[..], more].concat());
+        assert_eq!(ended.code, Some(0), "{more:?}: {ended:?}");
+        for word in ["offline store of prod", "twice", "`__observation_id__`"] {
+            assert!(ended.stderr.contains(word), "{word}: {ended:?}");
+        }
+    }
+}

@@ -132,3 +132,23 @@ fn a_group_with_a_member_is_left_alone() {
     assert!(said.contains("passed over"), "{said}");
     assert_eq!(folder.letters().len(), 1);
 }
+
+#[test]
+fn what_is_written_before_may_be_in_a_lake_already_and_that_is_said() {
+    let folder = Deployment::new();
+    folder.topics();
+    let bad = "{\"environment_id\": \"prod\", \"tables\": 5}";
+    for topic in ["one"] {
+        let publish = ["publish", "--config", "chalk.json", "--topic", topic, "--partitions", "1", "--generate", "0"];
+        folder.run(&publish).ok();
+    }
+    folder.configure("offline_store_subscription_id\": \"results\"", "offline_store_subscription_id\": \"one\"");
+    folder.write("lines.jsonl", &format!("{}\n{bad}\n", RESULT.replace('\n', " ")));
+    folder.run(&["publish", "--config", "chalk.json", "--topic", "one", "--file", "lines.jsonl"]).ok();
+    let skip = ["skip", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "one/0/1", "--write-before"];
+    let ended = folder.run(&skip);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for word in ["offline store of prod", "twice", "`__observation_id__`"] {
+        assert!(ended.stderr.contains(word), "{word}: {ended:?}");
+    }
+}

@@ -355,8 +355,8 @@ fn rows_and_values_are_counted_as_what_they_take_one_by_one() {
     assert_eq!(class(&structs, 1 << 20), ErrorClass::TooLarge);
     assert_eq!(entities(&structs).expect("within the limit").len(), 1);
     // Why a value is none, once for each row that has one.
-    let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![0; 120_000]));
-    let ids: ArrayRef = Arc::new(Int8Array::from(vec![0; 120_000]));
+    let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![0; 150_000]));
+    let ids: ArrayRef = Arc::new(Int8Array::from(vec![0; 150_000]));
     let faulty = stream(&[("__id__", ids), ("user.x", times)], Some(CompressionType::ZSTD));
     let mut budget = Budget::new(1 << 20);
     let opened = table(&faulty, &mut budget).expect("sound");

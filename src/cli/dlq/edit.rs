@@ -63,15 +63,16 @@ impl From<String> for Trouble {
 /// A body as it is offered for editing.
 pub(super) struct Draft {
     text: Vec<u8>,
-    /// It stands for another encoding: kept as it is only where nothing is changed.
-    original: Option<Bytes>,
+    /// What it was in the beginning, where it may stay that; it may stand for another encoding.
+    first: Option<Vec<u8>>,
+    /// What each edited message is made of.
+    original: Original,
 }
 
 impl Draft {
     /// The body of a letter: JSON as it is, a protobuf result as JSON, anything else byte for byte.
     fn of(letter: &DeadLetter) -> Result<Self, String> {
-        let original = letter.original.payload.clone();
-        let body = original.clone().unwrap_or_default();
+        let body = letter.original.payload.clone().unwrap_or_default();
         let header = |name: &str| letter.original.headers.get_str(name).filter(|value| !value.is_empty());
         let packed = Compression::named(header(CONTENT_ENCODING)).map_err(|refusal| unpackable(&refusal))?;
         let body = match packed {
@@ -82,7 +83,7 @@ impl Draft {
             Ok(Encoding::Protobuf) => readable(&body).unwrap_or_else(|| body.to_vec()),
             _ => body.to_vec(),
         };
-        Ok(Self { text, original })
+        Ok(Self { first: Some(text.clone()), text, original: letter.original.clone() })
     }
 }
 
@@ -90,47 +91,56 @@ fn unpackable(refusal: &Refusal) -> String {
     format!("the body cannot be unpacked ({}); `--set-body` takes another", refusal.message)
 }
 
+impl Draft {
+    /// What each edited message is made of.
+    pub(super) fn original(&self) -> &Original {
+        &self.original
+    }
+}
+
 impl Edit {
     /// What is edited of a letter. A body that replaces it does not ask what was there.
     pub(super) fn draft(&self, letter: &DeadLetter) -> Result<Draft, String> {
         match self {
-            Self::Body(_) => Ok(Draft { text: Vec::new(), original: letter.original.payload.clone() }),
+            Self::Body(_) => Ok(Draft { text: Vec::new(), first: None, original: letter.original.clone() }),
             Self::Editor(_) | Self::Through(_) => Draft::of(letter),
         }
     }
 
-    /// The body after editing; `None` where it was left as it is. What was edited is the next draft,
-    /// so that a mistake in it can be put right.
+    /// The body after editing; `None` where it is what it was in the beginning. What was edited is the
+    /// next draft, so that a mistake in it can be put right, or taken back.
     pub(super) fn apply(&self, draft: &mut Draft) -> Result<Option<Bytes>, Trouble> {
         let edited = match self {
             Self::Editor(editor) => {
-                // Indented for the eye; read back it says the same.
-                let text = std::str::from_utf8(&draft.text).ok().filter(|text| is_json(text));
-                let shown = text.map_or_else(
-                    || draft.text.clone(),
-                    |json| format!("{}\n", text::body(json.as_bytes())).into_bytes(),
-                );
-                let edited = in_editor(editor, &shown)?;
-                if edited == shown { draft.text.clone() } else { edited }
+                let edited = in_editor(editor, &shown(&draft.text))?;
+                // Indented it says the same.
+                let same = [draft.first.as_ref(), Some(&draft.text)].into_iter().flatten();
+                same.clone().find(|text| shown(text) == edited).cloned().unwrap_or(edited)
             }
             Self::Through(command) => through(command, &draft.text)?,
             Self::Body(body) => body.to_vec(),
         };
-        if edited == draft.text {
+        draft.text.clone_from(&edited);
+        if draft.first.as_ref() == Some(&edited) {
             return Ok(None);
         }
-        draft.text.clone_from(&edited);
         let is_json = std::str::from_utf8(&edited).is_ok_and(is_json);
         // A file ends with a new line, a message does not.
         let body = if is_json { edited.trim_ascii() } else { &edited[..] };
         if body.is_empty() {
             return Err(Trouble::Letter("nothing is left of the body".to_owned()));
         }
-        if draft.original.as_deref() == Some(body) {
+        if draft.original.payload.as_deref() == Some(body) {
             return Ok(None);
         }
         Ok(Some(Bytes::copy_from_slice(body)))
     }
+}
+
+/// Indented for the eye, where it is JSON.
+fn shown(text: &[u8]) -> Vec<u8> {
+    let json = std::str::from_utf8(text).ok().filter(|text| is_json(text));
+    json.map_or_else(|| text.to_vec(), |json| format!("{}\n", text::body(json.as_bytes())).into_bytes())
 }
 
 fn is_json(text: &str) -> bool {
@@ -285,6 +295,14 @@ mod tests {
         assert_eq!(edited(&editor, &json), Ok(Some(Bytes::from("{\n  \"a\": 2\n}"))));
         assert_eq!(edited(&Edit::Editor("true".to_owned()), &json), Ok(None), "indented is not edited");
         assert!(edited(&Edit::Editor("false".to_owned()), &json).is_err());
+    }
+
+    #[test]
+    fn an_edit_that_is_taken_back_in_an_editor_is_none() {
+        let mut draft = Draft::of(&letter(None, br#"{"a":1}"#)).expect("a draft");
+        let editor = |from: u8, to: u8| Edit::Editor(format!("sed -i 's/: {from}$/: {to}/'"));
+        assert_eq!(editor(1, 2).apply(&mut draft), Ok(Some(Bytes::from("{\n  \"a\": 2\n}"))));
+        assert_eq!(editor(2, 1).apply(&mut draft), Ok(None), "indented is not edited");
     }
 
     #[test]

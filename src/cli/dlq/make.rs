@@ -81,7 +81,7 @@ impl Maker {
         }
     }
 
-    /// Gives a letter its other body, and says whether it has one.
+    /// Gives a letter its other body, or that of the beginning back, and says whether it has another.
     fn edited(&mut self, edit: &Edit, draft: &mut Draft, letter: &mut DeadLetter) -> Result<bool, Trouble> {
         match edit.apply(draft) {
             Err(Trouble::Command(reason)) if !self.worked => {
@@ -96,6 +96,8 @@ impl Maker {
                 let changed = changed?;
                 self.worked = true;
                 let is_changed = changed.is_some();
+                // What was edited before, and refused, is not in it any more.
+                letter.original = draft.original().clone();
                 if let Some(body) = changed {
                     edit::replace(&mut letter.original, body);
                 }
@@ -111,5 +113,50 @@ impl Maker {
             Some(refused) if !refused.is_empty() && !self.even_refused => Made::Refused { group, what: "", refused },
             refused => Made::Message { message: Box::new(message), group, refused },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::read::Original;
+    use crate::generate::{BodyEncoding, Generator, Options};
+
+    #[test]
+    fn an_edit_that_is_taken_back_leaves_the_letter_as_it_was() {
+        let through = |command: &str| Edit::Through(command.to_owned());
+        let options = Options { encoding: BodyEncoding::Protobuf, ..Options::default() };
+        let protobuf = Generator::new(1, options).next().and_then(|message| message.payload).expect("a body");
+        for (content_type, body, from, to) in [
+            ("application/json", bytes::Bytes::from(r#"{"a":"prod"}"#), "prod", "dev"),
+            ("application/protobuf", protobuf, "prod", "dev"),
+        ] {
+            let headers = [("ce_id", "e-1"), ("content-type", content_type)].into_iter().collect();
+            let original = Original { headers, payload: Some(body), ..Original::default() };
+            let mut letter = DeadLetter { original: original.clone(), ..DeadLetter::default() };
+            let mut maker = Maker::new(None, Targets::new(Vec::new(), None), false);
+            let mut draft = through("cat").draft(&letter).expect("a draft");
+            let mut edited = |command: &str, letter: &mut DeadLetter| {
+                maker.edited(&through(command), &mut draft, letter).expect("edited")
+            };
+            assert!(edited(&format!("sed s/{from}/{to}/"), &mut letter));
+            let changed = letter.original.clone();
+            assert_ne!(changed, original);
+            assert!(edited("cat", &mut letter), "left as it was edited before");
+            assert_eq!(letter.original, changed);
+            assert!(!edited(&format!("sed s/{to}/{from}/"), &mut letter), "{content_type}");
+            assert_eq!(letter.original, original);
+        }
+    }
+
+    #[test]
+    fn a_body_of_nothing_is_not_taken_for_no_change() {
+        let original = Original { payload: Some("{}".into()), ..Original::default() };
+        let mut letter = DeadLetter { original, ..DeadLetter::default() };
+        let nothing = Edit::Body(bytes::Bytes::new());
+        let mut maker = Maker::new(None, Targets::new(Vec::new(), None), false);
+        let mut draft = nothing.draft(&letter).expect("a draft");
+        let trouble = maker.edited(&nothing, &mut draft, &mut letter).expect_err("nothing");
+        assert!(trouble.to_string().contains("nothing is left"), "{trouble}");
     }
 }

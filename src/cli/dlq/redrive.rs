@@ -2,7 +2,9 @@
 //!
 //! Ended at any point, also by a kill, it can be done again: what is marked was sent, and of what is
 //! not marked at most one handful was sent already. Sent twice, a message has the same `ce_id` twice,
-//! and writes what it would have written once.
+//! and in a store that knows rows by key or time it leaves what it would have left once. A lake does not
+//! know them: there each writing leaves its rows, with the same `__observation_id__`, also those sound
+//! ones that were written when the message was buried.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! A message for a group that nobody is in is passed over by everyone: it would be lost as quietly
 //! as if it had been deleted. So a group has to be one of the configuration that reads the topic, or
-//! one that has read it.
+//! one that has read it; of the latter nobody here knows what its writer would refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,7 @@ impl Targets {
     }
 
     /// Whether what is sent to a topic for a group is read by anyone: a warning where only the bus
-    /// has heard of the group, a failure where nobody has, or where the topic is gone.
+    /// has heard of the group, or where a store holds twice what it has already; a failure where nobody has, or where the topic is gone.
     pub(super) async fn check(&self, bus: &dyn Bus, topic: &str, group: &str) -> Result<Option<String>, Failure> {
         match bus.topic(topic).await {
             Ok(_) => {}
@@ -65,8 +65,23 @@ impl Targets {
             Err(error) => return Err(error.into()),
         }
         let configured: Vec<_> = self.writers.iter().filter(|writer| writer.group == group).collect();
-        if configured.iter().any(|writer| writer.subscription == topic) {
-            return Ok(None);
+        if let Some(settings) = configured.iter().find(|writer| writer.subscription == topic) {
+            let plan = match writer::plan(settings) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    return Ok(Some(format!(
+                        "what the writer of group `{group}` would refuse is not known, and nobody asks it: {error}"
+                    )));
+                }
+            };
+            let doubling = plan.doubling().await;
+            return Ok((!doubling.is_empty()).then(|| {
+                format!(
+                    "{}: of a message of which only some rows were bad, the sound ones were written when it was buried; \
+                     sent again they are there twice, with the same `__observation_id__`",
+                    doubling.join(", ")
+                )
+            }));
         }
         let unknown = |why: String| {
             let known: Vec<_> = self.writers.iter().filter(|writer| writer.subscription == topic).collect();
@@ -86,7 +101,8 @@ impl Targets {
             return Err(unknown(format!("group `{group}` is unknown: no writer has it, and it never read `{topic}`")));
         }
         Ok(Some(format!(
-            "group `{group}` is not of this configuration; it has read `{topic}`, and has to read it still"
+            "group `{group}` is not of this configuration; it has read `{topic}`, and has to read it still; what is for it \
+             goes without asking its writer, edited or not"
         )))
     }
 
