@@ -350,7 +350,8 @@ fn rows_and_values_are_counted_as_what_they_take_one_by_one() {
     assert_eq!(class(&flat, 1 << 20), ErrorClass::TooLarge);
     assert_eq!(entities(&flat).expect("within the limit").len(), 1);
     let fields: Fields = vec![Field::new("a", Arrow::Null, true), Field::new("b", Arrow::Null, true)].into();
-    let columns: Vec<ArrayRef> = vec![Arc::new(NullArray::new(50_000)); 2];
+    let nothing: ArrayRef = Arc::new(NullArray::new(50_000));
+    let columns = vec![nothing.clone(), nothing];
     let structs = of(list(Arc::new(StructArray::new(fields, columns, None))));
     assert_eq!(class(&structs, 1 << 20), ErrorClass::TooLarge);
     assert_eq!(entities(&structs).expect("within the limit").len(), 1);
