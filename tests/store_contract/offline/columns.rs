@@ -33,11 +33,10 @@ fn in_columns(rows: &[TableRow]) -> TableRows {
                 Ok(array) => ColumnData::Array(array),
                 Err(_) => ColumnData::Values(values),
             },
-            Some(None) => ColumnData::Values(values),
             None if values.iter().all(|value| *value == Value::Null) => {
                 ColumnData::Array(new_null_array(&Arrow::Null, values.len()))
             }
-            None => ColumnData::Values(values),
+            Some(None) | None => ColumnData::Values(values),
         }
     });
     let columns = columns.collect();
