@@ -1,8 +1,8 @@
 //! From a message to rows: the decoders that the writers use, on the results that `./dev bench` uses.
 
+mod kit;
 #[path = "end_to_end/results.rs"]
 mod results;
-mod kit;
 
 use std::hint::black_box;
 

@@ -1,9 +1,9 @@
 //! The whole way but for bus and store: messages that are there already, decoded, put into batches, collapsed by
 //! entity, given to a store that keeps nothing, acknowledged.
 
+mod kit;
 #[path = "end_to_end/results.rs"]
 mod results;
-mod kit;
 
 use std::sync::Arc;
 

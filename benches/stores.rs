@@ -1,8 +1,8 @@
 //! Rows on their way into stores: the bytes of Redis values, and a parquet file of the lake, written for real.
 
+mod kit;
 #[path = "end_to_end/results.rs"]
 mod results;
-mod kit;
 
 use std::hint::black_box;
 

@@ -55,7 +55,9 @@ impl ValueFormatter for PerElement {
             Throughput::Elements(elements) => *elements as f64,
             _ => 1.0,
         };
-        values.iter_mut().for_each(|value| *value /= elements);
+        for value in values {
+            *value /= elements;
+        }
         "ns each"
     }
 

@@ -121,7 +121,7 @@ fn every_mistake_has_its_words() {
         // Stores.
         (
             with(&format!("{prod}/online_store"), json!({"uri": "reddis://h"})),
-            "environments.prod.online_store.uri: unknown scheme `reddis`; did you mean `redis`? known are sqlite, redis, rediss, valkey, valkeys, dynamodb, bigtable, postgres",
+            "environments.prod.online_store.uri: unknown scheme `reddis`; did you mean `redis`? known are sqlite, redis, blackhole, rediss, valkey, valkeys, dynamodb, bigtable, postgres",
         ),
         (
             with(&format!("{prod}/online_store"), json!({"uri": "online.db"})),

@@ -85,7 +85,10 @@ fn table() -> impl Strategy<Value = FeatureTable> {
             let columns: Vec<ByteString> = (0..width).map(|at| format!("user.f{at}").into()).collect();
             (Just(columns), vec(row, 0..4))
         })
-        .prop_map(|(columns, rows)| FeatureTable { namespace: "user".into(), body: TableBody::Rows { columns: columns.into(), rows } })
+        .prop_map(|(columns, rows)| FeatureTable {
+            namespace: "user".into(),
+            body: TableBody::Rows { columns: columns.into(), rows },
+        })
 }
 
 prop_compose! {

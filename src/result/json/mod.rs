@@ -48,7 +48,7 @@ fn refusal(text: &str, fault: Fault) -> Refusal {
     let before = &text.as_bytes()[..at];
     // The byte at fault itself ends no line before it.
     let ended = &before[..at.saturating_sub(1)];
-    let line = 1 + ended.iter().filter(|byte| **byte == b'\n').count();
+    let line = ended.split(|byte| *byte == b'\n').count();
     let start = ended.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     refused(format!("JSON: {what} at line {line}, column {} (byte {at})", at - start))
 }
@@ -155,13 +155,11 @@ impl<'de> Part<'de> for PersistenceSettings {
             match &*key {
                 "persist_online_storage" | "persistOnlineStorage" => {
                     seen.field(0, "persist_online_storage")?;
-                    persistence.online =
-                        object.value(Flag("persist_online_storage"))?.unwrap_or(true);
+                    persistence.online = object.value(Flag("persist_online_storage"))?.unwrap_or(true);
                 }
                 "persist_offline_storage" | "persistOfflineStorage" => {
                     seen.field(1, "persist_offline_storage")?;
-                    persistence.offline =
-                        object.value(Flag("persist_offline_storage"))?.unwrap_or(true);
+                    persistence.offline = object.value(Flag("persist_offline_storage"))?.unwrap_or(true);
                 }
                 _ => {
                     seen.key(key)?;

@@ -99,11 +99,7 @@ const FIELDS: [(&str, &str); 23] = [
 ];
 
 fn status() -> Enum<fn(&str) -> Option<i32>> {
-    Enum {
-        field: "status",
-        prefix: "QUERY_STATUS_",
-        by_name: |name| QueryStatus::from_str_name(name).map(i32::from),
-    }
+    Enum { field: "status", prefix: "QUERY_STATUS_", by_name: |name| QueryStatus::from_str_name(name).map(i32::from) }
 }
 
 /// A text that may be absent.

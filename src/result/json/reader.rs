@@ -21,12 +21,7 @@ pub(super) struct Reader<'de> {
 
 impl<'de> Reader<'de> {
     pub(super) fn new(text: &'de ByteString) -> Self {
-        Self {
-            text,
-            empty_at: Cell::new(0),
-            fault: RefCell::new(None),
-            unnamed: Cell::new(false),
-        }
+        Self { text, empty_at: Cell::new(0), fault: RefCell::new(None), unnamed: Cell::new(false) }
     }
 
     /// Text as a slice of the message.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytestring::ByteString;
 use super::part::{Ignored, Part, Seen, twice};
 use super::reader::Reader;
 use super::scan::{Fault, List, Object};
@@ -12,6 +11,7 @@ use crate::result::meta::{Meta, Metas, source_named};
 use crate::result::{Cell, EntityRow, Source, expected_cells, too_many};
 use crate::value::conform::describe;
 use crate::value::{Value, time};
+use bytestring::ByteString;
 
 /// The table that rows are read into.
 #[derive(Default)]
@@ -29,8 +29,8 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The column of a feature, made where it is new.
-    fn column<'de>(&mut self, reader: &Reader<'de>, name: &Cow<'de, str>, expected: usize) -> usize {
-        let place = self.columns.place(name, expected, || match name {
+    fn column<'de>(&mut self, reader: &Reader<'de>, name: Cow<'de, str>, expected: usize) -> usize {
+        let place = self.columns.place(&name, expected, || match &name {
             Cow::Borrowed(name) => reader.slice(name),
             Cow::Owned(name) => name.as_str().into(),
         });
@@ -112,8 +112,7 @@ impl<'de> Part<'de> for Row<'_, 'de> {
                 "values" => {
                     seen.field(3, "values")?;
                     let expected = expected_cells(&table.rows, table.columns.len());
-                    values =
-                        object.value(Values { reader, cells: &mut cells, expected })?;
+                    values = object.value(Values { reader, cells: &mut cells, expected })?;
                 }
                 "meta" => {
                     seen.field(4, "meta")?;
@@ -198,7 +197,7 @@ impl<'de> Part<'de> for Features<'_, 'de> {
             if cells.is_empty() {
                 cells.reserve_exact(expected_cells(&table.rows, 16));
             }
-            let column = table.column(reader, &name, expected);
+            let column = table.column(reader, name.clone(), expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
             }
@@ -273,9 +272,7 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
 
     fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
         let mut column = 0;
-        while let Some(meta) =
-            list.next(OneMeta { reader: self.reader, column })?
-        {
+        while let Some(meta) = list.next(OneMeta { reader: self.reader, column })? {
             self.table.metas.named.push(meta);
             column += 1;
         }
@@ -287,7 +284,7 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
         let Self { reader, table } = self;
         let mut expected = 0;
         while let Some(name) = object.key()? {
-            let column = table.column(reader, &name, expected);
+            let column = table.column(reader, name.clone(), expected);
             let row = table.number();
             if !table.metas.note(column, row) {
                 return Err(twice(&name));

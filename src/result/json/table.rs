@@ -1,13 +1,13 @@
 //! A table in JSON: its namespace and its rows, or an Arrow body as base64.
 
-use bytes::Bytes;
-use bytestring::ByteString;
 use super::part::{Ignored, Part, Seen};
 use super::reader::{Reader, Text, unexpected};
 use super::row::{Row, Rows};
 use super::scan::{Fault, List, Object};
 use crate::result::{FeatureTable, Names as ColumnNames, TableBody, too_many};
 use crate::value::conform::decode_base64;
+use bytes::Bytes;
+use bytestring::ByteString;
 
 /// The list of tables.
 pub(super) struct Tables<'r, 'de> {
