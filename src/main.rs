@@ -9,10 +9,6 @@ use chalk_writer::cli::exit::{Exit, Failure};
 use chalk_writer::telemetry::logs;
 use clap::Parser;
 
-/// Rows are made by one thread and dropped by another, batch by batch.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The longest that threads still at work may hold up the end: all that had to be durable is.
 const LINGER: Duration = Duration::from_secs(2);
 

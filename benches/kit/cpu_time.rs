@@ -55,7 +55,7 @@ impl ValueFormatter for PerElement {
             Throughput::Elements(elements) => *elements as f64,
             _ => 1.0,
         };
-        for value in values.iter_mut() {
+        for value in values {
             *value /= elements;
         }
         "ns each"

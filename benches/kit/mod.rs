@@ -19,10 +19,6 @@ use chalk_writer::writer::{offline, online, registry};
 
 use crate::results::{Results, json, protobuf};
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Messages in one round.
 pub(crate) const COUNT: usize = 1_000;
 

@@ -29,9 +29,8 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The column of a feature, made where it is new.
-    #[expect(clippy::ptr_arg, reason = "a borrowed name is a slice of the message, an owned one has to be copied")]
-    fn column<'de>(&mut self, reader: &Reader<'de>, name: &Cow<'de, str>, expected: usize) -> usize {
-        let place = self.columns.place(name, expected, || match name {
+    fn column<'de>(&mut self, reader: &Reader<'de>, name: Cow<'de, str>, expected: usize) -> usize {
+        let place = self.columns.place(&name, expected, || match &name {
             Cow::Borrowed(name) => reader.slice(name),
             Cow::Owned(name) => name.as_str().into(),
         });
@@ -198,7 +197,7 @@ impl<'de> Part<'de> for Features<'_, 'de> {
             if cells.is_empty() {
                 cells.reserve_exact(expected_cells(&table.rows, 16));
             }
-            let column = table.column(reader, &name, expected);
+            let column = table.column(reader, name.clone(), expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
             }
@@ -285,7 +284,7 @@ impl<'de> Part<'de> for MetaOfRow<'_, 'de> {
         let Self { reader, table } = self;
         let mut expected = 0;
         while let Some(name) = object.key()? {
-            let column = table.column(reader, &name, expected);
+            let column = table.column(reader, name.clone(), expected);
             let row = table.number();
             if !table.metas.note(column, row) {
                 return Err(twice(&name));

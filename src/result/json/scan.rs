@@ -10,6 +10,9 @@ use std::borrow::Cow;
 use super::part::Part;
 use crate::result::DEEPEST;
 
+/// The place that reading has come to when the fault is told.
+const HERE: usize = usize::MAX;
+
 /// Why the message is refused, and where: bytes of it that were read.
 #[derive(Debug)]
 pub(super) struct Fault(Box<(String, usize)>);
@@ -18,7 +21,7 @@ impl Fault {
     /// A fault at the place that reading has come to, which [`Scanner::read`] adds.
     #[cold]
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self(Box::new((what.into(), usize::MAX)))
+        Self(Box::new((what.into(), HERE)))
     }
 
     #[cold]
@@ -60,7 +63,9 @@ impl<'de> Scanner<'de> {
             Some(_) => Err(self.unexpected("trailing characters")),
         });
         whole.map_err(|mut fault| {
-            fault.0.1 = fault.0.1.min(self.at);
+            if fault.0.1 == HERE {
+                fault.0.1 = self.at;
+            }
             fault
         })
     }
@@ -268,12 +273,9 @@ impl<'de> Scanner<'de> {
         Ok(match (negative, number) {
             (true, 0) if self.at == first + 1 => Number::Double(-0.0),
             _ if self.at - first > 19 => Number::Big(&self.text[start..self.at]),
-            (false, _) => match i64::try_from(number) {
-                Ok(number) => Number::Int(number),
-                Err(_) => Number::Big(&self.text[start..self.at]),
-            },
-            (true, _) if number <= 1 << 63 => Number::Int((number as i64).wrapping_neg()),
-            (true, _) => Number::Big(&self.text[start..self.at]),
+            (false, _) if i64::try_from(number).is_ok() => Number::Int(number as i64),
+            (true, _) if number <= i64::MAX as u64 + 1 => Number::Int((number as i64).wrapping_neg()),
+            _ => Number::Big(&self.text[start..self.at]),
         })
     }
 

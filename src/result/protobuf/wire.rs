@@ -1,5 +1,7 @@
 //! The protobuf wire format, borrowed: fields of a message one after another, nothing allocated.
 
+#![allow(clippy::inline_always, reason = "a field that is handed back through memory costs more than reading it does")]
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use prost::encoding::decode_varint;
