@@ -1,6 +1,6 @@
 //! A value as the text that Postgres itself gives a `jsonb`: what it is sent as, and what ties are broken by.
 //!
-//! The forms of the values are those of [`json`](super::json). `jsonb` has a text of its own: a space
+//! The forms of the values are those of [`super::json`]. `jsonb` has a text of its own: a space
 //! after `,` and `:`, the fields of an object by the length of their names and then by their bytes, and
 //! numbers without exponents. A double keeps a point, so that it is told from an integer; zero has no sign.
 //! It cannot hold U+0000.

@@ -30,7 +30,7 @@ const RESULT_METADATA: &str = "__chalk__.__result_metadata__.";
 /// The column with the primary keys.
 const ID: &str = "__id__";
 
-/// Reads a body that is one table, as far as its schema; the table is opened with [`table`].
+/// Reads a body that is one table, as far as its schema; the table is opened with [`table()`].
 pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
     let ipc = ipc::open(body)?;
     let (mut result, namespace) = header::read(&ipc.schema, wanted)?;
