@@ -1,8 +1,8 @@
 //! JSON text, token by token: what stands where, borrowed from the message.
 //!
 //! Written out because it is what every message costs first. A general reader has to give a number as
-//! one of its own types, so it cannot tell an integer of many digits from a double, and reading on behalf of any type
-//! costs a third more. It accepts what RFC 8259 accepts and nothing else, says the same words as
+//! one of its own types, so it cannot tell an integer of many digits from a double, and reading through it
+//! takes a tenth longer. It accepts what RFC 8259 accepts and nothing else, says the same words as
 //! `serde_json` where it refuses, and a property test holds the two together.
 
 use std::borrow::Cow;
