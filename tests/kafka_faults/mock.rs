@@ -49,7 +49,10 @@ async fn requests_that_fail_lose_nothing() {
         publish(&bus, "errors", wanted - 500..wanted).await;
         read(&mut subscription, &mut seen, wanted).await;
     }
-    subscription.source.close().await.expect("closed");
+    // Faults that nobody met yet may meet the last commit, which has a bound: then that is told, and what
+    // was not committed is read again.
+    let closed = subscription.source.close().await;
+    assert!(matches!(closed, Ok(()) | Err(BusError::Unavailable(_))), "{closed:?}");
     // A drain that finds nothing left, or reads it again, and comes to its end.
     let again = drain(&bus, "errors").await;
     assert!(again.is_subset(&seen));
