@@ -67,7 +67,7 @@ impl<'a> Model<'a> {
                 })
                 .collect();
             assert_eq!(read(store, entity).await, expected);
-            if !matches!(self.place, Place::Sqlite(_)) {
+            if matches!(self.place, Place::Redis(_) | Place::Valkey(_) | Place::Cluster(..)) {
                 super::redis_layout::must_be_exact(self.place, entity, expected.values());
             }
         }
