@@ -8,10 +8,10 @@
 //! # What is checked
 //! In the end all that was sent is stored or buried, the newest on top, and nothing else. On the way
 //! all that a group has committed is there already, at moments when nobody can write ([`check`]).
-//! The lake alone may have a row twice, but not of a handover in which nothing else happened.
+//! The lake alone may have a row twice, but not after a handover in which nothing else happened.
 //!
 //! # Seen to fail
-//! Each by hand in the writer, one at a time, with both buses unless it says otherwise:
+//! Each by hand in the writer, one at a time, with either bus:
 //! - *Blind overwrite*: the online store takes a row though what it has is newer. Older on top.
 //! - *Acknowledge before write*: a batch is acknowledged when it is cut, or after a second though it is
 //!   not written yet; messages are acknowledged when they are received. Acknowledged and not there,
