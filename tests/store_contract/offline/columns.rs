@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use super::support::{DAY, NOON, open, read, read_once, row, shape, write, write_all};
 
 /// Rows of one shape in columns; a column whose values have a common type is an array of it.
-fn in_columns(rows: &[TableRow]) -> TableRows {
+pub(crate) fn in_columns(rows: &[TableRow]) -> TableRows {
     let shape = Arc::clone(&rows[0].shape);
     let columns = (0..shape.columns.len()).map(|at| {
         let values: Vec<Value> = rows.iter().map(|row| row.values[at].clone()).collect();

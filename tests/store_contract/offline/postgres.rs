@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
 
-use super::support::{DAY, NOON, Store, open_uri, row, shape, write};
+use super::columns::in_columns;
+use super::support::{DAY, NOON, Store, open_uri, row, shape, write, write_all};
 use crate::postgres::{PostgresServer, Version};
 
 pub(crate) fn server() -> PostgresServer {
@@ -287,6 +288,29 @@ async fn types_and_names_survive() {
         "-12345678901234567890123456789.123456789|0.000000000000000000000000000001|2026-11-22 18:32:00.123456+00"
     ));
     assert_eq!(server.sql(&format!("SELECT half[2] = 2::float4 ^ -24 FROM {quoted} WHERE half IS NOT NULL")), "t");
+}
+
+#[tokio::test]
+async fn rows_that_come_in_columns_are_taken_apart_and_bad_ones_among_them_fail_alone() {
+    let server = server();
+    let store = open(&server);
+    let shape = shape("user", &[("n", None), ("name", None)]);
+    let name = |id: i64| match id {
+        3 => "a\0".to_owned(),
+        _ => format!("n{id}"),
+    };
+    let mut rows: Vec<_> =
+        (0..9_000).map(|id| row(&shape, id, NOON, [Value::Int(id), Value::text(name(id))])).collect();
+    let outcome = write_all(&store, "w", &[in_columns(&rows)]).await.expect("written");
+    assert_eq!(outcome.stored, 8_999);
+    assert_eq!(outcome.refused[0].1.row.as_deref(), Some("user/3"));
+    // Found by halving, inside of what came as one.
+    server.sql("ALTER TABLE \"user\" ADD CONSTRAINT small CHECK (n <> 7) NOT VALID");
+    server.sql("DELETE FROM \"user\"");
+    rows.remove(3);
+    let outcome = write_all(&store, "x", &[in_columns(&rows)]).await.expect("written");
+    assert_eq!((outcome.stored, outcome.refused[0].1.code.as_deref()), (8_998, Some("23514")));
+    assert_eq!(server.sql("SELECT count(*), max(n) FROM \"user\""), "8998|8999");
 }
 
 fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
