@@ -65,11 +65,10 @@ impl<R> Default for Batch<R> {
 }
 
 impl<R: Row> Batch<R> {
-    /// Takes a message with what was made of it; `decoded` is left empty.
-    pub(super) fn push(&mut self, message: Message, decoded: &mut Decoded<R>, policy: &Policy) {
+    /// Takes a message with what was made of it and the [size](size_of) of both; `decoded` is left empty.
+    pub(super) fn push(&mut self, message: Message, decoded: &mut Decoded<R>, size: usize, policy: &Policy) {
         self.last = Some(message.delivery);
         self.due.get_or_insert_with(|| Instant::now() + policy.max_age);
-        let size = size_of(&message, decoded);
         self.bytes += size;
         // Messages of one partition come in runs.
         let same = self.messages.last().is_some_and(|last| last.message.partition == message.partition);
@@ -89,12 +88,12 @@ impl<R: Row> Batch<R> {
         decoded.unpacked = 0;
     }
 
-    /// Whether the message with its rows still fits. An empty batch takes any message: one that is
-    /// larger than the limit is written alone.
-    pub(super) fn has_room_for(&self, message: &Message, decoded: &Decoded<R>, policy: &Policy) -> bool {
+    /// Whether a message of this size with its rows still fits. An empty batch takes any message: one
+    /// that is larger than the limit is written alone.
+    pub(super) fn has_room_for(&self, decoded: &Decoded<R>, size: usize, policy: &Policy) -> bool {
         self.messages.is_empty()
             || (self.row_count + count(&decoded.rows) <= policy.max_rows
-                && self.bytes + size_of(message, decoded) <= policy.max_bytes
+                && self.bytes + size <= policy.max_bytes
                 && self.messages.len() < policy.max_messages)
     }
 
@@ -215,7 +214,8 @@ fn count<R: Row>(rows: &[R]) -> usize {
     rows.iter().map(Row::rows).sum()
 }
 
-fn size_of<R: Row>(message: &Message, decoded: &Decoded<R>) -> usize {
+/// Bytes that a message takes in a batch with what was made of it.
+pub(super) fn size_of<R: Row>(message: &Message, decoded: &Decoded<R>) -> usize {
     message.size() + decoded.unpacked + decoded.rows.iter().map(Row::size).sum::<usize>()
 }
 
@@ -286,15 +286,20 @@ mod tests {
             let rows = rows.iter().copied().map(Many).collect();
             Decoded { unpacked, rows, ..Decoded::default() }
         };
+        let fits = |batch: &Batch<Many>, decoded: &Decoded<Many>| {
+            batch.has_room_for(decoded, size_of(&message(1), decoded), &policy)
+        };
         let mut batch = Batch::default();
-        batch.push(message(0), &mut decoded(&[6], 0), &policy);
+        let mut first = decoded(&[6], 0);
+        let size = size_of(&message(0), &first);
+        batch.push(message(0), &mut first, size, &policy);
         assert_eq!((batch.row_count(), batch.is_full(&policy)), (6, false));
-        assert!(batch.has_room_for(&message(1), &decoded(&[1, 3], 0), &policy));
-        assert!(!batch.has_room_for(&message(1), &decoded(&[5], 0), &policy));
-        assert!(!batch.has_room_for(&message(1), &decoded(&[], 100_000), &policy));
+        assert!(fits(&batch, &decoded(&[1, 3], 0)));
+        assert!(!fits(&batch, &decoded(&[5], 0)));
+        assert!(!fits(&batch, &decoded(&[], 100_000)));
         let mut more = decoded(&[4], 500);
-        let before = batch.bytes();
-        batch.push(message(1), &mut more, &policy);
+        let (before, size) = (batch.bytes(), size_of(&message(1), &more));
+        batch.push(message(1), &mut more, size, &policy);
         assert!(batch.is_full(&policy));
         assert_eq!(batch.bytes() - before, message(1).size() + 500 + 40);
         assert_eq!(more.unpacked, 0, "the next message begins anew");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
+use super::batch::{Batch, size_of};
 use super::burial::Graveyard;
 use super::flight::{Flights, Shared};
 use super::pause::Pauses;
@@ -31,7 +31,7 @@ pub(super) struct Loop<R: Row> {
     shared: Arc<Shared<R>>,
     incoming: VecDeque<Message>,
     /// The next message, decoded, where it did not fit any more.
-    ahead: Option<(Message, Decoded<R>)>,
+    ahead: Option<(Message, Decoded<R>, usize)>,
     decoded: Decoded<R>,
     filling: Batch<R>,
     flights: Flights,
@@ -103,12 +103,12 @@ impl<R: Row> Loop<R> {
     /// Moves what has arrived into the batch, as far as it fits.
     fn fill(&mut self) {
         let policy = &self.shared.policy;
-        if let Some((message, mut decoded)) = self.ahead.take() {
-            if !self.filling.has_room_for(&message, &decoded, policy) {
-                self.ahead = Some((message, decoded));
+        if let Some((message, mut decoded, size)) = self.ahead.take() {
+            if !self.filling.has_room_for(&decoded, size, policy) {
+                self.ahead = Some((message, decoded, size));
                 return;
             }
-            self.filling.push(message, &mut decoded, policy);
+            self.filling.push(message, &mut decoded, size, policy);
         }
         while !self.filling.is_full(policy)
             && let Some(message) = self.incoming.pop_front()
@@ -118,11 +118,12 @@ impl<R: Row> Loop<R> {
             for (reason, values) in &self.decoded.skipped {
                 metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
             }
-            if !self.filling.has_room_for(&message, &self.decoded, policy) {
-                self.ahead = Some((message, std::mem::take(&mut self.decoded)));
+            let size = size_of(&message, &self.decoded);
+            if !self.filling.has_room_for(&self.decoded, size, policy) {
+                self.ahead = Some((message, std::mem::take(&mut self.decoded), size));
                 return;
             }
-            self.filling.push(message, &mut self.decoded, policy);
+            self.filling.push(message, &mut self.decoded, size, policy);
         }
     }
 
@@ -134,7 +135,11 @@ impl<R: Row> Loop<R> {
                 match received {
                     Received::Messages(messages) => {
                         metrics::counter!("chalk_writer_messages_received_total").increment(messages.len() as u64);
-                        self.incoming.extend(messages);
+                        if self.incoming.is_empty() {
+                            self.incoming = messages.into();
+                        } else {
+                            self.incoming.extend(messages);
+                        }
                     }
                     Received::CaughtUp if self.shared.policy.eager => self.filling.hurry(),
                     Received::CaughtUp => {}
@@ -235,7 +240,7 @@ impl<R: Row> Loop<R> {
     /// Messages that are in no batch yet.
     fn forget_unwritten(&mut self, going: &[Partition]) {
         self.incoming.retain(|message| !going.contains(&message.partition));
-        if self.ahead.as_ref().is_some_and(|(message, _)| going.contains(&message.partition)) {
+        if self.ahead.as_ref().is_some_and(|(message, ..)| going.contains(&message.partition)) {
             self.ahead = None;
         }
     }
