@@ -120,6 +120,15 @@ impl<R: Row> Batch<R> {
         self.row_count
     }
 
+    /// Makes it as new, keeping its memory: lists of thousands of rows are grown once and not for every batch.
+    pub(super) fn clear(&mut self) {
+        let Self { messages, rows, partitions, last, row_count, bytes, due } = self;
+        messages.clear();
+        rows.clear();
+        partitions.clear();
+        (*last, *row_count, *bytes, *due) = (None, 0, 0, None);
+    }
+
     /// When it is to be written though it is not full.
     pub(super) fn due(&self) -> Instant {
         self.due.unwrap_or_else(Instant::now)

@@ -60,22 +60,24 @@ impl<R: Row> Shared<R> {
 }
 
 /// A batch that came to its end: all of it is stored, or buried and confirmed.
-#[derive(Debug)]
-pub(super) struct Landed {
+///
+/// It comes back whole, so that its memory is given back where it was taken. A row that is dropped by
+/// another thread than the one that makes the next rows has both of them write to the same counters
+/// and the same lists of free memory, which costs more than making the row.
+pub(super) struct Landed<R> {
     pub(super) last: Delivery,
-    messages: u64,
-    /// Event times of its messages, by environment and destination: what freshness is measured from.
-    event_times: Vec<((Arc<str>, usize), Vec<i64>)>,
+    batch: Batch<R>,
 }
 
-impl Landed {
+impl<R: Row> Landed<R> {
     /// Counts it and measures freshness: after the acknowledgement, because only then it is done.
-    pub(super) fn count<R: Row>(self, shared: &Shared<R>) {
+    pub(super) fn count(&self, shared: &Shared<R>) {
+        let messages = self.batch.messages.len() as u64;
         metrics::counter!("chalk_writer_batches_written_total").increment(1);
-        metrics::counter!("chalk_writer_messages_acknowledged_total").increment(self.messages);
-        shared.health.update(|state| state.acknowledged += self.messages);
+        metrics::counter!("chalk_writer_messages_acknowledged_total").increment(messages);
+        shared.health.update(|state| state.acknowledged += messages);
         let now = now();
-        for ((environment, destination), times) in self.event_times {
+        for ((environment, destination), times) in event_times(&self.batch) {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
                 "environment" => shared.label(&environment),
@@ -86,11 +88,16 @@ impl Landed {
             }
         }
     }
+
+    /// What was written, to be cleared and filled again.
+    pub(super) fn into_batch(self) -> Batch<R> {
+        self.batch
+    }
 }
 
 /// One batch being written.
-struct Flight {
-    task: AbortOnDropHandle<Result<Landed, PipelineError>>,
+struct Flight<R> {
+    task: AbortOnDropHandle<Result<Landed<R>, PipelineError>>,
     partitions: HashSet<Partition>,
     /// Partitions that went away meanwhile: their messages are written on with the rest, which does
     /// no harm, but they are not buried, since their next owner will.
@@ -99,14 +106,19 @@ struct Flight {
 }
 
 /// The batches being written.
-#[derive(Default)]
-pub(super) struct Flights {
-    queue: VecDeque<Flight>,
+pub(super) struct Flights<R> {
+    queue: VecDeque<Flight<R>>,
     /// Resolved, or dropped, when the youngest batch has been judged: the next one's turn.
     judged: Option<oneshot::Receiver<()>>,
 }
 
-impl Flights {
+impl<R> Default for Flights<R> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), judged: None }
+    }
+}
+
+impl<R: Row> Flights<R> {
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -123,7 +135,7 @@ impl Flights {
         self.queue.iter().any(|flight| partitions.iter().any(|partition| flight.partitions.contains(partition)))
     }
 
-    pub(super) fn start<R: Row>(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
+    pub(super) fn start(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
         let lost: Arc<Mutex<Vec<Partition>>> = Arc::default();
         let (partitions, messages) = (batch.partitions.clone(), batch.messages.len());
         let (mine, next) = oneshot::channel();
@@ -134,7 +146,7 @@ impl Flights {
     }
 
     /// The oldest batch, once it has landed. Cancel-safe: it stays the oldest until it is returned.
-    pub(super) async fn next(&mut self) -> Result<Landed, PipelineError> {
+    pub(super) async fn next(&mut self) -> Result<Landed<R>, PipelineError> {
         let Some(oldest) = self.queue.front_mut() else {
             return std::future::pending().await;
         };
@@ -166,7 +178,7 @@ async fn fly<R: Row>(
     lost: Arc<Mutex<Vec<Partition>>>,
     turn: Option<oneshot::Receiver<()>>,
     judged: oneshot::Sender<()>,
-) -> Result<Landed, PipelineError> {
+) -> Result<Landed<R>, PipelineError> {
     let id = uuid::Uuid::now_v7().to_string();
     metrics::histogram!("chalk_writer_batch_rows").record(batch.row_count() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
@@ -189,7 +201,7 @@ async fn fly<R: Row>(
     });
     drop(burials);
     let last = batch.last().ok_or_else(|| PipelineError::Bug("an empty batch was written".to_owned()))?;
-    Ok(Landed { last, messages: batch.messages.len() as u64, event_times: event_times(&batch) })
+    Ok(Landed { last, batch })
 }
 
 /// One burial per bad message of partitions that are still ours, in order of arrival.
@@ -240,6 +252,8 @@ async fn bury<R: Row>(
     graveyard.bury(&burials, id, &shared.policy, &shared.health).await
 }
 
+/// Event times of its messages, by environment and destination: what freshness is measured from.
+///
 /// Only of messages that have rows: the destination is that of the first. Messages alike come in runs,
 /// and there are few kinds, so the last one is looked at first and then all.
 fn event_times<R: Row>(batch: &Batch<R>) -> Vec<((Arc<str>, usize), Vec<i64>)> {

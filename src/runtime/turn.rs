@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, size_of};
 use super::burial::Graveyard;
-use super::flight::{Flights, Shared};
+use super::flight::{Flights, Landed, Shared};
 use super::pause::Pauses;
 use super::{Pipeline, PipelineError};
 use crate::bus::{BusError, Handover, Received, Subscription};
@@ -34,7 +34,9 @@ pub(super) struct Loop<R: Row> {
     ahead: Option<(Message, Decoded<R>, usize)>,
     decoded: Decoded<R>,
     filling: Batch<R>,
-    flights: Flights,
+    /// One that was written, cleared: the next one's memory.
+    spare: Option<Batch<R>>,
+    flights: Flights<R>,
     /// When the bus may be asked again after it failed.
     bus_again: Option<Instant>,
     bus_pauses: Pauses,
@@ -54,6 +56,7 @@ impl<R: Row> Loop<R> {
             ahead: None,
             decoded: Decoded::default(),
             filling: Batch::default(),
+            spare: None,
             flights: Flights::default(),
             bus_again: None,
             ended: false,
@@ -160,13 +163,16 @@ impl<R: Row> Loop<R> {
     }
 
     fn start_write(&mut self) {
-        let batch = std::mem::take(&mut self.filling);
+        let batch = std::mem::replace(&mut self.filling, self.spare.take().unwrap_or_default());
         self.flights.start(&self.shared, batch);
     }
 
-    fn acknowledge(&mut self, landed: super::flight::Landed) {
+    fn acknowledge(&mut self, landed: Landed<R>) {
         self.subscription.source.acknowledge(landed.last);
         landed.count(&self.shared);
+        let mut batch = landed.into_batch();
+        batch.clear();
+        self.spare = Some(batch);
     }
 
     /// Partitions go to another consumer.

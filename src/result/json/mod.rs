@@ -127,11 +127,11 @@ impl<'de> Part<'de> for Message<'_, 'de> {
     }
 }
 
-fn operation_kind() -> Enum<fn(&str) -> Option<i32>> {
+fn operation_kind() -> Enum<fn(i32) -> Option<&'static str>> {
     Enum {
         field: "operation_kind",
         prefix: "OPERATION_KIND_",
-        by_name: |name| OperationKind::from_str_name(name).map(i32::from),
+        name_of: |number| OperationKind::try_from(number).ok().map(|kind| kind.as_str_name()),
     }
 }
 

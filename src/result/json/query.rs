@@ -98,8 +98,12 @@ const FIELDS: [(&str, &str); 23] = [
     ("status", "status"),
 ];
 
-fn status() -> Enum<fn(&str) -> Option<i32>> {
-    Enum { field: "status", prefix: "QUERY_STATUS_", by_name: |name| QueryStatus::from_str_name(name).map(i32::from) }
+fn status() -> Enum<fn(i32) -> Option<&'static str>> {
+    Enum {
+        field: "status",
+        prefix: "QUERY_STATUS_",
+        name_of: |number| QueryStatus::try_from(number).ok().map(|status| status.as_str_name()),
+    }
 }
 
 /// A text that may be absent.

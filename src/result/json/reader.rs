@@ -154,10 +154,11 @@ impl Part<'_> for Integer {
 pub(super) struct Enum<F> {
     pub(super) field: &'static str,
     pub(super) prefix: &'static str,
-    pub(super) by_name: F,
+    /// The name of a number; they count up from 0.
+    pub(super) name_of: F,
 }
 
-impl<F: Fn(&str) -> Option<i32>> Part<'_> for Enum<F> {
+impl<F: Fn(i32) -> Option<&'static str>> Part<'_> for Enum<F> {
     type Output = i32;
 
     fn wrong(self, found: &str) -> Result<i32, Fault> {
@@ -173,7 +174,8 @@ impl<F: Fn(&str) -> Option<i32>> Part<'_> for Enum<F> {
     }
 
     fn text(self, name: &str) -> Result<i32, Fault> {
-        let number = (self.by_name)(name).or_else(|| (self.by_name)(&format!("{}{name}", self.prefix)));
-        Ok(number.unwrap_or_default())
+        let known = (0..).map_while(|number| Some((number, (self.name_of)(number)?)));
+        let mut named = known.filter(|(_, known)| *known == name || known.strip_prefix(self.prefix) == Some(name));
+        Ok(named.next().map_or(0, |(number, _)| number))
     }
 }
