@@ -32,6 +32,12 @@ def memory_of(pid, what):
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(what)), 0)
 
 
+def busy():
+    """CPU-seconds that the machine has been at work, for whomever, or was kept from it by its host."""
+    user, nice, system, _idle, _wait, *interrupts_and_stolen = map(int, pathlib.Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + sum(interrupts_and_stolen)) / TICKS
+
+
 @dataclass
 class Measured:
     """What a command took."""
@@ -39,9 +45,12 @@ class Measured:
     seconds: float
     cpu: float
     peak_mib: float
+    # CPUs that were busy meanwhile with neither the command nor its servers, on average.
+    foreign: float
     # By server: the CPU-seconds that it used in that time.
     servers: dict = field(default_factory=dict)
     output: str = ""
+    notes: str = ""
 
 
 class Failed(Exception):
@@ -55,7 +64,7 @@ def run(command, log, servers=None, timeout=900, until=None):
     """
     servers = servers or {}
     before = {name: cpu_of_tree(pid) for name, pid in servers.items()}
-    begun = time.monotonic()
+    begun, busy_before = time.monotonic(), busy()
     with open(log, "wb") as output:
         process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=subprocess.STDOUT)
     peak, stopped = 0, False
@@ -72,10 +81,11 @@ def run(command, log, servers=None, timeout=900, until=None):
             process.wait()
             raise Failed(f"{command[0]} did not end within {timeout} s; its output is in {log}")
         time.sleep(EVERY)
-    seconds = time.monotonic() - begun
+    seconds, worked = time.monotonic() - begun, busy() - busy_before
     process.returncode = os.waitstatus_to_exitcode(status)
     used = {name: cpu_of_tree(pid) - before[name] for name, pid in servers.items()}
     text = pathlib.Path(log).read_text(errors="replace")
     if process.returncode != 0 and not stopped:
         raise Failed(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{text[-2000:]}")
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, peak, used, text)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu, peak, (worked - cpu - sum(used.values())) / seconds, used, text)
