@@ -12,9 +12,9 @@ CACHE = pathlib.Path(os.environ.get("CHALK_WRITER_CACHE", ROOT / ".cache")).reso
 
 
 def installed(name, *steps, sources=()):
-    """The folder where the commands `steps` have run. They run again when they, or the files `sources`, have changed."""
+    """The folder where the commands `steps` have run. They run again when they, or `sources`, have changed."""
     folder = CACHE / "peers" / name
-    wish = "\n".join([*(" ".join(map(str, step)) for step in steps), *(file.read_text() for file in sources)])
+    wish = "\n".join([*(" ".join(step) for step in steps), *(file.read_text() for file in sources)])
     stamp = folder / "installed"
     if stamp.exists() and stamp.read_text() == wish:
         return folder
@@ -23,7 +23,7 @@ def installed(name, *steps, sources=()):
     folder.mkdir(parents=True)
     for file in sources:
         shutil.copy(file, folder)
-    for step in map(lambda step: [str(word) for word in step], steps):
+    for step in steps:
         try:
             subprocess.run(step, cwd=folder, check=True, stdout=sys.stderr)
         except FileNotFoundError:

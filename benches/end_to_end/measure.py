@@ -1,5 +1,6 @@
 """Runs a command and measures it: its own CPU time, its largest resident memory, and what servers used meanwhile."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -19,8 +20,12 @@ def cpu_of(pid):
 
 def cpu_of_tree(pid):
     """The same with the children that live."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu_of(pid) + sum(cpu_of_tree(child) for child in children)
+    used = cpu_of(pid)
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        # One that ends while it is looked at, as a session of Postgres may, has little left to count.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            used += cpu_of_tree(child)
+    return used
 
 
 def memory_of(pid, what):
@@ -34,8 +39,8 @@ def memory_of(pid, what):
 
 def busy():
     """CPU-seconds that the machine has been at work, for whomever, or was kept from it by its host."""
-    user, nice, system, _idle, _wait, *interrupts_and_stolen = map(int, pathlib.Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + sum(interrupts_and_stolen)) / TICKS
+    user, nice, system, _idle, _wait, *more = pathlib.Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *more))) / TICKS
 
 
 @dataclass

@@ -30,8 +30,9 @@ def checked(bench, run, column, notes=""):
 
 
 def ours(bench, shape):
-    run = lambda folder: bench.run_writer("OFFLINE_WRITER", shape, f"file://{folder}")
-    return checked(bench, run, "__observation_id__")
+    return checked(
+        bench, lambda folder: bench.run_writer("OFFLINE_WRITER", shape, f"file://{folder}"), "__observation_id__"
+    )
 
 
 def plain(bench):

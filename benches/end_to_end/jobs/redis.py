@@ -32,8 +32,8 @@ def ours(bench, shape):
         return measured
 
 
-def peer(bench, title, run):
-    """A row of another program: `run(redis)` does a HSET a result of `user.f0` to `user.f9`, each user's with its id."""
+def peer(bench, title, run, notes=""):
+    """A row of another program: `run(redis)` does a HSET a result, of `user.f0` to `user.f9` under its id."""
 
     def once():
         with bench.start_redis() as redis:
@@ -42,7 +42,7 @@ def peer(bench, title, run):
             expect("HSETs", calls and int(calls[1]), bench.messages)
             expect("keys", int(redis.ask("DBSIZE")[0]), bench.entities("json"))
             wrong = older(bench, redis, "{}", "user.f{}")
-            measured.notes = f"compares no times: {wrong} users end on an older value"
+            measured.notes = f"compares no times: {wrong} users end on an older value{notes}"
             return measured
 
     return bench.measured(title, once, servers=("redis",))

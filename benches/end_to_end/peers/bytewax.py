@@ -17,7 +17,7 @@ def redis(bench):
         flow = f"{FLOW}:flow('{bench.kafka.address}', '{bench.topic('json')}', '{store.uri}')"
         return bench.run([install(), "-m", "bytewax.run", flow], servers={"redis": store.pid})
 
-    return redis_job.peer(bench, "Bytewax, pipelines of 1,000", run)
+    return redis_job.peer(bench, "Bytewax, pipelines of 1,000", run, "; joins no group and commits no offsets")
 
 
 JOBS = {"redis": redis}

@@ -9,7 +9,8 @@ POM = pathlib.Path(__file__).parent / "connect/pom.xml"
 
 
 def install():
-    return installed("connect", ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"], sources=[POM])
+    fetch = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"]
+    return installed("connect", fetch, sources=[POM])
 
 
 def lake(bench):
@@ -49,9 +50,9 @@ def once(bench):
     whole = bench.bytes("json") + bench.messages
     measured = bench.run(command, until=lambda _pid: lines.exists() and lines.stat().st_size >= whole)
     with open(lines, "rb") as file:
-        found = sum(1 for _ in file)
-    if (found, lines.stat().st_size) != (bench.messages, whole):
-        raise SystemExit(f"error: the file has {found} lines, {lines.stat().st_size} bytes; expected {bench.messages}, {whole}")
+        found = sum(1 for _ in file), lines.stat().st_size
+    if found != (bench.messages, whole):
+        raise SystemExit(f"error: the file has {found} lines and bytes; expected {bench.messages}, {whole}")
     measured.notes = f"text, {whole / 1e6:.0f} MB; nothing is decoded; with the start of its JVM"
     lines.unlink()
     return measured

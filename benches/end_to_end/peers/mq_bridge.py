@@ -15,11 +15,10 @@ def install():
 
 def lake(bench):
     def run(folder):
-        output = {"object_store": {"url": f"file://{folder}", "format": "parquet"}}
+        output = {"object_store": {"url": f"file://{folder}", "format": "parquet", "compression": "zstd"}}
         return once(bench, output, batch=100_000)
 
-    notes = "uncompressed, which is all it has; flat JSON, times are text"
-    return lake_job.peer(bench, "mq-bridge, files of 100,000 rows", run, notes)
+    return lake_job.peer(bench, "mq-bridge, files of up to 100,000 rows", run, "flat JSON, times are text")
 
 
 def postgres(bench):
@@ -31,7 +30,8 @@ def postgres(bench):
         output = {"sqlx": {"url": store.uri, "table": "results", "insert_query": insert, "bulk_copy": True}}
         return once(bench, output, batch=1000, servers={"postgres": store.pid})
 
-    return postgres_job.peer(bench, "mq-bridge, COPY of 1,000 rows", run, "flat JSON; what is read twice is there twice")
+    notes = "flat JSON; what is read twice is there twice"
+    return postgres_job.peer(bench, "mq-bridge, COPY of 1,000 rows", run, notes)
 
 
 JOBS = {"lake": lake, "postgres": postgres}
