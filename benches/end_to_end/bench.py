@@ -31,9 +31,15 @@ def names(folder):
     return sorted(file.stem for file in (HERE / folder).glob("*.py") if file.stem != "__init__")
 
 
+def name_of(module):
+    return module.__name__.rpartition(".")[2]
+
+
 class Bench:
     """What jobs measure with."""
 
+    # The features f0 to f9.
+    KINDS = ["int", "double", "text", "int", "double", "text", "int", "double", "text", "int"]
     # Bytes of the stored values of a result: two times before each, then MessagePack.
     WIDTHS = [16 + width for width in (5, 9, 13, 5, 9, 42, 9, 9, 202, 1)]
 
@@ -47,6 +53,11 @@ class Bench:
         self.kafka = Kafka(folder / "kafka")
         self.topics, self.number = {}, 0
         self.make_topic("dead-letters", 1)
+
+    def next(self, name):
+        """A name that nothing else in this run has."""
+        self.number += 1
+        return f"{name}-{self.number}"
 
     def note(self, text):
         print(f"  {text}", file=sys.stderr, flush=True)
@@ -64,8 +75,8 @@ class Bench:
             produced = self.tool_output("produce", name, self.messages, shape)
             self.note(f"{self.messages} results as {shape}, {produced['mean_bytes']} bytes each")
             # Once read, so that no run is the one that finds a cold broker.
-            self.tool_output("count", name, self.messages)
-            self.topics[shape] = {"name": name, **produced}
+            counted = self.tool_output("count", name, self.messages)
+            self.topics[shape] = {"name": name, **produced, "bytes": counted["bytes"]}
         return self.topics[shape]["name"]
 
     def tool_output(self, command, topic, *rest):
@@ -73,23 +84,32 @@ class Bench:
         done = subprocess.run([str(word) for word in words], check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(done.stdout)
 
+    def newest(self):
+        """By user: the texts of the newest result."""
+        command = [self.tool, "newest", str(self.messages)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return {user: texts for user, *texts in (line.split() for line in done.stdout.splitlines())}
+
     def entities(self, shape):
         """How many users the results of a shape are about."""
         return self.topics[shape]["entities"]
 
+    def bytes(self, shape):
+        """How long the results of a shape are together."""
+        return self.topics[shape]["bytes"]
+
     # --- measuring ----------------------------------------------------------------------------
 
-    def run(self, command, **more):
-        self.number += 1
-        return measure.run(command, self.folder / f"log-{self.number}", **more)
+    def run(self, command, servers=None, **more):
+        servers = {"kafka": self.kafka.pid, **(servers or {})}
+        return measure.run(command, self.folder / self.next("log"), servers=servers, **more)
 
     def start_redis(self):
-        self.number += 1
-        return Redis(self.folder / f"redis-{self.number}")
+        return Redis(self.folder / self.next("redis"))
 
     def configuration(self, writer, shape, uri, topic=None):
         """A file with nothing in it but what is needed: every setting has its default."""
-        self.number += 1
+        name = self.next("bench")
         store = "online_store" if writer == "ONLINE_WRITER" else "offline_store"
         config = {
             "common_persistence_specs": {
@@ -100,9 +120,9 @@ class Bench:
             "kafka_bootstrap_servers": self.kafka.address,
             "kafka_security_protocol": "PLAINTEXT",
             "environments": {"prod": {store: {"uri": uri}}},
-            "writers": [{"bus_subscriber_type": writer, "kafka_consumer_group_override": f"bench-{self.number}"}],
+            "writers": [{"bus_subscriber_type": writer, "kafka_consumer_group_override": name}],
         }
-        path = self.folder / f"config-{self.number}.json"
+        path = self.folder / f"{name}.json"
         path.write_text(json.dumps(config, indent=2))
         return path
 
@@ -139,8 +159,14 @@ class Bench:
             f"**{statistics.median(cpu):.2f}** ({cpu[0]:.2f}–{cpu[-1]:.2f})",
             f"{max(run.peak_mib for run in runs):.0f}",
             ", ".join(used) or "–",
-            getattr(runs[-1], "notes", ""),
+            "; ".join(filter(None, [runs[-1].notes, disturbance(runs)])),
         ]
+
+
+def disturbance(runs):
+    """What else the machine did while it measured, where that was much."""
+    most = max(run.foreign for run in runs)
+    return f"disturbed: other processes kept {most:.2f} CPUs busy" if most > 0.1 else ""
 
 
 def machine(bench):
@@ -173,13 +199,18 @@ def main():
     arguments = parser.parse_args()
     wrong = [name for name in arguments.jobs if name not in names("jobs")]
     peers = [name for name in arguments.peers.split(",") if name]
-    wrong += [name for name in peers if name not in names("peers")]
+    wrong += [f"peer {name}" for name in peers if name not in names("peers")]
     if wrong:
         parser.error(f"unknown: {', '.join(wrong)}")
     jobs = [importlib.import_module(f"jobs.{name}") for name in arguments.jobs or names("jobs")]
     if not arguments.jobs:
         jobs = [job for job in jobs if not getattr(job, "ONLY_IF_ASKED", False)]
     peers = [importlib.import_module(f"peers.{name}") for name in peers]
+    for peer in peers:
+        if not any(name_of(job) in peer.JOBS for job in jobs):
+            parser.error(f"{name_of(peer)} does none of these jobs; it does {', '.join(peer.JOBS)}")
+        # Now, so that none is found missing after an hour.
+        peer.install()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="chalk-writer-bench-"))
     bench = None
     try:
@@ -188,8 +219,7 @@ def main():
         for job in jobs:
             print(f"\n== {job.TITLE}", file=sys.stderr)
             rows = list(job.rows(bench))
-            for peer in peers:
-                rows += peer.rows(bench, job.__name__.removeprefix("jobs."))
+            rows += [peer.JOBS[name_of(job)](bench) for peer in peers if name_of(job) in peer.JOBS]
             tables.append((job, rows))
         print(f"{machine(bench)}\n{bench.messages:,} messages, {bench.rounds} rounds.")
         for job, rows in tables:

@@ -1,5 +1,6 @@
 """Runs a command and measures it: its own CPU time, its largest resident memory, and what servers used meanwhile."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -19,8 +20,12 @@ def cpu_of(pid):
 
 def cpu_of_tree(pid):
     """The same with the children that live."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu_of(pid) + sum(cpu_of_tree(child) for child in children)
+    used = cpu_of(pid)
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        # One that ends while it is looked at, as a session of Postgres may, has little left to count.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            used += cpu_of_tree(child)
+    return used
 
 
 def memory_of(pid, what):
@@ -32,6 +37,12 @@ def memory_of(pid, what):
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(what)), 0)
 
 
+def busy():
+    """CPU-seconds that the machine has been at work, for whomever, or was kept from it by its host."""
+    user, nice, system, _idle, _wait, *more = pathlib.Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *more))) / TICKS
+
+
 @dataclass
 class Measured:
     """What a command took."""
@@ -39,9 +50,12 @@ class Measured:
     seconds: float
     cpu: float
     peak_mib: float
+    # CPUs that were busy meanwhile with neither the command nor its servers, on average.
+    foreign: float
     # By server: the CPU-seconds that it used in that time.
     servers: dict = field(default_factory=dict)
     output: str = ""
+    notes: str = ""
 
 
 class Failed(Exception):
@@ -55,7 +69,7 @@ def run(command, log, servers=None, timeout=900, until=None):
     """
     servers = servers or {}
     before = {name: cpu_of_tree(pid) for name, pid in servers.items()}
-    begun = time.monotonic()
+    begun, busy_before = time.monotonic(), busy()
     with open(log, "wb") as output:
         process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=subprocess.STDOUT)
     peak, stopped = 0, False
@@ -72,10 +86,11 @@ def run(command, log, servers=None, timeout=900, until=None):
             process.wait()
             raise Failed(f"{command[0]} did not end within {timeout} s; its output is in {log}")
         time.sleep(EVERY)
-    seconds = time.monotonic() - begun
+    seconds, worked = time.monotonic() - begun, busy() - busy_before
     process.returncode = os.waitstatus_to_exitcode(status)
     used = {name: cpu_of_tree(pid) - before[name] for name, pid in servers.items()}
     text = pathlib.Path(log).read_text(errors="replace")
     if process.returncode != 0 and not stopped:
         raise Failed(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{text[-2000:]}")
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, peak, used, text)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu, peak, (worked - cpu - sum(used.values())) / seconds, used, text)

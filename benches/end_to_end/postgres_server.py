@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import time
 
-from services import PATIENCE, ROOT, free_port
+from services import PATIENCE, ROOT, Store, free_port
 
 INSTALL = ROOT / "tests/services/postgres/postgres.sh"
 
 
-class Postgres:
+class Postgres(Store):
     """Empty, durable, in a folder that goes with it."""
 
     def __init__(self, bench):
@@ -20,8 +20,7 @@ class Postgres:
             # The server refuses to be root, so it runs as somebody who has to get at its folder.
             bench.folder.chmod(0o711)
             subprocess.run([INSTALL, "install", self.installed], check=True)
-        bench.number += 1
-        self.folder = bench.folder / f"postgres-{bench.number}"
+        self.folder = bench.folder / bench.next("postgres")
         self.folder.mkdir()
         template = self.installed / "newest/template"
         subprocess.run(["cp", "-a", template, self.folder / "data"], check=True)

@@ -109,6 +109,15 @@ pub(crate) fn flat(result: &Finished) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Its texts, of letters and digits, which every store keeps as they are.
+pub(crate) fn texts(result: &Finished) -> Vec<&str> {
+    let texts = result.features.iter().filter_map(|feature| match feature {
+        Feature::Text(text) => Some(text.as_str()),
+        Feature::Int(_) | Feature::Double(_) => None,
+    });
+    texts.collect()
+}
+
 /// As protobuf.
 pub(crate) fn protobuf(result: &Finished) -> Vec<u8> {
     let value = |feature: &Feature| v1::Value {

@@ -29,12 +29,23 @@ class Kafka:
         subprocess.run([KAFKA, "stop", self.folder], check=False)
 
 
-class Redis:
+class Store:
+    """A server for the length of a `with`."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Redis(Store):
     """One Redis without persistence, empty."""
 
     def __init__(self, folder):
         folder.mkdir(parents=True)
         self.port = free_port()
+        self.uri = f"redis://127.0.0.1:{self.port}"
         with open(folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""],
@@ -45,19 +56,33 @@ class Redis:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                self.command("PING")
+                self.ask("PING")
                 return
             except OSError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
 
-    def command(self, *words):
-        """The first line of the answer to one command."""
+    def ask(self, *commands):
+        """What each of these commands, sent at once, answers: bytes, or a list of them."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            connection.sendall((" ".join(words) + "\r\n").encode())
-            return connection.makefile("rb").readline().decode().strip()
+            connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+            with connection.makefile("rb") as answers:
+                return [read_answer(answers) for _ in commands]
 
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+def read_answer(answers):
+    """One answer in Redis's protocol."""
+    line = answers.readline()
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"*":
+        return [read_answer(answers) for _ in range(int(rest))]
+    if kind == b"$":
+        return None if rest == b"-1" else answers.read(int(rest) + 2)[:-2]
+    if kind not in (b"+", b":"):
+        raise SystemExit(f"error: Redis answers {line!r}")
+    return rest

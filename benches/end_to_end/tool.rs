@@ -5,12 +5,14 @@
 //! tool topic BROKER TOPIC PARTITIONS      makes a topic
 //! tool produce BROKER TOPIC N SHAPE [A_SECOND]   json, protobuf or flat; the same ones every time
 //! tool count BROKER TOPIC N               reads N messages with librdkafka's consumer and only counts them
+//! tool newest N                           prints of the first N results the texts of each user's newest, a line a user
 //! ```
 //!
 //! What the results are is in `results`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -22,7 +24,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 mod results;
 
-use results::{Results, flat, json, protobuf};
+use results::{Results, flat, json, protobuf, texts};
 
 type Failure = Box<dyn Error>;
 
@@ -36,7 +38,8 @@ fn main() -> Result<(), Failure> {
             produce(broker, topic, count.parse()?, shape, Some(rate.parse()?))
         }
         ["count", broker, topic, count] => count_messages(broker, topic, count.parse()?),
-        _ => Err("expected topic, produce or count; the head of this program's source has them in full".into()),
+        ["newest", count] => print_newest(count.parse()?),
+        _ => Err("expected topic, produce, count or newest; the head of this program's source has them in full".into()),
     }
 }
 
@@ -118,4 +121,21 @@ fn count_messages(broker: &str, topic: &str, count: u64) -> Result<(), Failure> 
     }
     println!("{{\"messages\":{seen},\"bytes\":{bytes},\"seconds\":{:.3}}}", begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// What a store of newest values has to end with.
+fn print_newest(count: u64) -> Result<(), Failure> {
+    let mut results = Results::new();
+    // Their times rise, so the last is the newest.
+    let newest: HashMap<String, String> = (0..count)
+        .map(|_| {
+            let result = results.next();
+            (result.key.clone(), texts(&result).join(" "))
+        })
+        .collect();
+    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    for (key, texts) in newest {
+        writeln!(output, "{key} {texts}")?;
+    }
+    Ok(output.flush()?)
 }

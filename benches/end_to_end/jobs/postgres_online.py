@@ -11,12 +11,9 @@ def rows(bench):
 
 
 def ours(bench):
-    postgres = Postgres(bench)
-    try:
+    with Postgres(bench) as postgres:
         measured = bench.run_writer("ONLINE_WRITER", "json", postgres.uri, servers={"postgres": postgres.pid})
         if (found := int(postgres.sql("SELECT count(DISTINCT pkey) FROM online_features"))) != bench.entities("json"):
             raise SystemExit(f"Postgres has {found} entities; expected {bench.entities('json')}")
         measured.notes = f"{postgres.sql('SELECT count(*) FROM online_features')} values"
         return measured
-    finally:
-        postgres.stop()

@@ -1,2 +1,3 @@
-"""One file a peer: another program that does a job, installed into the cache when asked for. `rows(bench, job)` gives
-its rows beside those of a job, none where it has nothing to do there."""
+"""One file a peer: another program that does a job, installed into the cache when asked for.
+
+`install()` makes it ready, and `JOBS` has by job what measures it: a function of the bench that gives its row."""

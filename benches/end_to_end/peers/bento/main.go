@@ -12,6 +12,9 @@ import (
 	_ "github.com/warpstreamlabs/bento/public/components/pure"
 	_ "github.com/warpstreamlabs/bento/public/components/pure/extended"
 	_ "github.com/warpstreamlabs/bento/public/components/redis"
+	_ "github.com/warpstreamlabs/bento/public/components/sql/base"
+
+	_ "github.com/lib/pq"
 )
 
 func main() { service.RunCLI(context.Background()) }
