@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes};
 use fred::types::Value as Argument;
 
 use crate::row::feature::{Entity, FeatureCell, FeatureRow};
-use crate::sink::{Row, SinkError};
+use crate::sink::SinkError;
 use crate::store::online::StoredFeature;
 use crate::value::msgpack;
 
@@ -71,8 +71,7 @@ pub(super) fn call<'a>(
     rows: impl Iterator<Item = &'a FeatureRow> + Clone,
     now: i64,
 ) -> Vec<Argument> {
-    // What rows take here is more than what is sent of them.
-    let mut bytes = Vec::with_capacity(rows.clone().map(Row::size).sum());
+    let mut bytes = Vec::new();
     let mut ends = Vec::new();
     let mut keys = 0;
     for row in rows.clone() {
