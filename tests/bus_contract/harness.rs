@@ -45,6 +45,8 @@ pub struct Capabilities {
     pub finds_times: bool,
     /// A group that everybody has left takes a position from outside.
     pub frees_groups: bool,
+    /// A member that has to let go of partitions can still commit what it did of them.
+    pub takes_last_positions: bool,
 }
 
 impl Capabilities {
@@ -60,6 +62,7 @@ impl Capabilities {
             keeps_timestamps: true,
             finds_times: true,
             frees_groups: true,
+            takes_last_positions: true,
         }
     }
 }

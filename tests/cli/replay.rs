@@ -379,7 +379,9 @@ fn a_body_for_a_group_of_another_configuration_goes_unasked_and_that_is_said() {
         let said = "`chalk-online-writer` is not of this configuration";
         assert!(ended.stderr.contains(said) && ended.stderr.contains("without asking its writer"), "{ended:?}");
     }
-    assert!(messages(&folder, "results")[1].body().ends_with(b"6}"), "still bad, and sent");
+    // Without a key it may be in any partition.
+    let sent = messages(&folder, "results");
+    assert!(sent.iter().any(|message| message.body().ends_with(b"6}")), "still bad, and sent");
 }
 
 #[test]

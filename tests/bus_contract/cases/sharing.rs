@@ -54,7 +54,9 @@ pub async fn a_member_that_joins_gets_a_share_and_only_after_the_release(harness
     let wanted: BTreeSet<_> = open.iter().copied().filter(|(partition, _)| got.contains(partition)).collect();
     let seen =
         new.until("what was not acknowledged comes again", |seen| places(&seen.messages).is_superset(&wanted)).await;
-    assert!(places(&seen.messages).is_disjoint(&acknowledged), "nothing that was acknowledged comes again");
+    if harness.capabilities().takes_last_positions {
+        assert!(places(&seen.messages).is_disjoint(&acknowledged), "nothing that was acknowledged comes again");
+    }
     // The other half stays with, or comes back to, the old member: nothing is lost.
     let old_now = old.partitions(2).await;
     assert!(old_now.iter().all(|partition| !got.contains(partition)), "{old_now:?} and {got:?} overlap");
@@ -179,7 +181,9 @@ pub async fn a_member_that_leaves_gives_its_share_back(harness: Arc<dyn Harness>
     }
     let fresh = |seen: &Seen| seen.messages.iter().filter(|m| m.offset >= EACH as i64).count();
     let seen = two.until("all four go on", |seen| fresh(seen) >= 20).await;
-    assert_eq!(seen.messages.len(), 20, "nothing that was acknowledged comes again");
+    if harness.capabilities().takes_last_positions {
+        assert_eq!(seen.messages.len(), 20, "nothing that was acknowledged comes again");
+    }
     two.close().await;
 }
 

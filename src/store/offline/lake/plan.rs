@@ -23,7 +23,8 @@ pub(super) const INSERTED_AT: &str = "__inserted_at__";
 
 /// Rows that go into one file, in the form in which they came.
 pub(super) enum Piece<'a> {
-    Row(&'a TableRow),
+    /// With the bytes that it takes, which are counted while its values are in the cache.
+    Row(&'a TableRow, usize),
     /// These rows of columns, in order.
     Columns(&'a TableColumns, Vec<u32>),
 }
@@ -32,7 +33,7 @@ impl Piece<'_> {
     /// How many rows it is.
     pub(super) fn rows(&self) -> usize {
         match self {
-            Self::Row(_) => 1,
+            Self::Row(..) => 1,
             Self::Columns(_, rows) => rows.len(),
         }
     }
@@ -99,7 +100,7 @@ fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRows)]) -> Result<(Pla
         let taken = match (&binding.columns, rows) {
             (Ok(columns), TableRows::Row(row)) => match judge(current, shape, columns, row, &mut wider) {
                 Ok(day) => {
-                    days.push(day, Piece::Row(row));
+                    days.push(day, Piece::Row(row, row.size()));
                     true
                 }
                 Err(refusal) if row.values.len() != shape.columns.len() => {

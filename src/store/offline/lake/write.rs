@@ -176,8 +176,8 @@ impl Lake {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for piece in pieces {
             match piece {
-                Piece::Row(row) => {
-                    let size = row.size() + width;
+                Piece::Row(row, size) => {
+                    let size = size + width;
                     if !rows.is_empty() && (rows.len() == CHUNK || bytes + size > self.memory) {
                         chunks.push(Chunk::Rows(std::mem::take(&mut rows), std::mem::take(&mut bytes)));
                     }

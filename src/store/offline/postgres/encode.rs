@@ -21,7 +21,7 @@ pub(super) struct Misplaced;
 
 /// Appends one field of a row. The value must fit the column.
 pub(super) fn field(column: &ColumnType, value: &Value, out: &mut Vec<u8>) -> Result<(), Misplaced> {
-    if *value == Value::Null {
+    if matches!(value, Value::Null) {
         out.extend_from_slice(&NULL);
         return Ok(());
     }

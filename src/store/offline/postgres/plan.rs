@@ -242,12 +242,11 @@ fn judge(
     for ((value, at), described) in row.values.iter().zip(columns).zip(&shape.columns) {
         let column = &table.columns[*at];
         let current = &column.column_type;
-        let may_widen = may_widen(column);
         // A type that is declared is made, and is what an integer column widens to; where the two contradict
         // each other otherwise the table stays as it is, and its values are judged by it.
-        let declared = described.data_type.as_ref().map(ColumnType::from);
+        let declared = described.data_type.as_ref().map(ColumnType::from).filter(|declared| declared != current);
         let wanted = declared.filter(|declared| {
-            *current == ColumnType::Unknown || (may_widen && current.widened().as_ref() == Some(declared))
+            *current == ColumnType::Unknown || (current.widened().as_ref() == Some(declared) && may_widen(column))
         });
         let judged = wanted.as_ref().unwrap_or(current);
         let misfit = match fit::check(judged, value) {
@@ -255,7 +254,7 @@ fn judge(
                 wider.extend(wanted.map(|wanted| (*at, wanted)));
                 continue;
             }
-            Err(Misfit::Widen(column_type)) if *current == ColumnType::Unknown || may_widen => {
+            Err(Misfit::Widen(column_type)) if *current == ColumnType::Unknown || may_widen(column) => {
                 wider.push((*at, column_type));
                 continue;
             }

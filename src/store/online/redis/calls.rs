@@ -30,6 +30,8 @@ pub(super) struct Plan<'a> {
 pub(super) struct Call {
     /// Places in the plan's order.
     places: Range<usize>,
+    /// About the bytes of its rows.
+    bytes: usize,
     pub(super) slot: u16,
     /// The node that is to be asked rather than the slot's owner: the slot is on its way there.
     pub(super) ask: Option<Arc<Node>>,
@@ -48,7 +50,13 @@ impl Call {
 
     /// The same in calls of one entity each.
     pub(super) fn single(&self) -> impl Iterator<Item = Self> {
-        self.places.clone().map(|place| Self { places: place..place + 1, slot: self.slot, ask: None })
+        let bytes = self.bytes / self.len().max(1);
+        self.places.clone().map(move |place| Self { places: place..place + 1, bytes, slot: self.slot, ask: None })
+    }
+
+    /// How many entities it counts for: as many as it writes, or more where they are large.
+    pub(super) fn weight(&self) -> u32 {
+        self.len().max(self.bytes / (BYTES / ENTITIES)) as u32
     }
 }
 
@@ -77,22 +85,16 @@ impl<'a> Plan<'a> {
             let (row_fields, row_bytes) = (rows[*index].cells.len(), rows[*index].size());
             let full = place - start >= ENTITIES || fields + row_fields > FIELDS || bytes + row_bytes > BYTES;
             if place > start && (full || slot(place) != slot(start)) {
-                calls.push(Call { places: start..place, slot: slot(start), ask: None });
+                calls.push(Call { places: start..place, bytes, slot: slot(start), ask: None });
                 (start, fields, bytes) = (place, 0, 0);
             }
             fields += row_fields;
             bytes += row_bytes;
         }
         if start < plan.order.len() {
-            calls.push(Call { places: start..plan.order.len(), slot: slot(start), ask: None });
+            calls.push(Call { places: start..plan.order.len(), bytes, slot: slot(start), ask: None });
         }
         (plan, calls)
-    }
-
-    /// How many entities it counts for: as many as it writes, or more where they are large.
-    pub(super) fn weight(&self, call: &Call) -> u32 {
-        let bytes: usize = self.rows(call).map(Row::size).sum();
-        call.len().max(bytes / (BYTES / ENTITIES)) as u32
     }
 
     /// Indices of a call's rows.

@@ -8,7 +8,7 @@
 //! latest expiry of all fields, all bits set where one never expires. `<prefix>__chalk_layout__` holds
 //! the number of this layout.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use fred::types::Value as Argument;
 
 use crate::row::feature::{Entity, FeatureCell, FeatureRow};
@@ -22,6 +22,12 @@ pub(super) const LAYOUT: &str = "1";
 /// Observed time and expiry before each value.
 const TIMES: usize = 16;
 
+/// Fields in one argument of the script, which has the same number.
+const CHUNK: usize = 1_000;
+
+/// A text of `MessagePack` whose length has four bytes.
+const TEXT: u8 = 0xdb;
+
 /// The key of the layout's number.
 pub(super) fn layout_key(prefix: &str) -> String {
     format!("{prefix}__chalk_layout__")
@@ -29,9 +35,9 @@ pub(super) fn layout_key(prefix: &str) -> String {
 
 /// The key of an entity.
 pub(super) fn key(prefix: &str, entity: &Entity) -> Bytes {
-    let mut key = BytesMut::new();
+    let mut key = Vec::new();
     put_key(prefix, entity, &mut key);
-    key.freeze()
+    key.into()
 }
 
 /// Appends the key of an entity.
@@ -57,15 +63,15 @@ pub(super) fn put_key(prefix: &str, entity: &Entity, to: &mut impl BufMut) {
 
 /// The arguments of one call of the script with the given digest.
 ///
-/// All of it is written into one buffer and cut into slices: a call has a thousand arguments.
+/// All of it is written into one buffer and cut into slices. The fields of an entity are one argument, because
+/// each costs the client library, the server and its Lua more than the bytes in it do.
 pub(super) fn call<'a>(
     digest: Bytes,
     prefix: &str,
     rows: impl Iterator<Item = &'a FeatureRow> + Clone,
     now: i64,
 ) -> Vec<Argument> {
-    let mut bytes = BytesMut::new();
-    let mut scratch = Vec::new();
+    let mut bytes = Vec::new();
     let mut ends = Vec::new();
     let mut keys = 0;
     for row in rows.clone() {
@@ -74,25 +80,14 @@ pub(super) fn call<'a>(
         keys += 1;
     }
     for row in rows {
-        bytes.put_slice(row.cells.len().to_string().as_bytes());
-        ends.push(bytes.len());
         put_header(&row.cells, now, &mut bytes);
         ends.push(bytes.len());
-        for cell in &row.cells {
-            bytes.put_slice(cell.feature.as_bytes());
-            ends.push(bytes.len());
-            bytes.put_i64(cell.observed_at);
-            // Any time before 1970 is as long past as the first microsecond, and 0 means never.
-            bytes.put_i64(cell.expires_at.map_or(0, |at| at.max(1)));
-            if let Some(value) = &cell.value {
-                scratch.clear();
-                msgpack::write(value, &mut scratch);
-                bytes.put_slice(&scratch);
-            }
+        for cells in row.cells.chunks(CHUNK) {
+            cells.iter().for_each(|cell| put_field(cell, &mut bytes));
             ends.push(bytes.len());
         }
     }
-    let bytes = bytes.freeze();
+    let bytes = Bytes::from(bytes);
     let mut arguments = Vec::with_capacity(ends.len() + 2);
     arguments.push(Argument::Bytes(digest));
     arguments.push(Argument::Integer(keys));
@@ -104,8 +99,9 @@ pub(super) fn call<'a>(
     arguments
 }
 
-/// Oldest and newest observed time and latest expiry of a row; the oldest is 0 where a cell has expired.
-fn put_header(cells: &[FeatureCell], now: i64, to: &mut BytesMut) {
+/// Oldest and newest observed time and latest expiry of a row, and how many fields it has; the oldest is 0
+/// where a cell has expired.
+fn put_header(cells: &[FeatureCell], now: i64, to: &mut Vec<u8>) {
     let expired = cells.iter().any(|cell| cell.expires_at.is_some_and(|at| at <= now));
     let oldest = cells.iter().map(|cell| cell.observed_at).min().unwrap_or(0);
     let newest = cells.iter().map(|cell| cell.observed_at).max().unwrap_or(0);
@@ -113,6 +109,30 @@ fn put_header(cells: &[FeatureCell], now: i64, to: &mut BytesMut) {
     to.put_i64(if expired { 0 } else { oldest });
     to.put_i64(newest);
     to.put_u64(latest);
+    to.put_u32(cells.len() as u32);
+}
+
+/// Name and value of a field, each as a text of `MessagePack`, which is how the script takes them apart.
+fn put_field(cell: &FeatureCell, to: &mut Vec<u8>) {
+    put_text(to, |to| to.put_slice(cell.feature.as_bytes()));
+    put_text(to, |to| {
+        to.put_i64(cell.observed_at);
+        // Any time before 1970 is as long past as the first microsecond, and 0 means never.
+        to.put_i64(cell.expires_at.map_or(0, |at| at.max(1)));
+        if let Some(value) = &cell.value {
+            msgpack::write(value, to);
+        }
+    });
+}
+
+/// Appends what `write` appends as a text, in the form that has room for any length.
+fn put_text(to: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    to.put_u8(TEXT);
+    let begun = to.len();
+    to.put_u32(0);
+    write(to);
+    let length = (to.len() - begun - 4) as u32;
+    to[begun..begun + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Reads one field back.
@@ -149,6 +169,23 @@ mod tests {
         assert_ne!(key("", &entity("a/b", "c", "")), key("", &entity("a", "b/c", "")));
     }
 
+    fn sent(row: &FeatureRow, now: i64) -> Vec<Bytes> {
+        let arguments = call(Bytes::new(), "", [row].into_iter(), now).into_iter().skip(2);
+        arguments.map(|argument| argument.into_bytes().expect("bytes")).collect()
+    }
+
+    /// Takes one argument apart as the script does.
+    fn texts(mut argument: &[u8]) -> Vec<Vec<u8>> {
+        let mut texts = Vec::new();
+        while !argument.is_empty() {
+            match rmpv::decode::read_value(&mut argument).expect("MessagePack") {
+                rmpv::Value::String(text) => texts.push(text.into_bytes()),
+                other => panic!("no text: {other}"),
+            }
+        }
+        texts
+    }
+
     #[test]
     fn a_field_is_two_times_and_a_value() {
         let cell = |value, expires_at| FeatureCell { feature: "f".into(), observed_at: 258, expires_at, value };
@@ -157,20 +194,37 @@ mod tests {
             entity: entity("e", "n", "1"),
             cells: vec![cell(Some(Value::Int(7)), None), cell(None, Some(300))],
         };
-        let arguments: Vec<Bytes> = call(Bytes::new(), "", [&row].into_iter(), 299)
-            .into_iter()
-            .skip(2)
-            .map(|argument| argument.into_bytes().expect("bytes"))
-            .collect();
-        assert_eq!(arguments[0], "e/n/{1}".as_bytes());
-        assert_eq!(arguments[1], "2".as_bytes());
+        let arguments = sent(&row, 299);
+        assert_eq!((arguments.len(), &arguments[0][..]), (3, "e/n/{1}".as_bytes()));
         let mut header = vec![0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2];
         header.extend([255; 8]);
-        assert_eq!(arguments[2], header);
-        assert_eq!(arguments[4], &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 7][..]);
-        assert_eq!(arguments[6], &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 44][..]);
-        assert_eq!(stored(b"f", &arguments[4]).expect("ours").value, Some(Value::Int(7)));
-        assert_eq!(stored(b"f", &arguments[6]).expect("ours").expires_at, Some(300));
+        header.extend([0, 0, 0, 2]);
+        assert_eq!(arguments[1], header);
+        let texts = texts(&arguments[2]);
+        assert_eq!((texts.len(), &texts[0][..]), (4, "f".as_bytes()));
+        assert_eq!(texts[1], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(texts[3], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 44]);
+        assert_eq!(stored(b"f", &texts[1]).expect("ours").value, Some(Value::Int(7)));
+        assert_eq!(stored(b"f", &texts[3]).expect("ours").expires_at, Some(300));
+    }
+
+    #[test]
+    fn an_argument_has_no_more_fields_than_the_script_takes_at_once() {
+        let script = super::super::SCRIPT;
+        assert!(script.contains(&format!("local CHUNK = {CHUNK} ")), "the script has another number");
+        let cell = |at: usize| FeatureCell {
+            feature: format!("f{at}").into(),
+            observed_at: 1,
+            expires_at: None,
+            value: Some(Value::Null),
+        };
+        for (fields, expected) in [(1, vec![1]), (CHUNK, vec![CHUNK]), (CHUNK + 1, vec![CHUNK, 1])] {
+            let row =
+                FeatureRow { destination: 0, entity: entity("e", "n", "1"), cells: (0..fields).map(cell).collect() };
+            let arguments = sent(&row, 0);
+            let found: Vec<usize> = arguments[2..].iter().map(|argument| texts(argument).len() / 2).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

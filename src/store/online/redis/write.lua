@@ -1,9 +1,11 @@
 -- Writes entities, last write wins by observed time, per feature. Atomic, as every script is.
 --
--- KEYS: one hash an entity. ARGV, for each: the number of its fields; a header of three numbers of
--- 64 bits (oldest observed time, newest observed time, latest expiry, all bits set for never);
--- then field and value in turn. A value is observed time, expiry (0 for never) and MessagePack.
--- The client sets the oldest time to 0 where one of the fields had expired: such a row is read with care.
+-- KEYS: one hash an entity. ARGV, for each: a header, then its fields, CHUNK an argument. The header is three
+-- numbers of 64 bits (oldest observed time, newest observed time, latest expiry, all bits set for never)
+-- and the number of fields in 32. The client sets the oldest time to 0 where one of the fields had
+-- expired: such a row is read with care. Fields are texts of MessagePack one behind the other, field and value
+-- in turn, because a thousand arguments a call cost client and server more than taking them apart here. A
+-- value is observed time, expiry (0 for never) and MessagePack of its own.
 --
 -- The field with the empty name is the guard: newest observed time and latest expiry of all fields.
 -- A row that is newer than the guard in every field, and lives as long, is written unread.
@@ -13,8 +15,8 @@
 -- Times are compared as two halves of 32 bits, because Lua's numbers are doubles, and values byte by
 -- byte, because Lua compares text by the server's locale.
 
-local unpack_numbers, sub, byte = struct.unpack, string.sub, string.byte
-local CHUNK = 1000 -- fields a command; Lua can hand over some 8,000 arguments at once
+local unpack_numbers, sub, byte, texts = struct.unpack, string.sub, string.byte, cmsgpack.unpack
+local CHUNK = 1000 -- fields a command, and an argument; Lua can hand over some 8,000 values at once
 local NEVER = '\255\255\255\255\255\255\255\255'
 local NONE = '\0\0\0\0\0\0\0\0'
 local NULL = '\192'
@@ -53,12 +55,21 @@ local function failed(reply)
   return type(reply) == 'table' and reply.err
 end
 
--- Runs a command with the arguments from one index of a list up to another, some at a time.
-local function in_chunks(command, key, list, from, to)
-  for at = from, to, CHUNK do
-    local err = failed(redis.pcall(command, key, unpack(list, at, math.min(at + CHUNK - 1, to))))
+-- Runs a command with the arguments of a list, some at a time.
+local function in_chunks(command, key, list)
+  for at = 1, #list, CHUNK do
+    local err = failed(redis.pcall(command, key, unpack(list, at, math.min(at + CHUNK - 1, #list))))
     if err then return err end
   end
+end
+
+-- The fields of an entity as one list, field and value in turn; they are in the arguments from one index to another.
+local function fields_of(from, to)
+  local list = { texts(ARGV[from]) }
+  for at = from + 1, to do
+    for _, text in ipairs({ texts(ARGV[at]) }) do list[#list + 1] = text end
+  end
+  return list
 end
 
 local function expire(key, at, before)
@@ -83,9 +94,9 @@ local function expiry_of_fields()
   end
 
   -- Sets the expiry of fields; their values follow their names in the list.
-  local function expire_fields(key, list, from, to)
+  local function expire_fields(key, list)
     local ends = {}
-    for at = from, to, 2 do
+    for at = 1, #list, 2 do
       local value = list[at + 1]
       local ending = list[at] ~= GUARD and #value >= 16 and field_end(value)
       if ending and ending * 1000 > now() then
@@ -102,21 +113,21 @@ local function expiry_of_fields()
   end
 
   -- The one expiry of all values of a list; nothing where there are several, and true where none expires.
-  local function common_end(list, from, to)
-    local first = sub(list[from + 1], 9, 16)
-    for at = from + 3, to, 2 do
+  local function common_end(list)
+    local first = sub(list[2], 9, 16)
+    for at = 4, #list, 2 do
       local other = sub(list[at], 9, 16)
-      if other ~= first and field_end(list[at]) ~= field_end(list[from + 1]) then return nil end
+      if other ~= first and field_end(list[at]) ~= field_end(list[2]) then return nil end
     end
     return first == NONE and true or first
   end
 
   -- Before fields are written: whether those of the hash have expiries of their own already. Once any has,
   -- all that expire have; so one of those that are to be written stands for them.
-  local function fields_expire_already(key, list, from, to)
-    for at = from, to, 2 do
+  local function fields_expire_already(key, list)
+    for at = 1, #list, 2 do
       if sub(list[at + 1], 9, 16) ~= NONE then
-        return redis.call('HLEN', key) > (to - from + 1) / 2 + 1
+        return redis.call('HLEN', key) > #list / 2 + 1
           and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, list[at])[1] > 0
       end
     end
@@ -124,17 +135,16 @@ local function expiry_of_fields()
   end
 
   -- After fields were written: sees to it that all that expire do so by themselves, unless they go with the key.
-  local function keep_expiring(key, list, from, to, already, latest, before)
-    local ending = common_end(list, from, to)
+  local function keep_expiring(key, list, already, latest, before)
+    local ending = common_end(list)
     local outlives = before and before ~= NEVER and later(latest, before)
     if ending == true and (already or not outlives) then return end
-    local whole = not already and redis.call('HLEN', key) == (to - from + 1) / 2 + 1
+    local whole = not already and redis.call('HLEN', key) == #list / 2 + 1
     if whole and ending then return end
     if whole or already then
-      expire_fields(key, list, from, to)
+      expire_fields(key, list)
     else
-      local all = redis.call('HGETALL', key)
-      expire_fields(key, all, 1, #all)
+      expire_fields(key, redis.call('HGETALL', key))
     end
   end
 
@@ -186,10 +196,10 @@ local function careful_way()
   end
 
   -- Each field against what is stored of it. Returns what was stored, or nothing and an error.
-  return function(key, guard, from, to, newest)
+  return function(key, guard, list, newest)
     local old = {}
     local names = {}
-    for at = from, to, 2 do names[#names + 1] = ARGV[at] end
+    for at = 1, #list, 2 do names[#names + 1] = list[at] end
     for at = 1, #names, CHUNK do
       local reply = redis.pcall('HMGET', key, unpack(names, at, math.min(at + CHUNK - 1, #names)))
       if failed(reply) then return nil, reply.err end
@@ -199,7 +209,7 @@ local function careful_way()
     local before = guard and sub(guard, 9, 16)
     local writes, deletes, latest, shorter = {}, {}, NONE, false
     for index, name in ipairs(names) do
-      local new, standing = ARGV[from + index * 2 - 1], old[index]
+      local new, standing = list[index * 2], old[index]
       if standing and #standing < 16 then
         return nil, 'WRONGTYPE a field of the hash is not of this layout'
       end
@@ -218,9 +228,9 @@ local function careful_way()
       end
     end
     if #writes == 0 and #deletes == 0 then return 0 end
-    local already = FIELDS_EXPIRE and #writes > 0 and fields_expire_already(key, writes, 1, #writes)
+    local already = FIELDS_EXPIRE and #writes > 0 and fields_expire_already(key, writes)
 
-    local err = in_chunks('HSET', key, writes, 1, #writes) or in_chunks('HDEL', key, deletes, 1, #deletes)
+    local err = in_chunks('HSET', key, writes) or in_chunks('HDEL', key, deletes)
     if err then return nil, err end
     if not guard or (shorter and later(before, latest)) then
       local measured
@@ -236,7 +246,7 @@ local function careful_way()
       if guard and later(sub(guard, 1, 8), newest) then newest = sub(guard, 1, 8) end
       redis.call('HSET', key, GUARD, newest .. latest)
       expire(key, latest, before or NONE) -- without a guard the key may have any expiry
-      if FIELDS_EXPIRE and #writes > 0 then keep_expiring(key, writes, 1, #writes, already, latest, before) end
+      if FIELDS_EXPIRE and #writes > 0 then keep_expiring(key, writes, already, latest, before) end
     end
     return #writes / 2
   end
@@ -249,44 +259,42 @@ local function compare(...)
 end
 
 -- Returns how many values were stored, or nothing and an error.
-local function write(key, header, from, to)
+local function write(key, header, count, from, to)
   local guard = redis.pcall('HGET', key, GUARD)
   if failed(guard) then return nil, guard.err end
   if guard and #guard ~= 16 then return nil, 'WRONGTYPE the guard of the hash is not of this layout' end
-  local newest, latest = sub(header, 9, 16), sub(header, 17, 24)
+  local oldest, newest, latest = sub(header, 1, 8), sub(header, 9, 16), sub(header, 17, 24)
+  local before = guard and sub(guard, 9, 16)
   local unread
   if guard then
-    unread = later(sub(header, 1, 8), sub(guard, 1, 8)) and not later(sub(guard, 9, 16), latest)
+    unread = later(oldest, sub(guard, 1, 8)) and not later(before, latest)
   else
-    unread = sub(header, 1, 8) ~= NONE and redis.call('HLEN', key) == 0
+    unread = oldest ~= NONE and redis.call('HLEN', key) == 0
   end
-  if not unread then return compare(key, guard, from, to, newest) end
+  if not unread then return compare(key, guard, fields_of(from, to), newest) end
 
   if latest ~= NEVER and micros(latest) <= now() then
     redis.call('DEL', key)
     return 0
   end
-  local fields, err = to - from + 1, nil
-  local before = guard and sub(guard, 9, 16)
-  local already = FIELDS_EXPIRE and before and fields_expire_already(key, ARGV, from, to)
-  if fields <= CHUNK then
-    err = failed(redis.pcall('HSET', key, GUARD, newest .. latest, unpack(ARGV, from, to)))
-  else
-    err = in_chunks('HSET', key, ARGV, from, to)
-      or failed(redis.pcall('HSET', key, GUARD, newest .. latest))
-  end
+  local list = FIELDS_EXPIRE and fields_of(from, to)
+  local already = list and before and fields_expire_already(key, list)
+  local err
+  for at = from, to - 1 do err = err or failed(redis.pcall('HSET', key, texts(ARGV[at]))) end
+  err = err or failed(redis.pcall('HSET', key, GUARD, sub(header, 9, 24), texts(ARGV[to])))
   if err then return nil, err end
   expire(key, latest, before)
-  if FIELDS_EXPIRE then keep_expiring(key, ARGV, from, to, already, latest, before) end
-  return fields / 2
+  if list then keep_expiring(key, list, already, latest, before) end
+  return count
 end
 
 local stored, stale, reply = 0, 0, { 0, 0 }
 local at = 1
 for index, key in ipairs(KEYS) do
-  local fields = tonumber(ARGV[at])
-  local first, last = at + 2, at + 1 + 2 * fields
-  local count, err = write(key, ARGV[at + 1], first, last)
+  local header = ARGV[at]
+  local fields = unpack_numbers('>I4', header, 25)
+  local last = at + math.ceil(fields / CHUNK)
+  local count, err = write(key, header, fields, at + 1, last)
   if err then
     reply[#reply + 1] = index
     reply[#reply + 1] = err

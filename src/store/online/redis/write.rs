@@ -187,7 +187,7 @@ impl Writing<'_> {
         let room = Semaphore::new(self.window as usize);
         let send = async |at: usize| {
             let call = &calls[at];
-            let _place = room.acquire_many(self.plan.weight(call).min(self.window)).await.ok()?;
+            let _place = room.acquire_many(call.weight().min(self.window)).await.ok()?;
             let rows = self.plan.rows(call);
             let arguments = layout::call(digest.clone(), &self.topology.link.prefix, rows, self.now);
             Some((at, session.send(call.ask.is_some(), "EVALSHA", arguments).await))
