@@ -37,19 +37,19 @@ pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted, limit:
         return Err(Refusal::new(ErrorClass::TooLarge, message));
     }
     let Some(compression) = Compression::named(envelope.content_encoding)? else {
-        return Ok(Read { result: plain(body, envelope, wanted)?, unpacked: 0 });
+        return Ok(Read { result: plain(body, envelope, wanted, limit)?, unpacked: 0 });
     };
     let body = compression.unpack(body, limit)?;
     if body.is_empty() {
         return refused("the message has an empty body once unpacked; expected a QueryResult");
     }
-    Ok(Read { result: plain(&body, envelope, wanted)?, unpacked: body.len() })
+    Ok(Read { result: plain(&body, envelope, wanted, limit)?, unpacked: body.len() })
 }
 
-fn plain(body: &Bytes, envelope: &Envelope<'_>, wanted: Wanted) -> Result<QueryResult, Refusal> {
+fn plain(body: &Bytes, envelope: &Envelope<'_>, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
     match Encoding::of(envelope.content_type, body)? {
-        Encoding::Json => json::decode(body, wanted),
-        Encoding::Protobuf => protobuf::decode(body, wanted),
+        Encoding::Json => json::decode(body, wanted, limit),
+        Encoding::Protobuf => protobuf::decode(body, wanted, limit),
         Encoding::ArrowFile | Encoding::ArrowStream => arrow::decode(body, wanted),
         Encoding::Parquet => Err(Refusal::new(ErrorClass::Decode, "a parquet body is not a QueryResult")),
     }

@@ -3,6 +3,7 @@
 //! Text and bytes in it are slices of the message; a part that no writer asks for is passed over
 //! without being built (see [`Wanted`]).
 
+mod allowance;
 pub mod arrow;
 mod columns;
 pub mod decode;

@@ -18,6 +18,10 @@ pub struct Entity {
     pub primary_key: ByteString,
 }
 
+/// The features that cells of a row may be of: persistence keys without their namespace (`score`, `score@2`,
+/// `score~1`). Rows of one table share one list, so that a cell costs no counting of owners.
+pub type Features = Arc<[Box<str>]>;
+
 /// One entity with values to be stored if nothing newer is.
 #[derive(Clone, Debug)]
 pub struct FeatureRow {
@@ -25,6 +29,8 @@ pub struct FeatureRow {
     pub destination: usize,
     /// The entity.
     pub entity: Entity,
+    /// What its cells are of.
+    pub features: Features,
     /// Values by feature; no two of one feature.
     pub cells: Vec<FeatureCell>,
 }
@@ -32,14 +38,31 @@ pub struct FeatureRow {
 /// One feature of one entity.
 #[derive(Clone, Debug)]
 pub struct FeatureCell {
-    /// The persistence key without its namespace: `score`, `score@2`, `score~1`.
-    pub feature: Arc<str>,
+    /// Its place in [`FeatureRow::features`].
+    pub feature: u32,
     /// Event time in microseconds since 1970; never negative.
     pub observed_at: i64,
     /// Event time after which readers treat it as absent, microseconds since 1970; `None` is never.
     pub expires_at: Option<i64>,
     /// The value. `None` is a tombstone: the feature was evicted at `observed_at`.
     pub value: Option<Value>,
+}
+
+impl FeatureRow {
+    /// A row with a list of features of its own, in the order of its cells.
+    pub fn of<N: Into<Box<str>>>(entity: Entity, cells: impl IntoIterator<Item = (N, FeatureCell)>) -> Self {
+        let (features, mut cells): (Vec<Box<str>>, Vec<_>) =
+            cells.into_iter().map(|(feature, cell)| (feature.into(), cell)).unzip();
+        for (cell, place) in cells.iter_mut().zip(0..) {
+            cell.feature = place;
+        }
+        Self { destination: 0, entity, features: features.into(), cells }
+    }
+
+    /// The feature of one of its cells.
+    pub fn feature(&self, cell: &FeatureCell) -> &str {
+        &self.features[cell.feature as usize]
+    }
 }
 
 impl Row for FeatureRow {

@@ -135,7 +135,7 @@ impl From<Refusal> for PreviewRefusal {
 impl Shown for FeatureRow {
     fn shown(&self) -> Vec<ShownRow> {
         let features = self.cells.iter().map(|cell| ShownFeature {
-            feature: cell.feature.to_string(),
+            feature: self.feature(cell).to_owned(),
             value: cell.value.as_ref().map_or(Json::Null, json),
             evicted: cell.value.is_none(),
             observed_at: format_timestamp(cell.observed_at),

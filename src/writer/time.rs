@@ -1,6 +1,7 @@
 //! Which time a row has, and whether it can be true.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::{format_timestamp, now};
@@ -28,29 +29,45 @@ pub struct MessageTimes {
 }
 
 /// The span in which an observed time is believed.
-#[derive(Clone, Copy, Debug)]
 pub struct Believable {
     /// Earliest.
-    pub from: i64,
-    /// Latest: the clock, plus the skew that is allowed.
-    pub until: i64,
+    from: i64,
+    clock: Clock,
+    /// How far ahead of the clock a time may be, microseconds.
+    skew: i64,
+    /// Latest: what the clock said last, plus the skew.
+    until: AtomicI64,
+    /// For how many times more that will do.
+    left: AtomicU32,
 }
 
+/// The clock is read once for so many times, since reading it takes as long as decoding two values does; and
+/// for every time that would be refused.
+const AT_ONCE: u32 = 1_000;
+
 impl Believable {
+    /// From a time, in microseconds since 1970, until the clock and `skew` microseconds.
+    pub fn new(from: i64, clock: Clock, skew: i64) -> Self {
+        Self { from, clock, skew, until: AtomicI64::new(i64::MIN), left: AtomicU32::new(0) }
+    }
+
     /// A time, or why it cannot be one.
     ///
     /// A time in the future would freeze a feature: nothing newer could come. One before `from` is
     /// what the store cannot hold.
-    pub fn check(self, observed_at: i64) -> Result<i64, Refusal> {
-        if observed_at > self.until {
-            return Err(Refusal::new(
-                ErrorClass::TimeInFuture,
-                format!(
-                    "observed at {}, later than {}, which is now and `max_future_skew`",
-                    format_timestamp(observed_at),
-                    format_timestamp(self.until)
-                ),
-            ));
+    pub fn check(&self, observed_at: i64) -> Result<i64, Refusal> {
+        if observed_at > self.until() {
+            let until = self.look();
+            if observed_at > until {
+                return Err(Refusal::new(
+                    ErrorClass::TimeInFuture,
+                    format!(
+                        "observed at {}, later than {}, which is now and `max_future_skew`",
+                        format_timestamp(observed_at),
+                        format_timestamp(until)
+                    ),
+                ));
+            }
         }
         if observed_at < self.from {
             return Err(Refusal::new(
@@ -63,6 +80,23 @@ impl Believable {
             ));
         }
         Ok(observed_at)
+    }
+
+    fn until(&self) -> i64 {
+        match self.left.load(Ordering::Relaxed) {
+            0 => self.look(),
+            left => {
+                self.left.store(left - 1, Ordering::Relaxed);
+                self.until.load(Ordering::Relaxed)
+            }
+        }
+    }
+
+    fn look(&self) -> i64 {
+        let until = (self.clock)().saturating_add(self.skew);
+        self.until.store(until, Ordering::Relaxed);
+        self.left.store(AT_ONCE, Ordering::Relaxed);
+        until
     }
 }
 
@@ -97,11 +131,24 @@ mod tests {
 
     #[test]
     fn a_time_is_refused_beyond_the_skew_and_before_the_earliest() {
-        let believable = Believable { from: 0, until: 100 };
+        let believable = Believable::new(0, Arc::new(|| 90), 10);
         assert_eq!(believable.check(0), Ok(0));
         assert_eq!(believable.check(100), Ok(100));
         assert_eq!(believable.check(101).expect_err("future").class, ErrorClass::TimeInFuture);
         assert_eq!(believable.check(-1).expect_err("past").class, ErrorClass::ValueRefused);
         assert_eq!(believable.check(i64::MAX).expect_err("future").class, ErrorClass::TimeInFuture);
+    }
+
+    #[test]
+    fn a_time_is_judged_by_the_clock_as_it_is_before_it_is_refused_and_a_clock_set_back_is_noticed() {
+        let now = Arc::new(AtomicI64::new(100));
+        let clock = Arc::clone(&now);
+        let believable = Believable::new(0, Arc::new(move || clock.load(Ordering::Relaxed)), 0);
+        assert_eq!(believable.check(100), Ok(100));
+        now.store(200, Ordering::Relaxed);
+        assert_eq!(believable.check(200), Ok(200));
+        now.store(50, Ordering::Relaxed);
+        let refused = (0..=AT_ONCE).filter(|_| believable.check(200).is_err()).count();
+        assert_eq!(refused, 1, "the last of so many");
     }
 }

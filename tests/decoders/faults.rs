@@ -2,10 +2,11 @@
 
 use chalk_writer::proto::writer::v1;
 use chalk_writer::result::{EntityRow, TableBody};
+use chalk_writer::sink::ErrorClass;
 use chalk_writer::value::Value;
 use prost::Message as _;
 
-use super::{read, read_json, refusal};
+use super::{read, read_json, read_within, refusal};
 
 fn rows(text: &str) -> Vec<EntityRow> {
     let text = format!(r#"{{"tables": [{{"namespace": "user", "rows": {text}}}]}}"#);
@@ -215,4 +216,57 @@ fn a_feature_that_is_only_said_to_be_missing_is_null() {
         rows(r#"{"rows": [{"id": 1, "meta": {"u.a": {"source_type": "MISSING"}, "u.b": {"source_type": "GIVEN"}}}]}"#);
     assert_eq!(read[0].cells.len(), 1);
     assert_eq!(read[0].cells[0].value, Value::Null);
+}
+
+/// A message that is made of one small thing again and again, in JSON.
+fn repeated(before: &str, thing: &str, count: usize, after: &str) -> String {
+    let things = vec![thing; count].join(",");
+    format!(r#"{{"tables": [{{"namespace": "user", "rows": {{{before}{things}{after}}}}}]}}"#)
+}
+
+/// A value takes more in memory than in a message; one that is made of nothing else is refused before it does.
+#[test]
+fn small_things_without_end_do_not_fill_the_memory() {
+    let json = |count| {
+        let row = r#""rows": [{"id": 1, "#;
+        [
+            repeated(r#""rows": ["#, r#"{"id":1}"#, count, "]"),
+            repeated(&format!(r#"{row}"features": {{"user.a": ["#), "0", count, "]}}]"),
+            repeated(&format!(r#"{row}"features": {{"user.a": [["#), "[]", count, "]]}}]"),
+            repeated(&format!(r#"{row}"values": ["#), "0", count, "]}]"),
+            repeated(&format!(r#"{row}"meta": ["#), "{}", count, "]}]"),
+        ]
+    };
+    let protobuf = |count| {
+        let value = |kind| v1::Value { kind: Some(kind) };
+        let int = || value(v1::value::Kind::IntValue(0));
+        let list = |items| value(v1::value::Kind::ListValue(v1::ListValue { items }));
+        let fields = |items: Vec<v1::Value>| {
+            let fields = items.into_iter().map(|item| v1::StructField { name: String::new(), value: Some(item) });
+            value(v1::value::Kind::StructValue(v1::StructValue { fields: fields.collect() }))
+        };
+        let row = |values, meta| v1::Row { values, meta, ..v1::Row::default() };
+        [
+            vec![row(vec![], vec![]); count],
+            vec![row(vec![int(); count], vec![])],
+            vec![row(vec![], vec![v1::Meta::default(); count])],
+            vec![row(vec![list(vec![int(); count])], vec![])],
+            vec![row(vec![fields(vec![int(); count])], vec![])],
+        ]
+        .map(|rows| {
+            let rows = v1::Rows { columns: vec![], rows };
+            let body = Some(v1::feature_table::Body::Rows(rows));
+            let table = v1::FeatureTable { namespace: "user".to_owned(), body };
+            v1::QueryResult { tables: vec![table], ..v1::QueryResult::default() }.encode_to_vec()
+        })
+    };
+    let bodies = |count| json(count).into_iter().map(String::into_bytes).chain(protobuf(count));
+    for body in bodies(1_000) {
+        read_within(body.clone(), body.len().max(16_000)).expect("within the limit");
+    }
+    for body in bodies(100_000) {
+        let refused = read_within(body.clone(), body.len()).expect_err("too much of it");
+        assert_eq!(refused.class, ErrorClass::TooLarge, "{refused}");
+        assert!(refused.message.contains("rows of more than"), "{refused}");
+    }
 }

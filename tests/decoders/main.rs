@@ -30,9 +30,14 @@ fn message(body: impl Into<Bytes>) -> Message {
 }
 
 fn read(body: impl Into<Bytes>) -> Result<QueryResult, Refusal> {
+    read_within(body, LIMIT)
+}
+
+/// The same with another limit.
+fn read_within(body: impl Into<Bytes>, limit: usize) -> Result<QueryResult, Refusal> {
     let message = message(body);
     let envelope = Envelope::read(&message, EventType::Result)?;
-    decode(&message, &envelope, Wanted { query: true }, LIMIT).map(|read| read.result)
+    decode(&message, &envelope, Wanted { query: true }, limit).map(|read| read.result)
 }
 
 fn read_json(text: impl Into<String>) -> QueryResult {

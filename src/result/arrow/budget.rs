@@ -1,12 +1,7 @@
 //! What the tables of one message may take in memory, counted before it is taken.
 
+use crate::result::allowance::AS_ROWS;
 use crate::sink::{ErrorClass, Refusal};
-
-/// How many bytes of rows, values and verdicts a byte of the limit may become.
-///
-/// One by one, values take many times what they take in a column: a row of 50 integers is 408 bytes in
-/// columns and 4,600 in rows. With 8, and 64 MiB for a message, 100,000 such rows are within 512 MiB.
-pub(super) const AS_ROWS: usize = 8;
 
 /// Bytes and elements that are left, and bytes for what is made of them one by one.
 ///

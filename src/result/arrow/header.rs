@@ -42,7 +42,8 @@ pub(super) fn read(schema: &Schema, wanted: Wanted) -> Result<(QueryResult, Byte
         }
     }
     text.push('}');
-    let result = json::decode(&text.into(), wanted).map_err(|refusal| {
+    let limit = text.len();
+    let result = json::decode(&text.into(), wanted, limit).map_err(|refusal| {
         let message = format!("Arrow: `chalk.…` of the schema's metadata, as {}", refusal.message);
         Refusal { message, ..refusal }
     })?;

@@ -25,14 +25,14 @@ use super::{Persistence, QueryResult, Wanted};
 use crate::proto::common::v1::OperationKind;
 use crate::sink::{ErrorClass, Refusal};
 
-/// Reads a message.
-pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
+/// Reads a message, of which no more than `limit` bytes may be decoded.
+pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
     let body = body.slice_ref(without_mark(body));
     let text = ByteString::try_from(body.clone()).map_err(|_| {
         let at = std::str::from_utf8(&body).err().map_or(0, |error| error.valid_up_to());
         refused(format!("JSON: not UTF-8 at byte {at}"))
     })?;
-    let reader = Reader::new(&text);
+    let reader = Reader::new(&text, limit);
     Scanner::new(&text).read(Message { reader: &reader, wanted }).map_err(|fault| refusal(&text, fault))
 }
 
@@ -43,14 +43,14 @@ fn refused(message: String) -> Refusal {
 /// What is wrong, and where: line, column, and the byte that both mean.
 #[cold]
 fn refusal(text: &str, fault: Fault) -> Refusal {
-    let (what, at) = fault.into_parts();
+    let (class, what, at) = fault.into_parts();
     let what = &what[..what.floor_char_boundary(300)];
     let before = &text.as_bytes()[..at];
     // The byte at fault itself ends no line before it.
     let ended = &before[..at.saturating_sub(1)];
     let line = ended.split(|byte| *byte == b'\n').count();
     let start = ended.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    refused(format!("JSON: {what} at line {line}, column {} (byte {at})", at - start))
+    Refusal::new(class, format!("JSON: {what} at line {line}, column {} (byte {at})", at - start))
 }
 
 /// The whole message.

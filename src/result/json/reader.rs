@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use super::part::Part;
 use super::scan::Fault;
+use crate::result::allowance::Allowance;
 use crate::value::time;
 
 /// The message while it is read.
@@ -14,14 +15,22 @@ pub(super) struct Reader<'de> {
     pub(super) text: &'de ByteString,
     /// Depth of the last `{}` that stood for itself: among a row's values it is an absent one.
     pub(super) empty_at: Cell<usize>,
+    allowance: Allowance,
     fault: RefCell<Option<String>>,
     /// There is a fault that is not named yet.
     unnamed: Cell<bool>,
 }
 
 impl<'de> Reader<'de> {
-    pub(super) fn new(text: &'de ByteString) -> Self {
-        Self { text, empty_at: Cell::new(0), fault: RefCell::new(None), unnamed: Cell::new(false) }
+    pub(super) fn new(text: &'de ByteString, limit: usize) -> Self {
+        let allowance = Allowance::new(limit);
+        Self { text, empty_at: Cell::new(0), allowance, fault: RefCell::new(None), unnamed: Cell::new(false) }
+    }
+
+    /// Accounts for one more of a type.
+    #[inline]
+    pub(super) fn take<T>(&self) -> Result<(), Fault> {
+        self.allowance.take::<T>().map_err(Fault::too_large)
     }
 
     /// Text as a slice of the message.

@@ -73,6 +73,7 @@ impl<'de> Part<'de> for Row<'_, 'de> {
 
     fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
         let Self { reader, table } = self;
+        reader.take::<EntityRow>()?;
         let mut seen = Seen::default();
         let (mut id, mut observed_at) = (None, None);
         let mut cells = Vec::new();
@@ -202,6 +203,7 @@ impl<'de> Part<'de> for Features<'_, 'de> {
                 return Err(twice(&name));
             }
             expected = column + 1;
+            reader.take::<Cell>()?;
             let cell = cells.push_mut(Cell::ABSENT);
             cell.column = column;
             object.value(AnyValue { reader, into: &mut cell.value })?;
@@ -238,6 +240,7 @@ impl<'de> Part<'de> for Values<'_, 'de> {
             if cells.is_empty() {
                 cells.reserve_exact(expected);
             }
+            reader.take::<Cell>()?;
             let cell = cells.push_mut(Cell::ABSENT);
             cell.column = column;
             list.item(AnyValue { reader, into: &mut cell.value })?;
@@ -316,6 +319,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
     }
 
     fn object(self, mut object: Object<'_, 'de>) -> Result<Meta, Fault> {
+        self.reader.take::<Meta>()?;
         let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() };
         let mut seen = Seen::default();
         while let Some(key) = object.key()? {

@@ -9,29 +9,44 @@ use std::borrow::Cow;
 
 use super::part::Part;
 use crate::result::DEEPEST;
+use crate::sink::ErrorClass;
 
 /// The place that reading has come to when the fault is told.
 const HERE: usize = usize::MAX;
 
 /// Why the message is refused, and where: bytes of it that were read.
 #[derive(Debug)]
-pub(super) struct Fault(Box<(String, usize)>);
+pub(super) struct Fault(Box<What>);
+
+#[derive(Debug)]
+struct What {
+    class: ErrorClass,
+    message: String,
+    at: usize,
+}
 
 impl Fault {
     /// A fault at the place that reading has come to, which [`Scanner::read`] adds.
     #[cold]
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self(Box::new((what.into(), HERE)))
+        Self(Box::new(What { class: ErrorClass::Decode, message: what.into(), at: HERE }))
+    }
+
+    /// The message would take more memory than it may.
+    #[cold]
+    pub(super) fn too_large(message: String) -> Self {
+        Self(Box::new(What { class: ErrorClass::TooLarge, message, at: HERE }))
     }
 
     #[cold]
     fn at(what: &str, at: usize) -> Self {
-        Self(Box::new((what.to_owned(), at)))
+        Self(Box::new(What { class: ErrorClass::Decode, message: what.to_owned(), at }))
     }
 
-    /// What is wrong, and how many bytes had been read.
-    pub(super) fn into_parts(self) -> (String, usize) {
-        *self.0
+    /// Its class, what is wrong, and how many bytes had been read.
+    pub(super) fn into_parts(self) -> (ErrorClass, String, usize) {
+        let What { class, message, at } = *self.0;
+        (class, message, at)
     }
 }
 
@@ -63,8 +78,8 @@ impl<'de> Scanner<'de> {
             Some(_) => Err(self.unexpected("trailing characters")),
         });
         whole.map_err(|mut fault| {
-            if fault.0.1 == HERE {
-                fault.0.1 = self.at;
+            if fault.0.at == HERE {
+                fault.0.at = self.at;
             }
             fault
         })
@@ -506,7 +521,7 @@ mod tests {
 
     /// What a text says, or why it is refused: by us, and by `serde_json`.
     fn both(text: &str) -> [Result<Value, String>; 2] {
-        let ours = Scanner::new(text).read(Tree).map_err(|fault| fault.into_parts().0);
+        let ours = Scanner::new(text).read(Tree).map_err(|fault| fault.into_parts().1);
         let theirs = serde_json::from_str::<Value>(text).map_err(|error| {
             let place = format!(" at line {} column {}", error.line(), error.column());
             let what = error.to_string();

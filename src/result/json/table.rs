@@ -179,6 +179,8 @@ impl<'de> Part<'de> for Names<'_, 'de> {
 
     fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
         while let Some(name) = list.next(Text(self.reader, "columns"))? {
+            // Kept in the list, and found by it.
+            self.reader.take::<[ByteString; 2]>()?;
             self.names.push(name);
         }
         Ok(())

@@ -70,6 +70,7 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
         let Self { reader, into } = self;
         let mut items = Vec::new();
         while list.more()? {
+            reader.take::<Value>()?;
             list.item(AnyValue { reader, into: items.push_mut(Value::Null) })?;
         }
         *into = Value::List(items);
@@ -81,6 +82,7 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
         let mut seen = Seen::default();
         let mut fields: Vec<(ByteString, Value)> = Vec::new();
         while let Some(key) = object.key()? {
+            reader.take::<(ByteString, Value)>()?;
             let name = match &key {
                 std::borrow::Cow::Borrowed(name) => reader.slice(name),
                 std::borrow::Cow::Owned(name) => name.as_str().into(),

@@ -13,6 +13,7 @@ use prost::Message as _;
 
 use self::value::{TimestampParts, merge_value};
 use self::wire::{Field, Malformed, Wire, refused};
+use super::allowance::Allowance;
 use super::columns::Columns;
 use super::meta::{Meta, Metas};
 use super::{
@@ -23,13 +24,13 @@ use crate::proto::pubsub::v1::QueryMessagePubSub;
 use crate::sink::Refusal;
 use crate::value::Value;
 
-/// Reads a message.
-pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusal> {
-    read(body, wanted).map_err(|malformed| *malformed)
+/// Reads a message, of which no more than `limit` bytes may be decoded.
+pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
+    read(body, wanted, &Allowance::new(limit)).map_err(|malformed| *malformed)
 }
 
-fn read(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Malformed> {
-    let mut wire = Wire::new(body);
+fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResult, Malformed> {
+    let mut wire = Wire::new(body, allowance);
     let mut result = QueryResult::default();
     let mut observed_at: Option<TimestampParts> = None;
     let mut known = false;
@@ -116,13 +117,18 @@ impl Rows {
         while let Some((number, field)) = wire.next()? {
             match number {
                 1 => {
+                    // Kept in the list, and found by it.
+                    wire.take::<[ByteString; 2]>()?;
                     let name = wire.str("columns", field)?;
                     let next = self.columns.len();
                     if let (_, false) = self.columns.place(name, next, || wire.slice(name)) {
                         return Err(refused(format!("`columns`: `{name}` stands twice")));
                     }
                 }
-                2 => self.row(wire.message("rows", field)?)?,
+                2 => {
+                    wire.take::<EntityRow>()?;
+                    self.row(wire.message("rows", field)?)?;
+                }
                 _ => {}
             }
         }
@@ -146,6 +152,7 @@ impl Rows {
                     if cells.is_empty() {
                         cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
                     }
+                    wire.take::<Cell>()?;
                     let cell = cells.push_mut(Cell::ABSENT);
                     cell.column = values;
                     if !merge_value(message, &mut cell.value, &mut fault)? {
@@ -156,6 +163,7 @@ impl Rows {
                     values += 1;
                 }
                 5 => {
+                    wire.take::<Meta>()?;
                     let column = self.metas.aligned;
                     self.metas.named.push(meta(wire.message("meta", field)?, column)?);
                     self.metas.aligned += 1;

@@ -129,6 +129,7 @@ fn sound(value: Option<Value>, fault: &mut Option<String>, what: impl FnOnce() -
 fn merge_list(mut wire: Wire<'_>, items: &mut Vec<Value>, fault: &mut Option<String>) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         if number == 1 {
+            wire.take::<Value>()?;
             let mut item = Value::Null;
             merge_value(wire.message("items", field)?, &mut item, fault)?;
             items.push(item);
@@ -146,6 +147,7 @@ fn merge_struct(
         if number != 1 {
             continue;
         }
+        wire.take::<(ByteString, Value)>()?;
         let mut inner = wire.message("fields", field)?;
         let (mut name, mut value) = (ByteString::new(), Value::Null);
         while let Some((number, field)) = inner.next()? {

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use prost::encoding::decode_varint;
 
 use crate::result::DEEPEST;
+use crate::result::allowance::Allowance;
 use crate::sink::{ErrorClass, Refusal};
 
 /// Why the body is refused; boxed, because every field is read into a result that could be this.
@@ -44,6 +45,7 @@ pub(super) struct Field<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Wire<'a> {
     whole: &'a Bytes,
+    allowance: &'a Allowance,
     rest: &'a [u8],
     /// Messages around this one.
     pub(super) depth: usize,
@@ -52,8 +54,16 @@ pub(super) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(whole: &'a Bytes) -> Self {
-        Self { whole, rest: whole, depth: 0, start: 0 }
+    pub(super) fn new(whole: &'a Bytes, allowance: &'a Allowance) -> Self {
+        Self { whole, allowance, rest: whole, depth: 0, start: 0 }
+    }
+
+    /// Accounts for one more of a type.
+    #[inline]
+    pub(super) fn take<T>(&self) -> Result<(), Malformed> {
+        self.allowance
+            .take::<T>()
+            .map_err(|message| Box::new(Refusal::new(ErrorClass::TooLarge, format!("protobuf: {message}"))))
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.

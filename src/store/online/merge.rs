@@ -18,6 +18,7 @@
 //! their own (`tombstone_retention`) for this reason.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
@@ -41,13 +42,14 @@ pub(super) fn refusal(row: &FeatureRow) -> Option<Refusal> {
                 ErrorClass::ValueRefused,
                 format!(
                     "`{}` was observed at {} µs; times before 1970 cannot be stored",
-                    cell.feature, cell.observed_at
+                    row.feature(cell),
+                    cell.observed_at
                 ),
             )
-        } else if cell.feature.is_empty() {
+        } else if row.feature(cell).is_empty() {
             Refusal::new(ErrorClass::ValueRefused, "a feature without a name cannot be stored")
         } else if cell.value.as_ref().map_or(0, Value::heap_size) > LARGEST_VALUE {
-            too_large(&cell.feature)
+            too_large(row.feature(cell))
         } else {
             return None;
         };
@@ -70,25 +72,31 @@ pub(super) fn at(refusal: Refusal, row: &FeatureRow) -> Refusal {
 ///
 /// `compare` orders two values of which neither is null or a tombstone, as the store does.
 pub(super) fn collapse(rows: &[&FeatureRow], compare: fn(&Value, &Value) -> Ordering) -> FeatureRow {
-    let (first, later) = rows.split_first().expect("collapse is given rows");
-    let mut merged = FeatureRow::clone(first);
-    let mut places: HashMap<_, _> =
-        merged.cells.iter().enumerate().map(|(place, cell)| (cell.feature.clone(), place)).collect();
-    for cell in later.iter().flat_map(|row| &row.cells) {
-        match places.entry(cell.feature.clone()) {
+    let first = rows.first().expect("collapse is given rows");
+    let mut winners: Vec<(&str, &FeatureCell)> = Vec::with_capacity(first.cells.len());
+    let mut places = HashMap::with_capacity(first.cells.len());
+    for (row, cell) in rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell))) {
+        let feature = row.feature(cell);
+        match places.entry(feature) {
             Entry::Occupied(place) => {
-                let standing = &mut merged.cells[*place.get()];
+                let (_, standing): &mut (_, &FeatureCell) = &mut winners[*place.get()];
                 if order(cell, standing, compare).is_gt() {
-                    *standing = cell.clone();
+                    *standing = cell;
                 }
             }
             Entry::Vacant(place) => {
-                place.insert(merged.cells.len());
-                merged.cells.push(cell.clone());
+                place.insert(winners.len());
+                winners.push((feature, cell));
             }
         }
     }
-    merged
+    let (entity, destination) = (first.entity.clone(), first.destination);
+    if rows.iter().all(|row| Arc::ptr_eq(&row.features, &first.features)) {
+        let cells = winners.into_iter().map(|(_, cell)| cell.clone()).collect();
+        return FeatureRow { destination, entity, features: Arc::clone(&first.features), cells };
+    }
+    let cells = winners.into_iter().map(|(feature, cell)| (feature, cell.clone()));
+    FeatureRow { destination, ..FeatureRow::of(entity, cells) }
 }
 
 /// The order in which cells of one feature win, the last over all before it.

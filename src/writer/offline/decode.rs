@@ -17,19 +17,18 @@ use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::catalog::Catalog;
 use crate::writer::open::{Gate, Opened};
-use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
+use crate::writer::time::{Believable, MessageTimes, observed_at};
 use crate::writer::{entity, skip};
 
 /// 0001-01-01T00:00:00Z: history may be older than 1970, but has a date that a table can be cut by.
-const EARLIEST: i64 = -62_135_596_800_000_000;
+pub(super) const EARLIEST: i64 = -62_135_596_800_000_000;
 
 /// Makes rows of results. What it needs of the environments was prepared when it was made.
 pub struct OfflineDecoder {
     pub(super) gate: Gate,
     pub(super) catalog: Catalog<OfflineEnvironment>,
-    pub(super) clock: Clock,
-    /// How far ahead of the clock an observed time may be, microseconds.
-    pub(super) max_future_skew: i64,
+    /// Which observed times are taken.
+    pub(super) believable: Believable,
     /// `skip_offline_writes_for_online_cached_features`
     pub(super) skip_cached: bool,
     /// `query_table_write_drop_ratio`
@@ -42,7 +41,7 @@ pub(super) struct Context<'a> {
     pub(super) environment: &'a OfflineEnvironment,
     pub(super) destination: usize,
     pub(super) times: MessageTimes,
-    pub(super) believable: Believable,
+    pub(super) believable: &'a Believable,
     pub(super) skip_cached: bool,
     /// Values of `__environment__`, `__operation_id__`, `__operation_kind__`, `__deployment_id__`.
     pub(super) of_message: [Value; 4],
@@ -80,7 +79,7 @@ impl OfflineDecoder {
             environment: &environment.entry,
             destination,
             times: opened.times(),
-            believable: Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) },
+            believable: &self.believable,
             skip_cached: self.skip_cached,
             of_message: [
                 text(&result.environment_id, opened.environment()),
@@ -120,9 +119,8 @@ impl OfflineDecoder {
         }
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
         let created_at = Some(query.created_at).filter(|time| *time != 0);
-        let believable = Believable { from: EARLIEST, until: (self.clock)().saturating_add(self.max_future_skew) };
         let name = ByteString::from(format!("{QUERY_LOG}/{operation_id}"));
-        match observed_at(created_at, opened.times()).and_then(|time| believable.check(time)) {
+        match observed_at(created_at, opened.times()).and_then(|time| self.believable.check(time)) {
             Err(refusal) => decoded.refused.push(refusal.row(&name).table(QUERY_LOG)),
             Ok(query_timestamp) => {
                 let around = query_log::Around {

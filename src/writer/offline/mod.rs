@@ -16,11 +16,12 @@ use super::catalog::Catalog;
 use super::destinations::{Destinations, OFFLINE};
 use super::open::Gate;
 use super::plan::{Plan, PlanError};
-use super::time::{Clock, micros, system_clock};
+use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::message::EventType;
 use crate::row::table::TableRows;
+use decode::EARLIEST;
 use shapes::OfflineEnvironment;
 
 /// The descriptor.
@@ -54,8 +55,7 @@ pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRows>
         catalog: Catalog::new(&settings.environments, |id, environment| {
             OfflineEnvironment::new(environment, destinations.index(id))
         }),
-        clock,
-        max_future_skew: micros(settings.tuning.max_future_skew),
+        believable: Believable::new(EARLIEST, clock, micros(settings.tuning.max_future_skew)),
         skip_cached: settings.skip_offline_writes_for_online_cached_features,
         query_drop_ratio: settings.query_table_write_drop_ratio,
         query_log: query_log::shape(),

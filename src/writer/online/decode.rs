@@ -15,16 +15,15 @@ use crate::value::conform::conform;
 use crate::writer::cache_strategy::{Update, asks_for_default, update};
 use crate::writer::catalog::{Catalog, Known};
 use crate::writer::open::{Gate, Opened};
-use crate::writer::time::{Believable, Clock, MessageTimes, observed_at};
+use crate::writer::time::{Believable, MessageTimes, observed_at};
 use crate::writer::{declared, entity, skip};
 
 /// Makes rows of results. What it needs of the environments was prepared when it was made.
 pub struct OnlineDecoder {
     pub(super) gate: Gate,
     pub(super) catalog: Catalog<OnlineEnvironment>,
-    pub(super) clock: Clock,
-    /// How far ahead of the clock an observed time may be, microseconds.
-    pub(super) max_future_skew: i64,
+    /// Which observed times are taken.
+    pub(super) believable: Believable,
 }
 
 /// What holds for every row of a message.
@@ -33,7 +32,7 @@ pub(super) struct Context<'a> {
     pub(super) budget: Cell<Budget>,
     destination: usize,
     times: MessageTimes,
-    believable: Believable,
+    believable: &'a Believable,
 }
 
 impl Decoder<FeatureRow> for OnlineDecoder {
@@ -55,7 +54,7 @@ impl OnlineDecoder {
             budget: Cell::new(Budget::new(opened.limit)),
             destination,
             times: opened.times(),
-            believable: Believable { from: 0, until: (self.clock)().saturating_add(self.max_future_skew) },
+            believable: &self.believable,
         };
         for table in opened.result.tables {
             if persistent {
@@ -92,7 +91,8 @@ impl Context<'_> {
                 Ok((primary_key, cells)) => {
                     let (environment, namespace) = (Arc::clone(&self.environment.id), namespace.clone());
                     let entity = Entity { environment, namespace, primary_key };
-                    decoded.rows.push(FeatureRow { destination: self.destination, entity, cells });
+                    let features = Arc::clone(&layout.features);
+                    decoded.rows.push(FeatureRow { destination: self.destination, entity, features, cells });
                 }
                 Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
             }
@@ -137,8 +137,10 @@ impl Context<'_> {
                 }
             };
             let value = std::mem::replace(&mut cell.value, Value::Null);
+            // The features of a layout are as many as its columns.
+            let feature = cell.column as u32;
             if stored.plain {
-                let (feature, expires_at) = (Arc::clone(&stored.feature), stored.expiry.of(observed_at));
+                let expires_at = stored.expiry.of(observed_at);
                 cells.push(FeatureCell { feature, observed_at, expires_at, value: Some(value) });
                 continue;
             }
@@ -153,7 +155,7 @@ impl Context<'_> {
                     continue;
                 }
             };
-            let (feature, expires_at) = (Arc::clone(&stored.feature), expiry.of(observed_at));
+            let expires_at = expiry.of(observed_at);
             cells.push(FeatureCell { feature, observed_at, expires_at, value });
         }
         Ok(cells)

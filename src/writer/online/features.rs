@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
+use crate::row::feature::Features;
 use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
@@ -34,6 +35,8 @@ pub(super) struct OnlineEnvironment {
 pub(super) struct Layout {
     /// Aligned with the table's columns.
     pub(super) columns: Vec<Column>,
+    /// The features that they are stored as, aligned as well; empty where a column is not stored.
+    pub(super) features: Features,
     /// The columns that hold the row's own observed time.
     pub(super) times: Vec<usize>,
 }
@@ -133,7 +136,8 @@ impl OnlineEnvironment {
     /// What is done with the columns of a table.
     pub(super) fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
         self.layouts.get(namespace, columns, || {
-            let mut layout = Layout { columns: Vec::with_capacity(columns.len()), times: Vec::new() };
+            let mut layout =
+                Layout { columns: Vec::with_capacity(columns.len()), features: Arc::default(), times: Vec::new() };
             for (at, name) in columns.iter().enumerate() {
                 let column = if columns[..at].contains(name) {
                     Column::Refuse(format!("column `{name}` stands twice").into())
@@ -145,6 +149,11 @@ impl OnlineEnvironment {
                 }
                 layout.columns.push(column);
             }
+            let stored = layout.columns.iter().map(|column| match column {
+                Column::Store(stored) => Box::from(&*stored.feature),
+                Column::Skip(_) | Column::Time | Column::Refuse(_) => Box::default(),
+            });
+            layout.features = stored.collect();
             layout
         })
     }

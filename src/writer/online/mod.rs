@@ -12,7 +12,7 @@ use super::catalog::Catalog;
 use super::destinations::{Destinations, ONLINE};
 use super::open::Gate;
 use super::plan::{Plan, PlanError};
-use super::time::{Clock, micros, system_clock};
+use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::message::EventType;
@@ -57,6 +57,6 @@ pub fn decoder(
     if !faults.is_empty() {
         return Err(PlanError::Settings(faults.join("; ")));
     }
-    let max_future_skew = micros(settings.tuning.max_future_skew);
-    Ok(OnlineDecoder { gate: Gate::new(settings), catalog, clock, max_future_skew })
+    let believable = Believable::new(0, clock, micros(settings.tuning.max_future_skew));
+    Ok(OnlineDecoder { gate: Gate::new(settings), catalog, believable })
 }

@@ -84,7 +84,7 @@ fn skipped(decoded: &Decoded<FeatureRow>, reason: &'static str) {
 fn a_value_is_stored_under_its_entity_and_expires_after_its_staleness() {
     let decoded = decode(Some(vec![feature("user.score")]), vec![one("user.score", Value::Double(0.7))]);
     let cell = only(&decoded);
-    assert_eq!(&*cell.feature, "score");
+    assert_eq!(decoded.rows[0].feature(cell), "score");
     assert_eq!(cell.value, Some(Value::Double(0.7)));
     assert_eq!((cell.observed_at, cell.expires_at), (NOW, Some(NOW + HOUR)));
     let entity = &decoded.rows[0].entity;
@@ -100,7 +100,7 @@ fn versions_are_part_of_the_persistence_key() {
     {
         let listed = Feature { internal_version, ..feature(fqn) };
         let decoded = decode(Some(vec![listed]), vec![one(fqn, Value::Int(1))]);
-        assert_eq!(&*only(&decoded).feature, key);
+        assert_eq!(decoded.rows[0].feature(only(&decoded)), key);
     }
 }
 
@@ -441,14 +441,14 @@ proptest! {
         let decoded = decode_with(environment(features), result);
         for row in &decoded.rows {
             prop_assert!(!row.cells.is_empty());
-            let mut names: Vec<_> = row.cells.iter().map(|cell| cell.feature.clone()).collect();
+            let mut names: Vec<_> = row.cells.iter().map(|cell| row.feature(cell)).collect();
             names.sort();
             names.dedup();
             prop_assert_eq!(names.len(), row.cells.len());
             for cell in &row.cells {
                 prop_assert!((0..=NOW + DAY).contains(&cell.observed_at));
                 prop_assert!(cell.expires_at.is_none_or(|expires_at| expires_at > cell.observed_at));
-                prop_assert!(!cell.feature.is_empty());
+                prop_assert!(!row.feature(cell).is_empty());
             }
         }
     }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use chalk_writer::row::feature::FeatureCell;
-
-use super::place::{FAR, Place, cell, entity, int, now, on_every_store, read, row, stored, until, value};
+use super::place::{FAR, Named, Place, cell, entity, int, now, on_every_store, read, row, stored, until, value};
 
 const DAY: i64 = 86_400_000_000;
 
 /// Cells that had expired when they came: long ago, at the beginning of time, and before it.
-fn expired(feature: &str, observed_at: i64, number: i64) -> [FeatureCell; 4] {
+fn expired(feature: &str, observed_at: i64, number: i64) -> [Named; 4] {
     [now() - 1, 1, 0, i64::MIN].map(|end| until(end, cell(feature, observed_at, int(number))))
 }
 
@@ -33,12 +31,12 @@ async fn an_expired_value_takes_an_older_one_with_it_and_nothing_else() {
         for (at, gone) in expired("a", now() - DAY, 2).into_iter().enumerate() {
             let user = entity(&format!("{at}"));
             let both = |time| vec![cell("a", time, int(1)), until(FAR, cell("b", time, int(1)))];
-            stored(&*store, &[row(user.clone(), both(gone.observed_at - 1))]).await;
+            stored(&*store, &[row(user.clone(), both(gone.1.observed_at - 1))]).await;
             stored(&*store, &[row(user.clone(), vec![gone.clone()])]).await;
             assert_eq!(value(&*store, &user, "a").await, None, "an older value would come back to life");
             assert_eq!(value(&*store, &user, "b").await, Some(int(1)));
 
-            stored(&*store, &[row(user.clone(), both(gone.observed_at + 1))]).await;
+            stored(&*store, &[row(user.clone(), both(gone.1.observed_at + 1))]).await;
             stored(&*store, &[row(user.clone(), vec![gone])]).await;
             assert_eq!(value(&*store, &user, "a").await, Some(int(1)), "a newer value stays");
         }

@@ -15,7 +15,9 @@ use chalk_writer::value::Value;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::place::{FAR, Place, cell, entity, int, on_every_store, read, row, stored, unique, until, value, write};
+use super::place::{
+    FAR, Named, Place, cell, entity, int, on_every_store, read, row, stored, unique, until, value, write,
+};
 
 /// What should stand in the end, kept in the plainest way.
 struct Model<'a> {
@@ -31,7 +33,7 @@ impl<'a> Model<'a> {
     fn write(&mut self, rows: &[FeatureRow]) {
         for row in rows {
             for cell in &row.cells {
-                let key = (row.entity.clone(), cell.feature.to_string());
+                let key = (row.entity.clone(), row.feature(cell).to_owned());
                 if self.stands.get(&key).is_none_or(|old| self.order(cell, old).is_gt()) {
                     self.stands.insert(key, cell.clone());
                 }
@@ -88,7 +90,7 @@ fn any_value() -> impl Strategy<Value = Option<Value>> {
     ]
 }
 
-fn any_cell() -> impl Strategy<Value = FeatureCell> {
+fn any_cell() -> impl Strategy<Value = Named> {
     (
         prop::sample::select(vec!["a", "b", "c", "d"]),
         // Times close to one another, and on both sides of 32 bits and of what a double holds.
@@ -96,16 +98,16 @@ fn any_cell() -> impl Strategy<Value = FeatureCell> {
         any_value(),
         prop_oneof![Just(None), (0..3_i64).prop_map(|ahead| Some(FAR + ahead)), Just(Some(i64::MAX))],
     )
-        .prop_map(|(feature, observed_at, value, expires_at)| FeatureCell {
-            expires_at,
-            ..cell(feature, observed_at, value)
+        .prop_map(|(feature, observed_at, value, expires_at)| {
+            let (feature, cell) = cell(feature, observed_at, value);
+            (feature, FeatureCell { expires_at, ..cell })
         })
 }
 
 fn any_row() -> impl Strategy<Value = FeatureRow> {
     (prop::sample::select(vec!["1", "2"]), prop::collection::vec(any_cell(), 1..5)).prop_map(|(key, cells)| {
-        let distinct: BTreeMap<_, _> = cells.into_iter().map(|cell| (cell.feature.clone(), cell)).collect();
-        row(entity(key), distinct.into_values().collect())
+        let distinct: BTreeMap<_, _> = cells.into_iter().collect();
+        row(entity(key), distinct.into_iter().collect())
     })
 }
 

@@ -163,16 +163,19 @@ pub(crate) fn entity(key: &str) -> Entity {
     Entity { environment: "prod".into(), namespace: "user".into(), primary_key: key.into() }
 }
 
-pub(crate) fn cell(feature: &str, observed_at: i64, value: Option<Value>) -> FeatureCell {
-    FeatureCell { feature: feature.into(), observed_at, expires_at: None, value }
+/// A cell with the feature that it is of.
+pub(crate) type Named = (String, FeatureCell);
+
+pub(crate) fn cell(feature: &str, observed_at: i64, value: Option<Value>) -> Named {
+    (feature.to_owned(), FeatureCell { feature: 0, observed_at, expires_at: None, value })
 }
 
-pub(crate) fn until(expires_at: i64, cell: FeatureCell) -> FeatureCell {
-    FeatureCell { expires_at: Some(expires_at), ..cell }
+pub(crate) fn until(expires_at: i64, (feature, cell): Named) -> Named {
+    (feature, FeatureCell { expires_at: Some(expires_at), ..cell })
 }
 
-pub(crate) fn row(entity: Entity, cells: Vec<FeatureCell>) -> FeatureRow {
-    FeatureRow { destination: 0, entity, cells }
+pub(crate) fn row(entity: Entity, cells: Vec<Named>) -> FeatureRow {
+    FeatureRow::of(entity, cells)
 }
 
 pub(crate) fn int(number: i64) -> Option<Value> {

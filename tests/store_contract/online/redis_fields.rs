@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use chalk_writer::row::feature::{Entity, FeatureCell};
+use chalk_writer::row::feature::Entity;
 use chalk_writer::sink::SinkError;
 
-use super::place::{FAR, Place, cell, entity, int, now, read, row, store, stored, stored_at_last, until, value, write};
+use super::place::{
+    FAR, Named, Place, cell, entity, int, now, read, row, store, stored, stored_at_last, until, value, write,
+};
 use crate::redis::{RedisServer, Reply};
 
 const KEY: &str = "test/prod/user/{42}";
@@ -26,11 +28,11 @@ fn ends(place: &Place, fields: &[&str]) -> Vec<i64> {
         .collect()
 }
 
-fn at(minutes: i64, feature: &str, time: i64) -> FeatureCell {
+fn at(minutes: i64, feature: &str, time: i64) -> Named {
     until(FAR + minutes * MINUTE, cell(feature, time, int(time)))
 }
 
-async fn put(place: &Place, user: &Entity, cells: Vec<FeatureCell>) {
+async fn put(place: &Place, user: &Entity, cells: Vec<Named>) {
     stored(&*place.store(), &[row(user.clone(), cells)]).await;
 }
 

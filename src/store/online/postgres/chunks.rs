@@ -53,7 +53,7 @@ impl Cells {
         environment.push(row.entity.environment.as_bytes());
         namespace.push(row.entity.namespace.as_bytes());
         key.push(row.entity.primary_key.as_bytes());
-        feature.push(cell.feature.as_bytes());
+        feature.push(row.feature(cell).as_bytes());
         match &cell.value {
             None => value.push_null(),
             Some(given) => value.push_with(|out| {
@@ -93,7 +93,7 @@ pub(super) fn of(rows: &[&FeatureRow], refused: &mut Vec<(usize, Refusal)>) -> V
         let row = rows[index];
         cells.clear();
         cells.extend(&row.cells);
-        cells.sort_unstable_by(|one, other| one.feature.cmp(&other.feature));
+        cells.sort_unstable_by(|one, other| row.feature(one).cmp(row.feature(other)));
         for cell in &cells {
             let live = cell.expires_at.is_none_or(|end| end > now);
             let side = if live { &mut chunk.live } else { &mut chunk.expired };
@@ -119,19 +119,20 @@ fn refusal(row: &FeatureRow) -> Option<Refusal> {
     }
     let length: usize = names.iter().map(|name| name.len()).sum();
     for cell in &row.cells {
-        let shown = cell.feature.escape_default();
-        if cell.feature.contains('\0') || cell.value.as_ref().is_some_and(jsonb::holds_nul) {
+        let feature = row.feature(cell);
+        let shown = feature.escape_default();
+        if feature.contains('\0') || cell.value.as_ref().is_some_and(jsonb::holds_nul) {
             return refuse(format!("`{shown}` holds U+0000, which Postgres cannot store"));
         }
-        if length + cell.feature.len() > LONGEST_KEY {
-            let found = length + cell.feature.len();
+        if length + feature.len() > LONGEST_KEY {
+            let found = length + feature.len();
             return refuse(format!("the key of `{shown}` is {found} bytes; an index of Postgres takes {LONGEST_KEY}"));
         }
         if let Some(value) = cell.value.as_ref().filter(|value| value.heap_size() > WORTH_A_LOOK) {
             let mut text = Vec::new();
             jsonb::write(value, &mut text);
             if text.len() > LARGEST {
-                return Some(merge::at(merge::too_large(&cell.feature), row));
+                return Some(merge::at(merge::too_large(feature), row));
             }
         }
     }
@@ -145,13 +146,8 @@ mod tests {
 
     fn row(key: &str, features: &[&str]) -> FeatureRow {
         let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };
-        let cell = |name: &&str| FeatureCell {
-            feature: (*name).into(),
-            observed_at: 1,
-            expires_at: None,
-            value: Some(Value::Int(1)),
-        };
-        FeatureRow { destination: 0, entity, cells: features.iter().map(cell).collect() }
+        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: None, value: Some(Value::Int(1)) };
+        FeatureRow::of(entity, features.iter().map(|feature| (*feature, cell.clone())))
     }
 
     #[test]

@@ -122,14 +122,12 @@ mod tests {
     }
 
     fn row(key: &str, cells: usize, bytes: usize) -> FeatureRow {
-        let cell = |number: usize| FeatureCell {
-            feature: format!("f{number}").into(),
-            observed_at: 1,
-            expires_at: None,
-            value: Some(Value::Bytes(vec![0; bytes].into())),
+        let cell = |number: usize| {
+            let value = Some(Value::Bytes(vec![0; bytes].into()));
+            (format!("f{number}"), FeatureCell { feature: 0, observed_at: 1, expires_at: None, value })
         };
         let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };
-        FeatureRow { destination: 0, entity, cells: (0..cells).map(cell).collect() }
+        FeatureRow::of(entity, (0..cells).map(cell))
     }
 
     fn sizes(topology: &Topology, rows: &[FeatureRow]) -> Vec<usize> {

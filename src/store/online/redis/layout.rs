@@ -83,7 +83,7 @@ pub(super) fn call<'a>(
         put_header(&row.cells, now, &mut bytes);
         ends.push(bytes.len());
         for cells in row.cells.chunks(CHUNK) {
-            cells.iter().for_each(|cell| put_field(cell, &mut bytes));
+            cells.iter().for_each(|cell| put_field(row.feature(cell), cell, &mut bytes));
             ends.push(bytes.len());
         }
     }
@@ -113,8 +113,8 @@ fn put_header(cells: &[FeatureCell], now: i64, to: &mut Vec<u8>) {
 }
 
 /// Name and value of a field, each as a text of `MessagePack`, which is how the script takes them apart.
-fn put_field(cell: &FeatureCell, to: &mut Vec<u8>) {
-    put_text(to, |to| to.put_slice(cell.feature.as_bytes()));
+fn put_field(feature: &str, cell: &FeatureCell, to: &mut Vec<u8>) {
+    put_text(to, |to| to.put_slice(feature.as_bytes()));
     put_text(to, |to| {
         to.put_i64(cell.observed_at);
         // Any time before 1970 is as long past as the first microsecond, and 0 means never.
@@ -188,12 +188,8 @@ mod tests {
 
     #[test]
     fn a_field_is_two_times_and_a_value() {
-        let cell = |value, expires_at| FeatureCell { feature: "f".into(), observed_at: 258, expires_at, value };
-        let row = FeatureRow {
-            destination: 0,
-            entity: entity("e", "n", "1"),
-            cells: vec![cell(Some(Value::Int(7)), None), cell(None, Some(300))],
-        };
+        let cell = |value, expires_at| ("f", FeatureCell { feature: 0, observed_at: 258, expires_at, value });
+        let row = FeatureRow::of(entity("e", "n", "1"), [cell(Some(Value::Int(7)), None), cell(None, Some(300))]);
         let arguments = sent(&row, 299);
         assert_eq!((arguments.len(), &arguments[0][..]), (3, "e/n/{1}".as_bytes()));
         let mut header = vec![0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2];
@@ -212,15 +208,10 @@ mod tests {
     fn an_argument_has_no_more_fields_than_the_script_takes_at_once() {
         let script = super::super::SCRIPT;
         assert!(script.contains(&format!("local CHUNK = {CHUNK} ")), "the script has another number");
-        let cell = |at: usize| FeatureCell {
-            feature: format!("f{at}").into(),
-            observed_at: 1,
-            expires_at: None,
-            value: Some(Value::Null),
-        };
+        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: None, value: Some(Value::Null) };
         for (fields, expected) in [(1, vec![1]), (CHUNK, vec![CHUNK]), (CHUNK + 1, vec![CHUNK, 1])] {
-            let row =
-                FeatureRow { destination: 0, entity: entity("e", "n", "1"), cells: (0..fields).map(cell).collect() };
+            let cells = (0..fields).map(|at| (format!("f{at}"), cell.clone()));
+            let row = FeatureRow::of(entity("e", "n", "1"), cells);
             let arguments = sent(&row, 0);
             let found: Vec<usize> = arguments[2..].iter().map(|argument| texts(argument).len() / 2).collect();
             assert_eq!(found, expected);

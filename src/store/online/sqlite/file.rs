@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -84,7 +83,7 @@ pub(super) struct Cell {
     /// Index of its row in the call.
     pub(super) row: usize,
     pub(super) entity: Entity,
-    pub(super) feature: Arc<str>,
+    pub(super) feature: String,
     /// JSON text; `None` is a tombstone.
     pub(super) value: Option<String>,
     pub(super) observed_at: i64,
@@ -97,7 +96,7 @@ pub(super) struct Written {
     pub(super) stored: u64,
     pub(super) stale: u64,
     /// Rows that SQLite cannot hold, and the feature that is too large.
-    pub(super) too_large: Vec<(usize, Arc<str>)>,
+    pub(super) too_large: Vec<(usize, String)>,
 }
 
 type Key = (String, String, String, String);
@@ -156,7 +155,7 @@ impl File {
 
     /// Writes all cells in one transaction; it is durable when this returns.
     pub(super) fn write(&mut self, cells: &[Cell]) -> Result<Written, SinkError> {
-        let mut too_large: Vec<(usize, Arc<str>)> = Vec::new();
+        let mut too_large: Vec<(usize, String)> = Vec::new();
         // Each round refuses one row more, so there are at most as many rounds as rows.
         loop {
             match self.transaction(cells, &too_large) {
@@ -175,7 +174,7 @@ impl File {
         }
     }
 
-    fn transaction<'a>(&mut self, cells: &'a [Cell], without: &[(usize, Arc<str>)]) -> Result<(u64, u64), Failed<'a>> {
+    fn transaction<'a>(&mut self, cells: &'a [Cell], without: &[(usize, String)]) -> Result<(u64, u64), Failed<'a>> {
         let now = now_micros();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (mut stored, mut stale) = (0, 0);

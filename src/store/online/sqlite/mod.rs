@@ -99,7 +99,7 @@ impl Sink<FeatureRow> for SqliteStore {
             cells.extend(row.cells.iter().map(|cell| Cell {
                 row: index,
                 entity: row.entity.clone(),
-                feature: cell.feature.clone(),
+                feature: row.feature(cell).to_owned(),
                 value: cell.value.as_ref().map(json::to_text),
                 observed_at: cell.observed_at,
                 expires_at: cell.expires_at,
