@@ -251,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_large_are_not_remembered() {
+        let long: &'static str = String::leak("x".repeat(Remembered::LARGEST));
+        for _ in 0..=Remembered::EVERY {
+            read(&["user.long", long]);
+        }
+        let (one, two) = (read(&["user.long", long]), read(&["user.long", long]));
+        assert!(one == two && !Arc::ptr_eq(&one.0, &two.0));
+    }
+
+    #[test]
     fn what_is_remembered_keeps_no_message() {
         let buffer = bytes::Bytes::from(b"user.x".to_vec());
         for _ in 0..=Remembered::EVERY {
