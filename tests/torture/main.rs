@@ -32,79 +32,99 @@
 // A test has no users: `pub` here only means that another module of it calls it.
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
+mod bodies;
 mod bus;
 mod chaos;
 mod check;
+mod config;
+mod deal;
 mod logs;
 mod look;
+mod people;
+#[path = "../services/postgres/server.rs"]
+mod postgres;
+#[path = "../services/proxy.rs"]
+mod proxy;
+#[path = "../services/redis.rs"]
+mod redis;
+#[path = "../services/redis_cluster.rs"]
+mod redis_cluster;
 mod scenes;
 mod sent;
 mod stores;
 mod writers;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bus::TestBus;
 use chaos::Chaos;
 use check::{Checker, Problem, Wrong};
-use look::Online;
-use stores::{Lake, Redis, Sqlite, Store};
 use writers::{Kind, Writers};
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("chalk-writer-torture-{name}-{}", std::process::id()));
+/// One for all runs of this process.
+static SEED: LazyLock<u64> = LazyLock::new(|| {
+    variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+});
+
+fn folder(run: usize) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("chalk-writer-torture-{run}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-fn seed() -> u64 {
-    variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+#[test]
+fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_first() {
+    torture(0);
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_older_is_on_top_with_kafka_redis_and_the_lake() {
-    let folder = folder("kafka");
-    let kafka = bus::Kafka::start(&folder);
-    let redis = Redis::start(&folder);
-    let online = Online::Redis(redis.port());
-    torture(&folder, Box::new(kafka), Box::new(redis), online);
+fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_second() {
+    torture(1);
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_older_is_on_top_with_the_embedded_bus_and_store() {
-    let folder = folder("local");
-    let path = folder.join("online.sqlite");
-    torture(&folder, Box::new(bus::Local::new(&folder)), Box::new(Sqlite::new(path.clone())), Online::Sqlite(path));
+fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_third() {
+    torture(2);
 }
 
-fn torture(folder: &Path, bus: Box<dyn TestBus>, store: Box<dyn Store>, online: Online) {
-    let (seed, seconds) = (seed(), variable("TORTURE_SECONDS", 60));
-    println!("torture: seed {seed}, {seconds} s, {}", folder.display());
-    let lake = Lake::mount(folder);
-    let config = writers::write_config(folder, &*bus, &online.uri(), &lake.root());
-    let mut writers = Writers::new(folder, &config);
+#[test]
+fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_fourth() {
+    torture(3);
+}
+
+fn torture(run: usize) {
+    let (seed, seconds) = (*SEED, variable("TORTURE_SECONDS", 30));
+    let folder = folder(run);
+    let hand = deal::to(run, seed);
+    println!("torture: run {run} of seed {seed}, {hand:?}, {seconds} s, {}", folder.display());
+    let (bus, online, offline) = (hand.bus(&folder), hand.online(&folder), hand.offline(&folder));
+    let config = config::write(&folder, &*bus, &online.uri(), &offline.uri());
+    let mut writers = Writers::new(&folder, &config);
     for kind in Kind::ALL {
         writers.at_least(kind, 2);
     }
-    let checker = Checker::new(online, look::Lake::new(lake.root()));
-    let mut chaos = Chaos::new(seed, bus, [store, Box::new(lake)], writers, checker);
+    let checker = Checker::new(online.reader(), offline.reader());
+    let mut chaos = Chaos::new(run, seed.wrapping_add(run as u64), bus, [online, offline], writers, checker);
     chaos.run(Duration::from_secs(seconds));
     chaos.say(&format!("{} messages sent; draining", chaos.producer.sent.len()));
-    chaos.writers.finish();
+    chaos.writers.leave();
+    chaos.writers.drain();
+    chaos.replay_everything();
+    chaos.writers.drain();
     chaos.checker.finish(&chaos.producer.sent, &mut *chaos.bus);
     chaos.checker.problems.sort();
     chaos.checker.problems.dedup();
-    report(seed, &chaos);
+    report(run, seed, &chaos);
     let problems = &chaos.checker.problems;
     assert!(
         problems.is_empty(),
-        "seed {seed}: {} problems, logs in {}:\n{}",
+        "run {run} of seed {seed}: {} problems, logs in {}:\n{}",
         problems.len(),
         folder.display(),
         some_of_each(problems)
@@ -114,30 +134,33 @@ fn torture(folder: &Path, bus: Box<dyn TestBus>, store: Box<dyn Store>, online: 
 }
 
 /// What happened, in a few lines.
-fn report(seed: u64, chaos: &Chaos) {
+fn report(run: usize, seed: u64, chaos: &Chaos) {
     let Chaos { bus, stores, producer, checker, faults, .. } = chaos;
     let faults: Vec<String> = faults.iter().map(|(what, times)| format!("{times} × {what}")).collect();
     let (letters, again) = checker.letters();
     let count = |wrong| checker.problems.iter().filter(|(found, _)| *found == wrong).count();
     let stores = stores.each_ref().map(|store| store.name()).join(" and ");
     println!(
-        "torture: seed {seed}, {} to {stores}, {} s
+        "torture: run {run} of seed {seed}, {} to {stores}, {} s
 torture: {}
-torture: {} messages, {} promises checked on the way; {} rows of history in {} files, {} of them written again; {letters} dead letters, {again} of them buried again
-torture: {} lost, {} older on top, {} acknowledged and not there, {} doubled by a handover in peace, {} never sent",
+torture: {} messages, {} promises checked on the way; {} rows of history, {} of them written again; {letters} dead letters, {again} of them buried again, {} replayed
+torture: {} lost, {} older on top, {} acknowledged and not there, {} doubled by a handover in peace, {} there twice, {} never sent, {} not replayed and marked once, {} not passed over by itself",
         bus.name(),
         chaos.begun.elapsed().as_secs(),
         faults.join(", "),
         producer.sent.len(),
         checker.promises,
-        checker.lake.history.len(),
-        checker.lake.files(),
-        checker.lake.doubled(),
+        checker.history.rows.len(),
+        checker.history.doubled(),
+        checker.marks(),
         count(Wrong::Lost),
         count(Wrong::OlderOnTop),
         count(Wrong::AcknowledgedTooEarly),
         count(Wrong::DoubledInPeace),
+        count(Wrong::Doubled),
         count(Wrong::NeverSent),
+        count(Wrong::NotMarkedOnce),
+        count(Wrong::NotPassedOver),
     );
 }
 
