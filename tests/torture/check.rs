@@ -143,7 +143,7 @@ impl Checker {
                 Record::Mark(place) => *self.marks.entry(place).or_default() += 1,
                 Record::Letter(Letter { offset, body, class, writer }) => {
                     let key = (writer, Fingerprint::of(&body), class);
-                    let text = || String::from_utf8_lossy(&body).chars().take(120).collect();
+                    let text = || body[..body.len().min(120)].escape_ascii().to_string();
                     let buried = self.buried.entry(key).or_insert_with(|| Buried { places: Vec::new(), text: text() });
                     buried.places.push(offset);
                 }

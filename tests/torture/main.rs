@@ -68,9 +68,8 @@ fn variable(name: &str, default: u64) -> u64 {
 }
 
 /// One for all runs of this process.
-static SEED: LazyLock<u64> = LazyLock::new(|| {
-    variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
-});
+static SEED: LazyLock<u64> =
+    LazyLock::new(|| variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()));
 
 fn folder(run: usize) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("chalk-writer-torture-{run}-{}", std::process::id()));
@@ -79,22 +78,22 @@ fn folder(run: usize) -> PathBuf {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_first() {
+fn nothing_is_lost_doubled_or_older_on_top_in_run_0_of_a_seed() {
     torture(0);
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_second() {
+fn nothing_is_lost_doubled_or_older_on_top_in_run_1_of_a_seed() {
     torture(1);
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_third() {
+fn nothing_is_lost_doubled_or_older_on_top_in_run_2_of_a_seed() {
     torture(2);
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_older_on_top_with_what_the_seed_deals_fourth() {
+fn nothing_is_lost_doubled_or_older_on_top_in_run_3_of_a_seed() {
     torture(3);
 }
 

@@ -13,7 +13,8 @@ use super::sent::MEND;
 use super::writers::Kind;
 
 /// Dead letters that come right when they are edited, and those that do as they are.
-const REPLAYS: [&[&str]; 2] = [&["--class", "TYPE_MISMATCH", "--through", MEND], &[]];
+const REPLAYS: [&[&str]; 2] = [EDITED, &[]];
+const EDITED: &[&str] = &["--class", "TYPE_MISMATCH", "--through", MEND];
 
 /// Letters that are sent before they are marked: a kill lets no more of them be sent twice.
 const UNMARKED: i64 = 100;
@@ -27,12 +28,12 @@ const LEFT_WITHIN: Duration = Duration::from_secs(60);
 impl Chaos {
     /// Letters are sent again while writers run, and whoever does it is killed.
     pub fn replay_killed(&mut self) {
-        let replay = REPLAYS[self.random.usize(..REPLAYS.len())];
-        self.kill_a_replay(replay);
+        // What is too large still is, under this configuration.
+        self.kill_a_replay(EDITED);
         let pause = self.millis(0..1000);
         self.let_pass(pause);
         if self.random.bool() {
-            let sent = self.replay(replay);
+            let sent = self.replay(EDITED);
             self.note("dead letters are sent again", &sent.map_or("in vain".to_owned(), |sent| sent.to_string()));
         }
     }
@@ -83,10 +84,10 @@ impl Chaos {
         child.kill().unwrap();
         child.wait().unwrap();
         if ended {
-            self.note("a replay was too quick to be killed", &replay.join(" "));
+            self.note("a replay was too quick to be killed", "or had nothing to send");
         } else {
             self.killed_replays += 1;
-            self.note("a replay was killed", &replay.join(" "));
+            self.note("a replay was killed", "once it had sent something");
         }
     }
 

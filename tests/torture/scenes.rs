@@ -122,7 +122,7 @@ impl Chaos {
         for at in (0..begun.len()).filter(|at| begun[*at]) {
             let what = self.stores[at].end_trouble();
             let name = self.stores[at].name();
-            self.note(&format!("{name}: {what}"), "trouble");
+            self.note(&format!("{name}: {what}"), "and is as it was");
         }
     }
 

@@ -61,9 +61,9 @@ impl Bad {
 
     fn class(self) -> &'static str {
         match self {
-            Self::CutOff => "DECODE",
+            Self::CutOff | Self::NobodysRow => "DECODE",
             Self::Nowhere => "UNKNOWN_ENVIRONMENT",
-            Self::NobodysRow | Self::Mendable => "TYPE_MISMATCH",
+            Self::Mendable => "TYPE_MISMATCH",
             Self::Large => "TOO_LARGE",
         }
     }

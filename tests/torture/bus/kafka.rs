@@ -133,9 +133,9 @@ impl TestBus for Kafka {
 
     fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>> {
         for (number, message) in messages.iter().enumerate() {
-            let headers = message.headers().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value) })
-            });
+            let headers = message
+                .headers()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
             let record = BaseRecord::with_opaque_to("results", number).key(&message.key);
             let mut record = record.payload(&message.packed.body).headers(headers);
             while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =

@@ -47,9 +47,8 @@ impl Postgres {
         let psql = server.psql().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut psql = psql.expect("psql can be started");
         // Behind a writer that was stopped in its transaction it would wait for as long as that.
-        let take = format!(
-            "SET lock_timeout = '1s'; BEGIN; LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;\n\\echo taken\n"
-        );
+        let take =
+            format!("SET lock_timeout = '1s'; BEGIN; LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;\n\\echo taken\n");
         psql.stdin.as_mut().expect("a pipe").write_all(take.as_bytes()).expect("psql reads");
         let mut answer = String::new();
         BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut answer).expect("psql answers");
