@@ -134,10 +134,10 @@ impl Chaos {
     /// Goes on for so long, and until every scene was played.
     pub fn run(&mut self, time: Duration) {
         while self.begun.elapsed() < time || self.scenes.rounds == 0 {
-            for _ in 0..self.random.u8(1..3) {
+            for _ in 0..self.random.u8(..3) {
                 let accident = self.accidents.deal(&mut self.random);
                 self.happen(accident);
-                let pause = self.millis(300..3000);
+                let pause = self.millis(300..2000);
                 self.let_pass(pause);
             }
             let scene = self.scenes.deal(&mut self.random);

@@ -112,7 +112,7 @@ impl Checker {
             self.problems.extend(strangers.into_iter().map(|what| (Wrong::NeverSent, what)));
             self.check_marks(kind, &expected);
         }
-        if self.offline.has_each_row_once() {
+        if self.has_each_row_once() {
             let rows = self.history.rows.iter().filter(|(_, times)| **times > 1);
             let rows = rows.map(|((number, user), times)| format!("Offline: {times} × user {user} in op-{number}"));
             let queries = self.history.queries.iter().filter(|(_, times)| **times > 1);
@@ -228,6 +228,11 @@ impl Checker {
             }
         }
         strangers
+    }
+
+    /// Whether the store of history promises each row once.
+    pub fn has_each_row_once(&self) -> bool {
+        self.offline.has_each_row_once()
     }
 
     /// Brings what is known of history up to what there is now.
