@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::chaos::{Chaos, Scene};
 use super::check::Wrong;
+use super::stores::Trouble;
 use super::writers::Kind;
 
 /// How long a group may take to catch up before a scene is played without that.
@@ -119,14 +120,18 @@ impl Chaos {
 
     /// What happens to stores of one kind alone: slots move, nodes die, connections are cut.
     fn trouble(&mut self) {
-        let Self { stores, random, .. } = self;
-        let begun: Vec<bool> = stores.iter_mut().map(|store| store.begin_trouble(random)).collect();
-        let pause = self.millis(1500..3000);
-        self.let_pass(pause);
-        for at in (0..begun.len()).filter(|at| begun[*at]) {
-            let what = self.stores[at].end_trouble();
-            let name = self.stores[at].name();
-            self.note(&format!("{name}: {what}"), "and is as it was");
+        for which in [Trouble::Light, Trouble::Heavy] {
+            let Self { stores, random, .. } = self;
+            let begun: Vec<bool> = stores.iter_mut().map(|store| store.begin_trouble(which, random)).collect();
+            if begun.contains(&true) {
+                let pause = self.millis(1500..3000);
+                self.let_pass(pause);
+            }
+            for at in (0..begun.len()).filter(|at| begun[*at]) {
+                let what = self.stores[at].end_trouble();
+                let name = self.stores[at].name();
+                self.note(&format!("{name}: {what}"), "and is as it was");
+            }
         }
     }
 

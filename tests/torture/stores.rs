@@ -19,6 +19,15 @@ use super::look;
 /// How long a store may take to come back. It bounds a hang and nothing else.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 
+/// One of the things that happen to stores of one kind alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Who has what changes, or a connection ends.
+    Light,
+    /// A server ends.
+    Heavy,
+}
+
 /// A store that is not always there. What it has acknowledged it keeps, whatever happens to it.
 pub trait Store {
     fn name(&self) -> &'static str;
@@ -42,7 +51,7 @@ pub trait Store {
     fn come_back(&mut self);
 
     /// Begins something that happens to stores of this kind alone; whether there is such a thing.
-    fn begin_trouble(&mut self, random: &mut fastrand::Rng) -> bool;
+    fn begin_trouble(&mut self, which: Trouble, random: &mut fastrand::Rng) -> bool;
 
     /// Goes through with it, and says what it was; afterwards the store is as sound as before.
     fn end_trouble(&mut self) -> &'static str;

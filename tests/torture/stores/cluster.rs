@@ -3,7 +3,7 @@
 //! A failover keeps what a replica has, so the writer waits for one (`wait_replicas`). Stalled, every node takes no
 //! writes and goes on otherwise: one that were stopped by a signal would be taken for dead by the others.
 
-use super::{Online, Store, look};
+use super::{Online, Store, Trouble, look};
 use crate::redis::{RedisServer, Reply};
 use crate::redis_cluster::RedisCluster;
 use crate::sent::ENTITIES;
@@ -13,10 +13,11 @@ const MOVES: u64 = 20;
 
 pub struct Cluster {
     cluster: RedisCluster,
-    trouble: Option<Trouble>,
+    trouble: Option<Under>,
 }
 
-enum Trouble {
+/// What is under way.
+enum Under {
     /// Slots on their way: slot, from, to.
     Moving(Vec<(u16, usize, usize)>),
     /// A node that was killed.
@@ -92,20 +93,21 @@ impl Store for Cluster {
         self.cluster.wait_until_whole();
     }
 
-    fn begin_trouble(&mut self, random: &mut fastrand::Rng) -> bool {
-        self.trouble = Some(if random.bool() {
-            Trouble::Moving(self.begin_moves(random))
-        } else {
-            let dead = self.cluster.owner_now(&key(random));
-            self.cluster.nodes[dead].kill();
-            Trouble::Dead(dead)
+    fn begin_trouble(&mut self, which: Trouble, random: &mut fastrand::Rng) -> bool {
+        self.trouble = Some(match which {
+            Trouble::Light => Under::Moving(self.begin_moves(random)),
+            Trouble::Heavy => {
+                let dead = self.cluster.owner_now(&key(random));
+                self.cluster.nodes[dead].kill();
+                Under::Dead(dead)
+            }
         });
         true
     }
 
     fn end_trouble(&mut self) -> &'static str {
         match self.trouble.take().expect("it was begun") {
-            Trouble::Moving(moves) => {
+            Under::Moving(moves) => {
                 for (slot, from, to) in moves {
                     // New keys of the slot are made where it goes, so this ends.
                     while self.cluster.move_keys(slot, from, to, 10) {}
@@ -113,7 +115,7 @@ impl Store for Cluster {
                 }
                 "slots moved"
             }
-            Trouble::Dead(dead) => {
+            Under::Dead(dead) => {
                 self.cluster.wait_for_failover(dead);
                 self.cluster.nodes[dead].start_again();
                 self.cluster.wait_until_whole();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
 
-use super::{BACK_WITHIN, Offline, Store, look};
+use super::{BACK_WITHIN, Offline, Store, Trouble, look};
 
 /// A folder that is a disk.
 pub struct Lake {
@@ -66,7 +66,7 @@ impl Store for Lake {
         self.go_on();
     }
 
-    fn begin_trouble(&mut self, _random: &mut fastrand::Rng) -> bool {
+    fn begin_trouble(&mut self, _which: Trouble, _random: &mut fastrand::Rng) -> bool {
         false
     }
 

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 
-use super::{Offline, Online, Store, look};
+use super::{Offline, Online, Store, Trouble, look};
 use crate::postgres::{PostgresServer, Version};
 use crate::proxy::Proxy;
 
@@ -23,11 +23,6 @@ pub struct Postgres {
     proxy: Proxy,
     lock: Option<Child>,
     trouble: Option<Trouble>,
-}
-
-enum Trouble {
-    Cut,
-    Restart,
 }
 
 impl Postgres {
@@ -99,24 +94,22 @@ impl Store for Postgres {
         self.start_again();
     }
 
-    fn begin_trouble(&mut self, random: &mut fastrand::Rng) -> bool {
-        self.trouble = Some(if random.bool() {
-            self.proxy.cut_after(random.usize(..40_000));
-            Trouble::Cut
-        } else {
-            self.proxy.hold_up(COPY);
-            Trouble::Restart
-        });
+    fn begin_trouble(&mut self, which: Trouble, random: &mut fastrand::Rng) -> bool {
+        match which {
+            Trouble::Light => self.proxy.cut_after(random.usize(..40_000)),
+            Trouble::Heavy => self.proxy.hold_up(COPY),
+        }
+        self.trouble = Some(which);
         true
     }
 
     fn end_trouble(&mut self) -> &'static str {
         match self.trouble.take().expect("it was begun") {
-            Trouble::Cut => {
+            Trouble::Light => {
                 self.proxy.mend();
                 "a connection was cut"
             }
-            Trouble::Restart => {
+            Trouble::Heavy => {
                 let holds = self.proxy.holds();
                 self.server.borrow_mut().stop_immediately();
                 self.proxy.let_go();

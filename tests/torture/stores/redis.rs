@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{BACK_WITHIN, Online, Store, look};
+use super::{BACK_WITHIN, Online, Store, Trouble, look};
 
 /// Stalled, it is stopped by a signal: what was sent to it meanwhile it finds when it wakes.
 pub struct Redis {
@@ -93,7 +93,7 @@ impl Store for Redis {
         self.wait();
     }
 
-    fn begin_trouble(&mut self, _random: &mut fastrand::Rng) -> bool {
+    fn begin_trouble(&mut self, _which: Trouble, _random: &mut fastrand::Rng) -> bool {
         false
     }
 

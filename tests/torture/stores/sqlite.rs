@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Online, Store, look};
+use super::{Online, Store, Trouble, look};
 
 /// A file that somebody else may lock.
 pub struct Sqlite {
@@ -54,7 +54,7 @@ impl Store for Sqlite {
         self.go_on();
     }
 
-    fn begin_trouble(&mut self, _random: &mut fastrand::Rng) -> bool {
+    fn begin_trouble(&mut self, _which: Trouble, _random: &mut fastrand::Rng) -> bool {
         false
     }
 
