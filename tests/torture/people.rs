@@ -56,7 +56,7 @@ impl Chaos {
             }
         }
         self.checker.read_letters(&mut *self.bus);
-        let sent = self.end() - self.producer.sent.len() as i64;
+        let sent = self.end("results") - self.producer.sent.len() as i64;
         let unmarked = sent - self.checker.marks() as i64;
         if !(0..=UNMARKED * self.killed_replays).contains(&unmarked) {
             let what = format!("Anyone: {unmarked} without a mark, after {} kills", self.killed_replays);
@@ -64,22 +64,24 @@ impl Chaos {
         }
     }
 
-    /// Messages in all partitions.
-    fn end(&mut self) -> i64 {
-        self.bus.ends().values().sum()
+    /// Records in a topic.
+    fn end(&mut self, topic: &str) -> i64 {
+        self.bus.ends(topic).values().sum()
     }
 
-    /// Kills a replay as soon as it has sent something.
+    /// Kills a replay as soon as it has sent something, be it a message or its mark.
     fn kill_a_replay(&mut self, replay: &[&str]) {
-        let before = self.end();
+        let before = self.end("results") + self.end("dlq");
         let mut command = self.writers.command(&["dlq", "replay", "--yes"]);
         let mut child = command.args(replay).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Nobody else sends meanwhile.
-        while child.try_wait().unwrap().is_none() && self.end() == before {
-            std::thread::sleep(Duration::from_millis(2));
+        // Nobody else sends meanwhile, and few bury.
+        while child.try_wait().unwrap().is_none() && self.end("results") + self.end("dlq") == before {
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let pause = self.millis(0..20);
-        std::thread::sleep(pause);
+        if self.random.bool() {
+            let pause = self.millis(0..20);
+            std::thread::sleep(pause);
+        }
         let ended = child.try_wait().unwrap().is_some();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -58,7 +58,7 @@ impl Chaos {
             self.writers.at_least(kind, members);
         }
         let begun = Instant::now();
-        let ends = self.bus.ends();
+        let ends = self.bus.ends("results");
         loop {
             let behind = Kind::ALL.iter().any(|kind| {
                 let committed = self.bus.committed(kind.group());

@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::{PARTITIONS, Place, Record, Sending, TestBus, record};
+use super::{PARTITIONS, Place, Record, Sending, TestBus, partitions, record};
 
 /// How long the broker may take to answer the checker. It bounds a hang and nothing else.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -179,14 +179,14 @@ impl TestBus for Kafka {
         there.elements().iter().map(|element| (element.partition(), position(element.offset()))).collect()
     }
 
-    fn ends(&mut self) -> BTreeMap<i32, i64> {
+    fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
         let end = |partition| {
             let (_, end) = answer("the end of a partition cannot be read", || {
-                self.letters.fetch_watermarks("results", partition, Duration::from_secs(10))
+                self.letters.fetch_watermarks(topic, partition, Duration::from_secs(10))
             });
             (partition, end)
         };
-        (0..PARTITIONS).map(end).collect()
+        (0..partitions(topic)).map(end).collect()
     }
 
     fn new_records(&mut self) -> Vec<Record> {

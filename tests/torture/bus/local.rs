@@ -67,10 +67,10 @@ impl TestBus for Local {
         false
     }
 
-    fn ends(&mut self) -> BTreeMap<i32, i64> {
+    fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
         self.numbers(
             "SELECT p.number, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic WHERE t.name = ?1",
-            "results",
+            topic,
         )
     }
 
