@@ -103,7 +103,6 @@ fn encodings(result: &QueryResult, table: &FeatureTable) -> Vec<(Vec<u8>, &'stat
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    // Seen to fail with the last byte of what was unpacked left out.
     #[test]
     fn what_is_packed_says_what_it_said(
         result in result(), table in typed(), (name, compression) in compression(), says_its_type in any::<bool>(),
@@ -118,7 +117,6 @@ proptest! {
         }
     }
 
-    // Seen to fail with the values of a column one row off.
     #[test]
     fn a_table_is_read_back_from_either_form_of_arrow(table in typed()) {
         let TableBody::Rows { rows, .. } = &table.body else { panic!("rows") };
