@@ -103,6 +103,12 @@ pub trait Sink<R: Row>: Send + Sync {
     ///
     /// The rows share a key and are in order of arrival; there are at least two.
     fn collapse(&self, rows: &[&R]) -> R;
+
+    /// Bytes of rows in one write from which on the store gains nothing by more; `None` where it gains by any, as
+    /// one does that makes files of them.
+    fn enough(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Why a message or a row was refused for good. The classes are part of the dead letter contract.

@@ -131,6 +131,10 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
     fn collapse(&self, rows: &[&TableRows]) -> TableRows {
         (*rows[rows.len() - 1]).clone()
     }
+
+    fn enough(&self) -> Option<usize> {
+        self.0.enough()
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ use crate::value::Value;
 /// Bytes that are sent at a time.
 const CHUNK: usize = 256 * 1024;
 
+/// Rows of this many bytes are worth a transaction: measured with 8 to 24 MiB, the writer's CPU time and the
+/// server's are the same, and the writer takes a third less memory.
+const ENOUGH: usize = 8 << 20;
+
 /// Temporary tables that one connection keeps for the next write; one that has as many starts over between two
 /// writes. A single write may have more.
 const STAGES: usize = 200;
@@ -107,6 +111,10 @@ impl Sink<TableRow> for Postgres {
     /// The runtime knows no key of these rows, so it collapses none; the newest stands for all.
     fn collapse(&self, rows: &[&TableRow]) -> TableRow {
         (*rows[rows.len() - 1]).clone()
+    }
+
+    fn enough(&self) -> Option<usize> {
+        Some(ENOUGH)
     }
 }
 
