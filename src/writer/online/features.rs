@@ -140,10 +140,10 @@ impl OnlineEnvironment {
                 Layout { columns: Vec::with_capacity(columns.len()), features: Arc::default(), times: Vec::new() };
             let mut seen = HashSet::with_capacity(columns.len());
             for (at, name) in columns.iter().enumerate() {
-                let column = if !seen.insert(name) {
-                    Column::Refuse(format!("column `{name}` stands twice").into())
-                } else {
+                let column = if seen.insert(name) {
                     self.column(namespace, name)
+                } else {
+                    Column::Refuse(format!("column `{name}` stands twice").into())
                 };
                 if matches!(column, Column::Time) {
                     layout.times.push(at);

@@ -462,7 +462,7 @@ proptest! {
         for row in &decoded.rows {
             prop_assert!(!row.cells.is_empty());
             let mut names: Vec<_> = row.cells.iter().map(|cell| row.feature(cell)).collect();
-            names.sort();
+            names.sort_unstable();
             names.dedup();
             prop_assert_eq!(names.len(), row.cells.len());
             for cell in &row.cells {
