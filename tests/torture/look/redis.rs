@@ -19,7 +19,7 @@ pub struct Redis {
 impl Online for Redis {
     fn read(&self, entities: &[u64]) -> Values {
         let mut values = Values::new();
-        let mut left = entities.to_vec();
+        let mut left: Vec<Wanted> = entities.iter().map(|entity| Wanted { entity: *entity, asking: false }).collect();
         let begun = Instant::now();
         while !left.is_empty() {
             for port in &self.ports {
@@ -31,21 +31,36 @@ impl Online for Redis {
     }
 }
 
-/// Takes what one node has; returns the entities that it does not answer for.
-fn ask(port: u16, entities: &[u64], values: &mut Values) -> Vec<u64> {
+/// An entity to be read.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    entity: u64,
+    /// The owner of its slot says that it is where the slot is going.
+    asking: bool,
+}
+
+/// Takes what one node has; returns what it does not answer for.
+fn ask(port: u16, entities: &[Wanted], values: &mut Values) -> Vec<Wanted> {
     let mut elsewhere = Vec::new();
     let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     for some in entities.chunks(TOGETHER) {
-        let request = |entity: &u64| {
+        let request = |Wanted { entity, asking }: &Wanted| {
             let key = format!("prod/user/{{{entity}}}");
-            format!("*2\r\n$7\r\nHGETALL\r\n${}\r\n{key}\r\n", key.len())
+            let asking = if *asking { "*1\r\n$6\r\nASKING\r\n" } else { "" };
+            format!("{asking}*2\r\n$7\r\nHGETALL\r\n${}\r\n{key}\r\n", key.len())
         };
         let requests: String = some.iter().map(request).collect();
         reader.get_mut().write_all(requests.as_bytes()).unwrap();
-        for entity in some {
-            let Some(reply) = strings(&mut reader) else {
-                elsewhere.push(*entity);
-                continue;
+        for Wanted { entity, asking } in some {
+            if *asking {
+                line(&mut reader);
+            }
+            let reply = match strings(&mut reader) {
+                Ok(reply) => reply,
+                Err(error) => {
+                    elsewhere.push(Wanted { entity: *entity, asking: *asking || error.starts_with("ASK ") });
+                    continue;
+                }
             };
             for field in reply.chunks_exact(2).filter(|field| !field[0].is_empty()) {
                 let time = i64::from_be_bytes(field[1][..8].try_into().unwrap());
@@ -63,18 +78,21 @@ fn ask(port: u16, entities: &[u64], values: &mut Values) -> Vec<u64> {
 }
 
 /// Reads a reply: an array of bulk strings, or an error.
-fn strings(reader: &mut BufReader<TcpStream>) -> Option<Vec<Vec<u8>>> {
-    let line = |reader: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        line.trim_end()[1..].parse::<usize>().ok()
-    };
-    let count = line(reader)?;
+fn strings(reader: &mut BufReader<TcpStream>) -> Result<Vec<Vec<u8>>, String> {
+    let count = line(reader);
+    let count: usize = count.parse().map_err(|_| count)?;
     let strings = (0..count).map(|_| {
-        let mut bytes = vec![0; line(reader).expect("a length") + 2];
+        let mut bytes = vec![0; line(reader).parse::<usize>().expect("a length") + 2];
         reader.read_exact(&mut bytes).unwrap();
         bytes.truncate(bytes.len() - 2);
         bytes
     });
-    Some(strings.collect())
+    Ok(strings.collect())
+}
+
+/// A line without its kind.
+fn line(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    line.trim_end()[1..].to_owned()
 }
