@@ -212,7 +212,7 @@ impl Sink<FeatureRow> for PostgresStore {
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }

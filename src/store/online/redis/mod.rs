@@ -177,7 +177,7 @@ impl Sink<FeatureRow> for RedisStore {
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }
