@@ -1,63 +1,20 @@
 //! Batches being written, oldest first: each in a task of its own, finished in the order they were cut.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::PipelineError;
 use super::batch::Batch;
-use super::budget::Budget;
-use super::burial::{Burial, Graveyard};
-use super::health::Health;
+use super::burial::Burial;
+use super::shared::Shared;
 use super::write::{Written, write};
-use super::{Destination, PipelineError, Policy};
 use crate::message::{Delivery, Partition};
 use crate::sink::Row;
 use crate::value::time::now;
-
-/// What every batch of a pipeline is written with.
-pub(super) struct Shared<R: Row> {
-    pub(super) destinations: Vec<Destination<R>>,
-    graveyard: Option<Graveyard>,
-    pub(super) policy: Policy,
-    pub(super) health: Arc<Health>,
-    /// Per destination, how many requests it may have under way: halved when it throttles.
-    pub(super) concurrency: Vec<AtomicUsize>,
-    budget: Mutex<Budget>,
-    /// Environments that freshness is told apart by.
-    environments: Mutex<HashSet<Arc<str>>>,
-}
-
-/// Environments beyond these share one label: under `*` the names come from messages, and a
-/// producer that puts an id there must not fill the memory with series.
-const ENVIRONMENTS: usize = 200;
-
-impl<R: Row> Shared<R> {
-    pub(super) fn new(
-        destinations: Vec<Destination<R>>,
-        graveyard: Option<Graveyard>,
-        policy: Policy,
-        health: Arc<Health>,
-    ) -> Self {
-        let budget = Mutex::new(Budget::new(policy.budget));
-        let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
-        Self { destinations, graveyard, policy, health, concurrency, budget, environments: Mutex::default() }
-    }
-
-    fn label(&self, environment: &Arc<str>) -> String {
-        let mut known = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(environment) {
-            if known.len() >= ENVIRONMENTS {
-                return "other".to_owned();
-            }
-            known.insert(environment.clone());
-        }
-        environment.to_string()
-    }
-}
 
 /// Of how many messages of a batch freshness is measured, evenly spaced, the oldest among them: thousands of
 /// them have next to the same, and the clock is read for each.

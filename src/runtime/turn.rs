@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, size_of};
 use super::burial::Graveyard;
-use super::flight::{Flights, Landed, Shared};
+use super::flight::{Flights, Landed};
 use super::pause::Pauses;
+use super::shared::Shared;
 use super::{Pipeline, PipelineError};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};

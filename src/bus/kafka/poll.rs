@@ -22,12 +22,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::chunk::Filling;
+use super::chunk::{Filling, Item};
 use super::client::Complaints;
 
 use super::properties;
 use super::rebalance::{COMMIT_WITHIN, Member, Shared, Uncommitted};
-use super::source::Item;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
 

@@ -6,8 +6,8 @@ use crate::dead_letter::{DeadLetter, again};
 use crate::message::Outgoing;
 
 use super::super::exit::{Exit, Failure};
+use super::super::output::yes;
 use super::edit::{self, Draft, Edit, Trouble};
-use super::replay::yes;
 use super::target::Targets;
 
 /// A command that fails for so many letters before it has worked for any is wrong itself.

@@ -24,8 +24,9 @@ use super::build::Builder;
 use super::encode::Encoder;
 use super::files::Files;
 use super::layout;
+use super::ledger::Ledger;
 use super::plan::Piece;
-use super::schema::{Ledger, TableSchema};
+use super::schema::TableSchema;
 
 /// Rows that are made into arrays at once: enough to amortize, small enough for the cache.
 const CHUNK: usize = 8_192;

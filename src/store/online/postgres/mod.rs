@@ -17,6 +17,7 @@
 //! of a row (its database is not in UTF-8, say) is found by halving.
 
 mod chunks;
+mod prepared;
 mod statement;
 mod sweep;
 
@@ -26,11 +27,11 @@ use std::sync::atomic::{AtomicBool, Ordering as Access};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use self::chunks::Chunk;
+use self::prepared::{Session, prepared};
 use self::statement::Statements;
 use self::sweep::Sweeper;
 use super::{OnlineStore, StoredFeature, merge};
@@ -39,7 +40,7 @@ use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::postgres::binary::Micros;
 use crate::store::postgres::connection::{self, Pool};
-use crate::store::postgres::{tables, uri};
+use crate::store::postgres::uri;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, json, jsonb};
 
@@ -50,19 +51,6 @@ type Connection = connection::Connection<Session>;
 struct PostgresStore {
     pool: Arc<Pool<Session>>,
     sweeper: Sweeper,
-}
-
-/// What is prepared on a connection, once the table is there.
-#[derive(Default)]
-struct Session {
-    prepared: Option<Arc<Prepared>>,
-}
-
-struct Prepared {
-    upsert: Statement,
-    expired: Statement,
-    stretch: Statement,
-    sweep: Statement,
 }
 
 /// Checks the URI; contacts nothing.
@@ -84,27 +72,6 @@ impl PostgresStore {
         }
         done
     }
-}
-
-/// The statements of a connection, prepared after the table was found or made.
-async fn prepared(connection: &mut Connection) -> Result<Arc<Prepared>, SinkError> {
-    if let Some(prepared) = &connection.state.prepared {
-        return Ok(prepared.clone());
-    }
-    let schema = &connection.address.schema;
-    let statements = Statements::new(schema);
-    if !tables::is_there(connection, &statements.table).await? {
-        tables::create(connection, schema, &statements.table, &statements.create).await?;
-    }
-    let prepare = async |text: &str| connection.within(connection.client.prepare(text)).await;
-    let prepared = Arc::new(Prepared {
-        upsert: prepare(&statements.upsert).await?,
-        expired: prepare(&statements.expired).await?,
-        stretch: prepare(&statements.stretch).await?,
-        sweep: prepare(&statements.sweep).await?,
-    });
-    connection.state.prepared = Some(prepared.clone());
-    Ok(prepared)
 }
 
 /// Writes one chunk; how many values the store now holds of it, and how many left no trace.

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_postgres::types::ToSql;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Session, prepared};
+use super::prepared::{Session, prepared};
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Pool;
 

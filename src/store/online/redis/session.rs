@@ -26,9 +26,9 @@ use tokio::time::timeout;
 
 use super::answer::Trouble;
 use super::layout::layout_key;
-use super::node::Link;
+use super::link::Link;
+use super::script::{FIELDS_EXPIRE, SCRIPT};
 use super::uri::Address;
-use super::{FIELDS_EXPIRE, SCRIPT};
 use crate::config::secret::expose;
 use crate::tls::TlsError;
 
