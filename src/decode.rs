@@ -23,7 +23,7 @@ pub struct Decoded<R> {
     pub unpacked: usize,
     /// Rows to be written.
     pub rows: Vec<R>,
-    /// Why parts of the message, or all of it, can never be written.
+    /// Why parts of the message, or all of it, can never be written; the first thousand reasons.
     pub refused: Vec<Refusal>,
     /// What was left out on purpose: reason and number of values, for metrics and `peek`.
     pub skipped: Vec<(&'static str, u64)>,
@@ -43,6 +43,14 @@ impl<R> Default for Decoded<R> {
 }
 
 impl<R> Decoded<R> {
+    /// Notes a verdict. Beyond so many nobody reads them, and the message is buried once for all of them.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        const MOST: usize = 1_000;
+        if self.refused.len() < MOST {
+            self.refused.push(refusal);
+        }
+    }
+
     /// Counts values that were left out for a reason.
     pub fn skip(&mut self, reason: &'static str, values: u64) {
         match self.skipped.iter_mut().find(|(known, _)| *known == reason) {

@@ -104,6 +104,12 @@ pub trait Sink<R: Row>: Send + Sync {
     /// The rows share this key and are in order of arrival; there are at least two. Where rows have none
     /// ([`Infallible`](std::convert::Infallible)) nobody can ask, and `match *key {}` says so.
     fn collapse(&self, key: &R::Key, rows: &[&R]) -> R;
+
+    /// Bytes of rows in one write from which on the store gains nothing by more; `None` where it gains by any, as
+    /// one does that makes files of them.
+    fn enough(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Why a message or a row was refused for good. The classes are part of the dead letter contract.

@@ -54,6 +54,8 @@ impl Remembered {
     const SLOTS: usize = 64;
     /// Longer lists are not worth their memory: they cost little of a message that has values for them.
     const LONGEST: usize = 256;
+    /// The same for the bytes of all names of a list.
+    const LARGEST: usize = 16 << 10;
     /// A list is remembered at one miss in so many: where every table is another one, that costs next to nothing.
     const EVERY: u32 = 8;
 
@@ -69,7 +71,9 @@ impl Remembered {
     /// Takes a copy of names that are slices of a message, which would otherwise be kept with them.
     fn missed(&mut self, names: &[ByteString]) {
         self.missed = self.missed.wrapping_add(1);
-        if !names.is_empty() && names.len() <= Self::LONGEST && self.missed % Self::EVERY == 1 {
+        let bytes: usize = names.iter().take(Self::LONGEST).map(|name| name.len()).sum();
+        let small = names.len() <= Self::LONGEST && bytes <= Self::LARGEST;
+        if !names.is_empty() && small && self.missed % Self::EVERY == 1 {
             self.slots[Self::slot(&names[0])] = Some(names.iter().map(|name| &**name).map(str::to_owned).collect());
         }
     }
@@ -244,6 +248,16 @@ mod tests {
         ] {
             assert_eq!(read(names).iter().map(|name| &**name).collect::<Vec<_>>(), names);
         }
+    }
+
+    #[test]
+    fn names_that_are_large_are_not_remembered() {
+        let long: &'static str = String::leak("x".repeat(Remembered::LARGEST));
+        for _ in 0..=Remembered::EVERY {
+            read(&["user.long", long]);
+        }
+        let (one, two) = (read(&["user.long", long]), read(&["user.long", long]));
+        assert!(one == two && !Arc::ptr_eq(&one.0, &two.0));
     }
 
     #[test]

@@ -131,6 +131,10 @@ impl<R: Row> Loop<R> {
                 return;
             }
             self.filling.push(message, &mut self.decoded, size, policy);
+            if size > policy.max_bytes {
+                // Its lists are as large as the message was.
+                self.decoded = Decoded::default();
+            }
         }
     }
 
@@ -175,8 +179,11 @@ impl<R: Row> Loop<R> {
         self.subscription.source.acknowledge(landed.last);
         landed.count(&self.shared);
         let mut batch = landed.into_batch();
-        batch.clear();
-        self.spare = Some(batch);
+        // One that held a message larger than a batch is not kept: its lists are as large as that.
+        if batch.bytes() <= self.shared.policy.max_bytes {
+            batch.clear();
+            self.spare = Some(batch);
+        }
     }
 
     /// Partitions go to another consumer.

@@ -85,7 +85,7 @@ impl<E: Prepared> Catalog<E> {
     pub fn place<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
         let id = opened.environment();
         let Some(environment) = self.get(id) else {
-            decoded.refused.push(entity::unknown_environment(id));
+            decoded.refuse(entity::unknown_environment(id));
             return None;
         };
         decoded.environment = Some(environment.id.clone());
@@ -104,7 +104,7 @@ impl<E: Prepared> Catalog<E> {
             Unopened::Skipped(reason) => decoded.skip(reason, 1),
             Unopened::Refused { refusal, environment } => {
                 decoded.environment = environment.and_then(|id| self.get(id)).map(|known| known.id);
-                decoded.refused.push(refusal);
+                decoded.refuse(refusal);
             }
         }
     }

@@ -98,6 +98,9 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
         destinations.push(Destination { name, sink });
     }
+    if let Some(enough) = enough(destinations.iter().map(|destination| destination.sink.enough())) {
+        policy.max_bytes = policy.max_bytes.min(enough);
+    }
 
     if let Some(Again::Between { force, .. }) = &with.again
         && !harms.is_empty()
@@ -131,6 +134,11 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     };
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
+}
+
+/// Bytes of a batch that are enough for every store; `None` where one gains by any more.
+fn enough(mut stores: impl Iterator<Item = Option<usize>>) -> Option<usize> {
+    stores.try_fold(0, |most, enough| Some(most.max(enough?))).filter(|most| *most > 0)
 }
 
 /// What reading again does to a store beyond writing what is missing in it.

@@ -334,7 +334,7 @@ fn rows_and_values_are_counted_as_what_they_take_one_by_one() {
     let opened = table(&bomb(rows), &mut budget).expect("its buffers are small");
     let read = opened.entities(|_| true, &mut budget).map(|rows| rows.len());
     let refusal = read.expect_err("too large").to_string();
-    assert_eq!(refusal, "TOO_LARGE: Arrow: tables of more than 536870912 bytes as rows, 8 times `max_message_bytes`");
+    assert_eq!(refusal, "TOO_LARGE: tables of more than 536870912 bytes as rows, 8 times `max_message_bytes`");
     assert_eq!(class(&bomb(300_000), 1 << 20), ErrorClass::TooLarge);
     assert_eq!(entities(&bomb(300_000)).expect("within the limit").len(), 300_000);
     // Items of lists, fields of structs, elements of vectors.
@@ -411,7 +411,7 @@ fn lengths_that_lie_are_refused_with_what_they_say() {
     let longer = refusal(patched(&good, &pair, &[node(3), node(4_000_000)].concat(), 0));
     assert!(longer.starts_with("DECODE: Arrow: "), "{longer}");
     let endless = refusal(patched(&good, &pair, &[node(3), node(i64::MAX)].concat(), 0));
-    assert!(endless.starts_with("TOO_LARGE: Arrow: tables of more than 67108864 elements"), "{endless}");
+    assert!(endless.starts_with("TOO_LARGE: tables of more than 67108864 elements"), "{endless}");
     let below = refusal(patched(&good, &pair, &[node(3), node(-1)].concat(), 0));
     assert_eq!(below, "DECODE: Arrow: a length of -1");
     // A buffer: where it begins, and its bytes.

@@ -4,6 +4,7 @@ mod arrow;
 mod example;
 mod faults;
 mod fuzz;
+mod packed;
 mod round_trip;
 
 use std::sync::Arc;

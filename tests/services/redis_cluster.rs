@@ -58,13 +58,19 @@ impl RedisCluster {
                 !matches!(replica.command(&["CLUSTER", "REPLICATE", &id(owner)]), Reply::Error(_))
             });
         }
-        for node in &cluster.nodes {
-            cluster.wait("the cluster is whole", || info(node, "CLUSTER", "cluster_state") == "ok");
-        }
-        for replica in &cluster.nodes[owners..] {
-            cluster.wait("a replica is linked", || info(replica, "REPLICATION", "master_link_status") == "up");
-        }
+        cluster.wait_until_whole();
         cluster
+    }
+
+    /// Waits until every node sees all slots served, and every replica follows its owner.
+    pub(crate) fn wait_until_whole(&self) {
+        for node in &self.nodes {
+            self.wait("the cluster is whole", || info(node, "CLUSTER", "cluster_state") == "ok");
+        }
+        self.wait("every replica is linked", || {
+            let linked = |node| info(node, "REPLICATION", "master_link_status") == "up";
+            self.nodes.iter().filter(|node| is_replica(node) && linked(node)).count() == self.nodes.len() - self.owners
+        });
     }
 
     /// A URI of its first node.
@@ -130,10 +136,21 @@ impl RedisCluster {
         }
     }
 
-    /// Waits until another node than the first owner is the owner of its slots.
+    /// Waits until the other node of the pair owns the slots of one that died.
     pub(crate) fn wait_for_failover(&self, dead: usize) {
-        let replica = &self.nodes[dead + self.owners];
+        let replica = &self.nodes[(dead + self.owners) % self.nodes.len()];
         self.wait("a replica takes over", || !is_replica(replica));
+    }
+
+    /// Indices of the nodes that own slots now.
+    pub(crate) fn owners_now(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| !is_replica(&self.nodes[*node])).collect()
+    }
+
+    /// Index of the node that owns a key's slot now, whatever moved and died before.
+    pub(crate) fn owner_now(&self, key: &str) -> usize {
+        let owns = |node: &RedisServer| !matches!(node.command(&["EXISTS", key]), Reply::Error(_));
+        self.nodes.iter().position(owns).expect("an owner")
     }
 
     fn wait(&self, what: &str, done: impl Fn() -> bool) {

@@ -1,5 +1,5 @@
 //! The buses of the torture checker: how messages are sent, what groups have committed, the broker
-//! restarted, dead letters read.
+//! restarted, the topic of dead letters read.
 
 mod kafka;
 mod local;
@@ -9,8 +9,15 @@ use std::collections::BTreeMap;
 pub use kafka::Kafka;
 pub use local::Local;
 
+use super::bodies::Packed;
+
 /// Partitions of `results`.
 pub const PARTITIONS: i32 = 4;
+
+/// Partitions of a topic: marks and letters are in one.
+fn partitions(topic: &str) -> i32 {
+    if topic == "results" { PARTITIONS } else { 1 }
+}
 
 /// Where a message landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +26,30 @@ pub struct Place {
     pub offset: i64,
 }
 
+/// A message to be sent.
+pub struct Sending {
+    pub key: String,
+    pub packed: Packed,
+}
+
+impl Sending {
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let Packed { content_type, content_encoding, .. } = &self.packed;
+        let headers = [("content-type", *content_type), ("content-encoding", *content_encoding)];
+        headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// What is in the topic of dead letters.
+pub enum Record {
+    Letter(Letter),
+    /// The letter at this offset was sent again.
+    Mark(i64),
+}
+
 /// A dead letter.
 pub struct Letter {
+    pub offset: i64,
     pub body: Vec<u8>,
     pub class: String,
     /// Type of the writer that buried it.
@@ -36,7 +65,10 @@ pub trait TestBus {
 
     /// Sends to `results` and returns once every message is confirmed, with where each landed;
     /// nothing where none was taken.
-    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>>;
+    fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>>;
+
+    /// The end of each partition of a topic, whoever sent there.
+    fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64>;
 
     /// Kills the broker and starts it again; false where there is none.
     fn restart(&mut self) -> bool;
@@ -44,6 +76,17 @@ pub trait TestBus {
     /// Committed positions of a group, by partition: everything before is acknowledged.
     fn committed(&mut self, group: &str) -> BTreeMap<i32, i64>;
 
-    /// The dead letters since the last call.
-    fn new_letters(&mut self) -> Vec<Letter>;
+    /// What has come to the topic of dead letters since the last call.
+    fn new_records(&mut self) -> Vec<Record>;
+}
+
+/// A record by its headers.
+fn record<'a>(offset: i64, body: &[u8], header: impl Fn(&str) -> Option<&'a str>) -> Record {
+    if let Some(letter) = header("chalk_dlq_replayed") {
+        let (_, offset) = letter.split_once('/').unwrap_or_else(|| panic!("a mark of {letter}"));
+        return Record::Mark(offset.parse().unwrap());
+    }
+    let header = |name| header(name).unwrap_or_else(|| panic!("no {name}")).to_owned();
+    let (class, writer) = (header("chalk_dlq_error_class"), header("chalk_dlq_writer_type"));
+    Record::Letter(Letter { offset, body: body.to_vec(), class, writer })
 }

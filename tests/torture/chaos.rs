@@ -27,12 +27,15 @@ enum Accident {
     Peace,
 }
 
-/// Something that is staged; see [`super::scenes`].
+/// Something that is staged; see [`super::scenes`] and [`super::people`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     PowerCut,
     StuckHandover,
     HandoverInPeace,
+    TroubleOfStores,
+    ReplayKilled,
+    PassedOver,
 }
 
 /// Cards in a row, shuffled again when all of them were dealt.
@@ -60,6 +63,8 @@ impl<T: Clone> Deck<T> {
 
 /// Everything that a run consists of.
 pub struct Chaos {
+    /// Which of the runs that go on at once.
+    run: usize,
     pub begun: Instant,
     pub random: fastrand::Rng,
     pub bus: Box<dyn TestBus>,
@@ -70,6 +75,8 @@ pub struct Chaos {
     pub writers: Writers,
     pub producer: Producer,
     pub checker: Checker,
+    /// Replays that were killed.
+    pub killed_replays: i64,
     /// How often each thing was done.
     pub faults: BTreeMap<String, usize>,
     accidents: Deck<Accident>,
@@ -78,6 +85,7 @@ pub struct Chaos {
 
 impl Chaos {
     pub fn new(
+        run: usize,
         seed: u64,
         bus: Box<dyn TestBus>,
         stores: [Box<dyn Store>; 2],
@@ -88,6 +96,7 @@ impl Chaos {
             Kill, KillOverAPausedStore, OneLess, OneMore, Peace, RestartBroker, RestartStore, Stop, Terminate,
         };
         Self {
+            run,
             begun: Instant::now(),
             random: fastrand::Rng::with_seed(seed ^ 0xC4A0_5000),
             bus,
@@ -96,6 +105,7 @@ impl Chaos {
             writers,
             producer: Producer::new(seed),
             checker,
+            killed_replays: 0,
             faults: BTreeMap::new(),
             accidents: Deck::of(&[
                 Kill,
@@ -110,17 +120,24 @@ impl Chaos {
                 RestartBroker,
                 Peace,
             ]),
-            scenes: Deck::of(&[Scene::PowerCut, Scene::StuckHandover, Scene::HandoverInPeace]),
+            scenes: Deck::of(&[
+                Scene::PowerCut,
+                Scene::StuckHandover,
+                Scene::HandoverInPeace,
+                Scene::TroubleOfStores,
+                Scene::ReplayKilled,
+                Scene::PassedOver,
+            ]),
         }
     }
 
     /// Goes on for so long, and until every scene was played.
     pub fn run(&mut self, time: Duration) {
         while self.begun.elapsed() < time || self.scenes.rounds == 0 {
-            for _ in 0..self.random.u8(1..4) {
+            for _ in 0..self.random.u8(..3) {
                 let accident = self.accidents.deal(&mut self.random);
                 self.happen(accident);
-                let pause = self.millis(300..3000);
+                let pause = self.millis(300..2000);
                 self.let_pass(pause);
             }
             let scene = self.scenes.deal(&mut self.random);
@@ -194,7 +211,7 @@ impl Chaos {
     }
 
     pub fn say(&self, what: &str) {
-        println!("torture: {:>5.1} s {:5} {what}", self.begun.elapsed().as_secs_f64(), self.bus.name());
+        println!("torture: {:>5.1} s {} {:5} {what}", self.begun.elapsed().as_secs_f64(), self.run, self.bus.name());
     }
 
     pub fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {

@@ -3,13 +3,16 @@
 //! In the end all of it must be there. On the way, what a group has committed must be: a position is
 //! a promise, and one that is given too early is a loss as soon as its writer dies. So positions are
 //! read first and the stores after them, which is sound whatever happens in between.
+//!
+//! Dead letters that come right when they are sent again are sent again in the end: each has a mark then,
+//! and one alone, and what it holds is in the stores like everything else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::bus::{Letter, TestBus};
-use super::look::{Lake, Online};
-use super::sent::{Expected, Message};
+use super::bus::{Letter, Record, TestBus};
+use super::look::{History, Offline, Online};
+use super::sent::{Expected, Fingerprint, Message};
 use super::writers::Kind;
 
 /// What can be wrong.
@@ -19,7 +22,10 @@ pub enum Wrong {
     OlderOnTop,
     AcknowledgedTooEarly,
     DoubledInPeace,
+    Doubled,
     NeverSent,
+    NotMarkedOnce,
+    NotPassedOver,
 }
 
 impl fmt::Display for Wrong {
@@ -29,7 +35,10 @@ impl fmt::Display for Wrong {
             Self::OlderOnTop => "older on top",
             Self::AcknowledgedTooEarly => "acknowledged and not there",
             Self::DoubledInPeace => "doubled by a handover in peace",
+            Self::Doubled => "there twice",
             Self::NeverSent => "never sent",
+            Self::NotMarkedOnce => "not replayed and marked once",
+            Self::NotPassedOver => "not passed over by itself",
         })
     }
 }
@@ -39,10 +48,13 @@ pub type Problem = (Wrong, String);
 
 /// The stores and the dead letters as they are now, and who has promised what.
 pub struct Checker {
-    online: Online,
-    pub lake: Lake,
-    /// How often each dead letter was buried: by which writer, body, class.
-    buried: HashMap<(String, Vec<u8>, String), usize>,
+    online: Box<dyn Online>,
+    offline: Box<dyn Offline>,
+    pub history: History,
+    /// Dead letters by writer, body and class.
+    buried: HashMap<(String, Fingerprint, String), Buried>,
+    /// How often each dead letter was marked as sent again, by its place.
+    marks: BTreeMap<i64, usize>,
     /// Per group and partition, up to where promises were checked.
     audited: BTreeMap<(&'static str, i32), i64>,
     /// Messages whose promise was checked, by both writers.
@@ -50,10 +62,25 @@ pub struct Checker {
     pub problems: Vec<Problem>,
 }
 
+/// Dead letters of one message, from one writer.
+struct Buried {
+    places: Vec<i64>,
+    /// As much of the body as tells which it is.
+    text: String,
+}
+
 impl Checker {
-    pub fn new(online: Online, lake: Lake) -> Self {
-        let (buried, audited, problems) = (HashMap::new(), BTreeMap::new(), Vec::new());
-        Self { online, lake, buried, audited, promises: 0, problems }
+    pub fn new(online: Box<dyn Online>, offline: Box<dyn Offline>) -> Self {
+        Self {
+            online,
+            offline,
+            history: History::default(),
+            buried: HashMap::new(),
+            marks: BTreeMap::new(),
+            audited: BTreeMap::new(),
+            promises: 0,
+            problems: Vec::new(),
+        }
     }
 
     /// Checks that everything that a group has acknowledged is stored or buried.
@@ -66,7 +93,7 @@ impl Checker {
         };
         let due: Vec<&Message> = sent.iter().filter(is_due).collect();
         self.promises += due.len();
-        let missing = self.missing(kind, &Expected::of(kind, due.into_iter()), bus);
+        let missing = self.missing(kind, &Expected::of(kind, due.into_iter(), false), bus);
         let too_early = |(wrong, what)| match wrong {
             Wrong::Lost => (Wrong::AcknowledgedTooEarly, what),
             other => (other, what),
@@ -75,28 +102,69 @@ impl Checker {
         self.audited.extend(committed.into_iter().map(|(partition, position)| ((kind.group(), partition), position)));
     }
 
-    /// Checks that everything is there in the end, and nothing else.
+    /// Checks that everything is there in the end, and nothing else, once what can be replayed was.
     pub fn finish(&mut self, sent: &[Message], bus: &mut dyn TestBus) {
         for kind in Kind::ALL {
-            let expected = Expected::of(kind, sent.iter());
+            let expected = Expected::of(kind, sent.iter(), true);
             let missing = self.missing(kind, &expected, bus);
             self.problems.extend(missing);
             let strangers = self.strangers(kind, &expected);
             self.problems.extend(strangers.into_iter().map(|what| (Wrong::NeverSent, what)));
+            self.check_marks(kind, &expected);
         }
+        if self.has_each_row_once() {
+            let rows = self.history.rows.iter().filter(|(_, times)| **times > 1);
+            let rows = rows.map(|((number, user), times)| format!("Offline: {times} × user {user} in op-{number}"));
+            let queries = self.history.queries.iter().filter(|(_, times)| **times > 1);
+            let queries = queries.map(|(number, times)| format!("Offline: {times} × op-{number} in the query log"));
+            self.problems.extend(rows.chain(queries).map(|what| (Wrong::Doubled, what)));
+        }
+    }
+
+    /// Checks that those dead letters were replayed that come right by it, and no other.
+    fn check_marks(&mut self, kind: Kind, expected: &Expected) {
+        for ((fingerprint, class), letter) in &expected.letters {
+            let times = usize::from(letter.comes_right);
+            let buried = self.buried.get(&key(kind, *fingerprint, class));
+            for place in buried.into_iter().flat_map(|buried| &buried.places) {
+                let marks = self.marks.get(place).copied().unwrap_or_default();
+                if marks != times {
+                    let what = format!("{kind:?}: {class} of op-{} at 0/{place}: {marks} marks", letter.number);
+                    self.problems.push((Wrong::NotMarkedOnce, what));
+                }
+            }
+        }
+    }
+
+    /// Reads on in the topic of dead letters.
+    pub fn read_letters(&mut self, bus: &mut dyn TestBus) {
+        for record in bus.new_records() {
+            match record {
+                Record::Mark(place) => *self.marks.entry(place).or_default() += 1,
+                Record::Letter(Letter { offset, body, class, writer }) => {
+                    let key = (writer, Fingerprint::of(&body), class);
+                    let text = || body[..body.len().min(120)].escape_ascii().to_string();
+                    let buried = self.buried.entry(key).or_insert_with(|| Buried { places: Vec::new(), text: text() });
+                    buried.places.push(offset);
+                }
+            }
+        }
+    }
+
+    /// Marks of dead letters that were replayed.
+    pub fn marks(&self) -> usize {
+        self.marks.values().sum()
     }
 
     /// Reads what there is now and tells what is missing in it.
     fn missing(&mut self, kind: Kind, expected: &Expected, bus: &mut dyn TestBus) -> Vec<Problem> {
-        for Letter { writer, body, class } in bus.new_letters() {
-            *self.buried.entry((writer, body, class)).or_default() += 1;
-        }
+        self.read_letters(bus);
         let mut problems = Vec::new();
         let mut lost = |what: String| problems.push((Wrong::Lost, what));
-        let not_buried =
-            expected.bad.iter().filter(|(body, class)| !self.buried.contains_key(&letter(kind, body, class)));
-        for (body, class) in not_buried {
-            lost(format!("{kind:?}: not buried as {class}: {}", text(body)));
+        for ((fingerprint, class), letter) in &expected.letters {
+            if !self.buried.contains_key(&key(kind, *fingerprint, class)) {
+                lost(format!("{kind:?}: op-{} is not buried as {class}", letter.number));
+            }
         }
         match kind {
             Kind::Online => {
@@ -115,11 +183,11 @@ impl Checker {
                 }
             }
             Kind::Offline => {
-                self.lake.read();
-                for row in expected.history.iter().filter(|row| !self.lake.history.contains_key(row)) {
+                self.read_history();
+                for row in expected.history.iter().filter(|row| !self.history.rows.contains_key(row)) {
                     lost(format!("Offline: row of user {} in op-{}", row.1, row.0));
                 }
-                for number in expected.queries.iter().filter(|number| !self.lake.queries.contains(number)) {
+                for number in expected.queries.iter().filter(|number| !self.history.queries.contains_key(number)) {
                     lost(format!("Offline: op-{number} in the query log"));
                 }
             }
@@ -129,10 +197,11 @@ impl Checker {
 
     /// What is there and was never sent.
     fn strangers(&self, kind: Kind, expected: &Expected) -> Vec<String> {
-        let of_kind = self.buried.keys().filter(|(writer, ..)| writer == kind.type_name());
-        let buried = of_kind.filter(|(_, body, class)| !expected.bad.contains(&(body.clone(), class.clone())));
+        let of_kind = self.buried.iter().filter(|((writer, ..), _)| writer == kind.type_name());
+        let known = |fingerprint, class: &str| expected.letters.keys().any(|known| *known == (fingerprint, class));
+        let buried = of_kind.filter(|((_, fingerprint, class), _)| !known(*fingerprint, class));
         let mut strangers: Vec<String> =
-            buried.map(|(_, body, class)| format!("{kind:?}: buried as {class}: {}", text(body))).collect();
+            buried.map(|((.., class), Buried { text, .. })| format!("{kind:?}: buried as {class}: {text}")).collect();
         match kind {
             Kind::Online => {
                 let mut entities: Vec<u64> = expected.online.keys().map(|(entity, _)| *entity).collect();
@@ -145,13 +214,14 @@ impl Checker {
                 }
             }
             Kind::Offline => {
-                let lake = &self.lake;
-                let rows = lake.history.keys().filter(|row| !expected.history.contains(row));
-                strangers.extend(rows.map(|(number, entity)| format!("Offline: row of user {entity} in op-{number}")));
-                let queries = lake.queries.iter().filter(|number| !expected.queries.contains(number));
-                strangers.extend(queries.map(|number| format!("Offline: op-{number} in the query log")));
-                strangers.extend(lake.nonsense.iter().map(|what| format!("Offline: {what}")));
-                let (ids, rows) = (lake.observation_ids.len(), lake.history.len());
+                let History { rows, observation_ids, queries, nonsense } = &self.history;
+                let unknown = rows.keys().filter(|row| !expected.history.contains(row));
+                strangers
+                    .extend(unknown.map(|(number, entity)| format!("Offline: row of user {entity} in op-{number}")));
+                let unknown = queries.keys().filter(|number| !expected.queries.contains(number));
+                strangers.extend(unknown.map(|number| format!("Offline: op-{number} in the query log")));
+                strangers.extend(nonsense.iter().map(|what| format!("Offline: {what}")));
+                let (ids, rows) = (observation_ids.len(), rows.len());
                 if ids != rows {
                     strangers.push(format!("Offline: {ids} observation ids for {rows} rows"));
                 }
@@ -160,18 +230,23 @@ impl Checker {
         strangers
     }
 
+    /// Whether the store of history promises each row once.
+    pub fn has_each_row_once(&self) -> bool {
+        self.offline.has_each_row_once()
+    }
+
+    /// Brings what is known of history up to what there is now.
+    pub fn read_history(&mut self) {
+        self.offline.read(&mut self.history);
+    }
+
     /// Dead letters, and those of them that were buried again.
     pub fn letters(&self) -> (usize, usize) {
-        let all: usize = self.buried.values().sum();
+        let all: usize = self.buried.values().map(|buried| buried.places.len()).sum();
         (all, all - self.buried.len())
     }
 }
 
-/// As much of a body as tells which it is.
-fn text(body: &[u8]) -> String {
-    String::from_utf8_lossy(body).chars().take(120).collect()
-}
-
-fn letter(kind: Kind, body: &[u8], class: &str) -> (String, Vec<u8>, String) {
-    (kind.type_name().to_owned(), body.to_owned(), class.to_owned())
+fn key(kind: Kind, fingerprint: Fingerprint, class: &str) -> (String, Fingerprint, String) {
+    (kind.type_name().to_owned(), fingerprint, class.to_owned())
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::chaos::{Chaos, Scene};
 use super::check::Wrong;
+use super::stores::Trouble;
 use super::writers::Kind;
 
 /// How long a group may take to catch up before a scene is played without that.
@@ -22,6 +23,10 @@ const HAPPENS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Chaos {
     pub fn play(&mut self, scene: Scene) {
+        if scene == Scene::HandoverInPeace && self.checker.has_each_row_once() {
+            // Nothing is doubled there, peace or not.
+            return;
+        }
         let settled = self.settle();
         self.say(&format!("scene: {scene:?}{}", if settled { "" } else { ", not settled" }));
         match scene {
@@ -35,6 +40,9 @@ impl Chaos {
             Scene::HandoverInPeace if settled => self.handover_in_peace(),
             // Where there is no peace there is nothing to see.
             Scene::HandoverInPeace => {}
+            Scene::TroubleOfStores => self.trouble(),
+            Scene::ReplayKilled => self.replay_killed(),
+            Scene::PassedOver => self.pass_over(),
         }
     }
 
@@ -50,7 +58,7 @@ impl Chaos {
             self.writers.at_least(kind, members);
         }
         let begun = Instant::now();
-        let ends = self.producer.ends();
+        let ends = self.bus.ends("results");
         loop {
             let behind = Kind::ALL.iter().any(|kind| {
                 let committed = self.bus.committed(kind.group());
@@ -67,7 +75,7 @@ impl Chaos {
     }
 
     /// Waits for something that a sound writer does soon; a broken one perhaps never.
-    fn wait_until(&mut self, is_so: impl Fn(&mut Self) -> bool) {
+    pub fn wait_until(&mut self, is_so: impl Fn(&mut Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) && begun.elapsed() < HAPPENS_WITHIN {
             self.let_pass(Duration::from_millis(200));
@@ -75,14 +83,14 @@ impl Chaos {
     }
 
     /// The stores take nothing, for longer than the commit clock.
-    fn stall(&mut self) {
+    pub fn stall(&mut self) {
         self.note("stores stand still", "both");
         self.stalled = true;
         let pause = self.millis(2300..4000);
         self.let_pass(pause);
     }
 
-    fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         self.stalled = false;
         for store in &mut self.stores {
             store.go_on();
@@ -106,6 +114,23 @@ impl Chaos {
         for (store, kind) in self.stores.iter().zip(Kind::ALL) {
             if store.can_be_read_stalled() {
                 self.checker.audit(kind, &self.producer.sent, &mut *self.bus);
+            }
+        }
+    }
+
+    /// What happens to stores of one kind alone: slots move, nodes die, connections are cut.
+    fn trouble(&mut self) {
+        for which in [Trouble::Light, Trouble::Heavy] {
+            let Self { stores, random, .. } = self;
+            let begun: Vec<bool> = stores.iter_mut().map(|store| store.begin_trouble(which, random)).collect();
+            if begun.contains(&true) {
+                let pause = self.millis(1500..3000);
+                self.let_pass(pause);
+            }
+            for at in (0..begun.len()).filter(|at| begun[*at]) {
+                let what = self.stores[at].end_trouble();
+                let name = self.stores[at].name();
+                self.note(&format!("{name}: {what}"), "and is as it was");
             }
         }
     }
@@ -185,8 +210,8 @@ impl Chaos {
     fn handover_in_peace(&mut self) {
         let kind = Kind::Offline;
         self.note("handover in peace", "one leaves, one joins");
-        self.checker.lake.read();
-        let (doubled, complaints) = (self.checker.lake.doubled(), self.writers.said(kind).complaints);
+        self.checker.read_history();
+        let (doubled, complaints) = (self.checker.history.doubled(), self.writers.said(kind).complaints);
         self.writers.terminate_one(kind, &mut self.random);
         if !self.settle_with(1) {
             return;
@@ -198,8 +223,8 @@ impl Chaos {
         if !self.settle_with(1) {
             return;
         }
-        self.checker.lake.read();
-        let more = self.checker.lake.doubled() - doubled;
+        self.checker.read_history();
+        let more = self.checker.history.doubled() - doubled;
         let complained = self.writers.said(kind).complaints > complaints;
         self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
         if more > 0 && !complained {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
 
-use super::bus::TestBus;
 use super::logs::{Counts, Logs};
 
 /// How long a writer may take to drain and leave. It bounds a hang and nothing else.
@@ -41,41 +39,6 @@ impl Kind {
             Self::Offline => "chalk-offline-writer",
         }
     }
-}
-
-/// Writes the configuration that every process of a run reads.
-pub fn write_config(folder: &Path, bus: &dyn TestBus, online: &str, lake: &Path) -> PathBuf {
-    let mut config = json!({
-        "common_persistence_specs": {
-            "result_bus_topic_id": "results",
-            "result_bus_online_store_subscription_id": "results",
-            "result_bus_offline_store_subscription_id": "results",
-            "kafka_dlq_topic": "dlq",
-        },
-        "metadata_provider": "CONFIG",
-        "environments": {"prod": {
-            "online_store": {"uri": online},
-            "offline_store": {"uri": format!("file://{}", lake.display())},
-            "features": [
-                {"fqn": "user.seq", "dtype": "int64", "max_staleness": "infinity"},
-                {"fqn": "user.text", "dtype": "string", "max_staleness": "infinity"},
-                {"fqn": "user.sometimes", "dtype": "float64", "max_staleness": "infinity"},
-            ],
-        }},
-        // Batches are small, so that a kill often hits a write, and several wait where a store is slow.
-        "batch": {"max_age": "300ms", "max_rows": 200},
-        // Stores are away for seconds, and are to be found soon after.
-        "retry": {"first_pause": "20ms", "max_pause": "200ms"},
-        // Shorter than stores are away, so that partitions go before their rows are written.
-        "drain_timeout": "2s",
-        // Three in a hundred messages are bad, and of some hundred in a row sometimes more than ten.
-        "dlq": {"max_ratio": 0.5},
-        "writers": [{"bus_subscriber_type": "ONLINE_WRITER"}, {"bus_subscriber_type": "OFFLINE_WRITER"}],
-    });
-    bus.configure(&mut config);
-    let path = folder.join("config.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&config).unwrap()).unwrap();
-    path
 }
 
 struct Writer {
@@ -111,13 +74,22 @@ pub struct Writers {
     running: Vec<Writer>,
     /// Those that were asked to leave, and when.
     leaving: Vec<(Writer, Instant)>,
+    /// Of this kind none is started by itself.
+    pub banned: Option<Kind>,
     logs: Logs,
 }
 
 impl Writers {
     pub fn new(folder: &Path, config: &Path) -> Self {
-        let (running, leaving, logs) = (Vec::new(), Vec::new(), Logs::default());
-        Self { folder: folder.to_owned(), config: config.to_owned(), started: 0, running, leaving, logs }
+        Self {
+            folder: folder.to_owned(),
+            config: config.to_owned(),
+            started: 0,
+            running: Vec::new(),
+            leaving: Vec::new(),
+            banned: None,
+            logs: Logs::default(),
+        }
     }
 
     pub fn count(&self, kind: Kind) -> usize {
@@ -141,6 +113,17 @@ impl Writers {
         while self.count(kind) < count {
             self.start(kind);
         }
+    }
+
+    /// The program for anything else than writing, with the configuration of the run.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chalk-writer"));
+        command.args(words).arg("--config").arg(&self.config).stdin(Stdio::null());
+        command
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     fn spawn(&mut self, kind: Kind, more: &[&str]) -> Writer {
@@ -212,6 +195,14 @@ impl Writers {
         }
     }
 
+    /// Asks all of a kind to leave.
+    pub fn terminate_all(&mut self, kind: Kind) {
+        self.wake_all();
+        while let Some(at) = self.newest(kind) {
+            self.terminate(at);
+        }
+    }
+
     /// Asks the one to leave that was started last.
     pub fn terminate_newest(&mut self, kind: Kind) {
         if let Some(at) = self.newest(kind) {
@@ -271,7 +262,9 @@ impl Writers {
                 assert_eq!(status.code(), Some(1), "{kind:?} writer ended by itself");
                 ended += 1;
             }
-            self.at_least(kind, 1);
+            if self.banned != Some(kind) {
+                self.at_least(kind, 1);
+            }
         }
         ended
     }
@@ -287,8 +280,8 @@ impl Writers {
         self.leaving.is_empty()
     }
 
-    /// Lets everyone leave, then reads both groups to the end.
-    pub fn finish(&mut self) {
+    /// Lets everyone leave.
+    pub fn leave(&mut self) {
         self.wake_all();
         while !self.running.is_empty() {
             self.terminate(0);
@@ -306,6 +299,10 @@ impl Writers {
             };
             Self::left(&writer, status);
         }
+    }
+
+    /// Reads both groups to the end.
+    pub fn drain(&mut self) {
         let mut drains = Kind::ALL.map(|kind| self.spawn(kind, &["--drain", "--drain-timeout", "300s"]));
         for writer in &mut drains {
             let status = writer.child.wait().unwrap();

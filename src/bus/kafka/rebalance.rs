@@ -97,7 +97,7 @@ impl Member {
         Ok(list)
     }
 
-    /// Tells librdkafka what is dealt with. It commits every second, and again what failed, without
+    /// Tells librdkafka what is dealt with. It commits soon after, and again what failed, without
     /// making this thread wait; its answers do not come through the client's interface.
     pub(super) fn store(&self, consumer: &BaseConsumer<Self>) {
         let due = self.shared.ledger.to_store();
@@ -343,7 +343,7 @@ struct PartitionEnd {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        // The one place where a failed commit of librdkafka's own clock shows. It tries again every second.
+        // The one place where a failed commit of librdkafka's own clock shows. It tries again soon.
         if facility == "COMMITFAIL" {
             metrics::counter!("chalk_writer_source_commit_errors_total").increment(1);
             let mut last = self.commit_failed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,7 @@ impl Budget {
 
     fn exceeded_as_rows(&self) -> Refusal {
         let limit = self.limit.saturating_mul(AS_ROWS);
-        let message = format!("Arrow: tables of more than {limit} bytes as rows, {AS_ROWS} times `max_message_bytes`");
+        let message = format!("tables of more than {limit} bytes as rows, {AS_ROWS} times `max_message_bytes`");
         Refusal::new(ErrorClass::TooLarge, message)
     }
 }

@@ -10,9 +10,17 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::row::table::{TableRow, TableRows};
 use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
+use crate::value::Value;
 
-/// Rows that columns are taken apart into at a time: as rows they take many times their bytes.
+/// Rows that columns are taken apart into at a time, and bytes that their values may take without what they
+/// hold: as rows they take many times their bytes.
 const AT_ONCE: usize = 8_192;
+const BYTES: usize = 16 << 20;
+
+/// Bytes of so many values.
+const fn bytes(values: usize) -> usize {
+    values * size_of::<Value>()
+}
 
 /// Gives a store of rows the rows of columns as well.
 ///
@@ -59,11 +67,12 @@ impl<S: Sink<TableRow> + 'static> RowWise<S> {
 /// Each row with the index of what it is of.
 fn apart<'a>(rows: &[&'a TableRows]) -> impl Iterator<Item = (usize, Cow<'a, TableRow>)> {
     let pieces = rows.iter().enumerate().flat_map(|(at, rows)| {
-        let count = match rows {
-            TableRows::Row(_) => 1,
-            TableRows::Columns(columns) => columns.rows,
+        let (count, width) = match rows {
+            TableRows::Row(_) => (1, 1),
+            TableRows::Columns(columns) => (columns.rows, columns.columns.len()),
         };
-        (0..count).step_by(AT_ONCE).map(move |from| (at, *rows, from, AT_ONCE.min(count - from)))
+        let at_once = (BYTES / bytes(width.max(1))).clamp(1, AT_ONCE);
+        (0..count).step_by(at_once).map(move |from| (at, *rows, from, at_once.min(count - from)))
     });
     pieces.flat_map(|(at, rows, from, count)| {
         let each: Box<dyn Iterator<Item = Cow<'a, TableRow>> + Send> = match rows {
@@ -89,7 +98,15 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         let mut outcome = Outcome::default();
         let mut rows = apart(write.rows);
         for number in 0.. {
-            let (of, some): (Vec<usize>, Vec<Cow<'_, TableRow>>) = rows.by_ref().take(AT_ONCE).unzip();
+            let (mut of, mut some, mut left) = (Vec::new(), Vec::new(), BYTES);
+            while some.len() < AT_ONCE
+                && left > 0
+                && let Some((at, row)) = rows.next()
+            {
+                left = left.saturating_sub(bytes(row.values.len()));
+                of.push(at);
+                some.push(row);
+            }
             if some.is_empty() {
                 break;
             }
@@ -115,6 +132,10 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
     fn collapse(&self, key: &Infallible, _: &[&TableRows]) -> TableRows {
         match *key {}
     }
+
+    fn enough(&self) -> Option<usize> {
+        self.0.enough()
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +145,6 @@ mod tests {
     use super::*;
     use crate::row::table::{Column, ColumnData, Shape, TableColumns};
     use crate::sink::ErrorClass;
-    use crate::value::Value;
 
     /// Remembers ids and rows of each call; refuses negative numbers, and for `silent` without saying which.
     #[derive(Default)]

@@ -38,7 +38,7 @@ impl Context<'_> {
         let made = crate::result::arrow::table(ipc, &mut self.budget)
             .and_then(|table| self.columns(table_at, namespace, &table, decoded));
         if let Err(refusal) = made {
-            decoded.refused.push(refusal.table(namespace));
+            decoded.refuse(refusal.table(namespace));
         }
     }
 
@@ -95,7 +95,7 @@ impl Context<'_> {
         verdicts.check()?;
         let kept: Vec<bool> = (0..rows).map(|row| !verdicts.of(row) && !features.empty.contains(&row)).collect();
         for (row, refusal) in verdicts.into_rows() {
-            decoded.refused.push(entity::at_row(refusal, namespace, &keys.value(row), row));
+            decoded.refuse(entity::at_row(refusal, namespace, &keys.value(row), row));
         }
         let count = kept.iter().filter(|kept| **kept).count();
         if count == 0 {

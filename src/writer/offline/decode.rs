@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use hashbrown::HashSet;
 
 use super::observation_id::ObservationIds;
 use super::shapes::{OBSERVATION_ID, OfflineEnvironment, QUERY_LOG, SYSTEM, TS, Target};
@@ -90,12 +91,12 @@ impl OfflineDecoder {
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
             budget: Budget::new(opened.limit),
         };
-        let mut value_tables = Vec::new();
+        let (mut value_tables, mut seen) = (Vec::new(), HashSet::new());
         for (at, table) in tables.into_iter().enumerate() {
             let namespace = table.namespace.clone();
             let before = decoded.rows.len();
             context.table(at, table, decoded);
-            if decoded.rows.len() > before && !value_tables.contains(&namespace) {
+            if decoded.rows.len() > before && seen.insert(namespace.clone()) {
                 value_tables.push(namespace);
             }
         }
@@ -121,7 +122,7 @@ impl OfflineDecoder {
         let created_at = Some(query.created_at).filter(|time| *time != 0);
         let name = ByteString::from(format!("{QUERY_LOG}/{operation_id}"));
         match observed_at(created_at, opened.times()).and_then(|time| self.believable.check(time)) {
-            Err(refusal) => decoded.refused.push(refusal.row(&name).table(QUERY_LOG)),
+            Err(refusal) => decoded.refuse(refusal.row(&name).table(QUERY_LOG)),
             Ok(query_timestamp) => {
                 let around = query_log::Around {
                     operation_id,
@@ -155,19 +156,23 @@ impl Context<'_> {
     fn table(&mut self, table_at: usize, table: FeatureTable, decoded: &mut Decoded<TableRows>) {
         let FeatureTable { namespace, body } = table;
         if let Err(refusal) = table_named(&namespace, &body) {
-            return decoded.refused.push(refusal);
+            return decoded.refuse(refusal);
         }
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => return self.arrow(table_at, &namespace, &ipc, decoded),
         };
         let layout = self.environment.layout(&namespace, &columns);
+        // A row has a place for every column of its table, whatever it says.
+        if let Err(refusal) = self.budget.take_rows(rows.len(), layout.shape.columns.len() * size_of::<Value>()) {
+            return decoded.refuse(refusal.table(&namespace));
+        }
         for (at, row) in rows.into_iter().enumerate() {
             let id = row.id.clone();
             match self.row(&layout, (table_at, at), row, decoded) {
                 Ok(Some(row)) => decoded.rows.push(TableRows::Row(row)),
                 Ok(None) => {}
-                Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
+                Err(refusal) => decoded.refuse(entity::at_row(refusal, &namespace, &id, at)),
             }
         }
     }

@@ -90,6 +90,20 @@ fn skipped(decoded: &Decoded<TableRow>, reasons: &[(&'static str, u64)]) {
     assert_eq!(decoded.skipped, reasons);
 }
 
+/// A row has a place for every column, whatever it says: a thousand columns and a million rows are gigabytes.
+#[test]
+fn a_table_that_would_fill_the_memory_is_refused_before_it_does() {
+    let mut wide = one("user.a", Value::Int(1));
+    let row = rows_of(&mut wide)[0].clone();
+    let columns: crate::result::Names = (0..10_000).map(|at| format!("user.feature_{at}")).collect();
+    for (rows, stored) in [(100, 100), (10_000, 0)] {
+        let body = TableBody::Rows { columns: columns.clone(), rows: vec![row.clone(); rows] };
+        let decoded = decode(None, vec![FeatureTable { namespace: "user".into(), body }]);
+        assert_eq!(decoded.rows.len(), stored);
+        assert_eq!(decoded.refused.first().map(|refusal| refusal.class), (stored == 0).then_some(ErrorClass::TooLarge));
+    }
+}
+
 #[test]
 fn a_row_has_the_system_columns_and_one_per_feature() {
     let rows = vec![(

@@ -70,13 +70,13 @@ impl Context<'_> {
     fn table(&self, table: FeatureTable, decoded: &mut Decoded<FeatureRow>) {
         let FeatureTable { namespace, body } = table;
         if namespace.is_empty() {
-            return decoded.refused.push(entity::no_namespace(&body));
+            return decoded.refuse(entity::no_namespace(&body));
         }
         let (columns, rows) = match body {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => match self.arrow(&namespace, &ipc, decoded) {
                 Ok((columns, rows)) => (columns.into(), rows),
-                Err(refusal) => return decoded.refused.push(refusal.table(&namespace)),
+                Err(refusal) => return decoded.refuse(refusal.table(&namespace)),
             },
         };
         let layout = self.environment.entry.layout(&namespace, &columns);
@@ -94,7 +94,7 @@ impl Context<'_> {
                     let features = Arc::clone(&layout.features);
                     decoded.rows.push(FeatureRow { destination: self.destination, entity, features, cells });
                 }
-                Err(refusal) => decoded.refused.push(entity::at_row(refusal, &namespace, &id, at)),
+                Err(refusal) => decoded.refuse(entity::at_row(refusal, &namespace, &id, at)),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::row::feature::Features;
@@ -138,11 +138,12 @@ impl OnlineEnvironment {
         self.layouts.get(namespace, columns, || {
             let mut layout =
                 Layout { columns: Vec::with_capacity(columns.len()), features: Arc::default(), times: Vec::new() };
+            let mut seen = HashSet::with_capacity(columns.len());
             for (at, name) in columns.iter().enumerate() {
-                let column = if columns[..at].contains(name) {
-                    Column::Refuse(format!("column `{name}` stands twice").into())
-                } else {
+                let column = if seen.insert(name) {
                     self.column(namespace, name)
+                } else {
+                    Column::Refuse(format!("column `{name}` stands twice").into())
                 };
                 if matches!(column, Column::Time) {
                     layout.times.push(at);

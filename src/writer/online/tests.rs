@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::decode::Decoded;
-use crate::result::{FeatureTable, Persistence, QueryResult, Source, TableBody};
+use crate::result::{Cell, FeatureTable, Persistence, QueryResult, Source, TableBody};
 use crate::row::feature::FeatureCell;
 use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
@@ -401,6 +401,26 @@ fn a_column_of_another_namespace_or_twice_refuses_the_rows_that_have_it() {
     assert_eq!(class(&decode(None, vec![twice])), ErrorClass::Decode);
 }
 
+/// Quadratic, this would be 10^10 comparisons: a minute in which nothing else is done.
+#[test]
+fn as_many_columns_as_a_message_holds_are_sorted_out_in_linear_time() {
+    let columns = (0..150_000).map(|at| format!("user.feature_{at}")).collect();
+    let mut wide = one("user.a", Value::Int(1));
+    let cell = rows_of(&mut wide)[0].cells[0].clone();
+    rows_of(&mut wide)[0].cells = (0..150_000).map(|column| Cell { column, ..cell.clone() }).collect();
+    let rows = std::mem::take(rows_of(&mut wide));
+    wide.body = TableBody::Rows { columns, rows };
+    let decoded = decode(None, vec![wide]);
+    assert_eq!((decoded.rows[0].cells.len(), decoded.refused.len()), (150_000, 0));
+}
+
+#[test]
+fn of_verdicts_without_end_the_first_thousand_are_kept() {
+    let row = |_| (Value::Null, vec![("user.a", Value::Int(1), Source::Resolver)]);
+    let decoded = decode(None, vec![table("user", (0..5_000).map(row).collect())]);
+    assert_eq!((decoded.rows.len(), decoded.refused.len()), (0, 1_000));
+}
+
 #[test]
 fn a_row_with_two_values_of_one_column_is_refused() {
     let mut twice = one("user.a", Value::Int(1));
@@ -442,7 +462,7 @@ proptest! {
         for row in &decoded.rows {
             prop_assert!(!row.cells.is_empty());
             let mut names: Vec<_> = row.cells.iter().map(|cell| row.feature(cell)).collect();
-            names.sort();
+            names.sort_unstable();
             names.dedup();
             prop_assert_eq!(names.len(), row.cells.len());
             for cell in &row.cells {

@@ -265,3 +265,10 @@ async fn what_reading_again_would_double_or_bring_back_is_refused_unless_it_is_f
         plan(uri).start(start).await.map(drop).expect("it is forced");
     }
 }
+
+#[test]
+fn a_batch_is_as_large_as_the_store_that_gains_most_by_it_asks_for() {
+    assert_eq!(enough([Some(8), Some(20)].into_iter()), Some(20));
+    assert_eq!(enough([Some(8), None].into_iter()), None, "a lake beside it wants all there is");
+    assert_eq!(enough(std::iter::empty()), None);
+}

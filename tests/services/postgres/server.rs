@@ -96,17 +96,26 @@ impl PostgresServer {
 
     /// The same, with what psql says where it fails.
     pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
-        let output = Command::new(self.binaries.join("psql"))
-            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "admin", "-d", "features", "-p", &self.port.to_string()])
-            .arg("-h")
-            .arg(self.folder.path())
-            .args(["-c", text])
-            .output()
-            .expect("psql can be started");
+        let output = self.psql().args(["-c", text]).output().expect("psql can be started");
         if output.status.success() {
             return Ok(String::from_utf8(output.stdout).expect("text").trim_end_matches('\n').to_owned());
         }
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// `psql` as the superuser.
+    pub(crate) fn psql(&self) -> Command {
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "admin", "-d", "features", "-p", &self.port.to_string()])
+            .arg("-h")
+            .arg(self.folder.path());
+        psql
+    }
+
+    /// Stops it without order (`immediate`): it recovers when it starts again.
+    pub(crate) fn stop_immediately(&mut self) {
+        self.signal(Signal::SIGQUIT);
+        self.wait_for_the_end();
     }
 
     /// Stops it in order, waiting for no client.

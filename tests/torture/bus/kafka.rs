@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::{Letter, PARTITIONS, Place, TestBus};
+use super::{PARTITIONS, Place, Record, Sending, TestBus, partitions, record};
 
 /// How long the broker may take to answer the checker. It bounds a hang and nothing else.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -131,9 +131,13 @@ impl TestBus for Kafka {
         config["kafka"] = serde_json::json!({"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"});
     }
 
-    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>> {
-        for (number, (key, body)) in keys.iter().zip(bodies).enumerate() {
-            let mut record = BaseRecord::with_opaque_to("results", number).key(key).payload(body);
+    fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>> {
+        for (number, message) in messages.iter().enumerate() {
+            let headers = message
+                .headers()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+            let record = BaseRecord::with_opaque_to("results", number).key(&message.key);
+            let mut record = record.payload(&message.packed.body).headers(headers);
             while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =
                 self.producer.send(record)
             {
@@ -147,7 +151,7 @@ impl TestBus for Kafka {
         }
         let context = self.producer.context();
         let mut placed = std::mem::take(&mut *context.placed.lock().unwrap_or_else(PoisonError::into_inner));
-        assert_eq!(placed.len(), keys.len(), "every message is confirmed once");
+        assert_eq!(placed.len(), messages.len(), "every message is confirmed once");
         placed.sort_by_key(|(number, _)| *number);
         Some(placed.into_iter().map(|(_, place)| place.expect("the broker takes every message")).collect())
     }
@@ -175,27 +179,33 @@ impl TestBus for Kafka {
         there.elements().iter().map(|element| (element.partition(), position(element.offset()))).collect()
     }
 
-    fn new_letters(&mut self) -> Vec<Letter> {
+    fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
+        let end = |partition| {
+            let (_, end) = answer("the end of a partition cannot be read", || {
+                self.letters.fetch_watermarks(topic, partition, Duration::from_secs(10))
+            });
+            (partition, end)
+        };
+        (0..partitions(topic)).map(end).collect()
+    }
+
+    fn new_records(&mut self) -> Vec<Record> {
         let (_, end) = answer("the end of the dead letters cannot be read", || {
             self.letters.fetch_watermarks("dlq", 0, Duration::from_secs(10))
         });
-        let mut letters = Vec::new();
+        let mut records = Vec::new();
         let begun = Instant::now();
         while self.letters_read < end {
             assert!(begun.elapsed() < ANSWERS_WITHIN, "dead letters cannot be read");
             let Some(Ok(message)) = self.letters.poll(Duration::from_secs(1)) else { continue };
             self.letters_read = message.offset() + 1;
+            let headers = message.headers().expect("a dead letter has headers");
             let header = |name: &str| {
-                let headers = message.headers().expect("a dead letter has headers");
-                let found = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
-                String::from_utf8(found.unwrap_or_else(|| panic!("no {name}")).to_vec()).unwrap()
+                let found = headers.iter().find(|header| header.key == name)?.value?;
+                Some(std::str::from_utf8(found).unwrap())
             };
-            letters.push(Letter {
-                body: message.payload().unwrap_or_default().to_vec(),
-                class: header("chalk_dlq_error_class"),
-                writer: header("chalk_dlq_writer_type"),
-            });
+            records.push(record(message.offset(), message.payload().unwrap_or_default(), header));
         }
-        letters
+        records
     }
 }

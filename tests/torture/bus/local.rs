@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chalk_writer::bus::{self, BrowseFrom, Bus, Publisher};
 use chalk_writer::config::settings::{BusSettings, LocalSettings};
-use chalk_writer::message::Outgoing;
+use chalk_writer::message::{Headers, Outgoing};
 
-use super::{Letter, PARTITIONS, Place, TestBus};
+use super::{PARTITIONS, Place, Record, Sending, TestBus, record};
 
 pub struct Local {
     path: PathBuf,
@@ -42,14 +42,14 @@ impl TestBus for Local {
         config["local_bus_path"] = self.path.to_str().unwrap().into();
     }
 
-    fn publish(&mut self, keys: &[String], bodies: &[Vec<u8>]) -> Option<Vec<Place>> {
-        let messages: Vec<Outgoing> = keys
+    fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>> {
+        let messages: Vec<Outgoing> = messages
             .iter()
-            .zip(bodies)
-            .map(|(key, body)| Outgoing {
+            .map(|message| Outgoing {
                 topic: "results".to_owned(),
-                key: Some(key.clone().into()),
-                payload: Some(body.clone().into()),
+                key: Some(message.key.clone().into()),
+                payload: Some(message.packed.body.clone().into()),
+                headers: message.headers().collect::<Headers>(),
                 ..Outgoing::default()
             })
             .collect();
@@ -67,21 +67,22 @@ impl TestBus for Local {
         false
     }
 
-    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
-        // Not through the writer's own code: this is what it is judged by.
-        let file = rusqlite::Connection::open(&self.path).unwrap();
-        file.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
-        let mut query = file
-            .prepare(
-                "SELECT p.number, coalesce(g.position, 0) FROM partitions p JOIN topics t ON t.id = p.topic
-                 LEFT JOIN positions g ON g.partition = p.id AND g.group_name = ?1 WHERE t.name = 'results'",
-            )
-            .unwrap();
-        let rows = query.query_map([group], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        rows.map(Result::unwrap).collect()
+    fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
+        self.numbers(
+            "SELECT p.number, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic WHERE t.name = ?1",
+            topic,
+        )
     }
 
-    fn new_letters(&mut self) -> Vec<Letter> {
+    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
+        self.numbers(
+            "SELECT p.number, coalesce(g.position, 0) FROM partitions p JOIN topics t ON t.id = p.topic
+             LEFT JOIN positions g ON g.partition = p.id AND g.group_name = ?1 WHERE t.name = 'results'",
+            group,
+        )
+    }
+
+    fn new_records(&mut self) -> Vec<Record> {
         let from = BrowseFrom::Position(0, self.letters_read);
         let messages = self.runtime.block_on(async {
             let mut browse = self.bus.browse("dlq", from).await.unwrap();
@@ -95,14 +96,20 @@ impl TestBus for Local {
             }
         });
         self.letters_read = messages.last().map_or(self.letters_read, |last| last.offset + 1);
-        let letter = |message: &chalk_writer::message::Message| {
-            let header = |name| message.headers.get_str(name).unwrap_or_else(|| panic!("no {name}")).to_owned();
-            Letter {
-                body: message.body().to_vec(),
-                class: header("chalk_dlq_error_class"),
-                writer: header("chalk_dlq_writer_type"),
-            }
-        };
-        messages.iter().map(letter).collect()
+        messages
+            .iter()
+            .map(|message| record(message.offset, message.body(), |name| message.headers.get_str(name)))
+            .collect()
+    }
+}
+
+impl Local {
+    /// A number of each partition. Not through the writer's own code: this is what it is judged by.
+    fn numbers(&self, query: &str, of: &str) -> BTreeMap<i32, i64> {
+        let file = rusqlite::Connection::open(&self.path).unwrap();
+        file.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let mut query = file.prepare(query).unwrap();
+        let rows = query.query_map([of], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
     }
 }

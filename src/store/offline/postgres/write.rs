@@ -24,6 +24,10 @@ use crate::value::Value;
 /// Bytes that are sent at a time.
 const CHUNK: usize = 256 * 1024;
 
+/// Rows of this many bytes are worth a transaction: measured with 8 to 24 MiB, the writer's CPU time and the
+/// server's are the same, and the writer takes a third less memory.
+const ENOUGH: usize = 8 << 20;
+
 /// Temporary tables that one connection keeps for the next write; one that has as many starts over between two
 /// writes. A single write may have more.
 const STAGES: usize = 200;
@@ -108,6 +112,10 @@ impl Sink<TableRow> for Postgres {
     /// No row of a table has a key.
     fn collapse(&self, key: &Infallible, _: &[&TableRow]) -> TableRow {
         match *key {}
+    }
+
+    fn enough(&self) -> Option<usize> {
+        Some(ENOUGH)
     }
 }
 

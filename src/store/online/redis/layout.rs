@@ -83,7 +83,9 @@ pub(super) fn call<'a>(
         put_header(&row.cells, now, &mut bytes);
         ends.push(bytes.len());
         for cells in row.cells.chunks(CHUNK) {
-            cells.iter().for_each(|cell| put_field(row.feature(cell), cell, &mut bytes));
+            for cell in cells {
+                put_field(row.feature(cell), cell, &mut bytes);
+            }
             ends.push(bytes.len());
         }
     }

@@ -1,0 +1,75 @@
+//! Both kinds of store in Postgres, read with `psql` by the superuser.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use super::{History, Offline, Online, Values, number};
+use crate::postgres::PostgresServer;
+
+pub struct PostgresFeatures {
+    pub server: Rc<RefCell<PostgresServer>>,
+}
+
+impl Online for PostgresFeatures {
+    fn read(&self, entities: &[u64]) -> Values {
+        let entities: HashSet<u64> = entities.iter().copied().collect();
+        let rows = rows(
+            &self.server.borrow(),
+            "SELECT pkey, feature, (extract(epoch FROM observed_at) * 1000000)::bigint, value FROM online_features
+             WHERE environment = 'prod' AND namespace = 'user'",
+        );
+        let mut values = Values::new();
+        for line in rows.lines() {
+            let [entity, feature, time, value] = columns(line);
+            let entity = entity.parse().unwrap();
+            if entities.contains(&entity) {
+                let value = number(&serde_json::from_str(value).unwrap());
+                values.insert((entity, feature.to_owned()), (time.parse().unwrap(), value));
+            }
+        }
+        values
+    }
+}
+
+pub struct PostgresHistory {
+    server: Rc<RefCell<PostgresServer>>,
+}
+
+impl PostgresHistory {
+    pub fn new(server: Rc<RefCell<PostgresServer>>) -> Self {
+        Self { server }
+    }
+}
+
+impl Offline for PostgresHistory {
+    /// All of it again: rows of tables, unlike files, may change.
+    fn read(&mut self, history: &mut History) {
+        *history = History::default();
+        let server = self.server.borrow();
+        for line in rows(&server, "SELECT __observation_id__, __operation_id__, __id__, seq FROM \"user\"").lines() {
+            let [id, operation, entity, number] = columns(line);
+            history.add_row(id, operation, entity.parse().unwrap(), number.parse().unwrap());
+        }
+        for operation in rows(&server, "SELECT operation_id FROM query_log").lines() {
+            history.add_query(operation);
+        }
+    }
+
+    fn has_each_row_once(&self) -> bool {
+        true
+    }
+}
+
+/// Lines of what a query finds; none as long as its table is not made.
+fn rows(server: &PostgresServer, query: &str) -> String {
+    match server.try_sql(query) {
+        Err(error) if error.contains("does not exist") => String::new(),
+        other => other.unwrap_or_else(|error| panic!("{query}: {error}")),
+    }
+}
+
+fn columns<const N: usize>(line: &str) -> [&str; N] {
+    let columns: Vec<&str> = line.splitn(N, '|').collect();
+    columns.try_into().unwrap_or_else(|columns| panic!("{columns:?}"))
+}
