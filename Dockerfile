@@ -7,9 +7,11 @@ RUN apt-get update \
 WORKDIR /src
 # The dependencies first, in a layer of their own: they are built again only when they change.
 COPY Cargo.toml Cargo.lock ./
-# The manifest names the benches too, so they have placeholders that are never built.
-RUN mkdir -p src benches/end_to_end && echo 'fn main() {}' > src/main.rs && echo > src/lib.rs && echo 'fn main() {}' > build.rs \
- && touch benches/decode.rs benches/pipeline.rs benches/stores.rs benches/end_to_end/tool.rs \
+# The manifest names benches and examples too: each `path`, and each bench without one, has an empty placeholder
+# that is never built.
+RUN mkdir -p src && echo > src/lib.rs && echo 'fn main() {}' | tee src/main.rs > build.rs \
+ && awk -F'"' '/^\[/ {bench = $0 == "[[bench]]"} /^name = / && bench {print "benches/" $2 ".rs"} /^path = / {print $2}' Cargo.toml \
+  | while read -r path; do mkdir -p "${path%/*}" && [ -e "$path" ] || touch "$path"; done \
  && cargo build --release --locked --bin chalk-writer \
  && rm -rf src build.rs
 COPY build.rs ./

@@ -17,7 +17,7 @@
 //! parquet bodies of streaming inserts, for the writer of them that is to come; [`tls`] is how stores are
 //! spoken to in private.
 //!
-//! Who may use whom is a table in `tests/layers.rs`, kept by a test.
+//! Who may use whom is a table in `tests/layers`, kept by a test.
 
 pub mod bus;
 pub mod cli;

@@ -101,8 +101,9 @@ pub trait Sink<R: Row>: Send + Sync {
 
     /// One row that leaves this store in the state in which writing all of these would.
     ///
-    /// The rows share a key and are in order of arrival; there are at least two.
-    fn collapse(&self, rows: &[&R]) -> R;
+    /// The rows share this key and are in order of arrival; there are at least two. Where rows have none
+    /// ([`Infallible`](std::convert::Infallible)) nobody can ask, and `match *key {}` says so.
+    fn collapse(&self, key: &R::Key, rows: &[&R]) -> R;
 
     /// Bytes of rows in one write from which on the store gains nothing by more; `None` where it gains by any, as
     /// one does that makes files of them.

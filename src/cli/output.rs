@@ -1,6 +1,6 @@
 //! Results on stdout: tables for people, JSON for programs.
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdin, stdout};
 
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -108,6 +108,21 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
         short.push('…');
     }
     short
+}
+
+/// Asks in the terminal; nothing typed means `default`, and an end of input no.
+pub(super) fn yes(question: &str, default: bool) -> bool {
+    // Some of it may come from a message.
+    let question: String = question.lines().map(inline).collect::<Vec<_>>().join("\n");
+    let mut stderr = stderr().lock();
+    let mut answer = String::new();
+    if write!(stderr, "{question} ").and_then(|()| stderr.flush()).is_err() || stdin().read_line(&mut answer).is_err() {
+        return false;
+    }
+    match answer.trim().to_lowercase().as_str() {
+        "" => default && answer.ends_with('\n'),
+        answer => matches!(answer, "y" | "yes"),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{self, BrowseFrom, Bus, BusError, GroupPosition, Step, Stepped, Stretch};
 use crate::config::settings::{BusSettings, WriterSettings};
-use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
+use crate::dead_letter::{Fit, Note};
 use crate::message::Message;
 use crate::runtime::Health;
 use crate::sink::{ErrorClass, Refusal};
@@ -28,11 +28,6 @@ use super::dlq::position;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::publish::make_topic;
-
-/// Largest record of a dead letter: larger ones go in parts, as a writer cuts them.
-const LARGEST: usize = 16 << 20;
-/// What a topic takes that does not tell: Kafka's default.
-const ASSUMED_LIMIT: usize = 1 << 20;
 
 /// Pass over the one message that a writer cannot get past; it is kept as a dead letter of class SKIPPED
 ///
@@ -247,20 +242,17 @@ impl Skip<'_> {
         };
         let info = self.bus.topic(topic).await?;
         let publisher = self.bus.publisher().await?;
-        let mut limit = info.max_message_bytes.unwrap_or(ASSUMED_LIMIT).min(LARGEST);
-        loop {
-            match publisher.publish(&compose(message, &note, topic, Some(limit))).await {
-                // Of a letter in parts the last is where it is known by.
-                Ok(placed) => {
-                    let last = placed.last().map(|placed| (placed.partition.number, placed.offset));
-                    let (partition, offset) = last.unwrap_or_default();
-                    return Ok(format!("{topic}/{partition}/{offset}"));
-                }
-                // The bus may count more than we do.
-                Err(BusError::TooLarge(_)) if limit > SMALLEST_LIMIT => limit = (limit / 2).max(SMALLEST_LIMIT),
-                Err(error) => return Err(error.into()),
+        let mut fit = Fit::of(info.max_message_bytes);
+        let placed = loop {
+            match publisher.publish(&fit.letter(message, &note, topic)).await {
+                Err(BusError::TooLarge(_)) if fit.halve() => {}
+                other => break other?,
             }
-        }
+        };
+        // Of a letter in parts the last is where it is known by.
+        let last = placed.last().map(|placed| (placed.partition.number, placed.offset));
+        let (partition, offset) = last.unwrap_or_default();
+        Ok(format!("{topic}/{partition}/{offset}"))
     }
 }
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::errors::ConfigError;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
-use super::load::Warning;
 use super::registry::Registry;
 use super::settings::{BusSettings, Environment, StoreSettings};
 use super::units::{show_duration, show_size};
+use super::warning::Warning;
 use super::writers::{Outline, common};
 
 /// Everything that a file says, and what is wrong with it.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::errors::Problem;
-use super::leaf::found;
+use super::found::found;
 use super::settings::{CacheStrategy, OnGap};
 use crate::nearest::hint;
 

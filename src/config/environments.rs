@@ -9,9 +9,10 @@ use super::leaf::Caching;
 use super::path;
 use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
 use super::registry::Registry;
-use super::schemes::{StoreKind, Support, support};
+use super::schemes::{Support, support};
 use super::secret::{SecretClient, SecretRef};
 use super::settings::{CacheStrategy, Environment, Environments, Feature, SYSTEM_COLUMNS, StoreSettings};
+use super::store_kind::StoreKind;
 
 /// What is wrong with environments, by path under the schema's names.
 #[derive(Debug, Default)]

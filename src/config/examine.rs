@@ -14,14 +14,14 @@ use super::environments::{EnvironmentFindings, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
-use super::load::Warning;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
-use super::schemes::StoreKind;
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, WriterSettings};
+use super::store_kind::StoreKind;
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::Findings;
+use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
 use crate::writer_type::WriterType;
 

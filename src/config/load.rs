@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::errors::ConfigErrors;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
 use super::raw::RawWriter;
 use super::registry::Registry;
 use super::settings::{BusSettings, WriterSettings};
+use super::warning::Warning;
 use super::writers::{self, Outline};
 use crate::nearest::hint;
 use crate::writer_type::{NotAType, TypeInfo, WriterType};
@@ -23,24 +22,6 @@ pub enum Selection {
     Writer(String),
     /// The only one that the file has.
     Only,
-}
-
-/// Something that is not wrong and should be known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Warning {
-    /// JSON path as the file spells it.
-    pub path: String,
-    /// What it is.
-    pub message: String,
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.path {
-            "" => f.write_str(&self.message),
-            path => write!(f, "{path}: {}", self.message),
-        }
-    }
 }
 
 /// A configuration in which nothing is wrong.

@@ -1,7 +1,7 @@
 //! What this version has: the one thing that a configuration is judged by and does not know itself.
 
-use super::schemes::StoreKind;
 use super::settings::StoreSettings;
+use super::store_kind::StoreKind;
 use crate::writer_type::WriterType;
 
 /// Says why a store can never be opened as it is configured; contacts nothing.

@@ -1,30 +1,8 @@
 //! Schemes of store URIs: those of this version, which the registry has, and those of later ones.
 
 use super::registry::Registry;
+use super::store_kind::StoreKind;
 use crate::nearest::hint;
-
-/// A kind of store in an environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreKind {
-    Online,
-    Offline,
-    Metrics,
-    Usage,
-    Vector,
-}
-
-impl StoreKind {
-    /// The field of an environment.
-    pub(super) const fn field(self) -> &'static str {
-        match self {
-            Self::Online => "online_store",
-            Self::Offline => "offline_store",
-            Self::Metrics => "metrics_store",
-            Self::Usage => "usage_store",
-            Self::Vector => "vector_store",
-        }
-    }
-}
 
 /// Whether a known scheme is in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

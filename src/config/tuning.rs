@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::errors::Problem;
+use super::found::found;
 use super::layers::overlay;
-use super::leaf::{Given, Leaf, Memory, found};
+use super::leaf::{Given, Leaf, Memory};
 use super::raw::{RawTuning, RawWriter, get};
 use super::schema;
 use super::settings::Tuning;

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::errors::{ConfigError, Problem};
-use super::leaf::{found, found_type, kind};
+use super::found::{found, found_type};
+use super::leaf::kind;
 use super::path;
 use super::schema::{camel_case, marked, other_names, root, strings};
 use crate::nearest::nearest;

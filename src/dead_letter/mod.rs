@@ -9,6 +9,7 @@
 
 pub mod assemble;
 pub mod compose;
+mod fit;
 mod fold;
 pub mod headers;
 pub mod list;
@@ -23,6 +24,7 @@ use crate::sink::Refusal;
 
 pub use assemble::Assembler;
 pub use compose::{SMALLEST_LIMIT, compose};
+pub use fit::{ASSUMED_LIMIT, Fit};
 pub use list::{Details, Entry, Filter};
 pub use mark::{Mark, Marks};
 pub use read::{DeadLetter, read};

@@ -187,7 +187,7 @@ impl<R: Row> Batch<R> {
         }
         for unit in units.iter_mut().filter(|unit| !unit.later.is_empty()) {
             let rows: Vec<&R> = unit.members().map(|at| &self.rows[at].0).collect();
-            unit.collapsed = Some(Box::new(sink.collapse(&rows)));
+            unit.collapsed = rows[0].key().map(|key| Box::new(sink.collapse(key, &rows)));
         }
         units
     }

@@ -9,16 +9,13 @@ use super::health::{Health, Report};
 use super::pause::Pauses;
 use super::{DeadLetterTopic, PipelineError, Policy};
 use crate::bus::{BusError, Publisher};
-use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
+use crate::dead_letter::{Fit, Note};
 use crate::message::{Message, Outgoing};
 use crate::sink::Refusal;
 use crate::value::time::now;
 
 /// The part of the pipeline that health names.
 const PART: &str = "dead letter topic";
-
-/// A larger dead letter goes in parts, whatever the topic takes: a publisher's queue holds it.
-const LARGEST: usize = 16 << 20;
 
 /// Larger letters are published one by one: should the bus find one too large, no other is sent again.
 const ALONE: usize = 256 << 10;
@@ -58,16 +55,16 @@ impl Graveyard {
     ) -> Result<(), PipelineError> {
         let failed_at_ms = now() / 1_000;
         let notes: Vec<Note> = burials.iter().map(|burial| burial.note(batch_id, failed_at_ms, policy)).collect();
-        let limit = self.topic.max_message_bytes.unwrap_or(LARGEST).min(LARGEST);
+        let fit = Fit::of(self.topic.max_message_bytes);
         let (small, large): (Vec<_>, Vec<_>) =
-            burials.iter().zip(&notes).partition(|(burial, _)| burial.message.size() <= ALONE.min(limit / 2));
+            burials.iter().zip(&notes).partition(|(burial, _)| burial.message.size() <= ALONE.min(fit.limit() / 2));
         for together in small.chunks(TOGETHER) {
             let letters: Vec<Outgoing> =
-                together.iter().flat_map(|(burial, note)| self.letters(burial, note, limit)).collect();
+                together.iter().flat_map(|(burial, note)| fit.letter(burial.message, note, &self.topic.name)).collect();
             self.publish(&letters, policy, health).await?;
         }
         for (burial, note) in large {
-            self.bury_cut(burial, note, limit, policy, health).await?;
+            self.bury_cut(burial, note, fit, policy, health).await?;
         }
         self.report(burials);
         Ok(())
@@ -79,25 +76,20 @@ impl Graveyard {
         &self,
         burial: &Burial<'_>,
         note: &Note,
-        mut limit: usize,
+        mut fit: Fit,
         policy: &Policy,
         health: &Health,
     ) -> Result<(), PipelineError> {
+        let topic = &self.topic.name;
         loop {
-            match self.publish(&self.letters(burial, note, limit), policy, health).await {
+            match self.publish(&fit.letter(burial.message, note, topic), policy, health).await {
+                Err(PipelineError::Bus(BusError::TooLarge(_))) if fit.halve() => {}
                 Err(PipelineError::Bus(BusError::TooLarge(reason))) => {
-                    if limit <= SMALLEST_LIMIT {
-                        return Err(BusError::TooLarge(format!("{PART} {}: {reason}", self.topic.name)).into());
-                    }
-                    limit = (limit / 2).max(SMALLEST_LIMIT);
+                    return Err(BusError::TooLarge(format!("{PART} {topic}: {reason}")).into());
                 }
                 other => return other,
             }
         }
-    }
-
-    fn letters(&self, burial: &Burial<'_>, note: &Note, limit: usize) -> Vec<Outgoing> {
-        compose(burial.message, note, &self.topic.name, Some(limit))
     }
 
     async fn publish(&self, letters: &[Outgoing], policy: &Policy, health: &Health) -> Result<(), PipelineError> {

@@ -1,63 +1,20 @@
 //! Batches being written, oldest first: each in a task of its own, finished in the order they were cut.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::PipelineError;
 use super::batch::Batch;
-use super::budget::Budget;
-use super::burial::{Burial, Graveyard};
-use super::health::Health;
+use super::burial::Burial;
+use super::shared::Shared;
 use super::write::{Written, write};
-use super::{Destination, PipelineError, Policy};
 use crate::message::{Delivery, Partition};
 use crate::sink::Row;
 use crate::value::time::now;
-
-/// What every batch of a pipeline is written with.
-pub(super) struct Shared<R: Row> {
-    pub(super) destinations: Vec<Destination<R>>,
-    graveyard: Option<Graveyard>,
-    pub(super) policy: Policy,
-    pub(super) health: Arc<Health>,
-    /// Per destination, how many requests it may have under way: halved when it throttles.
-    pub(super) concurrency: Vec<AtomicUsize>,
-    budget: Mutex<Budget>,
-    /// Environments that freshness is told apart by.
-    environments: Mutex<HashSet<Arc<str>>>,
-}
-
-/// Environments beyond these share one label: under `*` the names come from messages, and a
-/// producer that puts an id there must not fill the memory with series.
-const ENVIRONMENTS: usize = 200;
-
-impl<R: Row> Shared<R> {
-    pub(super) fn new(
-        destinations: Vec<Destination<R>>,
-        graveyard: Option<Graveyard>,
-        policy: Policy,
-        health: Arc<Health>,
-    ) -> Self {
-        let budget = Mutex::new(Budget::new(policy.budget));
-        let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
-        Self { destinations, graveyard, policy, health, concurrency, budget, environments: Mutex::default() }
-    }
-
-    fn label(&self, environment: &Arc<str>) -> String {
-        let mut known = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(environment) {
-            if known.len() >= ENVIRONMENTS {
-                return "other".to_owned();
-            }
-            known.insert(environment.clone());
-        }
-        environment.to_string()
-    }
-}
 
 /// Of how many messages of a batch freshness is measured, evenly spaced, the oldest among them: thousands of
 /// them have next to the same, and the clock is read for each.
@@ -71,17 +28,20 @@ const OBSERVED: usize = 64;
 pub(super) struct Landed<R> {
     pub(super) last: Delivery,
     batch: Batch<R>,
+    /// Partitions that went away before: what was written of theirs is not ours to acknowledge.
+    lost: Vec<Partition>,
 }
 
 impl<R: Row> Landed<R> {
     /// Counts it and measures freshness: after the acknowledgement, because only then it is done.
     pub(super) fn count(&self, shared: &Shared<R>) {
-        let messages = self.batch.messages.len() as u64;
+        let ours = self.batch.messages.iter().filter(|held| !self.lost.contains(&held.message.partition));
+        let messages = ours.count() as u64;
         metrics::counter!("chalk_writer_batches_written_total").increment(1);
         metrics::counter!("chalk_writer_messages_acknowledged_total").increment(messages);
         shared.health.update(|state| state.acknowledged += messages);
         let now = now();
-        for ((environment, destination), times) in event_times(&self.batch) {
+        for ((environment, destination), times) in event_times(&self.batch, &self.lost) {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
                 "environment" => shared.label(&environment),
@@ -101,7 +61,7 @@ impl<R: Row> Landed<R> {
 
 /// One batch being written.
 struct Flight<R> {
-    task: AbortOnDropHandle<Result<Landed<R>, PipelineError>>,
+    task: AbortOnDropHandle<Result<(Delivery, Batch<R>), PipelineError>>,
     partitions: HashSet<Partition>,
     /// Partitions that went away meanwhile: their messages are written on with the rest, which does
     /// no harm, but they are not buried, since their next owner will.
@@ -155,8 +115,11 @@ impl<R: Row> Flights<R> {
             return std::future::pending().await;
         };
         let landed = (&mut oldest.task).await;
+        let lost = std::mem::take(&mut *oldest.lost.lock().unwrap_or_else(PoisonError::into_inner));
         self.queue.pop_front();
-        landed.unwrap_or_else(|error| Err(PipelineError::Bug(format!("a write ended abnormally: {error}"))))
+        let (last, batch) =
+            landed.unwrap_or_else(|error| Err(PipelineError::Bug(format!("a write ended abnormally: {error}"))))?;
+        Ok(Landed { last, batch, lost })
     }
 
     /// Partitions went away: a batch that holds nothing else is cancelled, any other is written on.
@@ -182,7 +145,7 @@ async fn fly<R: Row>(
     lost: Arc<Mutex<Vec<Partition>>>,
     turn: Option<oneshot::Receiver<()>>,
     judged: oneshot::Sender<()>,
-) -> Result<Landed<R>, PipelineError> {
+) -> Result<(Delivery, Batch<R>), PipelineError> {
     let id = uuid::Uuid::now_v7().to_string();
     metrics::histogram!("chalk_writer_batch_rows").record(batch.row_count() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
@@ -205,7 +168,7 @@ async fn fly<R: Row>(
     });
     drop(burials);
     let last = batch.last().ok_or_else(|| PipelineError::Bug("an empty batch was written".to_owned()))?;
-    Ok(Landed { last, batch })
+    Ok((last, batch))
 }
 
 /// One burial per bad message of partitions that are still ours, in order of arrival.
@@ -258,9 +221,9 @@ async fn bury<R: Row>(
 
 /// Event times of its messages, by environment and destination: what freshness is measured from.
 ///
-/// Only of messages that have rows: the destination is that of the first. Messages alike come in runs,
+/// Only of messages that are still ours and have rows: the destination is that of the first. Messages alike come in runs,
 /// and there are few kinds, so the last one is looked at first and then all.
-fn event_times<R: Row>(batch: &Batch<R>) -> Vec<((Arc<str>, usize), Vec<i64>)> {
+fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition]) -> Vec<((Arc<str>, usize), Vec<i64>)> {
     let mut times: Vec<((Arc<str>, usize), Vec<i64>)> = Vec::new();
     let mut latest = 0;
     let mut before = None;
@@ -269,6 +232,9 @@ fn event_times<R: Row>(batch: &Batch<R>) -> Vec<((Arc<str>, usize), Vec<i64>)> {
             continue;
         }
         let held = &batch.messages[*message];
+        if lost.contains(&held.message.partition) {
+            continue;
+        }
         let (Some(environment), Some(time)) = (&held.environment, held.event_time) else { continue };
         let is = |((id, destination), _): &((Arc<str>, usize), Vec<i64>)| {
             *destination == row.destination() && id == environment

@@ -23,6 +23,7 @@ mod flight;
 mod health;
 pub(crate) mod pause;
 mod policy;
+mod shared;
 mod turn;
 mod write;
 

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, size_of};
 use super::burial::Graveyard;
-use super::flight::{Flights, Landed, Shared};
+use super::flight::{Flights, Landed};
 use super::pause::Pauses;
+use super::shared::Shared;
 use super::{Pipeline, PipelineError};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
@@ -23,6 +24,9 @@ const BUS: &str = "bus";
 
 /// A bus that takes longer than this to let partitions go is in trouble, and health says so.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often partitions were taken away.
+const HANDOVERS: &str = "chalk_writer_handovers_total";
 
 /// What the loop holds: messages not yet in a batch, the batch being filled, those being written.
 pub(super) struct Loop<R: Row> {
@@ -185,7 +189,7 @@ impl<R: Row> Loop<R> {
     /// Partitions go to another consumer.
     async fn hand_over(&mut self, handover: Handover, shutdown: &CancellationToken) -> Result<(), PipelineError> {
         let Handover { partitions, release, mut gone } = handover;
-        metrics::counter!("chalk_writer_rebalances_total").increment(1);
+        metrics::counter!(HANDOVERS).increment(1);
         self.forget_unwritten(&partitions);
         let deadline = Instant::now() + self.shared.policy.drain_within;
         let (in_time, lost) = tokio::select! {
@@ -282,6 +286,7 @@ impl<R: Row> Loop<R> {
                 biased;
                 landed = self.flights.next() => self.acknowledge(landed?),
                 Some(handover) = self.subscription.handovers.recv() => {
+                    metrics::counter!(HANDOVERS).increment(1);
                     // The next owner does not wait for a process that is leaving anyway.
                     self.let_go(&handover.partitions);
                     drop(handover.release);

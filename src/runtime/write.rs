@@ -12,9 +12,9 @@ use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use super::batch::{Batch, Unit};
-use super::flight::Shared;
 use super::health::Report;
 use super::pause::Pauses;
+use super::shared::Shared;
 use super::{Destination, Policy};
 use crate::sink::{Outcome, Refusal, Row, SinkError, Write};
 

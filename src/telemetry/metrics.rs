@@ -57,7 +57,7 @@ pub static METRICS: &[Metric] = &[
     counter(
         "chalk_writer_messages_acknowledged_total",
         &[],
-        "Messages dealt with for good: their rows are stored, stale, skipped on purpose, or buried and confirmed",
+        "Messages dealt with for good: their rows are stored, stale, skipped on purpose, or buried and confirmed; not those of partitions that went away meanwhile",
     ),
     counter(
         "chalk_writer_values_stored_total",
@@ -114,7 +114,7 @@ pub static METRICS: &[Metric] = &[
         "Messages that the bus had deleted before this group read them; the log names the partitions",
     ),
     counter("chalk_writer_source_commit_errors_total", &[], "Commits of positions that the bus did not take"),
-    counter("chalk_writer_rebalances_total", &[], "Changes of the partitions that are assigned to this process"),
+    counter("chalk_writer_handovers_total", &[], "Times that the bus took partitions away from this process"),
     counter(
         "chalk_writer_bus_time_rows_total",
         &[],

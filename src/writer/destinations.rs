@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::plan::PlanError;
+use super::plan_error::PlanError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;

@@ -7,6 +7,7 @@
 //! its decoder and its stores, so a store of another kind under it does not compile; the type is
 //! erased once, at [`Run`](crate::runtime::Run).
 
+mod any_plan;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;
@@ -18,6 +19,7 @@ pub mod offline;
 pub mod online;
 pub mod open;
 pub mod plan;
+mod plan_error;
 pub mod preview;
 pub mod skip;
 pub mod start;
@@ -32,7 +34,9 @@ use crate::message::EventType;
 use crate::sink::Row;
 use crate::store;
 
-pub use plan::{AnyPlan, Plan, PlanError};
+pub use any_plan::AnyPlan;
+pub use plan::Plan;
+pub use plan_error::PlanError;
 pub use preview::{Preview, Shown};
 pub use start::{Again, Start, StartError};
 

@@ -3,31 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
-use super::preview::{Preview, Shown};
-use super::start::{self, Start, StartError};
 use crate::bus::OnGap;
 use crate::config::in_flight;
-use crate::config::secret::expose;
-use crate::config::settings::{StoreSettings, Tuning, WriterSettings};
+use crate::config::settings::{Tuning, WriterSettings};
 use crate::decode::Decoder;
-use crate::message::Message;
-use crate::runtime::{DeadLetterBudget, Policy, Retry, Run};
+use crate::runtime::{DeadLetterBudget, Policy, Retry};
 use crate::sink::Row;
-
-/// Why a writer cannot work with its settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// A type that is known and that this version does not have; exit code 64.
-    #[error("{}", super::registry().refusal(*.0))]
-    NotInThisVersion(WriterType),
-    /// Settings that can never work; exit code 78.
-    #[error("{0}")]
-    Settings(String),
-}
 
 /// All that a writer decides before anything is connected.
 pub struct Plan<R: Row> {
@@ -83,63 +66,6 @@ pub struct StoreLimits {
     pub tombstone_retention: Duration,
     /// Memory for building files, in bytes.
     pub memory_limit: usize,
-}
-
-/// A [`Plan`] whose row type no longer shows.
-#[async_trait]
-pub trait AnyPlan: Send + Sync {
-    /// Where its messages come from.
-    fn reads(&self) -> &Reads;
-
-    /// Its stores, by name, in the order of a [`Preview`]'s destinations.
-    fn destinations(&self) -> Vec<(&str, &StoreSettings)>;
-
-    /// What a message would write, without writing it.
-    fn preview(&self, message: &Message) -> Preview;
-
-    /// Those of its stores that hold a row twice where it is written twice, each with a word of doubt where
-    /// its secret is not here to tell.
-    async fn doubling(&self) -> Vec<String>;
-
-    /// Fetches secrets, opens stores, checks topics and subscribes.
-    ///
-    /// A bus that is away is asked again until it answers or `shutdown` is cancelled.
-    async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError>;
-}
-
-#[async_trait]
-impl<R: Row + Shown> AnyPlan for Plan<R> {
-    fn reads(&self) -> &Reads {
-        &self.reads
-    }
-
-    fn destinations(&self) -> Vec<(&str, &StoreSettings)> {
-        self.destinations.iter().map(|planned| (planned.name.as_str(), &planned.settings)).collect()
-    }
-
-    fn preview(&self, message: &Message) -> Preview {
-        Preview::of(&*self.decoder, &self.destinations, message)
-    }
-
-    async fn doubling(&self) -> Vec<String> {
-        let mut doubling = Vec::new();
-        for PlannedDestination { name, settings, absorbs_repeats, .. } in &self.destinations {
-            let absorbs = match settings.uri.fetch().await {
-                Ok(uri) => absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match absorbs {
-                Ok(true) => {}
-                Ok(false) => doubling.push(name.clone()),
-                Err(error) => doubling.push(format!("{name} (perhaps: {error})")),
-            }
-        }
-        doubling
-    }
-
-    async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError> {
-        start::start(*self, with).await
-    }
 }
 
 impl Reads {

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
-use crate::dead_letter::SMALLEST_LIMIT;
+use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
@@ -19,10 +19,6 @@ use crate::value::time::{format_timestamp, now};
 
 /// The field that names the dead letter topic.
 const DEAD_LETTERS: &str = "`kafka_dlq_topic`";
-
-/// What a dead letter topic takes where the bus does not tell, in bytes: the default of Kafka, the
-/// one bus here that may keep it to itself. Larger letters go in parts.
-const ASSUMED_LIMIT: usize = 1 << 20;
 
 /// What a plan is started with.
 #[derive(Clone)]
@@ -182,11 +178,10 @@ impl Connect<'_> {
             )));
         }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
-        let limit = info.max_message_bytes.unwrap_or_else(|| {
+        if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
-            ASSUMED_LIMIT
-        });
-        Ok((publisher, DeadLetterTopic { name, max_message_bytes: Some(limit) }))
+        }
+        Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
     }
 
     /// A part of a topic, outside every group.

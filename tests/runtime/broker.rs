@@ -1,7 +1,7 @@
 //! A scripted broker for one consumer under test: partitions, committed positions, revocations in
 //! part or whole, and another owner who goes on from what was committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct State {
     logs: BTreeMap<i32, Log>,
     next_delivery: u64,
     outstanding: Vec<(Delivery, i32, i64, u64)>,
+    /// Messages whose acknowledgement was taken.
+    acknowledged: u64,
     /// No more messages and no more rebalances will come.
     complete: bool,
     said_caught_up: bool,
@@ -65,6 +67,7 @@ impl Broker {
             logs,
             next_delivery: 0,
             outstanding: Vec::new(),
+            acknowledged: 0,
             complete: false,
             said_caught_up: false,
             chunk,
@@ -90,6 +93,10 @@ impl Broker {
         self.lock().complete = true;
     }
 
+    pub fn acknowledged(&self) -> u64 {
+        self.lock().acknowledged
+    }
+
     pub fn committed(&self) -> BTreeMap<i32, i64> {
         self.lock().logs.iter().map(|(number, log)| (*number, log.committed)).collect()
     }
@@ -102,10 +109,10 @@ impl Broker {
     /// has acknowledged by then is committed. Returns how long it took.
     pub async fn revoke(&self, partitions: &[i32]) -> Duration {
         let begun = Instant::now();
-        let going: Vec<i32> = {
+        let going: BTreeSet<i32> = {
             let mut state = self.lock();
             let owned = |number: &i32| state.logs[number].owned.is_some();
-            let going: Vec<i32> = partitions.iter().copied().filter(owned).collect();
+            let going: BTreeSet<i32> = partitions.iter().copied().filter(owned).collect();
             for number in &going {
                 let log = state.logs.get_mut(number).expect("known");
                 log.generation += 1;
@@ -254,6 +261,7 @@ impl Source for Consumer {
             {
                 assert_eq!(owned.acknowledged, offset, "partition {number}: acknowledged out of order");
                 owned.acknowledged = offset + 1;
+                state.acknowledged += 1;
             }
             state.commit(number);
         }

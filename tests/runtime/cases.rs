@@ -35,7 +35,7 @@ impl Sink<TestRow> for Silent {
         std::future::pending().await
     }
 
-    fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+    fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
         rows[0].clone()
     }
 }
@@ -98,8 +98,8 @@ async fn a_kept_partition_is_written_on_when_another_is_taken_too_early() {
             }
             self.1.write(write).await
         }
-        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
-            self.1.collapse(rows)
+        fn collapse(&self, key: &u64, rows: &[&TestRow]) -> TestRow {
+            self.1.collapse(key, rows)
         }
     }
     let (broker, subscription) = broker(2);
@@ -107,13 +107,16 @@ async fn a_kept_partition_is_written_on_when_another_is_taken_too_early() {
     let store = Arc::new(Away(back, FaultyStore::new(1, Faults::default())));
     broker.append(0, encode(&Some(vec![row(10, 1)])));
     broker.append(1, encode(&Some(vec![row(20, 2)])));
-    let running = tokio::spawn(setup(subscription, store.clone()).run(CancellationToken::new()));
+    let setup = setup(subscription, store.clone());
+    let health = setup.health.clone();
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
     sleep(Duration::from_secs(1)).await;
     broker.revoke(&[0]).await;
     sleep(Duration::from_secs(60)).await;
     assert!(store.1.newest().contains_key(&20), "the row of the kept partition is stored");
     assert_eq!(broker.committed()[&1], 1);
     assert_eq!(broker.committed()[&0], 0, "the other owner's position is not ours to move");
+    assert_eq!(health.state().acknowledged, 1, "nor its message ours to count");
     running.abort();
 }
 
@@ -171,7 +174,7 @@ async fn a_panic_in_a_store_ends_the_pipeline_with_nothing_acknowledged() {
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             panic!("an index out of range");
         }
-        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+        fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
             rows[0].clone()
         }
     }
@@ -193,7 +196,7 @@ async fn missing_rights_are_retried_and_never_bury() {
             }
             Ok(Outcome { stored: 1, ..Outcome::default() })
         }
-        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+        fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
             rows[0].clone()
         }
     }
@@ -337,7 +340,7 @@ async fn a_cancelled_write_leaves_no_trouble_behind() {
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             Err(SinkError::Denied { reason: "wrong password".into() })
         }
-        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+        fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
             rows[0].clone()
         }
     }
@@ -364,7 +367,7 @@ async fn a_bug_in_one_store_ends_the_pipeline_though_another_is_away() {
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             Err(SinkError::Bug { reason: "impossible".into() })
         }
-        fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+        fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
             rows[0].clone()
         }
     }

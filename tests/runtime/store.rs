@@ -185,7 +185,7 @@ impl Sink<TestRow> for FaultyStore {
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&TestRow]) -> TestRow {
+    fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
         assert!(rows.len() > 1 && rows.iter().all(|row| row.key == rows[0].key));
         (*rows.iter().max_by_key(|row| row.value).expect("at least two")).clone()
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 
+use crate::bus::BusError;
 use crate::message::{Delivery, Headers, Message, Partition, headers};
 use crate::panics;
 
@@ -61,6 +62,17 @@ pub(super) struct Run {
     pub(super) count: u32,
     /// Timestamp of the first.
     pub(super) timestamp_ms: Option<i64>,
+}
+
+/// What the poll thread has to say.
+pub(super) enum Item {
+    Chunk(Chunk),
+    CaughtUp,
+    End,
+    /// Something does not work now; reading goes on by itself once it does.
+    Trouble(BusError),
+    /// There will be nothing more.
+    Failed(BusError),
 }
 
 /// A chunk while it is being filled.

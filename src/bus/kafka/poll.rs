@@ -22,12 +22,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::chunk::Filling;
+use super::chunk::{Filling, Item};
 use super::client::Complaints;
 
 use super::properties;
 use super::rebalance::{COMMIT_WITHIN, Member, Shared, Uncommitted};
-use super::source::Item;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
 
@@ -183,10 +182,13 @@ impl Poller {
                     None => self.complain(Trouble::Client, error),
                 },
             }
-            pause = if self.worked { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            if self.worked {
+                pause = FIRST_PAUSE;
+            }
             if !self.wait(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) {
                 return Ok(());
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
             match self.runtime.block_on(Access::fetch(&self.settings)) {
                 Ok(fresh) => access = fresh,
                 Err(error) => self.complain(Trouble::Client, error),

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::chunk::Chunk;
+use super::chunk::Item;
 use super::poll::Poller;
 use super::rebalance::Shared;
 use super::{positions, topics};
@@ -28,17 +28,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a start waits to hear whether the topic is there.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
-
-/// What the poll thread has to say.
-pub(super) enum Item {
-    Chunk(Chunk),
-    CaughtUp,
-    End,
-    /// Something does not work now; reading goes on by itself once it does.
-    Trouble(BusError),
-    /// There will be nothing more.
-    Failed(BusError),
-}
 
 /// Starts a consumer. Its thread lives until the source is closed or dropped.
 pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe) -> Result<Subscription, BusError> {

@@ -22,8 +22,6 @@ use super::super::text;
 
 const CONTENT_TYPE: &str = "content-type";
 const CONTENT_ENCODING: &str = "content-encoding";
-/// What a compressed body may come to: that of the largest message by default.
-const LARGEST: usize = 64 << 20;
 
 /// Exit codes of a shell whose command is not there, or cannot be run.
 const NOT_FOUND: i32 = 127;
@@ -70,13 +68,14 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The body of a letter: JSON as it is, a protobuf result as JSON, anything else byte for byte.
-    fn of(letter: &DeadLetter) -> Result<Self, String> {
+    /// The body of a letter: JSON as it is, a protobuf result as JSON, anything else byte for byte. A
+    /// compressed one may come to as much as its writer takes.
+    fn of(letter: &DeadLetter, limit: usize) -> Result<Self, String> {
         let body = letter.original.payload.clone().unwrap_or_default();
         let header = |name: &str| letter.original.headers.get_str(name).filter(|value| !value.is_empty());
         let packed = Compression::named(header(CONTENT_ENCODING)).map_err(|refusal| unpackable(&refusal))?;
         let body = match packed {
-            Some(compression) => compression.unpack(&body, LARGEST).map_err(|refusal| unpackable(&refusal))?,
+            Some(compression) => compression.unpack(&body, limit).map_err(|refusal| unpackable(&refusal))?,
             None => body,
         };
         let text = match Encoding::of(header(CONTENT_TYPE), &body) {
@@ -100,10 +99,10 @@ impl Draft {
 
 impl Edit {
     /// What is edited of a letter. A body that replaces it does not ask what was there.
-    pub(super) fn draft(&self, letter: &DeadLetter) -> Result<Draft, String> {
+    pub(super) fn draft(&self, letter: &DeadLetter, limit: usize) -> Result<Draft, String> {
         match self {
             Self::Body(_) => Ok(Draft { text: Vec::new(), first: None, original: letter.original.clone() }),
-            Self::Editor(_) | Self::Through(_) => Draft::of(letter),
+            Self::Editor(_) | Self::Through(_) => Draft::of(letter, limit),
         }
     }
 
@@ -252,6 +251,8 @@ impl Drop for Private {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMIT: usize = 1 << 20;
     use crate::generate::{BodyEncoding, Generator, Options};
 
     fn letter(content_type: Option<&str>, body: &[u8]) -> DeadLetter {
@@ -262,7 +263,7 @@ mod tests {
     }
 
     fn edited(edit: &Edit, letter: &DeadLetter) -> Result<Option<Bytes>, Trouble> {
-        edit.apply(&mut edit.draft(letter)?)
+        edit.apply(&mut edit.draft(letter, LIMIT)?)
     }
 
     fn through(command: &str) -> Edit {
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_edit_that_is_taken_back_in_an_editor_is_none() {
-        let mut draft = Draft::of(&letter(None, br#"{"a":1}"#)).expect("a draft");
+        let mut draft = Draft::of(&letter(None, br#"{"a":1}"#), LIMIT).expect("a draft");
         let editor = |from: u8, to: u8| Edit::Editor(format!("sed -i 's/: {from}$/: {to}/'"));
         assert_eq!(editor(1, 2).apply(&mut draft), Ok(Some(Bytes::from("{\n  \"a\": 2\n}"))));
         assert_eq!(editor(2, 1).apply(&mut draft), Ok(None), "indented is not edited");
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_was_edited_is_the_next_draft() {
-        let mut draft = Draft::of(&letter(None, br#"{"a":1}"#)).expect("a draft");
+        let mut draft = Draft::of(&letter(None, br#"{"a":1}"#), LIMIT).expect("a draft");
         let edit = through("sed s/1/11/");
         assert_eq!(edit.apply(&mut draft), Ok(Some(Bytes::from(r#"{"a":11}"#))));
         assert_eq!(edit.apply(&mut draft), Ok(Some(Bytes::from(r#"{"a":111}"#))));
@@ -332,7 +333,8 @@ mod tests {
             Generator::new(7, options).take(50).map(|message| message.payload.expect("a body"))
         };
         for (protobuf, json) in bodies(BodyEncoding::Protobuf).zip(bodies(BodyEncoding::Json)) {
-            let text = |body: &[u8]| Draft::of(&letter(Some("application/protobuf"), body)).expect("a draft").text;
+            let text =
+                |body: &[u8]| Draft::of(&letter(Some("application/protobuf"), body), LIMIT).expect("a draft").text;
             assert_eq!(text(&protobuf), json);
             // A field with a number that no version has so far, which protobuf's readers pass over.
             let newer = [&protobuf[..], b"\xfa\x7f\x01x"].concat();
@@ -367,9 +369,11 @@ mod tests {
             letter
         };
         let mut letter = packed(&Compression::Zstd.pack(b"{\"a\": 1}").expect("packs"));
-        let text = Draft::of(&letter).map(|draft| draft.text);
+        let text = Draft::of(&letter, LIMIT).map(|draft| draft.text);
         assert_eq!(text.as_deref(), Ok(&b"{\"a\": 1}"[..]));
-        assert!(Draft::of(&packed(b"(no zstd)")).is_err_and(|reason| reason.contains("zstd")));
+        assert!(Draft::of(&letter, 8).is_ok());
+        assert!(Draft::of(&letter, 7).is_err_and(|reason| reason.contains("more than 7 bytes")));
+        assert!(Draft::of(&packed(b"(no zstd)"), LIMIT).is_err_and(|reason| reason.contains("zstd")));
         replace(&mut letter.original, Bytes::from("{}"));
         assert_eq!(letter.original.headers.get(CONTENT_ENCODING), None);
     }

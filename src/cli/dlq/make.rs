@@ -6,8 +6,8 @@ use crate::dead_letter::{DeadLetter, again};
 use crate::message::Outgoing;
 
 use super::super::exit::{Exit, Failure};
+use super::super::output::yes;
 use super::edit::{self, Draft, Edit, Trouble};
-use super::replay::yes;
 use super::target::Targets;
 
 /// A command that fails for so many letters before it has worked for any is wrong itself.
@@ -57,7 +57,7 @@ impl Maker {
             Err(reason) => return Ok(Made::Failed { group: String::new(), reason }),
         };
         let Some(edit) = self.edit.clone() else { return Ok(self.asked(letter, group)) };
-        let mut draft = match edit.draft(letter) {
+        let mut draft = match edit.draft(letter, self.targets.largest_body(&group, &letter.notes.topic)) {
             Ok(draft) => draft,
             Err(reason) => return Ok(Made::Failed { group, reason }),
         };
@@ -135,7 +135,7 @@ mod tests {
             let original = Original { headers, payload: Some(body), ..Original::default() };
             let mut letter = DeadLetter { original: original.clone(), ..DeadLetter::default() };
             let mut maker = Maker::new(None, Targets::new(Vec::new(), None), false);
-            let mut draft = through("cat").draft(&letter).expect("a draft");
+            let mut draft = through("cat").draft(&letter, 1 << 20).expect("a draft");
             let mut edited = |command: &str, letter: &mut DeadLetter| {
                 maker.edited(&through(command), &mut draft, letter).expect("edited")
             };
@@ -155,7 +155,7 @@ mod tests {
         let mut letter = DeadLetter { original, ..DeadLetter::default() };
         let nothing = Edit::Body(bytes::Bytes::new());
         let mut maker = Maker::new(None, Targets::new(Vec::new(), None), false);
-        let mut draft = nothing.draft(&letter).expect("a draft");
+        let mut draft = nothing.draft(&letter, 1 << 20).expect("a draft");
         let trouble = maker.edited(&nothing, &mut draft, &mut letter).expect_err("nothing");
         assert!(trouble.to_string().contains("nothing is left"), "{trouble}");
     }

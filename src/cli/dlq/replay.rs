@@ -4,7 +4,7 @@
 //! bodies, and the marks, which lie behind them. The second one sends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Write, stderr, stdin};
+use std::io::{IsTerminal, stderr, stdin};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::dead_letter::{DeadLetter, Entry, Marks};
 use crate::telemetry::logs;
 
 use super::super::exit::{Exit, Failure, OrExit};
-use super::super::output::{self, grouped};
+use super::super::output::{self, grouped, yes};
 use super::edit::Edit;
 use super::letters::{Letters, Record};
 use super::make::{Made, Maker, reason};
@@ -299,21 +299,6 @@ async fn survey(
     candidates.sort_by(|one, other| (&one.failed_at, one.place).cmp(&(&other.failed_at, other.place)));
     candidates.truncate(arguments.limit.unwrap_or(usize::MAX));
     Ok(candidates)
-}
-
-/// Asks in the terminal; nothing typed means `default`, and an end of input no.
-pub(super) fn yes(question: &str, default: bool) -> bool {
-    // Some of it may come from a message.
-    let question: String = question.lines().map(output::inline).collect::<Vec<_>>().join("\n");
-    let mut stderr = stderr().lock();
-    let mut answer = String::new();
-    if write!(stderr, "{question} ").and_then(|()| stderr.flush()).is_err() || stdin().read_line(&mut answer).is_err() {
-        return false;
-    }
-    match answer.trim().to_lowercase().as_str() {
-        "" => default && answer.ends_with('\n'),
-        answer => matches!(answer, "y" | "yes"),
-    }
 }
 
 impl Replay {

@@ -106,6 +106,15 @@ impl Targets {
         )))
     }
 
+    /// What a body for a group may come to unpacked: as much as its writer takes, and where the configuration
+    /// does not have that one, as any of its writers does.
+    pub(super) fn largest_body(&self, group: &str, topic: &str) -> usize {
+        let limit = |writer: &WriterSettings| writer.tuning.max_message_bytes;
+        let reads = |writer: &&WriterSettings| writer.group == group && writer.subscription == topic;
+        let of_it = self.writers.iter().find(reads).map(limit);
+        of_it.or_else(|| self.writers.iter().map(limit).max()).unwrap_or(usize::MAX)
+    }
+
     /// What the writer of a group would refuse of a message; empty where it takes all of it, `None`
     /// where the configuration does not have the writer.
     pub(super) fn refusals(&mut self, group: &str, message: &Outgoing) -> Option<Vec<String>> {

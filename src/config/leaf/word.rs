@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Leaf, found, wrong};
+use super::{Leaf, wrong};
 use crate::config::choice::{Choice, listed};
 use crate::config::errors::Problem;
+use crate::config::found::found;
 use crate::config::settings::MaxStaleness;
 use crate::value::dtype::DataType;
 

@@ -46,7 +46,7 @@ impl Sink<FeatureRow> for Blackhole {
         Ok(Outcome { refused, ..Outcome::default() })
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }

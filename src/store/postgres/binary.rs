@@ -1,4 +1,7 @@
 //! Values in the server's binary formats, written straight into the bytes that are sent.
+//!
+//! The client's own `BinaryCopyInWriter` takes a list of `ToSql` for each row, so that our values, whose columns are
+//! planned at run time, would each be wrapped first, and it sends 4 KiB at a time.
 
 use std::error::Error;
 

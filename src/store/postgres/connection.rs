@@ -23,9 +23,12 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What a session is set to. Rows that are acknowledged must not be lost with the server's memory, so a
 /// commit that does not wait for its disk is not left at that.
-const SESSION: &str = "SET TimeZone = 'UTC'; SET client_min_messages = warning; SET lock_timeout = '30s'; \
+const SESSION: &str = "SET TimeZone = 'UTC'; SET client_min_messages = warning; \
                        SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') = 'off'";
+
+/// How long a statement waits for a lock, where `options` does not say.
+const LOCK: &str = "SET lock_timeout = '30s'; ";
 
 /// Connections of one store; `S` is what the store remembers of each.
 pub(in crate::store) struct Pool<S> {
@@ -86,7 +89,8 @@ impl<S: Default> Pool<S> {
         let (client, driver) = connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
         let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
         let timeout = connection.address.statement_timeout.as_millis();
-        let session = format!("SET statement_timeout = {timeout}; {SESSION}");
+        let lock = if connection.address.has_lock_timeout { "" } else { LOCK };
+        let session = format!("SET statement_timeout = {timeout}; {lock}{SESSION}");
         connection.run(&session).await.map_err(|error| of_the_session(&connection.address, error))?;
         let server = &connection.address;
         if server.unverified

@@ -4,6 +4,7 @@
 pub(super) mod binary;
 pub(super) mod connection;
 pub(super) mod failure;
+mod options;
 pub(super) mod tables;
 pub(super) mod uri;
 

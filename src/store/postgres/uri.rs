@@ -1,6 +1,7 @@
 //! `postgres://[user[:password]]@host[:port][,…]/database[?schema=…&sslmode=…&…]`, and how it is shown.
 //!
-//! What libpq calls its parameters is what they are called here. `schema` and `statement_timeout` are ours.
+//! What libpq calls its parameters is what they are called here; where they mean something else, or are
+//! something else where nothing is said, `docs/postgres.md` says so. `schema` and `statement_timeout` are ours.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
+use super::options;
 use crate::config::units;
 use crate::store::StoreError;
 use crate::tls::{Identity, Tls, Trust};
@@ -18,7 +20,7 @@ const EXPECTED: &str = "expected `postgres://[user[:password]]@host[:port]/datab
                         require|verify-ca|verify-full&sslrootcert=…&sslcert=…&sslkey=…&statement_timeout=60s&…]`";
 
 /// Parameters that the client itself reads.
-const PASSED_ON: [&str; 16] = [
+const PASSED_ON: [&str; 15] = [
     "user",
     "password",
     "dbname",
@@ -28,13 +30,23 @@ const PASSED_ON: [&str; 16] = [
     "options",
     "application_name",
     "connect_timeout",
-    "tcp_user_timeout",
     "keepalives",
     "keepalives_idle",
     "keepalives_interval",
     "keepalives_retries",
     "channel_binding",
     "load_balance_hosts",
+];
+
+/// What libpq calls the client's `keepalives_retries`.
+const KEEPALIVES_COUNT: &str = "keepalives_count";
+
+/// Settings of a session that `options` cannot have, each with what is to be done instead: the stores set them.
+const SET_HERE: [(&str, &str); 4] = [
+    ("search_path", "name a `schema`"),
+    ("statement_timeout", "name it as a parameter of the URI"),
+    ("timezone", "times have one everywhere"),
+    ("client_min_messages", "nobody reads notices here"),
 ];
 
 /// For making a connection where the URI does not say: to each address, and for all of it.
@@ -58,6 +70,8 @@ pub(in crate::store) struct Address {
     pub(in crate::store) schema: String,
     /// How long the server may take for one statement.
     pub(super) statement_timeout: Duration,
+    /// Whether `options` says how long a statement may wait for a lock.
+    pub(super) has_lock_timeout: bool,
     shown: String,
 }
 
@@ -83,6 +97,10 @@ struct Ours {
     certificate: Option<String>,
     key: Option<String>,
     attributes: Option<TargetSessionAttrs>,
+    /// `tcp_user_timeout`, which the client would take for seconds.
+    unanswered: Option<Duration>,
+    /// Names of the parameters that the client reads.
+    passed_on: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,9 +135,11 @@ pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreEr
     if config.get_user().is_none_or(str::is_empty) {
         return Err(wrong("no user".to_owned()));
     }
-    if config.get_options().is_some_and(|options| options.contains("search_path")) {
-        return Err(wrong("a `search_path` in `options`, which has no effect; name a `schema`".to_owned()));
+    let set = config.get_options().map(options::names).unwrap_or_default();
+    if let Some((name, instead)) = SET_HERE.iter().find(|(name, _)| set.iter().any(|set| set == name)) {
+        return Err(wrong(format!("a `{name}` in `options`, which has no effect; {instead}")));
     }
+    let has_lock_timeout = set.iter().any(|name| name == "lock_timeout");
     let (tls, ssl_mode) = ours.tls().map_err(wrong)?;
     let unverified = tls.as_ref().is_some_and(|tls| tls.trust == Trust::Anyone);
     let shown = shown(&config);
@@ -128,11 +148,19 @@ pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreEr
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT);
     }
-    if !query.contains("keepalives_idle") {
-        config.keepalives_idle(IDLE).keepalives_interval(IDLE / 3).keepalives_retries(3);
+    let said = |name: &str| ours.passed_on.iter().any(|passed_on| passed_on == name);
+    if !said("keepalives_idle") {
+        config.keepalives_idle(IDLE);
     }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(IDLE * 2);
+    if !said("keepalives_interval") {
+        config.keepalives_interval(IDLE / 3);
+    }
+    if !said("keepalives_retries") {
+        config.keepalives_retries(3);
+    }
+    let unanswered = ours.unanswered.unwrap_or(IDLE * 2);
+    if !unanswered.is_zero() {
+        config.tcp_user_timeout(unanswered);
     }
     if config.get_application_name().is_none() {
         config.application_name("chalk-writer");
@@ -144,6 +172,7 @@ pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreEr
         unverified,
         schema,
         statement_timeout: ours.statement_timeout.unwrap_or(STATEMENT),
+        has_lock_timeout,
         shown,
     })
 }
@@ -178,10 +207,22 @@ fn parameters(query: &str) -> Result<(Ours, String), String> {
                 ours.attributes = Some(match value.as_str() {
                     "any" => TargetSessionAttrs::Any,
                     "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
-                    _ => return Err("`target_session_attrs` is neither `any` nor `read-write`".to_owned()),
+                    _ => {
+                        return Err(
+                            "`target_session_attrs` is none of `any`, `read-write` and `primary`; no other finds \
+                                    a server that is sure to take writes"
+                                .to_owned(),
+                        );
+                    }
                 });
             }
-            _ if PASSED_ON.contains(&name) => {
+            "tcp_user_timeout" => {
+                let time = value.parse().map(Duration::from_millis);
+                ours.unanswered = Some(time.map_err(|_| "`tcp_user_timeout` is not a number of milliseconds")?);
+            }
+            _ if PASSED_ON.contains(&name) || name == KEEPALIVES_COUNT => {
+                let name = if name == KEEPALIVES_COUNT { "keepalives_retries" } else { name };
+                ours.passed_on.push(name.to_owned());
                 theirs.push(if theirs.is_empty() { '?' } else { '&' });
                 theirs.push_str(name);
                 theirs.push('=');
@@ -191,7 +232,7 @@ fn parameters(query: &str) -> Result<(Ours, String), String> {
                 let known = PASSED_ON.join(", ");
                 return Err(format!(
                     "unknown parameter `{name}`; known are schema, statement_timeout, sslmode, sslrootcert, sslcert, \
-                     sslkey, target_session_attrs, {known}"
+                     sslkey, target_session_attrs, tcp_user_timeout, {KEEPALIVES_COUNT}, {known}"
                 ));
             }
         }
@@ -291,6 +332,50 @@ mod tests {
     }
 
     #[test]
+    fn what_the_uri_says_stands_and_only_the_rest_is_set() {
+        let times = |query: &str| {
+            let config = of(&format!("postgres://u:keepalives_idle@h/d{query}")).config;
+            (
+                config.get_keepalives_idle().as_secs(),
+                config.get_keepalives_interval().map(|time| time.as_secs()),
+                config.get_keepalives_retries(),
+                config.get_tcp_user_timeout().map(Duration::as_millis),
+            )
+        };
+        assert_eq!(times(""), (30, Some(10), Some(3), Some(60_000)));
+        assert_eq!(times("?password=keepalives_idle"), (30, Some(10), Some(3), Some(60_000)));
+        assert_eq!(times("?keepalives_interval=5"), (30, Some(5), Some(3), Some(60_000)));
+        assert_eq!(times("?keepalives_retries=7"), (30, Some(10), Some(7), Some(60_000)));
+        assert_eq!(times("?keepalives_count=7&keepalives_idle=9"), (9, Some(10), Some(7), Some(60_000)));
+        assert_eq!(times("?tcp_user_timeout=1500"), (30, Some(10), Some(3), Some(1500)));
+        assert_eq!(times("?tcp_user_timeout=0"), (30, Some(10), Some(3), None));
+    }
+
+    #[test]
+    fn a_server_that_takes_writes_is_looked_for_unless_any_will_do() {
+        let attributes = |query: &str| of(&format!("postgres://u@h/d{query}")).config.get_target_session_attrs();
+        assert_eq!(attributes(""), TargetSessionAttrs::ReadWrite);
+        assert_eq!(attributes("?target_session_attrs=primary"), TargetSessionAttrs::ReadWrite);
+        assert_eq!(attributes("?target_session_attrs=any"), TargetSessionAttrs::Any);
+        for other in ["read-only", "standby", "prefer-standby"] {
+            let uri = format!("postgres://u@h/d?target_session_attrs={other}");
+            let message = parse("online store", &uri).expect_err(other).to_string();
+            assert!(message.contains("sure to take writes"), "{message}");
+        }
+    }
+
+    #[test]
+    fn options_are_held_to_or_refused() {
+        assert!(!of("postgres://u@h/d?options=-c%20work_mem%3D1MB").has_lock_timeout);
+        assert!(of("postgres://u@h/d?options=-c%20lock_timeout%3D5s").has_lock_timeout);
+        for name in ["search_path", "statement_timeout", "TimeZone", "client_min_messages"] {
+            let uri = format!("postgres://u@h/d?options=-c%20{name}%3D1");
+            let message = parse("online store", &uri).expect_err(name).to_string();
+            assert!(message.contains("in `options`, which has no effect; "), "{message}");
+        }
+    }
+
+    #[test]
     fn a_statement_may_take_as_long_as_the_server_can_count() {
         let longest = of("postgres://u@h/d?statement_timeout=24d").statement_timeout;
         assert_eq!(longest, Duration::from_secs(24 * 86_400));
@@ -337,6 +422,7 @@ mod tests {
             "postgres://ann:secret@host/db?connect_timeout=secret",
             "postgres://ann:secret@host/db?target_session_attrs=secret",
             "postgres://ann:secret@host/db?options=-c%20search_path%3Dsecret",
+            "postgres://ann:secret@host/db?tcp_user_timeout=secret",
             "postgres://ann:secret@h1,h2/db?port=1,2,3",
         ] {
             let message = parse("offline store", uri).expect_err(uri).to_string();

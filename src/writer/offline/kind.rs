@@ -2,33 +2,22 @@
 
 use bytestring::ByteString;
 
+use crate::proto::common::v1::OperationKind;
 use crate::value::Value;
 
-const NAMES: [&str; 15] = [
-    "ONLINE_QUERY",
-    "MIGRATION",
-    "CRON",
-    "STREAMING",
-    "MIGRATION_SAMPLER",
-    "WINDOWED_STREAMING",
-    "OFFLINE_QUERY",
-    "DATASET",
-    "SCHEDULED_QUERY",
-    "AGGREGATE_BACKFILL",
-    "SCHEDULED_AGGREGATE_BACKFILL",
-    "SCRIPT_TASK",
-    "CHALKSQL",
-    "CHALKDF",
-    "UPLOAD_FEATURES",
-];
+/// What every name begins with in the published messages, and no column repeats.
+const PREFIX: &str = "OPERATION_KIND_";
 
 /// The name of a kind: null for 0, which is none, and the number's text for one of a later engine.
 pub(super) fn value(kind: i32) -> Value {
-    if kind == 0 {
-        return Value::Null;
+    match OperationKind::try_from(kind) {
+        Ok(OperationKind::Unspecified) => Value::Null,
+        Ok(known) => {
+            let name = known.as_str_name();
+            Value::Text(ByteString::from_static(name.strip_prefix(PREFIX).unwrap_or(name)))
+        }
+        Err(_) => Value::text(kind.to_string()),
     }
-    let name = usize::try_from(kind).ok().and_then(|kind| NAMES.get(kind - 1));
-    name.map_or_else(|| Value::text(kind.to_string()), |name| Value::Text(ByteString::from_static(name)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::*;
 use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
 use crate::config::settings::Environment;
 use crate::message::Delivery;
-use crate::row::feature::FeatureRow;
+use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::StoreError;
 use crate::writer::destinations::{Destinations, Kind};
@@ -27,7 +27,7 @@ impl Sink<FeatureRow> for NoSink {
         Ok(Outcome::default())
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         rows[0].clone()
     }
 }
@@ -194,11 +194,11 @@ async fn a_dead_letter_topic_that_takes_next_to_nothing_is_refused() {
 
 #[tokio::test]
 async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
-    for (told, used) in [(None, 1 << 20), (Some(2 << 20), 2 << 20)] {
+    for (told, used) in [(None, 1 << 20), (Some(2 << 20), 2 << 20), (Some(128 << 20), 16 << 20)] {
         let (start, _) = with(vec![there(told)]);
         let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
         let (_, topic) = connect.dead_letters("dlq".to_owned()).await.expect("it is there");
-        assert_eq!(topic.max_message_bytes, Some(used));
+        assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes).limit(), used);
     }
 }
 

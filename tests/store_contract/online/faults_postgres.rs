@@ -82,7 +82,7 @@ async fn a_write_that_is_cut_anywhere_is_repeated_to_the_same_end() {
             break;
         }
         cuts += 1;
-        // The cut may come behind what was asked for, in the search for expired values.
+        // The cut may come behind what was asked for.
         if let Err(error) = &first {
             assert!(matches!(error, SinkError::Transient { .. }), "{error}");
         }

@@ -17,6 +17,10 @@ async fn a_store_that_keeps_nothing_takes_every_row_and_counts_none_as_stored() 
         assert_eq!(refused, [1], "what no store takes is refused here too");
         assert!(store.read(&entity("42")).await.expect("it is never away").is_empty());
         let newer = row(entity("42"), vec![cell("a", 20, int(2))]);
-        assert_eq!(store.collapse(&[&newer, &sound]).cells[0].value, int(2), "it collapses as other stores do");
+        assert_eq!(
+            store.collapse(&sound.entity, &[&newer, &sound]).cells[0].value,
+            int(2),
+            "it collapses as other stores do"
+        );
     }
 }

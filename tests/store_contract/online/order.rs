@@ -202,10 +202,17 @@ fn every_order_cut_repetition_and_number_of_writers_ends_in_the_models_state() {
                     for row in &collapsed {
                         by_entity.entry(row.entity.clone()).or_default().push(row);
                     }
-                    let batch: Vec<FeatureRow> = by_entity
-                        .into_values()
-                        .map(|rows| if rows.len() > 1 { stores[0].collapse(&rows) } else { rows[0].clone() })
-                        .collect();
+                    let batch: Vec<FeatureRow> =
+                        by_entity
+                            .into_values()
+                            .map(|rows| {
+                                if rows.len() > 1 {
+                                    stores[0].collapse(&rows[0].entity, &rows)
+                                } else {
+                                    rows[0].clone()
+                                }
+                            })
+                            .collect();
                     stored(&*stores[0], &batch).await;
                     model.must_stand_in(&*stores[0]).await;
                 });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chalk_writer::row::feature::FeatureRow;
 use chalk_writer::sink::SinkError;
 
-use super::place::{cell, entity, int, row, store, stored, stored_at_last, write};
+use super::place::{cell, entity, int, now, row, store, stored, stored_at_last, until, write};
 use crate::certificates::Authority;
 use crate::logs::Logs;
 use crate::postgres::{PostgresServer, Version};
@@ -131,15 +131,60 @@ async fn a_server_that_is_not_checked_is_said_once_a_store() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_failed_is_not_tried_behind_every_batch() {
+async fn a_sweep_that_failed_is_not_tried_again_at_once() {
     let server = PostgresServer::start(Version::Debian, &[]);
     let logs = Logs::listen();
     stored(&*store(&server.uri()), &user(1)).await;
     server.sql("CREATE ROLE narrow LOGIN PASSWORD 'right'; GRANT SELECT, INSERT, UPDATE ON online_features TO narrow");
     let store = store(&server.uri().replace("writer", "narrow"));
-    for time in 2..8 {
+    let begun = Instant::now();
+    let mut failed: Option<Instant> = None;
+    // Three more turns of its clock.
+    for time in 2.. {
         stored(&*store, &user(time)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match failed {
+            None if logs.lines("expired values could not be removed").is_empty() => {
+                assert!(begun.elapsed() < Duration::from_secs(60), "none failed");
+            }
+            None => failed = Some(Instant::now()),
+            Some(failed) if failed.elapsed() > Duration::from_secs(3) => break,
+            Some(_) => {}
+        }
     }
     let said = logs.lines("expired values could not be removed");
     assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_write_does_not_wait_for_a_sweep_which_gives_up_by_itself_and_ends_with_the_store() {
+    let server = PostgresServer::start(Version::Debian, &[]);
+    let logs = Logs::listen();
+    let writer = store(&format!("{}?statement_timeout=1h", server.uri()));
+    stored(&*writer, &user(1)).await;
+    server.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3600); RETURN OLD; END $$; \
+         CREATE TRIGGER slow BEFORE DELETE ON online_features FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    stored(&*writer, &[row(entity("43"), vec![until(now() + 300_000, cell("a", 10, int(1)))])]).await;
+    let ask = |what: &str| server.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {what}"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut time = 2;
+    while ask("wait_event = 'PgSleep'") == "0" {
+        stored(&*writer, &user(time)).await;
+        time += 1;
+        assert!(Instant::now() < deadline, "a write never returned while values were being removed");
+    }
+    let said = || logs.lines("expired values could not be removed");
+    while said().is_empty() {
+        stored(&*writer, &user(time)).await;
+        time += 1;
+        assert!(Instant::now() < deadline, "it never gives up");
+    }
+    assert!(said()[0].contains("57014"), "{:?}", said());
+    drop(writer);
+    while ask("application_name = 'chalk-writer'") != "0" {
+        assert!(Instant::now() < deadline, "something of the store goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

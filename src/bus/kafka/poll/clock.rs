@@ -7,9 +7,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::{ALLOWED_AFTER, Poller, TICK, Trouble};
+use crate::bus::kafka::chunk::Item;
 use crate::bus::kafka::positions;
 use crate::bus::kafka::rebalance::Member;
-use crate::bus::kafka::source::Item;
 
 impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Member>) {

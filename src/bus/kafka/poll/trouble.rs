@@ -9,10 +9,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::{DENIED_FOR, Parting, Poller, Trouble};
 use crate::bus::BusError;
+use crate::bus::kafka::chunk::Item;
 use crate::bus::kafka::client;
 use crate::bus::kafka::positions::NoStart;
 use crate::bus::kafka::rebalance::Member;
-use crate::bus::kafka::source::Item;
 
 impl Poller {
     /// Looks at what the callbacks left behind.

@@ -45,6 +45,7 @@ mod encode;
 mod files;
 mod fit;
 mod layout;
+mod ledger;
 mod plan;
 pub mod read;
 mod schema;

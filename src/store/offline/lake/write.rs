@@ -1,6 +1,7 @@
 //! One write: rows sorted into files, encoded beside the runtime's threads, published one by one.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -23,8 +24,9 @@ use super::build::Builder;
 use super::encode::Encoder;
 use super::files::Files;
 use super::layout;
+use super::ledger::Ledger;
 use super::plan::Piece;
-use super::schema::{Ledger, TableSchema};
+use super::schema::TableSchema;
 
 /// Rows that are made into arrays at once: enough to amortize, small enough for the cache.
 const CHUNK: usize = 8_192;
@@ -241,9 +243,9 @@ impl Sink<TableRows> for Lake {
         Ok(outcome)
     }
 
-    /// Rows of a lake have no key, so there is nothing to collapse; the newest stands for all.
-    fn collapse(&self, rows: &[&TableRows]) -> TableRows {
-        (*rows[rows.len() - 1]).clone()
+    /// No row of a table has a key.
+    fn collapse(&self, key: &Infallible, _: &[&TableRows]) -> TableRows {
+        match *key {}
     }
 }
 

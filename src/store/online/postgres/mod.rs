@@ -11,78 +11,52 @@
 //! A statement compares what it brings with what stands, in the server and atomically for each feature, so a
 //! repetition changes nothing and an older value never wins. A batch is durable when `write` returns: a session that
 //! would not wait for its commits is set to. Values that have expired are removed a stretch of the table at a
-//! time, behind each batch; where that fails, not behind those of the next minute.
+//! time by a task beside the writes.
 //!
 //! Text with U+0000 and keys longer than an index takes are refused, by name. What only the server can say
 //! of a row (its database is not in UTF-8, say) is found by halving.
 
 mod chunks;
+mod prepared;
 mod statement;
+mod sweep;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as Access};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use self::chunks::Chunk;
+use self::prepared::{Session, prepared};
 use self::statement::Statements;
+use self::sweep::Sweeper;
 use super::{OnlineStore, StoredFeature, merge};
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::postgres::binary::Micros;
 use crate::store::postgres::connection::{self, Pool};
-use crate::store::postgres::{tables, uri};
+use crate::store::postgres::uri;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, json, jsonb};
 
 const NAME: &str = "online store";
 
-/// Rows of the table that are looked at behind each batch, for expired ones: about a millisecond, and a
-/// table of a million values is gone through in 1,000 batches.
-const SWEEP: i64 = 1_000;
-
-/// After a search for expired values that failed, how long none is tried: a batch need not wait for what cannot work.
-const SWEEP_AGAIN: Duration = Duration::from_secs(60);
-
 type Connection = connection::Connection<Session>;
-type Key = [String; 4];
 
 struct PostgresStore {
-    pool: Pool<Session>,
-    swept: Mutex<Swept>,
-}
-
-/// Where the search for expired values goes on, and before when it does not.
-#[derive(Default)]
-struct Swept {
-    from: Key,
-    rests_until: Option<Instant>,
-}
-
-/// What is prepared on a connection, once the table is there.
-#[derive(Default)]
-struct Session {
-    prepared: Option<Arc<Prepared>>,
-}
-
-struct Prepared {
-    upsert: Statement,
-    expired: Statement,
-    stretch: Statement,
-    sweep: Statement,
+    pool: Arc<Pool<Session>>,
+    sweeper: Sweeper,
 }
 
 /// Checks the URI; contacts nothing.
 pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
     uri::parse(NAME, expose(&options.fetched))?;
-    Ok(Arc::new(PostgresStore { pool: Pool::new(NAME, options.uri.clone()), swept: Mutex::default() }))
+    Ok(Arc::new(PostgresStore { pool: Arc::new(Pool::new(NAME, options.uri.clone())), sweeper: Sweeper::default() }))
 }
 
 impl PostgresStore {
@@ -98,59 +72,6 @@ impl PostgresStore {
         }
         done
     }
-
-    /// Removes what has expired in the next stretch of the table.
-    async fn sweep(&self) -> Result<(), SinkError> {
-        let from = {
-            let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-            if swept.rests_until.is_some_and(|until| Instant::now() < until) {
-                return Ok(());
-            }
-            swept.from.clone()
-        };
-        let done = self
-            .on_a_connection(async |connection| {
-                let prepared = prepared(connection).await?;
-                let [environment, namespace, key, feature] = &from;
-                let last = connection.query(&prepared.stretch, &[environment, namespace, key, feature, &SWEEP]).await?;
-                let part = |at: usize| last.first().map(|row| row.get::<_, String>(at));
-                let end = [part(0), part(1), part(2), part(3)];
-                let [e, n, k, f] = &end;
-                connection.execute(&prepared.sweep, &[environment, namespace, key, feature, e, n, k, f]).await?;
-                Ok(end)
-            })
-            .await;
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        match done {
-            Ok(end) => *swept = Swept { from: end.map(Option::unwrap_or_default), rests_until: None },
-            Err(error) => {
-                swept.rests_until = Some(Instant::now() + SWEEP_AGAIN);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The statements of a connection, prepared after the table was found or made.
-async fn prepared(connection: &mut Connection) -> Result<Arc<Prepared>, SinkError> {
-    if let Some(prepared) = &connection.state.prepared {
-        return Ok(prepared.clone());
-    }
-    let schema = &connection.address.schema;
-    let statements = Statements::new(schema);
-    if !tables::is_there(connection, &statements.table).await? {
-        tables::create(connection, schema, &statements.table, &statements.create).await?;
-    }
-    let prepare = async |text: &str| connection.within(connection.client.prepare(text)).await;
-    let prepared = Arc::new(Prepared {
-        upsert: prepare(&statements.upsert).await?,
-        expired: prepare(&statements.expired).await?,
-        stretch: prepare(&statements.stretch).await?,
-        sweep: prepare(&statements.sweep).await?,
-    });
-    connection.state.prepared = Some(prepared.clone());
-    Ok(prepared)
 }
 
 /// Writes one chunk; how many values the store now holds of it, and how many left no trace.
@@ -205,14 +126,11 @@ impl Sink<FeatureRow> for PostgresStore {
             (Some(SinkError::Poisoned(refusal)), [row]) => return Err(SinkError::Poisoned(merge::at(refusal, row))),
             (Some(error), _) => return Err(error),
         }
-        // What was written stands, whatever becomes of this; a later batch tries it again.
-        if let Err(error) = self.sweep().await {
-            tracing::warn!(%error, "expired values could not be removed from Postgres; tried again in a minute");
-        }
+        self.sweeper.wrote(&self.pool);
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }

@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
 mod tests {
     use super::*;
     use crate::row::feature::{Entity, FeatureCell};
-    use crate::store::online::redis::node::Link;
+    use crate::store::online::redis::link::Link;
     use crate::store::online::redis::uri;
     use crate::value::Value;
 

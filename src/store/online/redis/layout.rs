@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_argument_has_no_more_fields_than_the_script_takes_at_once() {
-        let script = super::super::SCRIPT;
+        let script = crate::store::online::redis::script::SCRIPT;
         assert!(script.contains(&format!("local CHUNK = {CHUNK} ")), "the script has another number");
         let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: None, value: Some(Value::Null) };
         for (fields, expected) in [(1, vec![1]), (CHUNK, vec![CHUNK]), (CHUNK + 1, vec![CHUNK, 1])] {

@@ -16,8 +16,10 @@
 mod answer;
 mod calls;
 mod layout;
+mod link;
 mod node;
 mod replicas;
+mod script;
 mod session;
 mod topology;
 mod uri;
@@ -33,7 +35,7 @@ use tokio::sync::Mutex;
 
 use self::answer::{Answer, Kind, Trouble};
 use self::calls::{Call, ENTITIES, Plan};
-use self::node::Link;
+use self::link::Link;
 use self::topology::Topology;
 use self::uri::Address;
 use self::write::{Writing, Written};
@@ -46,12 +48,6 @@ use crate::value::{Value, msgpack};
 
 /// The schemes of this store's URIs.
 pub(super) const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys"];
-
-/// The script, whose text never depends on what is written.
-const SCRIPT: &str = include_str!("write.lua");
-
-/// What stands in the script for a server that has no expiry of fields, and for one that has.
-const FIELDS_EXPIRE: (&str, &str) = ("local FIELDS_EXPIRE = false", "local FIELDS_EXPIRE = true");
 
 struct RedisStore {
     options: StoreOptions,
@@ -177,7 +173,7 @@ impl Sink<FeatureRow> for RedisStore {
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }

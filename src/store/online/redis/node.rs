@@ -1,34 +1,14 @@
-//! One server: the connections to it that are free, and what each is opened with.
+//! One server: the connections to it that are free.
 //!
 //! A connection is used by one write at a time, so that what is sent over it is known to have been
 //! answered on it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::Trouble;
+use super::link::Link;
 use super::session::Session;
-use super::uri::Address;
-
-/// What every connection of one deployment is opened with.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) address: Address,
-    pub(super) prefix: Arc<str>,
-    opened: AtomicU64,
-}
-
-impl Link {
-    pub(super) fn new(address: Address, prefix: Arc<str>) -> Self {
-        Self { address, prefix, opened: AtomicU64::new(0) }
-    }
-
-    /// Connections opened so far. Another number than before: a server may have been started anew, and empty.
-    pub(super) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Acquire)
-    }
-}
 
 /// One server.
 pub(super) struct Node {
@@ -67,7 +47,7 @@ impl Node {
     /// A new connection.
     pub(super) async fn open(&self) -> Result<Session, Trouble> {
         let session = Session::open(&self.link, &self.host, self.port).await?;
-        self.link.opened.fetch_add(1, Ordering::AcqRel);
+        self.link.count();
         Ok(session)
     }
 

@@ -13,7 +13,8 @@ use fred::util::redis_keyslot;
 
 use super::answer::{Kind, Trouble};
 use super::layout::{LAYOUT, layout_key};
-use super::node::{Link, Node};
+use super::link::Link;
+use super::node::Node;
 
 /// How often one command follows a redirection.
 pub(super) const REDIRECTIONS: usize = 5;

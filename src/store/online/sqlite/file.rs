@@ -7,10 +7,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::merge::now_micros;
 use crate::row::feature::Entity;
 use crate::sink::SinkError;
 use crate::store::online::StoredFeature;
+use crate::store::online::merge::now_micros;
 use crate::value::json;
 
 /// How long to wait for another process's transaction before the write is tried again later.

@@ -117,7 +117,7 @@ impl Sink<FeatureRow> for SqliteStore {
         Ok(outcome)
     }
 
-    fn collapse(&self, rows: &[&FeatureRow]) -> FeatureRow {
+    fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }
 }

@@ -1,0 +1,42 @@
+//! How large a dead letter may be, also in a topic that counts more than we do.
+
+use super::Note;
+use super::compose::{SMALLEST_LIMIT, compose};
+use crate::message::{Message, Outgoing};
+
+/// A larger dead letter goes in parts, whatever the topic takes: a publisher's queue holds it.
+const LARGEST: usize = 16 << 20;
+
+/// What a dead letter topic takes where the bus does not tell, in bytes: the default of Kafka, the one
+/// bus here that may keep it to itself.
+pub const ASSUMED_LIMIT: usize = 1 << 20;
+
+/// The size to which the letters for a topic are cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit {
+    limit: usize,
+}
+
+impl Fit {
+    /// For a topic that takes records of this size; `None` where it does not tell.
+    pub fn of(max_message_bytes: Option<usize>) -> Self {
+        Self { limit: max_message_bytes.unwrap_or(ASSUMED_LIMIT).min(LARGEST) }
+    }
+
+    /// The largest record of a letter.
+    pub fn limit(self) -> usize {
+        self.limit
+    }
+
+    /// The letter of a message, in as many parts as it takes.
+    pub fn letter(self, message: &Message, note: &Note, topic: &str) -> Vec<Outgoing> {
+        compose(message, note, topic, Some(self.limit))
+    }
+
+    /// The topic found that too large: the next is cut to half of it. `false`: no smaller ones are made.
+    pub fn halve(&mut self) -> bool {
+        let is_smaller = self.limit > SMALLEST_LIMIT;
+        self.limit = (self.limit / 2).max(SMALLEST_LIMIT);
+        is_smaller
+    }
+}

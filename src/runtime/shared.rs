@@ -1,0 +1,54 @@
+//! What every batch of a pipeline is written with, whichever of them come first.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashSet;
+
+use super::budget::Budget;
+use super::burial::Graveyard;
+use super::health::Health;
+use super::{Destination, Policy};
+use crate::sink::Row;
+
+/// What every batch of a pipeline is written with.
+pub(super) struct Shared<R: Row> {
+    pub(super) destinations: Vec<Destination<R>>,
+    pub(super) graveyard: Option<Graveyard>,
+    pub(super) policy: Policy,
+    pub(super) health: Arc<Health>,
+    /// Per destination, how many requests it may have under way: halved when it throttles.
+    pub(super) concurrency: Vec<AtomicUsize>,
+    pub(super) budget: Mutex<Budget>,
+    /// Environments that freshness is told apart by.
+    environments: Mutex<HashSet<Arc<str>>>,
+}
+
+/// Environments beyond these share one label: under `*` the names come from messages, and a
+/// producer that puts an id there must not fill the memory with series.
+const ENVIRONMENTS: usize = 200;
+
+impl<R: Row> Shared<R> {
+    pub(super) fn new(
+        destinations: Vec<Destination<R>>,
+        graveyard: Option<Graveyard>,
+        policy: Policy,
+        health: Arc<Health>,
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(policy.budget));
+        let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
+        Self { destinations, graveyard, policy, health, concurrency, budget, environments: Mutex::default() }
+    }
+
+    /// What an environment's series are called.
+    pub(super) fn label(&self, environment: &Arc<str>) -> String {
+        let mut known = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(environment) {
+            if known.len() >= ENVIRONMENTS {
+                return "other".to_owned();
+            }
+            known.insert(environment.clone());
+        }
+        environment.to_string()
+    }
+}
