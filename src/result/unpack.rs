@@ -89,7 +89,7 @@ impl Compression {
         match read {
             Ok(()) if body.len() > limit => {
                 let message = format!("a {name} body of more than {limit} bytes once unpacked (`max_message_bytes`)");
-                Err(Refusal::new(ErrorClass::TooLarge, message))
+                Err(Refusal::new(ErrorClass::TooLarge, message).harmless())
             }
             Ok(()) => {
                 body.shrink_to_fit();

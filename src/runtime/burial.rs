@@ -132,8 +132,9 @@ impl Graveyard {
                 class = burial.refusal.class.as_str(),
                 "buried in {}: {}",
                 self.topic.name,
-                burial.refusal
+                burial.refusal.for_logs()
             );
+            tracing::debug!(offset = burial.message.offset, "buried: {}", burial.refusal);
         }
         if burials.len() > SAID_OF_A_BATCH {
             let more = burials.len() - SAID_OF_A_BATCH;
@@ -142,10 +143,11 @@ impl Graveyard {
     }
 }
 
+/// As logs have it.
 impl fmt::Display for Burial<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Message { partition, offset, .. } = self.message;
-        write!(f, "{}/{}/{offset}: {}", partition.topic, partition.number, self.refusal)
+        write!(f, "{}/{}/{offset}: {}", partition.topic, partition.number, self.refusal.for_logs())
     }
 }
 

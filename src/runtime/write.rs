@@ -223,8 +223,9 @@ impl<R: Row> Writing<'_, R> {
         if !std::mem::replace(&mut self.halved, true) {
             let destination = &self.destination.name;
             tracing::warn!(
-                "{destination}: the store refuses some of {rows} rows and does not say which ({refusal}); looking for \
-                 them by halving"
+                "{destination}: the store refuses some of {rows} rows and does not say which ({}); looking for \
+                 them by halving",
+                refusal.for_logs()
             );
         }
     }
