@@ -11,11 +11,11 @@ use super::{DeadLetterTopic, PipelineError, Policy};
 use crate::bus::{BusError, Publisher};
 use crate::dead_letter::{Note, SMALLEST_LIMIT, compose};
 use crate::message::{Message, Outgoing};
-use crate::sink::Refusal;
+use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::now;
 
 /// The part of the pipeline that health names.
-const PART: &str = "dead letter topic";
+pub(super) const PART: &str = "dead letter topic";
 
 /// A larger dead letter goes in parts, whatever the topic takes: a publisher's queue holds it.
 const LARGEST: usize = 16 << 20;
@@ -28,6 +28,17 @@ const TOGETHER: usize = 100;
 
 /// Burials of one batch that are logged one by one.
 const SAID_OF_A_BATCH: usize = 5;
+
+/// Shows every class before anything is buried, so that the first burials count as an increase.
+pub(super) fn count_from_zero() {
+    for class in ErrorClass::ALL {
+        count(class, 0);
+    }
+}
+
+fn count(class: ErrorClass, messages: u64) {
+    metrics::counter!("chalk_writer_messages_buried_total", "class" => class.as_str()).increment(messages);
+}
 
 /// A message that is to be buried, and why.
 #[derive(Debug)]
@@ -121,8 +132,7 @@ impl Graveyard {
 
     fn report(&self, burials: &[&Burial<'_>]) {
         for burial in burials {
-            let class = burial.refusal.class.as_str();
-            metrics::counter!("chalk_writer_messages_buried_total", "class" => class).increment(1);
+            count(burial.refusal.class, 1);
         }
         for burial in burials.iter().take(SAID_OF_A_BATCH) {
             tracing::warn!(

@@ -1,6 +1,6 @@
 //! What a pipeline says of itself while it runs: for probes, the status page and the progress line.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -38,6 +38,8 @@ pub struct HealthState {
     pub in_hand: u64,
     /// When the loop last turned; `None` before it started.
     pub turned: Option<Instant>,
+    /// The parts of the pipeline that are known, in trouble or not.
+    pub parts: BTreeSet<String>,
     /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
     pub troubles: BTreeMap<String, Trouble>,
     /// The last errors, newest last.
@@ -73,6 +75,11 @@ impl Health {
             .filter(|(_, trouble)| trouble.denied || trouble.since.elapsed() >= PATIENCE)
             .map(|(part, trouble)| (part.clone(), trouble.reason.clone()))
             .collect()
+    }
+
+    /// A part that the pipeline has, whether it works or not.
+    pub(super) fn has(&self, part: &str) {
+        self.lock().parts.insert(part.to_owned());
     }
 
     /// A part failed. Logged when it begins, when it fails in a new way, and every minute.

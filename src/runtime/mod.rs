@@ -21,6 +21,7 @@ mod budget;
 mod burial;
 mod flight;
 mod health;
+mod nothing;
 pub(crate) mod pause;
 mod policy;
 mod turn;

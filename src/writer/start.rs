@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
+use super::skip;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
@@ -139,6 +140,9 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
     };
+    for reason in skip::ALL {
+        metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
+    }
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
 }

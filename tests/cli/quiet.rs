@@ -19,7 +19,7 @@ fn declared(budget: &str, messages: usize) -> Deployment {
 
 #[test]
 fn neither_a_burial_nor_the_budget_puts_a_value_or_a_key_into_the_log() {
-    let buries = declared("", 1);
+    let buries = declared(", \"dlq\": {\"max_consecutive\": 100}", 1);
     let ended = buries.drain("ONLINE_WRITER");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let stops = declared(", \"dlq\": {\"max_consecutive\": 1}", 2);
@@ -33,4 +33,18 @@ fn neither_a_burial_nor_the_budget_puts_a_value_or_a_key_into_the_log() {
     // The letter keeps all of it.
     let letter = buries.letters().remove(0).to_string();
     assert!(letter.contains("iban-4711") && letter.contains("user/ada-lovelace"), "{letter}");
+}
+
+#[test]
+fn a_message_that_says_nothing_is_named_in_the_log_and_peek_names_the_field_that_nobody_knows() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.publish("{\"environment_id\":\"prod\",\"operation_id\":\"1\",\"tabels\":[]}\n");
+    let ended = folder.drain("ONLINE_WRITER");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let named: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("nothing to write was in")).collect();
+    assert_eq!(named.len(), 1, "{ended:?}");
+    assert!(named[0].contains("\"topic\":\"results\"") && named[0].contains("WARN"), "{named:?}");
+    let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start"]).ok();
+    assert!(peeked.contains("does not know the field `tabels`") && peeked.contains("no rows in it"), "{peeked}");
 }
