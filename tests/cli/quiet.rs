@@ -9,7 +9,7 @@ const BAD: &str = "{\"environment_id\": \"prod\", \"observed_at\": \"2026-11-22T
 
 fn declared(budget: &str, messages: usize) -> Deployment {
     let folder = Deployment::new();
-    let stores = "\"prod\": {\"features\": [{\"fqn\": \"user.balance\", \"dtype\": \"decimal(18,2)\"}],";
+    let stores = "\"prod\": {\"default_max_staleness\": \"7d\", \"features\": [{\"fqn\": \"user.balance\", \"dtype\": \"decimal(18,2)\"}],";
     folder.configure("\"prod\": {", stores);
     folder.configure("\"name\": \"online-writer\"", &format!("\"name\": \"online-writer\"{budget}"));
     folder.topics();
