@@ -87,7 +87,11 @@ impl Ipc {
 /// A batch whose lengths are what its buffers hold, and within the budget once decompressed.
 fn check(batch: &ipc::RecordBatch<'_>, buffers: &[u8], budget: &mut Budget) -> Result<(), Refusal> {
     let length = |length: i64| u64::try_from(length).map_err(|_| malformed(format_args!("a length of {length}")));
-    budget.take_elements(length(batch.length())?)?;
+    let rows = length(batch.length())?;
+    budget.take_elements(rows).map_err(|refusal| {
+        let message = format!("Arrow: {rows} rows claimed by {} bytes; {}", buffers.len(), refusal.message);
+        Refusal { message, ..refusal }
+    })?;
     for node in batch.nodes().into_iter().flatten() {
         if length(node.null_count())? > length(node.length())? {
             return Err(malformed(format_args!("{} nulls in an array of {}", node.null_count(), node.length())));
