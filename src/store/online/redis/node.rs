@@ -4,7 +4,7 @@
 //! answered on it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::Trouble;
@@ -17,11 +17,13 @@ pub(super) struct Link {
     pub(super) address: Address,
     pub(super) prefix: Arc<str>,
     opened: AtomicU64,
+    /// Whether it was said that the server evicts.
+    pub(super) said_evicts: AtomicBool,
 }
 
 impl Link {
     pub(super) fn new(address: Address, prefix: Arc<str>) -> Self {
-        Self { address, prefix, opened: AtomicU64::new(0) }
+        Self { address, prefix, opened: AtomicU64::new(0), said_evicts: AtomicBool::new(false) }
     }
 
     /// Connections opened so far. Another number than before: a server may have been started anew, and empty.
