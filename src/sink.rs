@@ -99,6 +99,11 @@ pub trait Sink<R: Row>: Send + Sync {
     /// Must stand repetition: the same rows may come again, after a crash in another cut.
     async fn write(&self, write: Write<'_, R>) -> Result<Outcome, SinkError>;
 
+    /// Connects and is let in, where the store has that, and changes no row: says whether it can be reached.
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// One row that leaves this store in the state in which writing all of these would.
     ///
     /// The rows share a key and are in order of arrival; there are at least two.

@@ -24,6 +24,7 @@ mod health;
 mod nothing;
 pub(crate) mod pause;
 mod policy;
+mod probe;
 mod turn;
 mod write;
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::batch::{Batch, size_of};
 use super::burial::{self, Graveyard};
 use super::flight::{Flights, Landed, Shared};
 use super::nothing::Nothing;
 use super::pause::Pauses;
-use super::{Pipeline, PipelineError, write};
+use super::{Pipeline, PipelineError, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
 use crate::message::{Message, Partition};
@@ -43,26 +44,29 @@ pub(super) struct Loop<R: Row> {
     bus_again: Option<Instant>,
     bus_pauses: Pauses,
     ended: bool,
+    _probes: Vec<AbortOnDropHandle<()>>,
 }
 
 impl<R: Row> Loop<R> {
     pub(super) fn new(pipeline: Pipeline<R>) -> Self {
         let Pipeline { subscription, decoder, destinations, dead_letters, policy, health } = pipeline;
         let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
-        health.has(BUS);
+        health.has(BUS, true);
         if graveyard.is_some() {
-            health.has(burial::PART);
+            health.has(burial::PART, true);
         }
         burial::count_from_zero();
         for destination in &destinations {
-            health.has(&destination.name);
             write::count_from_zero(&destination.name);
         }
+        let bus_pauses = Pauses::new(policy.retry);
+        let shared = Arc::new(Shared::new(destinations, graveyard, policy, health));
         Self {
+            _probes: probe::start(&shared),
             subscription,
             decoder,
-            bus_pauses: Pauses::new(policy.retry),
-            shared: Arc::new(Shared::new(destinations, graveyard, policy, health)),
+            bus_pauses,
+            shared,
             incoming: VecDeque::new(),
             ahead: None,
             decoded: Decoded::default(),

@@ -17,7 +17,7 @@ pub fn append_assigned(text: &mut String, common: &[(&'static str, String)], par
 /// Appends for how long each part has been in trouble; the bus is a part of every writer.
 pub fn append_trouble(text: &mut String, common: &[(&'static str, String)], state: &HealthState) {
     let mut seconds = BTreeMap::from([("bus", 0.)]);
-    seconds.extend(state.parts.iter().map(|part| (part.as_str(), 0.)));
+    seconds.extend(state.parts.keys().map(|part| (part.as_str(), 0.)));
     seconds.extend(state.troubles.iter().map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
     let samples = seconds.into_iter().map(|(part, seconds)| (vec![("part", part.to_owned())], seconds));
     append_family(text, TROUBLE_SECONDS, common, samples);
@@ -137,7 +137,7 @@ mod tests {
         let mut state = health.state();
         let trouble = state.troubles.get_mut("store a").expect("in trouble");
         trouble.since = trouble.since.checked_sub(Duration::from_secs(90)).expect("the machine is up for longer");
-        state.parts.extend(["store a".to_owned(), "store b".to_owned()]);
+        state.parts.extend([("store a".to_owned(), true), ("store b".to_owned(), true)]);
         let mut text = String::new();
         append_trouble(&mut text, &[], &state);
         let value = |part: &str| {

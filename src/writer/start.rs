@@ -107,6 +107,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             harms.extend(harm.map(|harm| format!("{name} {harm}")));
         }
         let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
+        with.health.has(&name, false);
         destinations.push(Destination { name, sink });
     }
 

@@ -1,6 +1,6 @@
-//! What of messages is in the logs: nothing.
+//! What whoever is on call is told: in the logs nothing of a message, and everything that is amiss.
 
-use crate::setup::Deployment;
+use crate::setup::{self, Deployment};
 
 /// A value and a key that nobody has but the message.
 const BAD: &str = "{\"environment_id\": \"prod\", \"observed_at\": \"2026-11-22T18:32:00Z\", \"tables\": [{\"namespace\": \
@@ -47,4 +47,25 @@ fn a_message_that_says_nothing_is_named_in_the_log_and_peek_names_the_field_that
     assert!(named[0].contains("\"topic\":\"results\"") && named[0].contains("WARN"), "{named:?}");
     let peeked = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--from-start"]).ok();
     assert!(peeked.contains("does not know the field `tabels`") && peeked.contains("no rows in it"), "{peeked}");
+}
+
+#[test]
+fn a_writer_with_nothing_to_write_is_not_ready_while_nobody_has_reached_its_store() {
+    let folder = Deployment::new();
+    folder.topics();
+    folder.configure("sqlite:online.sqlite", "redis://127.0.0.1:1");
+    let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
+    let address = writer.listening();
+    let patience = std::time::Duration::from_secs(30);
+    setup::eventually(patience, "the reason", || {
+        let (code, why) = setup::ask(&address, "/readyz");
+        code == 503 && why.contains("online store of prod: ") && why.contains("127.0.0.1:1")
+    });
+    assert_eq!(setup::ask(&address, "/livez").0, 200);
+    let metrics = setup::ask(&address, "/metrics").1;
+    assert!(metrics.contains("part=\"online store of prod\"}"), "{metrics}");
+    assert!(metrics.contains("class=\"DECODE\"} 0"), "every class is there before anything is buried: {metrics}");
+    assert!(metrics.contains("kind=\"denied\"} 0") && metrics.contains("reason=\"nothing_in_it\"} 0"), "{metrics}");
+    writer.terminate();
+    assert_eq!(writer.wait(patience).code, Some(0));
 }

@@ -110,6 +110,10 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.0.probe().await
+    }
+
     /// Rows of tables have no key that the runtime knows, so it collapses none; the newest stands for all.
     fn collapse(&self, rows: &[&TableRows]) -> TableRows {
         (*rows[rows.len() - 1]).clone()

@@ -241,6 +241,10 @@ impl Sink<TableRows> for Lake {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.files.probe().await
+    }
+
     /// Rows of a lake have no key, so there is nothing to collapse; the newest stands for all.
     fn collapse(&self, rows: &[&TableRows]) -> TableRows {
         (*rows[rows.len() - 1]).clone()

@@ -104,6 +104,11 @@ impl Sink<TableRow> for Postgres {
         }
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.pool.give_back(self.pool.take().await?);
+        Ok(())
+    }
+
     /// The runtime knows no key of these rows, so it collapses none; the newest stands for all.
     fn collapse(&self, rows: &[&TableRow]) -> TableRow {
         (*rows[rows.len() - 1]).clone()
