@@ -12,6 +12,10 @@ pub trait Decoder<R>: Send + Sync {
     fn decode(&self, message: &Message, decoded: &mut Decoded<R>);
 }
 
+/// Why a message gave nothing though nothing is wrong with it and nothing was left out: the label
+/// `reason` of the skip counters.
+pub const NOTHING_IN_IT: &str = "nothing_in_it";
+
 /// Rows and verdicts of one message.
 #[derive(Debug)]
 pub struct Decoded<R> {
@@ -57,6 +61,11 @@ impl<R> Decoded<R> {
             Some((_, count)) => *count += values,
             None => self.skipped.push((reason, values)),
         }
+    }
+
+    /// Whether the message said nothing: no rows, nothing wrong, nothing left out.
+    pub fn is_nothing(&self) -> bool {
+        self.rows.is_empty() && self.refused.is_empty() && self.skipped.is_empty()
     }
 
     /// Makes it as new, keeping its memory.

@@ -99,6 +99,11 @@ pub trait Sink<R: Row>: Send + Sync {
     /// Must stand repetition: the same rows may come again, after a crash in another cut.
     async fn write(&self, write: Write<'_, R>) -> Result<Outcome, SinkError>;
 
+    /// Connects and is let in, where the store has that, and changes no row: says whether it can be reached.
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// One row that leaves this store in the state in which writing all of these would.
     ///
     /// The rows share this key and are in order of arrival; there are at least two. Where rows have none
@@ -196,12 +201,14 @@ pub struct Refusal {
     pub row: Option<String>,
     /// The table or namespace.
     pub table: Option<String>,
+    /// What of the message a log may have: names and types, and nothing of a value or key.
+    pub about: Option<Box<str>>,
 }
 
 impl Refusal {
     /// A verdict with a class and a sentence; the rest is added where it is known.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), row: None, table: None }
+        Self { class, code: None, message: message.into(), row: None, table: None, about: None }
     }
 
     /// Names the row inside the message.
@@ -216,6 +223,30 @@ impl Refusal {
     pub fn table(mut self, table: impl fmt::Display) -> Self {
         self.table = Some(table.to_string());
         self
+    }
+
+    /// Says what of its message holds nothing of a value or key, for logs.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<Box<str>>) -> Self {
+        self.about = Some(about.into());
+        self
+    }
+
+    /// The same with a message that holds nothing of a value or key.
+    #[must_use]
+    pub fn harmless(self) -> Self {
+        let about = self.message.clone();
+        self.about(about)
+    }
+
+    /// As logs have it: class, code, names and types. Values and keys are for the letter.
+    pub fn for_logs(&self) -> impl fmt::Display {
+        let Self { class, code, table, about, .. } = self;
+        let part = |before: &str, part: Option<&str>, after: &str| {
+            part.map_or_else(String::new, |part| format!("{before}{part}{after}"))
+        };
+        let (about, code) = (part(": ", about.as_deref(), ""), part(" (code ", code.as_deref(), ")"));
+        format!("{class}{about}{code}{}", part(" (table ", table.as_deref(), ")"))
     }
 }
 

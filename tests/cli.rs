@@ -6,6 +6,8 @@ mod again;
 mod bombs;
 #[path = "cli/kafka.rs"]
 mod kafka;
+#[path = "cli/quiet.rs"]
+mod quiet;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/setup.rs"]

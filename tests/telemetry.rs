@@ -143,6 +143,26 @@ fn assert_promtool_is_content(exposition: &str) {
 }
 
 #[test]
+fn the_alert_rules_are_sound_and_name_only_metrics_that_are_there() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
+    let output = Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(&path)
+        .output()
+        .expect("`promtool` (Debian package `prometheus`) is missing; `./dev test` installs it");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("SUCCESS"), "promtool: {said}");
+    let rules = fs::read_to_string(&path).expect("text");
+    let named = rules.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let named: BTreeSet<&str> =
+        named.filter(|word| word.starts_with("chalk_writer_") || word.starts_with("process_")).collect();
+    assert!(named.len() >= 7, "{named:?}");
+    for name in named {
+        assert!(METRICS.iter().any(|metric| metric.name == name), "{name} is no metric");
+    }
+}
+
+#[test]
 fn every_metric_that_is_recorded_anywhere_is_declared_once() {
     let declared: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
     assert_eq!(declared.len(), METRICS.len(), "a name stands twice");

@@ -278,6 +278,19 @@ pub struct TopicInfo {
     pub max_message_bytes: Option<usize>,
     /// Messages in the topic now, as far as offsets tell.
     pub messages: u64,
+    /// What the bus does with them later, where it does anything and tells.
+    pub keeping: Keeping,
+}
+
+/// How long a bus keeps the messages of a topic; as far as it is not known, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// Of the messages with one key only the last is kept.
+    pub compacts: bool,
+    /// So long after their timestamps messages are deleted.
+    pub for_ms: Option<u64>,
+    /// Messages whose timestamps are so far from the bus's clock are refused.
+    pub refuses_beyond_ms: Option<u64>,
 }
 
 /// A kind of bus, as `bus_backend` names it.

@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::row::feature::Entity;
 use crate::store::online::{OnlineStore, StoredFeature};
 use crate::writer::preview::{Preview, PreviewRow, ShownFeature, ShownRow};
-use crate::writer::{self, AnyPlan};
+use crate::writer::{self, AnyPlan, skip};
 
 use super::deployment::{self, Selection};
 use super::dlq::position;
@@ -202,7 +202,14 @@ impl Peeked {
         for (row, stored) in preview.rows.iter().zip(beside) {
             print_row(row, stored.as_ref())?;
         }
+        for field in &preview.unknown_fields {
+            output::line(output::inline(&format!("  does not know the field `{field}`")))?;
+        }
         for (reason, values) in &preview.skipped {
+            if *reason == skip::NOTHING_IN_IT {
+                output::line("  finds no rows in it, and nothing wrong with it")?;
+                continue;
+            }
             output::line(format!("  leaves out {}: {reason}", output::count(*values, "value")))?;
         }
         for refusal in &preview.refused {

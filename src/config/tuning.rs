@@ -41,6 +41,9 @@ pub(super) struct Tuned {
     pub(super) warnings: Vec<(&'static str, String)>,
 }
 
+/// So many bad messages in a row are no limit any more.
+const NEVER_IN_A_ROW: u64 = 10_000;
+
 /// Memory of this machine or container, in bytes.
 pub(super) fn machine_memory() -> u64 {
     memory::limit(Path::new("/sys/fs/cgroup"), Path::new("/proc")).unwrap_or(UNKNOWN_MEMORY)
@@ -90,6 +93,17 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             ),
         ));
     }
+    let dlq_max_ratio = need(raw_tuning.dlq.max_ratio.as_ref()).0;
+    let dlq_max_consecutive = usize::from(need(raw_tuning.dlq.max_consecutive.as_ref())) as u64;
+    if dlq_max_ratio >= 1.0 && dlq_max_consecutive >= NEVER_IN_A_ROW {
+        warnings.push((
+            "dlq.max_ratio",
+            format!(
+                "no number of bad messages stops this writer (`max_ratio` {dlq_max_ratio}, `max_consecutive` \
+                 {dlq_max_consecutive}): where a producer or the configuration is wrong, every message becomes a dead letter"
+            ),
+        ));
+    }
     let max_message_bytes = need(raw_tuning.max_message_bytes.as_ref()).0;
     let unpacking = (max_message_bytes as u64).saturating_mul(2);
     if unpacking > machine.saturating_sub(memory_limit as u64) {
@@ -121,8 +135,8 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             memory_limit,
             retry_max_pause: longest,
             retry_first_pause: first,
-            dlq_max_ratio: need(raw_tuning.dlq.max_ratio.as_ref()).0,
-            dlq_max_consecutive: usize::from(need(raw_tuning.dlq.max_consecutive.as_ref())) as u64,
+            dlq_max_ratio,
+            dlq_max_consecutive,
             drain_timeout: need(raw_tuning.drain_timeout.as_ref()),
             max_future_skew: need(raw_tuning.max_future_skew.as_ref()),
             tombstone_retention: need(raw_tuning.tombstone_retention.as_ref()),

@@ -28,8 +28,9 @@ const LONGEST_NAME: usize = 300;
 
 /// The dead letter of a message, in as many parts as the topic's limit asks for.
 ///
-/// Key, body, timestamp and headers are those of the message. Notes of an earlier burial
-/// (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds and the time of
+/// Key, body and headers are those of the message; its timestamp is noted. The record's own is the time of
+/// burial, so that retention counts from there: under that of an old message a broker would delete the
+/// letter at once. Notes of an earlier burial (`chalk_dlq_*`, `__connect.errors.*`) are replaced, but for the count of rounds and the time of
 /// the first failure, which stay.
 /// `ce_id` is added where it is missing. A letter too large for the topic has its error text cut;
 /// where that is not enough, its body is cut into numbered parts that share one key, so that they
@@ -43,7 +44,8 @@ pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: O
         key,
         headers,
         payload,
-        timestamp_ms: message.timestamp_ms,
+        // Now, as the bus has it.
+        timestamp_ms: None,
     };
     for longest_error in [LONGEST_ERROR, SHORT_ERROR] {
         let all = joined(&original, &notes(message, note, longest_error));
@@ -126,6 +128,7 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     let error = cut(&refusal.message, longest_error);
     let partition = message.partition.number.to_string();
     let offset = message.offset.to_string();
+    let timestamp = message.timestamp_ms.map_or_else(String::new, |millis| millis.to_string());
     let round = message.headers.get_str(headers::REDRIVE_COUNT).and_then(|count| count.parse::<u32>().ok());
     let failed_at = rfc3339(note.failed_at_ms);
     let earlier = message.headers.get_str(headers::FIRST_FAILED_AT).filter(|time| parse_timestamp(time).is_some());
@@ -136,6 +139,7 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     name(headers::TOPIC, &message.partition.topic);
     name(headers::PARTITION, &partition);
     name(headers::OFFSET, &offset);
+    name(headers::TIMESTAMP_MS, &timestamp);
     name(headers::WRITER_TYPE, note.writer_type);
     name(headers::WRITER_VERSION, env!("CARGO_PKG_VERSION"));
     name(headers::GROUP, &note.group);

@@ -16,6 +16,10 @@ pub const TOPIC: &str = "chalk_dlq_topic";
 pub const PARTITION: &str = "chalk_dlq_partition";
 /// Its offset there.
 pub const OFFSET: &str = "chalk_dlq_offset";
+/// The message's timestamp on the bus, milliseconds since 1970; empty where the bus gave none. The letter's
+/// own is the time of burial, from which retention counts. Letters of older versions do not have it: there
+/// the letter's own timestamp is that of the message.
+pub const TIMESTAMP_MS: &str = "chalk_dlq_timestamp_ms";
 /// `ONLINE_WRITER`, …
 pub const WRITER_TYPE: &str = "chalk_dlq_writer_type";
 /// Version of the program that buried it.

@@ -127,7 +127,10 @@ pub fn read(message: &Message) -> Option<DeadLetter> {
             key: message.key.clone(),
             headers: message.headers.iter().filter(|(name, _)| !headers::is_note(name)).collect(),
             payload: message.payload.clone(),
-            timestamp_ms: message.timestamp_ms,
+            timestamp_ms: match message.headers.get_str(headers::TIMESTAMP_MS) {
+                Some(noted) => noted.parse().ok(),
+                None => message.timestamp_ms,
+            },
         },
         part,
     })

@@ -79,6 +79,7 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
         ("chalk_dlq_topic", "results"),
         ("chalk_dlq_partition", "3"),
         ("chalk_dlq_offset", "41"),
+        ("chalk_dlq_timestamp_ms", "1700000000000"),
         ("chalk_dlq_writer_type", "ONLINE_WRITER"),
         ("chalk_dlq_group", "chalk-online"),
         ("chalk_dlq_environment", "prod"),
@@ -103,8 +104,20 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
     assert_eq!(header("chalk_dlq_part"), None);
     assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
     assert_eq!(record.payload.as_deref(), Some(&b"body"[..]));
-    assert_eq!(record.timestamp_ms, Some(1_700_000_000_000));
+    assert_eq!(record.timestamp_ms, None, "the time of burial, so that retention counts from there");
     assert_eq!(read(&delivered(record, 0)).expect("a letter").original.headers, headers);
+}
+
+#[test]
+fn the_timestamp_of_a_message_is_read_from_the_note_and_of_older_letters_from_the_record() {
+    for timestamp_ms in [Some(1_700_000_000_000), Some(i64::MAX), Some(-1), None] {
+        let message = Message { timestamp_ms, ..message(None, Headers::new(), None) };
+        let mut record = delivered(&compose(&message, &note("x"), "dlq", None)[0], 0);
+        record.timestamp_ms = Some(1_800_000_000_000);
+        assert_eq!(read(&record).expect("a letter").original.timestamp_ms, timestamp_ms);
+        record.headers = record.headers.iter().filter(|(name, _)| *name != headers::TIMESTAMP_MS).collect();
+        assert_eq!(read(&record).expect("a letter").original.timestamp_ms, Some(1_800_000_000_000));
+    }
 }
 
 #[test]

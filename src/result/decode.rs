@@ -34,7 +34,7 @@ pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted, limit:
     };
     if body.len() > limit {
         let message = format!("a body of {} bytes; `max_message_bytes` is {limit}", body.len());
-        return Err(Refusal::new(ErrorClass::TooLarge, message));
+        return Err(Refusal::new(ErrorClass::TooLarge, message).harmless());
     }
     let Some(compression) = Compression::named(envelope.content_encoding)? else {
         return Ok(Read { result: plain(body, envelope, wanted, limit)?, unpacked: 0 });

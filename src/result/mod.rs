@@ -23,6 +23,7 @@ use crate::value::Value;
 
 pub use columns::Names;
 pub use decode::decode;
+pub use json::unknown_fields;
 
 /// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
 const DEEPEST: usize = 64;

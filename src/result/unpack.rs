@@ -23,6 +23,9 @@ pub enum Compression {
 /// are to be smaller.
 const LEAST_WINDOW: u32 = 23;
 
+/// What the library says of a window that is larger.
+const WINDOW_TOO_LARGE: &str = "requires too much memory";
+
 impl Compression {
     /// Every one by its name in `content-encoding`.
     pub const ALL: [(&'static str, Self); 3] = [("zstd", Self::Zstd), ("gzip", Self::Gzip), ("lz4", Self::Lz4)];
@@ -79,7 +82,7 @@ impl Compression {
             Self::Zstd => zstd::stream::read::Decoder::with_buffer(packed).and_then(|mut decoder| {
                 // Memory is taken for the window that the frame asks for, beside what comes out: no more than
                 // the limit once more.
-                decoder.window_log_max(limit.max(1).ilog2().clamp(LEAST_WINDOW, 27))?;
+                decoder.window_log_max(largest_window(limit))?;
                 bounded(decoder, &mut body, limit)
             }),
             Self::Gzip => bounded(flate2::bufread::MultiGzDecoder::new(packed), &mut body, limit),
@@ -89,15 +92,44 @@ impl Compression {
         match read {
             Ok(()) if body.len() > limit => {
                 let message = format!("a {name} body of more than {limit} bytes once unpacked (`max_message_bytes`)");
-                Err(Refusal::new(ErrorClass::TooLarge, message))
+                Err(Refusal::new(ErrorClass::TooLarge, message).harmless())
             }
             Ok(()) => {
                 body.shrink_to_fit();
                 Ok(body.into())
             }
+            Err(error) if self == Self::Zstd && error.to_string().contains(WINDOW_TOO_LARGE) => {
+                let wanted = window(packed).map_or_else(String::new, |bytes| format!(", of {bytes} bytes,"));
+                let taken = 1_u64 << largest_window(limit);
+                let message = format!(
+                    "a zstd body whose window{wanted} is larger than the {taken} bytes that are taken here \
+                     (`max_message_bytes`, at most 128 MiB): compress it without `--long`"
+                );
+                Err(Refusal::new(ErrorClass::TooLarge, message).harmless())
+            }
             Err(error) => Err(Refusal::new(ErrorClass::Decode, format!("content-encoding {name}: {error}"))),
         }
     }
+}
+
+/// The binary logarithm of the largest window that is taken.
+fn largest_window(limit: usize) -> u32 {
+    limit.max(1).ilog2().clamp(LEAST_WINDOW, 27)
+}
+
+/// The window that the first frame of a Zstandard body asks for (RFC 8878, 3.1.1.1).
+fn window(packed: &[u8]) -> Option<u64> {
+    let (descriptor, rest) = packed.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?.split_first()?;
+    if descriptor & 0x20 == 0 {
+        let byte = *rest.first()?;
+        let base = 1_u64 << (10 + (byte >> 3));
+        return Some(base + base / 8 * u64::from(byte & 7));
+    }
+    // A frame of a single segment: its window is its content.
+    let (dictionary, size) = ([0, 1, 2, 4][usize::from(descriptor & 3)], 1 << (descriptor >> 6));
+    let mut content = [0; 8];
+    content[..size].copy_from_slice(rest.get(dictionary..dictionary + size)?);
+    Some(u64::from_le_bytes(content) + if size == 2 { 256 } else { 0 })
 }
 
 /// Reads until the end, or one byte beyond the limit.
@@ -170,6 +202,17 @@ mod tests {
             assert_eq!(refusal.class, ErrorClass::TooLarge, "{compression:?}");
             assert!(refusal.message.contains("more than 1048576 bytes once unpacked"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_window_that_is_not_taken_is_named_with_the_one_that_is() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).expect("an encoder");
+        encoder.window_log(27).expect("a window");
+        io::Write::write_all(&mut encoder, b"few").expect("written");
+        let packed = encoder.finish().expect("packed");
+        let refusal = Compression::Zstd.unpack(&packed, 16 << 20).expect_err("a window of 128 MiB");
+        assert_eq!(refusal.class, ErrorClass::TooLarge, "{refusal}");
+        assert!(refusal.message.contains("of 134217728 bytes, is larger than the 16777216 bytes"), "{refusal}");
     }
 
     // Seen to fail for lz4: its decoder takes the end of its input, between two blocks or behind the first

@@ -11,11 +11,11 @@ use super::{DeadLetterTopic, PipelineError, Policy};
 use crate::bus::{BusError, Publisher};
 use crate::dead_letter::{Fit, Note};
 use crate::message::{Message, Outgoing};
-use crate::sink::Refusal;
+use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::now;
 
 /// The part of the pipeline that health names.
-const PART: &str = "dead letter topic";
+pub(super) const PART: &str = "dead letter topic";
 
 /// Larger letters are published one by one: should the bus find one too large, no other is sent again.
 const ALONE: usize = 256 << 10;
@@ -25,6 +25,17 @@ const TOGETHER: usize = 100;
 
 /// Burials of one batch that are logged one by one.
 const SAID_OF_A_BATCH: usize = 5;
+
+/// Shows every class before anything is buried, so that the first burials count as an increase.
+pub(super) fn count_from_zero() {
+    for class in ErrorClass::ALL {
+        count(class, 0);
+    }
+}
+
+fn count(class: ErrorClass, messages: u64) {
+    metrics::counter!("chalk_writer_messages_buried_total", "class" => class.as_str()).increment(messages);
+}
 
 /// A message that is to be buried, and why.
 #[derive(Debug)]
@@ -113,8 +124,7 @@ impl Graveyard {
 
     fn report(&self, burials: &[&Burial<'_>]) {
         for burial in burials {
-            let class = burial.refusal.class.as_str();
-            metrics::counter!("chalk_writer_messages_buried_total", "class" => class).increment(1);
+            count(burial.refusal.class, 1);
         }
         for burial in burials.iter().take(SAID_OF_A_BATCH) {
             tracing::warn!(
@@ -124,8 +134,9 @@ impl Graveyard {
                 class = burial.refusal.class.as_str(),
                 "buried in {}: {}",
                 self.topic.name,
-                burial.refusal
+                burial.refusal.for_logs()
             );
+            tracing::debug!(offset = burial.message.offset, "buried: {}", burial.refusal);
         }
         if burials.len() > SAID_OF_A_BATCH {
             let more = burials.len() - SAID_OF_A_BATCH;
@@ -134,10 +145,11 @@ impl Graveyard {
     }
 }
 
+/// As logs have it.
 impl fmt::Display for Burial<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Message { partition, offset, .. } = self.message;
-        write!(f, "{}/{}/{offset}: {}", partition.topic, partition.number, self.refusal)
+        write!(f, "{}/{}/{offset}: {}", partition.topic, partition.number, self.refusal.for_logs())
     }
 }
 

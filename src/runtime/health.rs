@@ -38,6 +38,8 @@ pub struct HealthState {
     pub in_hand: u64,
     /// When the loop last turned; `None` before it started.
     pub turned: Option<Instant>,
+    /// The parts of the pipeline that are known, and whether each has ever worked.
+    pub parts: BTreeMap<String, bool>,
     /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
     pub troubles: BTreeMap<String, Trouble>,
     /// The last errors, newest last.
@@ -67,12 +69,19 @@ impl Health {
 
     /// Why the pipeline is not ready, per part; empty when it is.
     pub fn not_ready(&self) -> Vec<(String, String)> {
-        self.lock()
-            .troubles
+        let HealthState { troubles, parts, .. } = &*self.lock();
+        let never = |part: &String| parts.get(part) == Some(&false);
+        let troubled = troubles
             .iter()
-            .filter(|(_, trouble)| trouble.denied || trouble.since.elapsed() >= PATIENCE)
-            .map(|(part, trouble)| (part.clone(), trouble.reason.clone()))
-            .collect()
+            .filter(|(part, trouble)| trouble.denied || never(part) || trouble.since.elapsed() >= PATIENCE)
+            .map(|(part, trouble)| (part.clone(), trouble.reason.clone()));
+        let unreached = parts.keys().filter(|part| never(part) && !troubles.contains_key(*part));
+        troubled.chain(unreached.map(|part| (part.clone(), "not reached yet".to_owned()))).collect()
+    }
+
+    /// A part that the pipeline has. One that was not reached yet is not ready before it was.
+    pub(crate) fn has(&self, part: &str, reached: bool) {
+        self.lock().parts.insert(part.to_owned(), reached);
     }
 
     /// A part failed. Logged when it begins, when it fails in a new way, and every minute.
@@ -110,7 +119,13 @@ impl Health {
 
     /// A part works. Logged when it did not before.
     pub(crate) fn works(&self, part: &str) {
-        let trouble = self.lock().troubles.remove(part);
+        let trouble = {
+            let mut state = self.lock();
+            if let Some(reached) = state.parts.get_mut(part) {
+                *reached = true;
+            }
+            state.troubles.remove(part)
+        };
         if let Some(trouble) = trouble {
             let seconds = trouble.since.elapsed().as_secs_f64();
             tracing::info!(part, attempts = trouble.attempts, seconds, "works again");
@@ -162,6 +177,18 @@ impl Drop for Report<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_nobody_has_reached_is_not_ready_and_one_that_was_is_given_a_minute() {
+        let health = Health::default();
+        health.has("store", false);
+        assert_eq!(health.not_ready(), [("store".to_owned(), "not reached yet".to_owned())]);
+        health.failed("store", "connection refused", false);
+        assert_eq!(health.not_ready(), [("store".to_owned(), "connection refused".to_owned())]);
+        health.works("store");
+        health.failed("store", "connection reset", false);
+        assert_eq!(health.not_ready(), []);
+    }
 
     #[test]
     fn missing_rights_are_not_ready_at_once_and_a_lost_connection_is_given_a_minute() {

@@ -21,8 +21,10 @@ mod budget;
 mod burial;
 mod flight;
 mod health;
+mod nothing;
 pub(crate) mod pause;
 mod policy;
+mod probe;
 mod shared;
 mod turn;
 mod write;
@@ -82,10 +84,14 @@ pub enum PipelineError {
     #[error(transparent)]
     Bus(#[from] BusError),
     /// More bad messages than the budget allows; exit code 65.
-    #[error("stopped by the dead letter budget, with nothing of that batch buried or acknowledged: {0}")]
+    #[error(
+        "stopped by the dead letter budget, with nothing of that batch buried or acknowledged: {0} (`peek --group` shows why)"
+    )]
     Budget(String),
     /// A bad message and no topic to bury it in; exit code 65.
-    #[error("a bad message, and no dead letter topic to keep it in (set `kafka_dlq_topic`): {0}")]
+    #[error(
+        "a bad message, and no dead letter topic to keep it in (set `kafka_dlq_topic`): {0} (`peek --group` shows why)"
+    )]
     NoDeadLetterTopic(String),
     /// A drain ran out of time; says how much was left.
     #[error("{messages} messages were not written in time; they will be delivered again")]

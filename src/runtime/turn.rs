@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::batch::{Batch, size_of};
-use super::burial::Graveyard;
+use super::burial::{self, Graveyard};
 use super::flight::{Flights, Landed};
+use super::nothing::Nothing;
 use super::pause::Pauses;
 use super::shared::Shared;
-use super::{Pipeline, PipelineError};
+use super::{Pipeline, PipelineError, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
 use crate::message::{Message, Partition};
@@ -37,6 +39,7 @@ pub(super) struct Loop<R: Row> {
     /// The next message, decoded, where it did not fit any more.
     ahead: Option<(Message, Decoded<R>, usize)>,
     decoded: Decoded<R>,
+    nothing: Nothing,
     filling: Batch<R>,
     /// One that was written, cleared: the next one's memory.
     spare: Option<Batch<R>>,
@@ -45,20 +48,33 @@ pub(super) struct Loop<R: Row> {
     bus_again: Option<Instant>,
     bus_pauses: Pauses,
     ended: bool,
+    _probes: Vec<AbortOnDropHandle<()>>,
 }
 
 impl<R: Row> Loop<R> {
     pub(super) fn new(pipeline: Pipeline<R>) -> Self {
         let Pipeline { subscription, decoder, destinations, dead_letters, policy, health } = pipeline;
         let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
+        health.has(BUS, true);
+        if graveyard.is_some() {
+            health.has(burial::PART, true);
+        }
+        burial::count_from_zero();
+        for destination in &destinations {
+            write::count_from_zero(&destination.name);
+        }
+        let bus_pauses = Pauses::new(policy.retry);
+        let shared = Arc::new(Shared::new(destinations, graveyard, policy, health));
         Self {
+            _probes: probe::start(&shared),
             subscription,
             decoder,
-            bus_pauses: Pauses::new(policy.retry),
-            shared: Arc::new(Shared::new(destinations, graveyard, policy, health)),
+            bus_pauses,
+            shared,
             incoming: VecDeque::new(),
             ahead: None,
             decoded: Decoded::default(),
+            nothing: Nothing::default(),
             filling: Batch::default(),
             spare: None,
             flights: Flights::default(),
@@ -125,6 +141,7 @@ impl<R: Row> Loop<R> {
             for (reason, values) in &self.decoded.skipped {
                 metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
             }
+            self.nothing.look(&message, &self.decoded);
             let size = size_of(&message, &self.decoded);
             if !self.filling.has_room_for(&self.decoded, size, policy) {
                 self.ahead = Some((message, std::mem::take(&mut self.decoded), size));

@@ -37,6 +37,21 @@ pub(super) struct Written {
     pub(super) stale: u64,
 }
 
+/// How a write call fails: the label `kind` of its counter.
+const KINDS: [&str; 5] = ["transient", "throttled", "denied", "poisoned", "again"];
+
+/// Shows the errors of a destination before there are any, so that the first ones count as an increase.
+pub(super) fn count_from_zero(destination: &str) {
+    for kind in KINDS {
+        count_errors(destination, kind, 0);
+    }
+}
+
+fn count_errors(destination: &str, kind: &'static str, times: u64) {
+    metrics::counter!("chalk_writer_store_errors_total", "destination" => destination.to_owned(), "kind" => kind)
+        .increment(times);
+}
+
 /// Units that are written in one call.
 struct Part<R> {
     id: String,
@@ -223,16 +238,15 @@ impl<R: Row> Writing<'_, R> {
         if !std::mem::replace(&mut self.halved, true) {
             let destination = &self.destination.name;
             tracing::warn!(
-                "{destination}: the store refuses some of {rows} rows and does not say which ({refusal}); looking for \
-                 them by halving"
+                "{destination}: the store refuses some of {rows} rows and does not say which ({}); looking for \
+                 them by halving",
+                refusal.for_logs()
             );
         }
     }
 
     fn count_errors(&self, kind: &'static str, times: u64) {
-        let destination = self.destination.name.clone();
-        metrics::counter!("chalk_writer_store_errors_total", "destination" => destination, "kind" => kind)
-            .increment(times);
+        count_errors(&self.destination.name, kind, times);
     }
 }
 

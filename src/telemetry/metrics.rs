@@ -65,7 +65,11 @@ pub static METRICS: &[Metric] = &[
         "Values that a store holds because of this writer: features online, rows offline",
     ),
     counter("chalk_writer_values_stale_total", &[], "Values that were older than what the store already held"),
-    counter("chalk_writer_values_skipped_total", &["reason"], "Values left out on purpose, by reason"),
+    counter(
+        "chalk_writer_values_skipped_total",
+        &["reason"],
+        "Values left out on purpose, by reason; `nothing_in_it` counts messages that gave no rows at all, as a misspelt field makes them",
+    ),
     counter(
         "chalk_writer_messages_buried_total",
         &["class"],
@@ -107,6 +111,12 @@ pub static METRICS: &[Metric] = &[
     ),
     gauge(ASSIGNED_PARTITIONS, Unit::Count, &[], "Partitions that are assigned to this process"),
     gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
+    gauge(
+        TROUBLE_SECONDS,
+        Unit::Seconds,
+        &["part"],
+        "For how long a part (the bus, a destination, the dead letter topic) has not worked; 0 while it does",
+    ),
     gauge("chalk_writer_ready", Unit::Count, &[], "Whether /readyz answers 200: 1 or 0"),
     counter(
         "chalk_writer_source_gap_messages_total",
@@ -152,6 +162,8 @@ pub static METRICS: &[Metric] = &[
 pub const LAG_MESSAGES: &str = "chalk_writer_lag_messages";
 /// Partitions of this process.
 pub const ASSIGNED_PARTITIONS: &str = "chalk_writer_assigned_partitions";
+/// Seconds in trouble, per part.
+pub const TROUBLE_SECONDS: &str = "chalk_writer_trouble_seconds";
 /// Seconds behind, per partition.
 pub const LAG_SECONDS: &str = "chalk_writer_lag_seconds";
 
@@ -215,7 +227,8 @@ pub fn describe() {
 /// Whether a metric is not recorded but looked up when somebody asks: no partition that has gone to
 /// another process lives on as a gauge that nobody sets.
 fn read_at_scrape(metric: &Metric) -> bool {
-    metric.name.starts_with("process_") || [LAG_MESSAGES, LAG_SECONDS, ASSIGNED_PARTITIONS].contains(&metric.name)
+    metric.name.starts_with("process_")
+        || [LAG_MESSAGES, LAG_SECONDS, ASSIGNED_PARTITIONS, TROUBLE_SECONDS].contains(&metric.name)
 }
 
 /// The table as the documentation shows it, in Markdown.

@@ -1,15 +1,26 @@
 //! The text of `/metrics`: what was recorded, and what is looked up at the moment of asking.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::bus::PartitionStatus;
+use crate::runtime::HealthState;
 
-use super::metrics::{self, ASSIGNED_PARTITIONS, LAG_MESSAGES, LAG_SECONDS};
+use super::metrics::{self, ASSIGNED_PARTITIONS, LAG_MESSAGES, LAG_SECONDS, TROUBLE_SECONDS};
 use super::process::Process;
 
 /// Appends how many partitions are assigned: none of them is told from no lag by this alone.
 pub fn append_assigned(text: &mut String, common: &[(&'static str, String)], partitions: &[PartitionStatus]) {
     append_family(text, ASSIGNED_PARTITIONS, common, std::iter::once((Vec::new(), partitions.len() as f64)));
+}
+
+/// Appends for how long each part has been in trouble; the bus is a part of every writer.
+pub fn append_trouble(text: &mut String, common: &[(&'static str, String)], state: &HealthState) {
+    let mut seconds = BTreeMap::from([("bus", 0.)]);
+    seconds.extend(state.parts.keys().map(|part| (part.as_str(), 0.)));
+    seconds.extend(state.troubles.iter().map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
+    let samples = seconds.into_iter().map(|(part, seconds)| (vec![("part", part.to_owned())], seconds));
+    append_family(text, TROUBLE_SECONDS, common, samples);
 }
 
 /// Appends the lag of every assigned partition, in Prometheus' text format.
@@ -117,6 +128,24 @@ mod tests {
         append_lag(&mut text, &[], &[status(0, Some(10)), status(1, Some(3))]);
         assert!(!text.contains(r#"lag_seconds{topic="t",partition="0"}"#), "{text}");
         assert!(text.contains(r#"lag_seconds{topic="t",partition="1"} 0"#), "{text}");
+    }
+
+    #[test]
+    fn a_part_in_trouble_says_for_how_long_and_one_that_works_says_0() {
+        let health = crate::runtime::Health::default();
+        health.failed("store a", "connection reset", false);
+        let mut state = health.state();
+        let trouble = state.troubles.get_mut("store a").expect("in trouble");
+        trouble.since = trouble.since.checked_sub(Duration::from_secs(90)).expect("the machine is up for longer");
+        state.parts.extend([("store a".to_owned(), true), ("store b".to_owned(), true)]);
+        let mut text = String::new();
+        append_trouble(&mut text, &[], &state);
+        let value = |part: &str| {
+            let line = text.lines().find(|line| line.contains(&format!("part=\"{part}\"")));
+            line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<f64>().ok())
+        };
+        assert_eq!((value("bus"), value("store b")), (Some(0.), Some(0.)), "{text}");
+        assert!(value("store a").is_some_and(|seconds| seconds >= 90.), "{text}");
     }
 
     #[test]

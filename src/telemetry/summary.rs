@@ -25,7 +25,7 @@ pub struct Measure {
     pub p99: Option<f64>,
 }
 
-/// What is shown: the histograms, and counters that have labels. The rest is in the status already.
+/// What is shown: the histograms, and counters that have labels and counted anything. The rest is in the status already.
 pub fn measures(exposition: &str) -> Vec<Measure> {
     let mut found: BTreeMap<(usize, BTreeMap<String, String>), Series> = BTreeMap::new();
     for line in exposition.lines().filter(|line| !line.starts_with('#')) {
@@ -37,6 +37,10 @@ pub fn measures(exposition: &str) -> Vec<Measure> {
         }) else {
             continue;
         };
+        // Registered for those who take rates; people look for what happened.
+        if METRICS[at].kind == Kind::Counter && sample.value == 0. {
+            continue;
+        }
         let mut labels = sample.labels;
         let bound = labels.remove("le");
         labels.retain(|name, _| METRICS[at].labels.contains(&name.as_str()));

@@ -200,6 +200,7 @@ impl Watched {
     pub fn exposition(&self) -> String {
         let mut text = self.recorded();
         scrape::append_assigned(&mut text, &self.labels(), &self.partitions());
+        scrape::append_trouble(&mut text, &self.labels(), &self.health.state());
         scrape::append_lag(&mut text, &self.labels(), &self.partitions());
         scrape::append_process(&mut text, &self.labels());
         text

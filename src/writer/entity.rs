@@ -88,7 +88,7 @@ pub(super) fn unknown_environment(id: &str) -> Refusal {
     } else {
         format!("environment `{id}` has no entry under `environments`, and there is no `*`")
     };
-    Refusal::new(ErrorClass::UnknownEnvironment, message)
+    Refusal::new(ErrorClass::UnknownEnvironment, message).harmless()
 }
 
 /// A table without a namespace.
@@ -101,7 +101,8 @@ pub(super) fn no_namespace(body: &TableBody) -> Refusal {
 
 /// A value of another type than declared.
 pub(super) fn type_mismatch(feature: &str, mismatch: &Mismatch) -> Refusal {
-    Refusal::new(mismatch.class(), format!("feature `{feature}`: {mismatch}"))
+    let about = format!("feature `{feature}`: expected {}", mismatch.expected);
+    Refusal::new(mismatch.class(), format!("feature `{feature}`: {mismatch}")).about(about)
 }
 
 /// A cell of a column that the table does not have.

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::destinations::PlannedDestination;
-use crate::decode::{Decoded, Decoder};
+use crate::decode::{Decoded, Decoder, NOTHING_IN_IT};
 use crate::message::Message;
+use crate::result::unknown_fields;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::row::table::{TableRow, TableRows};
 use crate::sink::{Refusal, Row};
@@ -27,6 +28,9 @@ pub struct Preview {
     pub skipped: BTreeMap<&'static str, u64>,
     /// What would make a dead letter of it.
     pub refused: Vec<PreviewRefusal>,
+    /// Where nothing is in it: the fields of its JSON that a result does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fields: Vec<String>,
 }
 
 /// One row, and where it would go.
@@ -109,6 +113,11 @@ impl Preview {
     ) -> Self {
         let mut decoded = Decoded::default();
         decoder.decode(message, &mut decoded);
+        let mut fields = Vec::new();
+        if decoded.is_nothing() {
+            decoded.skip(NOTHING_IN_IT, 1);
+            fields = unknown_fields(message.body());
+        }
         let rows = decoded.rows.iter().flat_map(|row| {
             let index = row.destination();
             let name = destinations.get(index).map_or("", |known| &known.name);
@@ -121,6 +130,7 @@ impl Preview {
             rows: rows.collect(),
             skipped: decoded.skipped.iter().copied().collect(),
             refused: decoded.refused.into_iter().map(PreviewRefusal::from).collect(),
+            unknown_fields: fields,
         }
     }
 }

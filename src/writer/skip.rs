@@ -1,6 +1,8 @@
 //! Reasons for leaving something out on purpose: the label `reason` of the skip counters, and what
 //! `peek` shows.
 
+pub use crate::decode::NOTHING_IN_IT;
+
 /// The message's type is known to be read by another writer.
 pub const OTHER_TYPE: &str = "other_type";
 /// The message was replayed for another consumer group (`chalk_target_group`).
@@ -31,3 +33,23 @@ pub const METADATA: &str = "metadata_column";
 pub const EMPTY_ROW: &str = "empty_row";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
+
+/// Every reason: each is counted from zero on.
+pub const ALL: [&str; 16] = [
+    OTHER_TYPE,
+    OTHER_GROUP,
+    NO_STORE,
+    PERSISTENCE_OFF,
+    STORE_ONLINE_OFF,
+    STORE_OFFLINE_OFF,
+    NOT_CACHED,
+    UNLISTED,
+    CACHE_HIT,
+    GIVEN,
+    MISSING,
+    STRATEGY,
+    METADATA,
+    EMPTY_ROW,
+    QUERY_DROPPED,
+    NOTHING_IN_IT,
+];

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
+use super::skip;
 use crate::bus::reread::reread;
-use crate::bus::{Bus, BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
@@ -19,6 +20,12 @@ use crate::value::time::{format_timestamp, now};
 
 /// The field that names the dead letter topic.
 const DEAD_LETTERS: &str = "`kafka_dlq_topic`";
+
+/// A topic that keeps its letters for less than a long weekend loses some before anybody looks.
+const KEPT_FOR_MS: u64 = 4 * 86_400_000;
+
+/// Clocks differ by less than this.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
 
 /// What a plan is started with.
 #[derive(Clone)]
@@ -96,6 +103,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             harms.extend(harm.map(|harm| format!("{name} {harm}")));
         }
         let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
+        with.health.has(&name, false);
         destinations.push(Destination { name, sink });
     }
     if let Some(enough) = enough(destinations.iter().map(|destination| destination.sink.enough())) {
@@ -132,6 +140,9 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
     };
+    for reason in skip::ALL {
+        metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
+    }
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
 }
@@ -160,6 +171,38 @@ fn rfc3339(milliseconds: i64) -> String {
     format_timestamp(milliseconds.saturating_mul(1_000))
 }
 
+/// What is wrong with how a dead letter topic keeps its letters.
+fn worries(keeping: &Keeping) -> Vec<String> {
+    let Keeping { compacts, for_ms, refuses_beyond_ms } = *keeping;
+    let mut worries = Vec::new();
+    if compacts {
+        worries.push(
+            "LOSES DEAD LETTERS: it is compacted (`cleanup.policy`), so the second bad message of a key removes the \
+             first, and one without a key cannot be buried at all; set `cleanup.policy` to `delete`"
+                .to_owned(),
+        );
+    }
+    let short = for_ms.filter(|for_ms| *for_ms < KEPT_FOR_MS);
+    worries.extend(short.map(|for_ms| {
+        format!("keeps a letter for {} only (`retention.ms`): one of Friday night may be gone on Monday", hours(for_ms))
+    }));
+    let strict = refuses_beyond_ms.filter(|beyond| *beyond < CLOCKS_DIFFER_MS);
+    worries.extend(strict.map(|beyond| {
+        format!(
+            "refuses letters once this machine's clock is {beyond} ms from the broker's \
+             (`message.timestamp.before.max.ms`, `.after.max.ms`, `.difference.max.ms`)"
+        )
+    }));
+    worries
+}
+
+fn hours(milliseconds: u64) -> String {
+    match milliseconds / 3_600_000 {
+        0 => format!("{} s", milliseconds / 1_000),
+        hours => format!("{hours} h"),
+    }
+}
+
 /// Talks to a bus that may be away for a while.
 struct Connect<'a> {
     with: &'a Start,
@@ -176,6 +219,9 @@ impl Connect<'_> {
                 "{part} takes messages of at most {limit} bytes; it needs {SMALLEST_LIMIT} or more \
                  (`max.message.bytes`)"
             )));
+        }
+        for worry in worries(&info.keeping) {
+            tracing::warn!("{part} {worry} (docs/dead-letters.md has the settings that it should have)");
         }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         if info.max_message_bytes.is_none() {

@@ -58,6 +58,11 @@ fn every_warning_has_its_words() {
              a part of the messages",
         ),
         (
+            with("/writers/0/dlq", json!({"max_ratio": 1.0, "max_consecutive": 1_000_000})),
+            "writers[0].dlq.max_ratio: no number of bad messages stops this writer (`max_ratio` 1, `max_consecutive` \
+             1000000): where a producer or the configuration is wrong, every message becomes a dead letter",
+        ),
+        (
             with("/common_persistence_specs/usage_bus_topic_id", json!("u")),
             "common_persistence_specs.usage_bus_topic_id: is deprecated; Chalk no longer uses it",
         ),

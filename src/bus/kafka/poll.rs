@@ -212,6 +212,7 @@ impl Poller {
         let member = Member {
             shared: Arc::clone(&self.shared),
             topic: Arc::clone(&self.topic),
+            group: self.subscribe.group.clone(),
             drain: self.subscribe.drain,
             on_gap: self.subscribe.on_gap,
             handovers: self.handovers.clone(),

@@ -49,12 +49,14 @@ impl From<KafkaError> for NoStart {
 pub(super) fn starts<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
+    group: &str,
     assigned: &TopicPartitionList,
     on_gap: OnGap,
 ) -> Result<Starts, NoStart> {
     let list = consumer.committed_offsets(assigned.clone(), ANSWER_WITHIN)?;
     let mut starts = Vec::new();
     let mut lost = Vec::new();
+    let mut unread = Vec::new();
     for mut element in list.elements() {
         element.error()?;
         let partition = element.partition();
@@ -62,8 +64,10 @@ pub(super) fn starts<C: ConsumerContext>(
         let (offset, committed) = match element.offset() {
             Offset::Offset(committed) if committed > end => {
                 return Err(NoStart::Gap(format!(
-                    "the group's position {committed} in {topic}/{partition} lies beyond its end {end}: the topic was \
-                     made anew, or its log was cut; reset the group's positions to read what is there now"
+                    "position {committed} of group {group} in {topic}/{partition} lies beyond its end {end}: the topic \
+                     was made anew, or its log was cut. To read what is there now, stop the group's writers and run \
+                     `kafka-consumer-groups.sh --bootstrap-server SERVER --group {group} --topic {topic} \
+                     --reset-offsets --to-earliest --execute`"
                 )));
             }
             Offset::Offset(committed) if committed < low => {
@@ -74,6 +78,9 @@ pub(super) fn starts<C: ConsumerContext>(
             Offset::Offset(committed) => (committed, true),
             _ => {
                 element.set_offset(Offset::Beginning)?;
+                if low < end {
+                    unread.push((partition, end - low));
+                }
                 (low, false)
             }
         };
@@ -97,7 +104,48 @@ pub(super) fn starts<C: ConsumerContext>(
             "messages expired before they were read; going on at the earliest that is left"
         );
     }
+    if !unread.is_empty() {
+        tracing::warn!(topic, group, "{}", without_position(&unread, elsewhere(consumer, topic, assigned)));
+    }
     Ok(Starts { list, starts })
+}
+
+/// Partitions of the topic in which the group has a position, where that can be found out.
+fn elsewhere<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    assigned: &TopicPartitionList,
+) -> Option<usize> {
+    let mut all = assigned.clone();
+    for partition in partitions(consumer, topic, ANSWER_WITHIN).ok()? {
+        if all.find_partition(topic, partition).is_none() {
+            all.add_partition(topic, partition);
+        }
+    }
+    let committed = consumer.committed_offsets(all, ANSWER_WITHIN).ok()?;
+    Some(committed.elements().iter().filter(|element| matches!(element.offset(), Offset::Offset(_))).count())
+}
+
+/// What it means that a group has no position where there is something to read.
+fn without_position(unread: &[(i32, i64)], elsewhere: Option<usize>) -> String {
+    let numbers: Vec<String> = unread.iter().map(|(partition, _)| partition.to_string()).collect();
+    let messages: i64 = unread.iter().map(|(_, messages)| messages).sum();
+    let count = unread.len();
+    let what = format!(
+        "the group has no position in {count} partitions ({}); starting at the earliest, up to {messages} messages",
+        numbers.join(", ")
+    );
+    match elsewhere {
+        Some(0) => format!(
+            "{what}: right for a new group; a writer whose `name` or `kafka_consumer_group_override` was changed is a \
+             new group, and reads all of the topic again"
+        ),
+        Some(known) => format!(
+            "{what}. IT HAS A POSITION IN {known} OTHERS: right where these partitions are new or the group has just \
+             begun; otherwise its positions in them expired (`offsets.retention.minutes`), and what it had read is read again"
+        ),
+        None => what,
+    }
 }
 
 /// The end of every partition of a topic: what a reader of committed transactions can see now.
@@ -151,4 +199,19 @@ pub(super) fn all_committed<C: ConsumerContext>(
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_without_a_position_is_new_or_has_lost_some() {
+        let unread = [(0, 40), (3, 2)];
+        let new = without_position(&unread, Some(0));
+        assert!(new.contains("no position in 2 partitions (0, 3)") && new.contains("up to 42 messages"), "{new}");
+        assert!(new.contains("new group") && !new.contains("OTHERS"), "{new}");
+        let partly = without_position(&unread, Some(5));
+        assert!(partly.contains("A POSITION IN 5 OTHERS") && partly.contains("offsets.retention.minutes"), "{partly}");
+    }
 }

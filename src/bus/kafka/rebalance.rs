@@ -62,6 +62,7 @@ impl Shared {
 pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
     pub(super) topic: Arc<str>,
+    pub(super) group: String,
     pub(super) drain: bool,
     pub(super) on_gap: OnGap,
     pub(super) handovers: mpsc::Sender<Handover>,
@@ -183,7 +184,8 @@ impl Member {
             let _ = consumer.pause(&self.list(&numbers(assigned)));
         }
         self.assigned.fetch_or(usable, Ordering::AcqRel);
-        tracing::info!(topic = &*self.topic, ?partitions, "partitions assigned");
+        let offsets = starts.iter().map(|start| start.offset).collect::<Vec<_>>();
+        tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions assigned");
     }
 
     fn find_starts(
@@ -196,7 +198,7 @@ impl Member {
             let found = self
                 .note_ends(consumer)
                 .map_err(NoStart::from)
-                .and_then(|()| positions::starts(consumer, &self.topic, assigned, self.on_gap));
+                .and_then(|()| positions::starts(consumer, &self.topic, &self.group, assigned, self.on_gap));
             match found {
                 Err(NoStart::Unanswered(_)) if self.shared.is_closing() => return Err(None),
                 Err(NoStart::Unanswered(_)) if Instant::now() < until => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -12,7 +12,7 @@ use super::access::Access;
 use super::client::{self, Asking};
 use super::positions::{self, ANSWER_WITHIN};
 use super::properties;
-use crate::bus::{BusError, TopicInfo};
+use crate::bus::{BusError, Keeping, TopicInfo};
 use crate::config::settings::KafkaSettings;
 
 /// How long a new topic may take until every broker knows it.
@@ -34,8 +34,8 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     })
     .await
     .map_err(|error| naming(name, error))?;
-    let max_message_bytes = max_message_bytes(settings, &access, name).await?;
-    Ok(TopicInfo { partitions, max_message_bytes, messages })
+    let Limits { max_message_bytes, keeping } = limits(settings, &access, name).await?;
+    Ok(TopicInfo { partitions, max_message_bytes, messages, keeping })
 }
 
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.
@@ -109,25 +109,53 @@ fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking
     AdminClient::from_config_and_context(&config, Asking::default()).map_err(|error| properties::unfit(&error))
 }
 
-/// The topic's limit; `None` where the broker does not tell it or we may not know it.
-async fn max_message_bytes(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Option<usize>, BusError> {
+/// What a topic's configuration says; nothing where the broker does not tell it or we may not know it.
+#[derive(Default)]
+struct Limits {
+    max_message_bytes: Option<usize>,
+    keeping: Keeping,
+}
+
+impl Limits {
+    fn of(resource: &ConfigResource) -> Self {
+        let text = |name: &str| resource.get(name).and_then(|entry| entry.value.as_deref());
+        // -1 is for ever.
+        let number = |name: &str| text(name).and_then(|value| value.parse::<u64>().ok());
+        let policies = text("cleanup.policy").unwrap_or_default();
+        let has = |policy: &str| policies.split(',').any(|known| known.trim() == policy);
+        let stamped_by_broker = text("message.timestamp.type") == Some("LogAppendTime");
+        let refuses_beyond = [
+            "message.timestamp.before.max.ms",
+            "message.timestamp.after.max.ms",
+            "message.timestamp.difference.max.ms",
+        ];
+        Self {
+            max_message_bytes: number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok()),
+            keeping: Keeping {
+                compacts: has("compact"),
+                for_ms: number("retention.ms").filter(|_| has("delete")),
+                refuses_beyond_ms: refuses_beyond.into_iter().filter_map(number).min().filter(|_| !stamped_by_broker),
+            },
+        }
+    }
+}
+
+/// The topic's limits.
+async fn limits(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Limits, BusError> {
     let admin = admin(settings, access)?;
     let options = AdminOptions::new().request_timeout(Some(LIMIT_WITHIN));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
     let code = match described.map(|mut resources| resources.pop()) {
-        Ok(None) => return Ok(None),
-        Ok(Some(Ok(resource))) => {
-            let limit = resource.get("max.message.bytes").and_then(|entry| entry.value.as_deref());
-            return Ok(limit.and_then(|value| value.parse().ok()));
-        }
+        Ok(None) => return Ok(Limits::default()),
+        Ok(Some(Ok(resource))) => return Ok(Limits::of(&resource)),
         Ok(Some(Err(code))) => code,
         Err(error) => client::code_of(&error).unwrap_or(Code::Unknown),
     };
     match code {
         // It has just answered other questions: it does not know this one, or we may not ask it.
         Code::UnsupportedFeature | Code::OperationTimedOut | Code::TopicAuthorizationFailed => {
-            tracing::warn!(topic, %code, "the broker does not tell how large a message may be");
-            Ok(None)
+            tracing::warn!(topic, %code, "the broker does not tell how large a message may be and how long it is kept");
+            Ok(Limits::default())
         }
         code => Err(client::classify(code, format!("limits of topic {topic}: {code}"))),
     }

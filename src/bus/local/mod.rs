@@ -31,8 +31,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
-    TopicInfo,
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Step, Stepped, Stretch, Subscribe,
+    Subscription, TopicInfo,
 };
 use crate::config::settings::BusSettings;
 use crate::message::Outgoing;
@@ -108,6 +108,7 @@ impl Bus for LocalBus {
                 partitions: topic.partitions.len() as u32,
                 max_message_bytes,
                 messages: topic.partitions.iter().map(|log| log.end as u64).sum(),
+                keeping: Keeping::default(),
             })
         })
         .await

@@ -50,13 +50,13 @@ impl Budget {
     fn exceeded(&self, what: &str) -> Refusal {
         let limit = self.limit;
         let message = format!("Arrow: tables of more than {limit} {what} once decoded (`max_message_bytes`)");
-        Refusal::new(ErrorClass::TooLarge, message)
+        Refusal::new(ErrorClass::TooLarge, message).harmless()
     }
 
     fn exceeded_as_rows(&self) -> Refusal {
         let limit = self.limit.saturating_mul(AS_ROWS);
         let message = format!("tables of more than {limit} bytes as rows, {AS_ROWS} times `max_message_bytes`");
-        Refusal::new(ErrorClass::TooLarge, message)
+        Refusal::new(ErrorClass::TooLarge, message).harmless()
     }
 }
 

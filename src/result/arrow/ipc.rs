@@ -87,12 +87,18 @@ impl Ipc {
 /// A batch whose lengths are what its buffers hold, and within the budget once decompressed.
 fn check(batch: &ipc::RecordBatch<'_>, buffers: &[u8], budget: &mut Budget) -> Result<(), Refusal> {
     let length = |length: i64| u64::try_from(length).map_err(|_| malformed(format_args!("a length of {length}")));
-    budget.take_elements(length(batch.length())?)?;
+    let mut claimed = |what: &str, number: u64| {
+        budget.take_elements(number).map_err(|refusal| {
+            let message = format!("Arrow: {number} {what} claimed by {} bytes; {}", buffers.len(), refusal.message);
+            Refusal { message, ..refusal }
+        })
+    };
+    claimed("rows", length(batch.length())?)?;
     for node in batch.nodes().into_iter().flatten() {
         if length(node.null_count())? > length(node.length())? {
             return Err(malformed(format_args!("{} nulls in an array of {}", node.null_count(), node.length())));
         }
-        budget.take_elements(length(node.length())?)?;
+        claimed("values", length(node.length())?)?;
     }
     for buffer in batch.buffers().into_iter().flatten() {
         let (from, size) = (length(buffer.offset())?, length(buffer.length())?);

@@ -10,7 +10,10 @@ mod reader;
 mod row;
 mod scan;
 mod table;
+mod unknown;
 mod value;
+
+pub use unknown::unknown_fields;
 
 use bytes::Bytes;
 use bytestring::ByteString;

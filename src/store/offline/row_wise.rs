@@ -128,6 +128,10 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.0.probe().await
+    }
+
     /// No row of a table has a key.
     fn collapse(&self, key: &Infallible, _: &[&TableRows]) -> TableRows {
         match *key {}

@@ -60,6 +60,7 @@ pub(super) fn refusal(row: &FeatureRow) -> Option<Refusal> {
 /// The verdict on a value that is larger than a store can hold.
 pub(super) fn too_large(feature: &str) -> Refusal {
     Refusal::new(ErrorClass::TooLarge, format!("the value of `{feature}` is larger than {LARGEST_VALUE} bytes"))
+        .harmless()
 }
 
 /// Adds to a verdict which row it is on.

@@ -49,7 +49,8 @@ fn refusal(db: &DbError) -> Refusal {
     message.push_str(&hint(db));
     // What is too large by its own limits has a class of its own; SQLSTATE 54000 is said of a row or a value.
     let class = if code.starts_with("54") { ErrorClass::TooLarge } else { ErrorClass::ValueRefused };
-    Refusal { code: Some(code.into()), ..Refusal::new(class, message) }
+    let about = db.column().map(|column| format!("column `{column}`").into());
+    Refusal { code: Some(code.into()), about, ..Refusal::new(class, message) }
 }
 
 fn of_connection(server: &str, error: &Error) -> SinkError {

@@ -119,7 +119,7 @@ impl Bus for ScriptedBus {
 }
 
 fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
-    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0 })
+    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0, keeping: Keeping::default() })
 }
 
 fn plan(uri: &str) -> Box<dyn AnyPlan> {
@@ -200,6 +200,20 @@ async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
         let (_, topic) = connect.dead_letters("dlq".to_owned()).await.expect("it is there");
         assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes).limit(), used);
     }
+}
+
+#[test]
+fn a_dead_letter_topic_that_loses_letters_is_warned_of() {
+    let day = 86_400_000;
+    let sound = Keeping { for_ms: Some(14 * day), refuses_beyond_ms: Some(3_600_000), ..Keeping::default() };
+    for keeping in [sound, Keeping::default()] {
+        assert_eq!(worries(&keeping), [""; 0], "{keeping:?}");
+    }
+    let word = |keeping: Keeping| worries(&keeping).join("; ");
+    assert!(word(Keeping { compacts: true, ..sound }).contains("LOSES DEAD LETTERS"));
+    assert!(word(Keeping { for_ms: Some(day), ..sound }).contains("24 h only (`retention.ms`)"));
+    assert!(word(Keeping { for_ms: Some(5_000), ..sound }).contains("5 s only"));
+    assert!(word(Keeping { refuses_beyond_ms: Some(1_000), ..sound }).contains("1000 ms from the broker's"));
 }
 
 #[tokio::test]

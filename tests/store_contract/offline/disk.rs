@@ -6,6 +6,8 @@ use std::process::Command;
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::Value;
 
+use crate::logs::Logs;
+
 use super::support::{NOON, open, read, read_once, row, shape, write};
 
 /// A mounted tmpfs, unmounted when dropped.
@@ -37,6 +39,21 @@ fn run(program: &str, arguments: &[&str], path: &Path) {
     let output = Command::new(program).args(arguments).arg(path).output().expect("mount and umount are installed");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`{program}` of a tmpfs, which this test needs root for: {error}");
+}
+
+#[tokio::test]
+async fn a_lake_whose_disk_is_unmounted_is_not_made_anew_beside_it() {
+    let logs = Logs::listen();
+    let folder = tempfile::tempdir().expect("folder");
+    run("mount", &["-t", "tmpfs", "-o", "size=3m", "lake-test"], folder.path());
+    let store = open(folder.path());
+    let shape = shape("user", &[("n", None)]);
+    write(&store, "1", &[row(&shape, 1, NOON, [Value::Int(1)])]).await.expect("written");
+    assert_eq!(logs.lines("making a new one").len(), 1, "it was not there");
+    run("umount", &["-l"], folder.path());
+    let denied = write(&store, "2", &[row(&shape, 2, NOON, [Value::Int(2)])]).await.expect_err("it is away");
+    assert!(matches!(&denied, SinkError::Denied { reason } if reason.contains("another file system")), "{denied}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is made beside it");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
+use chalk_writer::sink::SinkError;
 use chalk_writer::value::Value;
 use proptest::prelude::*;
 
@@ -168,6 +169,10 @@ async fn a_lake_deleted_under_a_writer_begins_anew_with_what_others_made_of_it()
     assert_eq!(read_once(&lake, "user").len(), 2);
 
     std::fs::remove_dir_all(&lake).expect("removed");
+    let denied = write(&one, "4", &[row(&shape, 5, NOON, [Value::Int(5)])]).await.expect_err("it is not made again");
+    assert!(matches!(&denied, SinkError::Denied { reason } if reason.contains("is gone")), "{denied}");
+    assert!(!lake.exists());
+    std::fs::create_dir(&lake).expect("made by hand");
     write(&one, "4", &[row(&shape, 5, NOON, [Value::Int(5)])]).await.expect("written");
     assert_eq!(newest_schema(&lake, "user")["n"], "int64", "a lake that is gone leaves no types behind");
     assert_eq!(read(&lake, "user").len(), 1);

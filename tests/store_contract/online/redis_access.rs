@@ -9,6 +9,7 @@ use chalk_writer::store::online::{OnlineStore, open};
 
 use super::place::{FAR, cell, entity, int, options, row, store, stored, stored_at_last, until, value, write};
 use crate::certificates::Authority;
+use crate::logs::Logs;
 use crate::redis::{RedisServer, Reply};
 use crate::redis_cluster::RedisCluster;
 
@@ -159,6 +160,23 @@ async fn the_documented_rights_suffice_in_a_cluster_and_with_replicas() {
     cluster.nodes.iter().for_each(|node| grant(node, &rights));
     let uri = cluster.uri().replace("redis://", "redis://writer:pass@");
     works(&*store(&format!("{uri}&wait_replicas=1"))).await;
+}
+
+#[tokio::test]
+async fn a_server_that_removes_entities_when_memory_is_short_is_warned_of_once() {
+    let said = |logs: &Logs| logs.lines("should be `noeviction`").len();
+    for (policy, times) in [("allkeys-lru", 1), ("volatile-ttl", 1), ("noeviction", 0)] {
+        for server in
+            [RedisServer::start(&["--maxmemory-policy", policy]), RedisServer::valkey(&["--maxmemory-policy", policy])]
+        {
+            let logs = Logs::listen();
+            let store = store(&server.uri());
+            stored(&*store, &user(1)).await;
+            assert_eq!(server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), Reply::Number(1));
+            stored_at_last(&*store, &user(2)).await;
+            assert_eq!(said(&logs), times, "{policy}");
+        }
+    }
 }
 
 #[tokio::test]

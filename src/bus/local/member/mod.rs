@@ -271,7 +271,8 @@ impl Member {
         let (topic, number, end) = (&self.topic, log.number, log.end);
         if committed > end {
             return Err(BusError::Gap(format!(
-                "position {committed} of group {} in {topic}/{number} is beyond its end {end}: the topic was recreated",
+                "position {committed} of group {} in {topic}/{number} is beyond its end {end}: the topic was recreated; a \
+                 writer of another `name` reads it from its start",
                 self.membership.group
             )));
         }

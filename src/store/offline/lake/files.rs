@@ -7,6 +7,7 @@
 use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,9 +32,16 @@ const REMEMBERED: usize = 10_000;
 /// The files under one root. Nothing is touched before the first call.
 pub(super) struct Files {
     root: PathBuf,
-    store: OnceCell<Arc<dyn ObjectStore>>,
+    store: OnceCell<Opened>,
     durable: Mutex<HashSet<Path>>,
     swept: Mutex<Option<Instant>>,
+}
+
+/// A lake that was opened once.
+struct Opened {
+    store: Arc<dyn ObjectStore>,
+    /// The file system that its root was on then.
+    device: u64,
 }
 
 impl Files {
@@ -103,13 +111,48 @@ impl Files {
         let open = || async {
             let root = self.root.clone();
             let opened = blocking(move || {
+                let new = !root.join(layout::SCHEMAS).is_dir();
                 make_folders(&root, None)?;
-                LocalFileSystem::new_with_prefix(&root).map_err(io::Error::other)
+                let store = LocalFileSystem::new_with_prefix(&root).map_err(io::Error::other)?;
+                Ok((store, fs::metadata(&root)?.dev(), new))
             });
-            let store = opened.await.map_err(|error| classify("opening", &self.root, &error))?;
-            Ok(Arc::new(store.with_fsync(true)) as Arc<dyn ObjectStore>)
+            let (store, device, new) = opened.await.map_err(|error| classify("opening", &self.root, &error))?;
+            if new {
+                tracing::warn!(
+                    "no lake at {}, making a new one: right at the very first start; otherwise its disk may not be \
+                     mounted",
+                    self.root.display()
+                );
+            }
+            Ok(Opened { store: Arc::new(store.with_fsync(true)), device })
         };
-        self.store.get_or_try_init(open).await
+        self.store.get_or_try_init(open).await.map(|opened| &opened.store)
+    }
+
+    /// Opens the lake, where it is not open, and sees whether it is still there.
+    pub(super) async fn probe(&self) -> Result<(), SinkError> {
+        self.store().await?;
+        self.still_there()
+    }
+
+    /// A root that went away under a running writer is not made again: it was mounted, most likely, and what is
+    /// written beside the mount is lost with the container.
+    fn still_there(&self) -> Result<(), SinkError> {
+        let Some(Opened { device, .. }) = self.store.get() else { return Ok(()) };
+        let root = self.root.display();
+        let reason = match fs::metadata(&self.root) {
+            Ok(found) if found.dev() == *device => return Ok(()),
+            Ok(_) => format!(
+                "{root} is on another file system than when it was opened: is its disk mounted? Where it was moved on \
+                 purpose, restart the writer"
+            ),
+            Err(error) if error.kind() == ErrorKind::NotFound => format!(
+                "{root} is gone, and it is not made again under a running writer: is its disk mounted? Where it was \
+                 removed on purpose, make the folder or restart the writer"
+            ),
+            Err(error) => return Err(classify("looking at", &self.root, &error)),
+        };
+        Err(SinkError::Denied { reason })
     }
 
     /// Makes a folder and sees to it that a power cut does not take it away.
@@ -118,6 +161,7 @@ impl Files {
     /// `fsync`, so the first use by this process repeats it.
     async fn make_durable(&self, folder: &Path) -> Result<(), SinkError> {
         let (root, path) = (self.root.clone(), self.root.join(folder.as_ref()));
+        self.still_there()?;
         // Old dates may be removed under a running writer, and a late row brings them back.
         if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) && path.is_dir() {
             return Ok(());

@@ -261,7 +261,8 @@ fn takes(name: &str, current: &ColumnType, value: &Value) -> Result<Option<Colum
         Misfit::Refused(class, message) => (class, message),
         Misfit::Widen => (ErrorClass::TypeMismatch, format!("expected {current}")),
     };
-    Err(Refusal::new(class, format!("column `{name}`: {message}")))
+    let about = format!("column `{name}`, of type {current}");
+    Err(Refusal::new(class, format!("column `{name}`: {message}")).about(about))
 }
 
 fn no_time(shape: &Shape) -> Refusal {

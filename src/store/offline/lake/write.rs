@@ -243,6 +243,10 @@ impl Sink<TableRows> for Lake {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.files.probe().await
+    }
+
     /// No row of a table has a key.
     fn collapse(&self, key: &Infallible, _: &[&TableRows]) -> TableRows {
         match *key {}

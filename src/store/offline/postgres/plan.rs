@@ -268,7 +268,8 @@ fn judge(
         if let Some(why) = &column.rigid {
             message = format!("{message}; {why}");
         }
-        return Err(Refusal::new(class, format!("column `{}`: {message}", column.name)));
+        let about = format!("column `{}`, of type {judged}", column.name);
+        return Err(Refusal::new(class, format!("column `{}`: {message}", column.name)).about(about));
     }
     check_key(row)
 }

@@ -109,6 +109,11 @@ impl Sink<TableRow> for Postgres {
         }
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.pool.give_back(self.pool.take().await?);
+        Ok(())
+    }
+
     /// No row of a table has a key.
     fn collapse(&self, key: &Infallible, _: &[&TableRow]) -> TableRow {
         match *key {}

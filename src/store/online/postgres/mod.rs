@@ -130,6 +130,10 @@ impl Sink<FeatureRow> for PostgresStore {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.on_a_connection(async |_| Ok(())).await
+    }
+
     fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }

@@ -173,6 +173,15 @@ impl Sink<FeatureRow> for RedisStore {
         Ok(outcome)
     }
 
+    async fn probe(&self) -> Result<(), SinkError> {
+        let topology = self.topology().await?;
+        if let Err(trouble) = topology.check_layout().await {
+            self.reconsider(&topology, &trouble).await;
+            return Err(trouble.into());
+        }
+        Ok(())
+    }
+
     fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }

@@ -9,6 +9,7 @@
 //! Of clusters with a node away its issues tell too (aembke/fred.rs 59, 145 and 232); of ASK, and of the
 //! answers that it drops in the older protocol (below), we found none.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,11 +81,31 @@ impl Session {
         // The first answer of all: the library takes a socket that was closed at once for a connection.
         let can = session.can_expire_fields(&layout_key(&link.prefix)).await.map_err(|error| none(&error))?;
         session.fields_expire = can && link.address.field_expiry;
+        session.warn_of_eviction(link).await;
         Ok(session)
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.task.is_finished()
+    }
+
+    /// Says once where the server removes keys when its memory is short. Who may not ask is not told.
+    async fn warn_of_eviction(&self, link: &Link) {
+        if link.said_evicts.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(info) = self.send(false, "INFO", vec!["memory".into()]).await else { return };
+        let info = info.into_string().unwrap_or_default();
+        let policy =
+            info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).unwrap_or("noeviction").trim();
+        if policy != "noeviction" && !link.said_evicts.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                server = self.name,
+                policy,
+                "this server removes entities when its memory is short (`maxmemory-policy`), without a word; it should \
+                 be `noeviction`"
+            );
+        }
     }
 
     /// Whether fields can have an expiry of their own, and this user may set it: by trying. The key is

@@ -1,0 +1,33 @@
+//! Whether each store can be reached, found out at the start: a writer that has nothing to write would
+//! otherwise be ready with a store that nobody has ever reached.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::health::Report;
+use super::pause::Pauses;
+use super::shared::Shared;
+use crate::sink::{Row, SinkError};
+
+/// Asks every destination until it answers, beside everything else; ends when it is dropped.
+pub(super) fn start<R: Row>(shared: &Arc<Shared<R>>) -> Vec<AbortOnDropHandle<()>> {
+    let each = 0..shared.destinations.len();
+    each.map(|index| AbortOnDropHandle::new(tokio::spawn(until_reached(Arc::clone(shared), index)))).collect()
+}
+
+async fn until_reached<R: Row>(shared: Arc<Shared<R>>, index: usize) {
+    let destination = &shared.destinations[index];
+    let report = Report::new(&shared.health, &destination.name);
+    let mut pauses = Pauses::new(shared.policy.retry);
+    loop {
+        match destination.sink.probe().await {
+            Ok(()) => return report.works(),
+            Err(error) => {
+                report.failed(&error.to_string(), matches!(error, SinkError::Denied { .. }));
+                sleep(pauses.next(None)).await;
+            }
+        }
+    }
+}
