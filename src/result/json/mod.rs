@@ -53,7 +53,8 @@ fn refusal(text: &str, fault: Fault) -> Refusal {
     let ended = &before[..at.saturating_sub(1)];
     let line = ended.split(|byte| *byte == b'\n').count();
     let start = ended.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    Refusal::new(class, format!("JSON: {what} at line {line}, column {} (byte {at})", at - start))
+    let refusal = Refusal::new(class, format!("JSON: {what} at line {line}, column {} (byte {at})", at - start));
+    if class == ErrorClass::TooLarge { refusal.harmless() } else { refusal }
 }
 
 /// The whole message.

@@ -63,7 +63,7 @@ impl<'a> Wire<'a> {
     pub(super) fn take<T>(&self) -> Result<(), Malformed> {
         self.allowance
             .take::<T>()
-            .map_err(|message| Box::new(Refusal::new(ErrorClass::TooLarge, format!("protobuf: {message}"))))
+            .map_err(|message| Box::new(Refusal::new(ErrorClass::TooLarge, format!("protobuf: {message}")).harmless()))
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.
