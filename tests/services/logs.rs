@@ -3,10 +3,15 @@
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// While there is one subscriber alone, `tracing` asks that of the thread which comes to a line first whether
+/// the line matters, for all threads; and most tests have none.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 /// The log of a test; its tasks must run on its own thread.
 pub(crate) struct Logs {
@@ -20,6 +25,7 @@ struct Shared(Arc<Mutex<Vec<u8>>>);
 impl Logs {
     /// From now on, from `INFO` upwards.
     pub(crate) fn listen() -> Self {
+        LazyLock::force(&ANOTHER);
         let text = Shared::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(text.clone()).finish();
         Self { text, _guard: tracing::subscriber::set_default(subscriber) }

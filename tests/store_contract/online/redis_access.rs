@@ -172,7 +172,8 @@ async fn a_server_that_removes_entities_when_memory_is_short_is_warned_of_once()
             let logs = Logs::listen();
             let store = store(&server.uri());
             stored(&*store, &user(1)).await;
-            assert_eq!(server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), Reply::Number(1));
+            let killed = server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            assert!(matches!(killed, Reply::Number(1..)), "{killed:?}");
             stored_at_last(&*store, &user(2)).await;
             assert_eq!(said(&logs), times, "{policy}");
         }
