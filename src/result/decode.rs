@@ -8,9 +8,6 @@ use super::{QueryResult, Wanted, arrow, json, protobuf};
 use crate::message::{Envelope, Message};
 use crate::sink::{ErrorClass, Refusal};
 
-/// Why a body is refused that could be read but says nothing: it is some other message.
-pub(super) const NOTHING_KNOWN: &str = "none of the fields of a QueryResult is in it";
-
 /// A result, and what it was read from.
 #[derive(Clone, Debug)]
 pub struct Read {

@@ -28,6 +28,9 @@ pub use json::unknown_fields;
 /// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
 const DEEPEST: usize = 64;
 
+/// Why a body is refused that could be read but says nothing: it is some other message.
+const NOTHING_KNOWN: &str = "none of the fields of a QueryResult is in it";
+
 /// One finished query: what was asked, what came out, what went wrong.
 #[derive(Clone, Debug, Default)]
 pub struct QueryResult {

@@ -7,13 +7,8 @@ use std::path::Path;
 use super::sources;
 
 /// Files that may import one another, each with why.
-const ALLOWED: &[(&[&str], &str)] = &[
-    (
-        &["result::decode", "result::json", "result::protobuf", "result::protobuf::value"],
-        "the one function for whoever has a body of any encoding is beside what the encodings share",
-    ),
-    (&["result::json::part", "result::json::scan"], "a part of a body is scanned, and a scan finds parts"),
-];
+const ALLOWED: &[(&[&str], &str)] =
+    &[(&["result::json::part", "result::json::scan"], "a part of a body is scanned, and a scan finds parts")];
 
 /// A path of modules from the crate's root.
 type Name = Vec<String>;

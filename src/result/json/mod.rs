@@ -127,7 +127,7 @@ impl<'de> Part<'de> for Message<'_, 'de> {
                 }
             }
         }
-        if seen.any() { Ok(result) } else { Err(Fault::new(super::decode::NOTHING_KNOWN)) }
+        if seen.any() { Ok(result) } else { Err(Fault::new(super::NOTHING_KNOWN)) }
     }
 }
 

@@ -44,7 +44,7 @@ mod tests {
             // The reader says of a body without any field that it knows that there is none.
             let read = json::decode(&Bytes::from(body("null")), Wanted::default(), 1 << 20);
             let read = read.err().map(|refusal| refusal.message).unwrap_or_default();
-            assert!(!read.contains(crate::result::decode::NOTHING_KNOWN), "{field}: {read}");
+            assert!(!read.contains(crate::result::NOTHING_KNOWN), "{field}: {read}");
         }
         let body = br#"{"tabels": [], "operation_id": "1", "operationID": 2}"#;
         assert_eq!(unknown_fields(body), ["operationID", "tabels"]);

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use prost::Message as _;
 
 use self::value::{TimestampParts, merge_value};
-use self::wire::{Field, Malformed, Wire, refused};
+use self::wire::{Malformed, Wire, refused};
 use super::allowance::Allowance;
 use super::columns::Columns;
 use super::meta::{Meta, Metas};
@@ -57,7 +57,7 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
         }
     }
     if !known {
-        return Err(refused(super::decode::NOTHING_KNOWN.to_owned()));
+        return Err(refused(super::NOTHING_KNOWN.to_owned()));
     }
     if let Some(parts) = observed_at {
         let micros = parts.micros().ok_or_else(|| refused(format!("protobuf: `observed_at`: {}", parts.fault())))?;
@@ -219,11 +219,4 @@ fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Malformed> {
         }
     }
     Ok(meta)
-}
-
-/// The elements of a packed or repeated field of numbers.
-fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Malformed> {
-    let content = wire.content("elements", field)?;
-    let (chunks, rest) = content.as_chunks::<N>();
-    if rest.is_empty() { Ok(chunks) } else { Err(refused(format!("protobuf: `elements` of {} bytes", content.len()))) }
 }

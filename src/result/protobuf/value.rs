@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::elements;
-use super::wire::{Kind, Malformed, Wire};
+use super::wire::{Kind, Malformed, Wire, elements};
 use crate::cut::{QUOTED, cut};
 use crate::result::halves;
 use crate::value::{Value, Vector, decimal, time};

@@ -243,3 +243,10 @@ impl<'a> Wire<'a> {
         if field.kind == Kind::Varint { Ok(field.bits) } else { Err(self.mistyped(name, field)) }
     }
 }
+
+/// The elements of a packed or repeated field of numbers.
+pub(super) fn elements<'a, const N: usize>(wire: &Wire<'a>, field: Field<'a>) -> Result<&'a [[u8; N]], Malformed> {
+    let content = wire.content("elements", field)?;
+    let (chunks, rest) = content.as_chunks::<N>();
+    if rest.is_empty() { Ok(chunks) } else { Err(refused(format!("protobuf: `elements` of {} bytes", content.len()))) }
+}
