@@ -104,7 +104,7 @@ impl<E: Prepared> Catalog<E> {
             Unopened::Skipped(reason) => decoded.skip(reason, 1),
             Unopened::Refused { refusal, environment } => {
                 decoded.environment = environment.and_then(|id| self.get(id)).map(|known| known.id);
-                decoded.refused.push(refusal);
+                decoded.refused.push(*refusal);
             }
         }
     }

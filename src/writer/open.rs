@@ -44,7 +44,7 @@ pub enum Unopened<'a> {
     /// It cannot be read, or must not be.
     Refused {
         /// Why.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
         /// The environment that its headers name.
         environment: Option<&'a str>,
     },
@@ -68,8 +68,8 @@ impl Gate {
             return Err(Unopened::Skipped(skip::OTHER_GROUP));
         }
         let envelope = Envelope::read(message, EventType::default_of(self.writer_type))
-            .map_err(|refusal| Unopened::Refused { refusal, environment: None })?;
-        let refused = |refusal| Unopened::Refused { refusal, environment: envelope.environment };
+            .map_err(|refusal| Unopened::Refused { refusal: Box::new(refusal), environment: None })?;
+        let refused = |refusal| Unopened::Refused { refusal: Box::new(refusal), environment: envelope.environment };
         match envelope.event_type() {
             Some(known) if known.read_by().contains(&self.writer_type) => {}
             Some(_) => return Err(Unopened::Skipped(skip::OTHER_TYPE)),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// The fields of a QueryResult, as [`super::decode`] reads them; `lowerCamelCase` counts as well.
+/// The fields of a result, as [`super::decode`] reads them; `lowerCamelCase` counts as well.
 const FIELDS: [&str; 10] = [
     "environment_id",
     "deployment_id",
