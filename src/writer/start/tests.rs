@@ -238,10 +238,12 @@ async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_w
     let (start, _) = with(vec![Err(BusError::Denied("wrong password".to_owned()))]);
     let (health, shutdown) = (start.health.clone(), start.shutdown.clone());
     let waiting = tokio::spawn(plan("sound:x").start(start));
-    let expected = ("dead letter topic `dlq`".to_owned(), "bus denies access: wrong password".to_owned());
-    while !health.not_ready().contains(&expected) {
+    while health.state().troubles.is_empty() {
         tokio::task::yield_now().await;
     }
+    let expected = ("dead letter topic `dlq`".to_owned(), "bus denies access: wrong password".to_owned());
+    let unreached = ("online store of prod".to_owned(), "not reached yet".to_owned());
+    assert_eq!(health.not_ready(), [expected, unreached]);
     shutdown.cancel();
     let result = waiting.await.expect("no panic");
     assert!(matches!(result.err(), Some(StartError::Stopped(_))));
