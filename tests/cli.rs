@@ -357,8 +357,9 @@ fn a_second_signal_does_not_wait_for_a_store_that_is_away() {
     let folder = with_a_store_that_is_away();
     let writer = folder.start(&["--type", "ONLINE_WRITER", "--config", "chalk.json", "--listen", "127.0.0.1:0"]);
     let address = writer.listening();
-    setup::eventually(Duration::from_secs(20), "in trouble", || {
-        setup::ask(&address, "/status.json").1.contains("\"troubles\":[{")
+    setup::eventually(Duration::from_secs(20), "in trouble with a message", || {
+        let status = setup::ask(&address, "/status.json").1;
+        status.contains("\"troubles\":[{") && status.contains("\"in_hand\":1,")
     });
     assert_eq!(setup::ask(&address, "/livez").0, 200, "a store that is away is no reason to be restarted");
     writer.terminate();

@@ -292,6 +292,8 @@ impl<R: Row> Loop<R> {
         self.incoming.clear();
         self.ahead = None;
         loop {
+            // What a second signal would leave is told from this.
+            self.report();
             if !self.filling.is_empty() && self.flights.len() < self.shared.policy.in_flight {
                 self.start_write();
                 continue;

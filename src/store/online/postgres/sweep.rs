@@ -75,11 +75,10 @@ async fn run(pool: Arc<Pool<Session>>, batches: Arc<AtomicU64>) {
 }
 
 /// Removes what has expired in the stretch that begins after a key; returns its last key, `None` at the
-/// table's end. A connection on which it fails is closed, and with it the transaction.
+/// table's end. A connection on which it fails is closed.
 async fn stretch(pool: &Pool<Session>, from: &Key) -> Result<Option<Key>, SinkError> {
     let mut connection = pool.take().await?;
     let prepared = prepared(&mut connection).await?;
-    connection.run(BEGIN).await?;
     let [environment, namespace, key, feature] = from;
     let after: [&(dyn ToSql + Sync); 5] = [environment, namespace, key, feature, &STRETCH];
     let last = connection.within_time(WITHIN, connection.client.query(&prepared.stretch, &after)).await?;
@@ -87,8 +86,9 @@ async fn stretch(pool: &Pool<Session>, from: &Key) -> Result<Option<Key>, SinkEr
     let part = |at: usize| end.as_ref().map(|end| end[at].as_str());
     let (e, n, k, f) = (part(0), part(1), part(2), part(3));
     let between: [&(dyn ToSql + Sync); 8] = [environment, namespace, key, feature, &e, &n, &k, &f];
-    connection.within_time(WITHIN, connection.client.execute(&prepared.sweep, &between)).await?;
-    connection.run("COMMIT").await?;
+    // Sent all at once, so that no transaction is open while the server waits for this process.
+    let removing = connection.within_time(WITHIN, connection.client.execute(&prepared.sweep, &between));
+    tokio::try_join!(connection.run(BEGIN), removing, connection.run("COMMIT"))?;
     pool.give_back(connection);
     Ok(end)
 }
