@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
-use std::cell::Cell;
 use std::io::Write as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +10,6 @@ use crate::redis::{RedisServer, Reply};
 
 /// How long a cluster may take to agree on something.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long the nodes may take to elect a replica.
-const ELECTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Slots of every cluster.
 const SLOTS: usize = 16_384;
@@ -143,16 +139,7 @@ impl RedisCluster {
     /// Waits until the other node of the pair owns the slots of one that died.
     pub(crate) fn wait_for_failover(&self, dead: usize) {
         let replica = &self.nodes[(dead + self.owners) % self.nodes.len()];
-        // On a busy machine elections may find no majority in time, again and again: then it is told to, as a
-        // person would.
-        let asked = Cell::new(Instant::now());
-        self.wait("a replica takes over", || {
-            if asked.get().elapsed() > ELECTED_WITHIN {
-                asked.set(Instant::now());
-                let _ = replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
-            }
-            !is_replica(replica)
-        });
+        self.wait("a replica takes over", || !is_replica(replica));
     }
 
     /// Indices of the nodes that own slots now.
