@@ -127,13 +127,28 @@ impl RedisCluster {
     }
 
     /// Ends a move: the slot has a new owner.
+    ///
+    /// The new owner takes an epoch above all that it knows, without asking anybody. Moves in quick succession need every node to
+    /// know the last one's first: else a node with an epoch below the old owner's claims the slot, the nodes tell one another
+    /// to ask elsewhere for ever, and masters refuse their votes in elections because the slot's epoch is the higher one.
     pub(crate) fn end_move(&self, slot: u16, from: usize, to: usize) {
+        self.wait_until_agreed();
         let new = id(&self.nodes[to]);
         for node in [&self.nodes[to], &self.nodes[from]].into_iter().chain(&self.nodes) {
             if node.is_running() && !is_replica(node) {
                 ok(node, &["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &new]);
             }
         }
+        self.wait_until_agreed();
+    }
+
+    /// Waits until all nodes say the same of who has which slots, and since which epoch.
+    fn wait_until_agreed(&self) {
+        self.wait("all nodes agree on the owners of slots", || {
+            let mut views = self.nodes.iter().filter(|node| node.is_running()).map(owners_as_seen_by);
+            let first = views.next();
+            views.all(|view| Some(view) == first)
+        });
     }
 
     /// Waits until the other node of the pair owns the slots of one that died.
@@ -183,6 +198,23 @@ fn id(node: &RedisServer) -> String {
         Reply::Bytes(id) => String::from_utf8(id).expect("hex"),
         other => panic!("{other:?}"),
     }
+}
+
+/// What a node says of every owner of slots: its id, its epoch, its slots.
+fn owners_as_seen_by(node: &RedisServer) -> Vec<Vec<String>> {
+    let Reply::Bytes(text) = node.command(&["CLUSTER", "NODES"]) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let owners = text.lines().filter(|line| line.contains("master"));
+    let mut owners: Vec<Vec<String>> = owners
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            // Slots in brackets are on their way; only the two nodes of a move know of them.
+            let slots = words[8..].iter().filter(|slot| !slot.starts_with('['));
+            [words[0], words[6]].iter().chain(slots).map(|word| (*word).to_owned()).collect()
+        })
+        .collect();
+    owners.sort();
+    owners
 }
 
 fn is_replica(node: &RedisServer) -> bool {

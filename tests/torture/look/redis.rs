@@ -19,24 +19,29 @@ pub struct Redis {
 impl Online for Redis {
     fn read(&self, entities: &[u64]) -> Values {
         let mut values = Values::new();
-        let mut left: Vec<Wanted> = entities.iter().map(|entity| Wanted { entity: *entity, asking: false }).collect();
+        let mut left: Vec<Wanted> =
+            entities.iter().map(|entity| Wanted { entity: *entity, asking: false, answer: String::new() }).collect();
         let begun = Instant::now();
         while !left.is_empty() {
             for port in &self.ports {
                 left = ask(*port, &left, &mut values);
             }
-            assert!(begun.elapsed() < ANSWERS_WITHIN, "no node has users {left:?}");
+            if begun.elapsed() > ANSWERS_WITHIN {
+                let said = left.iter().map(|wanted| format!("\nuser {}: {}", wanted.entity, wanted.answer));
+                panic!("no node has these users:{}", said.collect::<String>());
+            }
         }
         values
     }
 }
 
 /// An entity to be read.
-#[derive(Clone, Copy, Debug)]
 struct Wanted {
     entity: u64,
     /// The owner of its slot says that it is where the slot is going.
     asking: bool,
+    /// What was said last instead of an answer.
+    answer: String,
 }
 
 /// Takes what one node has; returns what it does not answer for.
@@ -44,21 +49,22 @@ fn ask(port: u16, entities: &[Wanted], values: &mut Values) -> Vec<Wanted> {
     let mut elsewhere = Vec::new();
     let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     for some in entities.chunks(TOGETHER) {
-        let request = |Wanted { entity, asking }: &Wanted| {
+        let request = |Wanted { entity, asking, .. }: &Wanted| {
             let key = format!("prod/user/{{{entity}}}");
             let asking = if *asking { "*1\r\n$6\r\nASKING\r\n" } else { "" };
             format!("{asking}*2\r\n$7\r\nHGETALL\r\n${}\r\n{key}\r\n", key.len())
         };
         let requests: String = some.iter().map(request).collect();
         reader.get_mut().write_all(requests.as_bytes()).unwrap();
-        for Wanted { entity, asking } in some {
+        for Wanted { entity, asking, .. } in some {
             if *asking {
                 line(&mut reader);
             }
             let reply = match strings(&mut reader) {
                 Ok(reply) => reply,
                 Err(error) => {
-                    elsewhere.push(Wanted { entity: *entity, asking: *asking || error.starts_with("ASK ") });
+                    let asking = *asking || error.starts_with("ASK ");
+                    elsewhere.push(Wanted { entity: *entity, asking, answer: error });
                     continue;
                 }
             };

@@ -1,7 +1,6 @@
-//! A Redis Cluster of three nodes, each with a replica: slots move, and all nodes die at once.
+//! A Redis Cluster of three nodes, each with a replica: slots move, and a node dies for its replica to take over.
 //!
-//! One node alone does not die here: beside everything else that runs, elections found no majority for minutes. That a replica
-//! takes over is in the contract of stores. The writer waits for a replica (`wait_replicas`). Stalled, every node takes no
+//! A failover keeps what a replica has, so the writer waits for one (`wait_replicas`). Stalled, every node takes no
 //! writes and goes on otherwise: one that were stopped by a signal would be taken for dead by the others.
 
 use super::{Online, Store, Trouble, look};
@@ -14,15 +13,22 @@ const MOVES: u64 = 20;
 
 pub struct Cluster {
     cluster: RedisCluster,
+    trouble: Option<Under>,
+}
+
+/// What is under way.
+enum Under {
     /// Slots on their way: slot, from, to.
-    moves: Vec<(u16, usize, usize)>,
+    Moving(Vec<(u16, usize, usize)>),
+    /// A node that was killed.
+    Dead(usize),
 }
 
 impl Cluster {
     pub fn start() -> Self {
         // Acknowledged means on disk, as with one server. A node that is slow for a moment is not dead yet.
         let settings = ["--appendonly", "yes", "--appendfsync", "always", "--cluster-node-timeout", "4000"];
-        Self { cluster: RedisCluster::with_replicas(&settings), moves: Vec::new() }
+        Self { cluster: RedisCluster::with_replicas(&settings), trouble: None }
     }
 
     fn tell_all(&self, command: &[&str]) {
@@ -87,18 +93,35 @@ impl Store for Cluster {
         self.cluster.wait_until_whole();
     }
 
-    fn begin_trouble(&mut self, _which: Trouble, random: &mut fastrand::Rng) -> bool {
-        self.moves = self.begin_moves(random);
+    fn begin_trouble(&mut self, which: Trouble, random: &mut fastrand::Rng) -> bool {
+        self.trouble = Some(match which {
+            Trouble::Light => Under::Moving(self.begin_moves(random)),
+            Trouble::Heavy => {
+                let dead = self.cluster.owner_now(&key(random));
+                self.cluster.nodes[dead].kill();
+                Under::Dead(dead)
+            }
+        });
         true
     }
 
     fn end_trouble(&mut self) -> &'static str {
-        for (slot, from, to) in std::mem::take(&mut self.moves) {
-            // New keys of the slot are made where it goes, so this ends.
-            while self.cluster.move_keys(slot, from, to, 10) {}
-            self.cluster.end_move(slot, from, to);
+        match self.trouble.take().expect("it was begun") {
+            Under::Moving(moves) => {
+                for (slot, from, to) in moves {
+                    // New keys of the slot are made where it goes, so this ends.
+                    while self.cluster.move_keys(slot, from, to, 10) {}
+                    self.cluster.end_move(slot, from, to);
+                }
+                "slots moved"
+            }
+            Under::Dead(dead) => {
+                self.cluster.wait_for_failover(dead);
+                self.cluster.nodes[dead].start_again();
+                self.cluster.wait_until_whole();
+                "a node died and its replica took over"
+            }
         }
-        "slots moved"
     }
 }
 
