@@ -5,8 +5,10 @@
 //! both share one list.
 
 use std::cell::RefCell;
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
 use hashbrown::HashMap;
@@ -15,32 +17,61 @@ use hashbrown::HashMap;
 const FEW: usize = 16;
 
 /// The names of a table's columns, in order; tables alike share them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names(Arc<[ByteString]>);
+#[derive(Clone, Debug)]
+pub struct Names {
+    names: Arc<[ByteString]>,
+    list: Option<ListId>,
+}
+
+/// One list of names among all that this process remembered: two of the same id are equal, without a look at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListId(NonZeroU64);
+
+impl ListId {
+    fn next() -> Option<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(1);
+        NonZeroU64::new(MADE.fetch_add(1, Ordering::Relaxed)).map(Self)
+    }
+}
+
+impl Names {
+    /// Which of the remembered lists it is.
+    pub fn list(&self) -> Option<ListId> {
+        self.list
+    }
+}
 
 impl Default for Names {
     fn default() -> Self {
-        Self(Arc::from([]))
+        Vec::new().into()
     }
 }
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+}
+
+impl Eq for Names {}
 
 impl Deref for Names {
     type Target = [ByteString];
 
     fn deref(&self) -> &[ByteString] {
-        &self.0
+        &self.names
     }
 }
 
 impl From<Vec<ByteString>> for Names {
     fn from(names: Vec<ByteString>) -> Self {
-        Self(names.into())
+        Self { names: names.into(), list: None }
     }
 }
 
 impl<N: Into<ByteString>> FromIterator<N> for Names {
     fn from_iter<I: IntoIterator<Item = N>>(names: I) -> Self {
-        Self(names.into_iter().map(Into::into).collect())
+        Self { names: names.into_iter().map(Into::into).collect(), list: None }
     }
 }
 
@@ -74,7 +105,8 @@ impl Remembered {
         let bytes: usize = names.iter().take(Self::LONGEST).map(|name| name.len()).sum();
         let small = names.len() <= Self::LONGEST && bytes <= Self::LARGEST;
         if !names.is_empty() && small && self.missed % Self::EVERY == 1 {
-            self.slots[Self::slot(&names[0])] = Some(names.iter().map(|name| &**name).map(str::to_owned).collect());
+            let copied = names.iter().map(|name| ByteString::from(name.to_string()));
+            self.slots[Self::slot(&names[0])] = Some(Names { names: copied.collect(), list: ListId::next() });
         }
     }
 }
@@ -237,7 +269,8 @@ mod tests {
             read(&["user.a", "user.b", "user.c"]);
         }
         let (one, two) = (read(&["user.a", "user.b", "user.c"]), read(&["user.a", "user.b", "user.c"]));
-        assert!(Arc::ptr_eq(&one.0, &two.0));
+        assert!(Arc::ptr_eq(&one.names, &two.names));
+        assert!(one.list().is_some() && one.list() == two.list());
         for names in [
             &["user.a", "user.b"][..],
             &["user.a", "user.c", "user.b"],
@@ -257,7 +290,7 @@ mod tests {
             read(&["user.long", long]);
         }
         let (one, two) = (read(&["user.long", long]), read(&["user.long", long]));
-        assert!(one == two && !Arc::ptr_eq(&one.0, &two.0));
+        assert!(one == two && !Arc::ptr_eq(&one.names, &two.names) && one.list().is_none());
     }
 
     #[test]

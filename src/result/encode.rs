@@ -56,7 +56,10 @@ fn row(row: &EntityRow) -> v1::Row {
     let mut meta = vec![v1::Meta::default(); width];
     for Cell { column, value, source, source_id } in &row.cells {
         values[*column] = value.into();
-        meta[*column] = v1::Meta { source_type: source.number(), source_id: source_id.to_string() };
+        meta[*column] = v1::Meta {
+            source_type: source.number(),
+            source_id: source_id.as_deref().map_or_else(String::new, ToString::to_string),
+        };
     }
     if meta.iter().all(|meta| *meta == v1::Meta::default()) {
         meta.clear();

@@ -10,7 +10,12 @@ use crate::value::Value;
 pub(super) struct Meta {
     pub(super) column: usize,
     pub(super) source: Source,
-    pub(super) source_id: ByteString,
+    pub(super) source_id: Option<Box<ByteString>>,
+}
+
+/// The name of a resolver; an empty one says nothing.
+pub(super) fn source_id(name: ByteString) -> Option<Box<ByteString>> {
+    (!name.is_empty()).then(|| Box::new(name))
 }
 
 /// The meta of the row in hand.

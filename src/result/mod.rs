@@ -21,7 +21,7 @@ use bytestring::ByteString;
 use crate::proto;
 use crate::value::Value;
 
-pub use columns::Names;
+pub use columns::{ListId, Names};
 pub use decode::decode;
 pub use json::unknown_fields;
 
@@ -119,15 +119,14 @@ pub struct Cell {
     pub value: Value,
     /// Where the value came from.
     pub source: Source,
-    /// FQN of the resolver; empty where unknown.
-    pub source_id: ByteString,
+    /// FQN of the resolver, where it is known. Boxed: most cells have none, and there are many of them.
+    pub source_id: Option<Box<ByteString>>,
 }
 
 impl Cell {
     /// A cell of which everything is still to be read. One constant, so that it is put down as it is
     /// and not made somewhere else first.
-    const ABSENT: Self =
-        Self { column: 0, value: Value::Null, source: Source::Unknown, source_id: ByteString::from_static("") };
+    const ABSENT: Self = Self { column: 0, value: Value::Null, source: Source::Unknown, source_id: None };
 }
 
 /// Where a value came from (`source_type`).

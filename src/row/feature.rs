@@ -48,6 +48,12 @@ pub struct FeatureCell {
     pub value: Option<Value>,
 }
 
+impl FeatureCell {
+    /// A cell of which everything is still to be said. One constant, so that it is put down where it is to stay and filled
+    /// there: made elsewhere and copied, it costs more than all else that is done with it.
+    pub(crate) const ABSENT: Self = Self { feature: 0, observed_at: 0, expires_at: None, value: None };
+}
+
 impl FeatureRow {
     /// A row with a list of features of its own, in the order of its cells.
     pub fn of<N: Into<Box<str>>>(entity: Entity, cells: impl IntoIterator<Item = (N, FeatureCell)>) -> Self {

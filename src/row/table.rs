@@ -22,7 +22,9 @@ pub struct Shape {
     pub columns: Vec<Column>,
     /// Index of the timestamp column whose UTC date the lake partitions by.
     pub time: usize,
-    /// Columns whose values together name a row, for stores that keep a key.
+    /// Index of the column that names a row inside its message, behind the table's name, for a dead letter (`user/42`).
+    pub name: usize,
+    /// Columns whose values together are a row's key, for stores that keep one.
     pub key: Vec<usize>,
 }
 
@@ -46,8 +48,6 @@ pub struct TableRow {
     pub shape: Arc<Shape>,
     /// Values aligned with the shape's columns.
     pub values: Vec<Value>,
-    /// Names the row inside its message, for a dead letter (`user/42`).
-    pub name: ByteString,
 }
 
 /// Rows of one table that came column by column, and are stored so where the store can.
@@ -61,8 +61,6 @@ pub struct TableColumns {
     pub rows: usize,
     /// Aligned with the shape's columns, each with a value for every row.
     pub columns: Vec<ColumnData>,
-    /// The column that names a row inside its message, behind the table's name (`user/42`).
-    pub name: usize,
 }
 
 /// The values of one column.
@@ -89,7 +87,25 @@ pub enum TableRows {
     Columns(Box<TableColumns>),
 }
 
+impl Shape {
+    /// How a row with this name and place is called, for a dead letter.
+    fn row_name(&self, value: Option<&Value>, row: Option<usize>) -> ByteString {
+        let table = &self.table;
+        match (value, row) {
+            (Some(Value::Text(text)), _) => format!("{table}/{text}").into(),
+            (Some(Value::Int(number)), _) => format!("{table}/{number}").into(),
+            (_, Some(row)) => format!("{table}[{row}]").into(),
+            (_, None) => table.clone(),
+        }
+    }
+}
+
 impl TableRow {
+    /// How it is named inside its message, for a dead letter: `user/42`; its table, where it has no key.
+    pub fn name(&self) -> ByteString {
+        self.shape.row_name(self.values.get(self.shape.name), None)
+    }
+
     /// Bytes that it takes in a batch.
     pub fn size(&self) -> usize {
         std::mem::size_of::<Self>() + self.values.iter().map(Value::size).sum::<usize>()
@@ -99,28 +115,18 @@ impl TableRow {
 impl TableColumns {
     /// How one of the rows is named inside its message, for a dead letter.
     pub fn name(&self, row: usize) -> ByteString {
-        let value = self.columns.get(self.name).and_then(|column| column.values(row, 1).pop());
-        self.named(value.as_ref(), row)
+        let value = self.columns.get(self.shape.name).and_then(|column| column.values(row, 1).pop());
+        self.shape.row_name(value.as_ref(), Some(row))
     }
 
     /// Some of the rows one by one: what a store without columns writes.
     pub fn each(&self, from: usize, count: usize) -> impl Iterator<Item = TableRow> + '_ {
         let columns: Vec<_> = self.columns.iter().map(|column| column.values(from, count)).collect();
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-        (from..from + count).map(move |row| {
-            let values: Vec<Value> = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
-            let name = self.named(values.get(self.name), row);
-            TableRow { destination: self.destination, shape: Arc::clone(&self.shape), values, name }
+        (0..count).map(move |_| {
+            let values = columns.iter_mut().map(|column| column.next().unwrap_or(Value::Null)).collect();
+            TableRow { destination: self.destination, shape: Arc::clone(&self.shape), values }
         })
-    }
-
-    fn named(&self, value: Option<&Value>, row: usize) -> ByteString {
-        let table = &self.shape.table;
-        match value {
-            Some(Value::Text(text)) => format!("{table}/{text}").into(),
-            Some(Value::Int(number)) => format!("{table}/{number}").into(),
-            _ => format!("{table}[{row}]").into(),
-        }
     }
 
     /// Bytes that they take in a batch.
@@ -210,20 +216,20 @@ mod tests {
     fn columns_count_as_their_rows_and_come_apart_into_them() {
         let column = |name: &'static str| Column { name: name.into(), data_type: None };
         let columns = vec![column("id"), column("a"), column("b")];
-        let shape = Arc::new(Shape { table: "user".into(), columns, time: 0, key: vec![] });
+        let shape = Arc::new(Shape { table: "user".into(), columns, time: 0, name: 0, key: vec![] });
         let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(7), None, Some(9)]));
         let columns = vec![
             ColumnData::Array(ids),
             ColumnData::Values(vec![Value::text("x"), Value::Null, Value::Bool(true)]),
             ColumnData::Constant(Value::text("all")),
         ];
-        let columns = TableColumns { destination: 3, shape, rows: 3, columns, name: 0 };
+        let columns = TableColumns { destination: 3, shape, rows: 3, columns };
         let names: Vec<_> = (0..3).map(|row| columns.name(row).to_string()).collect();
         assert_eq!(names, ["user/7", "user[1]", "user/9"]);
         let rows: Vec<TableRow> = columns.each(1, 2).collect();
         assert_eq!(rows[0].values, [Value::Null, Value::Null, Value::text("all")]);
         assert_eq!(rows[1].values, [Value::Int(9), Value::Bool(true), Value::text("all")]);
-        assert_eq!((&*rows[0].name, &*rows[1].name, rows[1].destination), ("user[1]", "user/9", 3));
+        assert_eq!((&*rows[0].name(), &*rows[1].name(), rows[1].destination), ("user", "user/9", 3));
         let rows = TableRows::Columns(Box::new(columns));
         assert_eq!((rows.rows(), rows.destination()), (3, 3));
         assert!(rows.size() > 3 * 8);

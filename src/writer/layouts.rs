@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytestring::ByteString;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::result::ListId;
+
 /// Bytes of names that are remembered. A producer whose every message has other columns makes this
 /// start over, and costs time, not memory.
 const LARGEST: usize = 8 * 1024 * 1024;
@@ -24,7 +26,7 @@ pub struct Layouts<L> {
 struct Entries<L> {
     table: HashTable<Arc<Entry<L>>>,
     /// The one that was asked for last: results of one query come one after another.
-    latest: Option<Arc<Entry<L>>>,
+    latest: Option<(Arc<Entry<L>>, Option<ListId>)>,
     bytes: usize,
 }
 
@@ -44,16 +46,29 @@ impl<L> Default for Layouts<L> {
 }
 
 impl<L> Layouts<L> {
-    /// The layout of a table with these columns in this order, made by `make` where it is new.
-    pub fn get(&self, namespace: &str, columns: &[ByteString], make: impl FnOnce() -> L) -> Arc<L> {
+    /// The layout of a table with these columns in this order, made by `make` where it is new. `list` tells
+    /// whether the columns are those of the last time without comparing them.
+    pub fn get(
+        &self,
+        namespace: &str,
+        columns: &[ByteString],
+        list: Option<ListId>,
+        make: impl FnOnce() -> L,
+    ) -> Arc<L> {
         let same = |entry: &Entry<L>| {
             &*entry.namespace == namespace
                 && entry.columns.len() == columns.len()
                 && entry.columns.iter().zip(columns).all(|(known, column)| **known == **column)
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(latest) = known.latest.as_ref().filter(|latest| same(latest)) {
-            return latest.layout.clone();
+        if let Some((latest, latest_list)) = &mut known.latest {
+            if list.is_some() && *latest_list == list && *latest.namespace == *namespace {
+                return latest.layout.clone();
+            }
+            if same(latest) {
+                *latest_list = list;
+                return latest.layout.clone();
+            }
         }
         let mut hasher = self.hasher.build_hasher();
         namespace.hash(&mut hasher);
@@ -62,7 +77,7 @@ impl<L> Layouts<L> {
         }
         let hash = hasher.finish();
         if let Some(entry) = known.table.find(hash, |entry| same(entry)).cloned() {
-            known.latest = Some(entry.clone());
+            known.latest = Some((entry.clone(), list));
             return entry.layout.clone();
         }
         let layout = Arc::new(make());
@@ -78,7 +93,7 @@ impl<L> Layouts<L> {
             known.bytes = 0;
         }
         known.bytes += bytes;
-        known.latest = Some(entry.clone());
+        known.latest = Some((entry.clone(), list));
         known.table.insert_unique(hash, entry, |entry| entry.hash);
         layout
     }
@@ -95,13 +110,13 @@ mod tests {
     #[test]
     fn tables_alike_share_one_layout() {
         let layouts = Layouts::<u32>::default();
-        let first = layouts.get("user", &columns(&["user.a", "user.b"]), || 1);
-        let again = layouts.get("user", &columns(&["user.a", "user.b"]), || 2);
+        let first = layouts.get("user", &columns(&["user.a", "user.b"]), None, || 1);
+        let again = layouts.get("user", &columns(&["user.a", "user.b"]), None, || 2);
         assert!(Arc::ptr_eq(&first, &again));
         for (namespace, names) in
             [("card", &["user.a", "user.b"][..]), ("user", &["user.b", "user.a"]), ("user", &["user.a"])]
         {
-            assert_eq!(*layouts.get(namespace, &columns(names), || 3), 3);
+            assert_eq!(*layouts.get(namespace, &columns(names), None, || 3), 3);
         }
     }
 
@@ -110,7 +125,7 @@ mod tests {
         let layouts = Layouts::<usize>::default();
         let long = "x".repeat(100_000);
         for at in 0..1_000 {
-            layouts.get(&long, &columns(&[&format!("user.{at}")]), || at);
+            layouts.get(&long, &columns(&[&format!("user.{at}")]), None, || at);
             assert!(layouts.known.lock().expect("no panic").bytes <= LARGEST);
         }
     }

@@ -118,7 +118,7 @@ pub(super) fn table(namespace: &str, rows: Vec<(Value, Vec<(&str, Value, Source)
                     columns.push(name.into());
                     columns.len() - 1
                 });
-                Cell { column, value, source, source_id: ByteString::new() }
+                Cell { column, value, source, source_id: None }
             });
             EntityRow { id, observed_at: None, cells: cells.collect(), fault: None }
         })
@@ -170,7 +170,7 @@ pub(super) fn any_result() -> impl proptest::strategy::Strategy<Value = QueryRes
         column,
         value,
         source,
-        source_id: ByteString::new(),
+        source_id: None,
     });
     let fault = prop::option::weighted(0.1, Just("broken".to_owned()));
     let time = prop_oneof![1 => any::<i64>(), 4 => NOW - 2 * DAY..NOW + 2 * DAY];
@@ -237,7 +237,7 @@ pub(super) fn any_table() -> impl proptest::strategy::Strategy<Value = (FeatureT
                 column,
                 value,
                 source,
-                source_id: ByteString::new(),
+                source_id: None,
             });
             EntityRow { id, observed_at: None, cells: cells.collect(), fault: None }
         });

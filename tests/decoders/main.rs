@@ -77,7 +77,12 @@ fn plain(result: &QueryResult) -> String {
                     let _ = writeln!(text, "row {:?} {:?} {:?}", row.id, row.observed_at, row.fault);
                     for cell in &row.cells {
                         let (name, source) = (&columns[cell.column], cell.source);
-                        let _ = writeln!(text, "  {name} {:?} {source:?} {}", cell.value, cell.source_id);
+                        let _ = writeln!(
+                            text,
+                            "  {name} {:?} {source:?} {}",
+                            cell.value,
+                            cell.source_id.as_deref().map_or("", |id| id)
+                        );
                     }
                 }
             }

@@ -69,7 +69,7 @@ fn typed() -> impl Strategy<Value = FeatureTable> {
                     column,
                     value: values[row].clone().unwrap_or(Value::Null),
                     source: Source::Unknown,
-                    source_id: "".into(),
+                    source_id: None,
                 });
                 cells.collect()
             };

@@ -78,7 +78,12 @@ fn table() -> impl Strategy<Value = FeatureTable> {
             let id = prop_oneof![any::<i64>().prop_map(Value::Int), text().prop_map(Value::Text)];
             let row = (id, option::of(time()), vec(cell, width)).prop_map(|(id, observed_at, cells)| {
                 let cells = cells.into_iter().enumerate().filter_map(|(column, cell)| {
-                    cell.map(|(value, source, id)| Cell { column, value, source, source_id: id.into() })
+                    cell.map(|(value, source, id)| Cell {
+                        column,
+                        value,
+                        source,
+                        source_id: (!id.is_empty()).then(|| Box::new(id.into())),
+                    })
                 });
                 EntityRow { id, observed_at, cells: cells.collect(), fault: None }
             });

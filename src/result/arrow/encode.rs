@@ -52,7 +52,7 @@ pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
         let cells = || rows.iter().map(move |row| row.cells.iter().find(|cell| cell.column == at));
         let values = cells().map(|cell| cell.map_or(Value::Null, |cell| cell.value.clone()));
         push(name.to_string(), typed(name, values.collect())?);
-        if cells().flatten().any(|cell| cell.source != Source::Unknown || !cell.source_id.is_empty()) {
+        if cells().flatten().any(|cell| cell.source != Source::Unknown || cell.source_id.is_some()) {
             let meta = cells().map(|cell| {
                 let cell = cell?;
                 Some((cell.source, cell.source_id.clone()))
@@ -65,7 +65,7 @@ pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
         .map_err(|error| error.to_string())
 }
 
-fn sources(meta: impl Iterator<Item = Option<(Source, ByteString)>>) -> Result<ArrayRef, String> {
+fn sources(meta: impl Iterator<Item = Option<(Source, Option<Box<ByteString>>)>>) -> Result<ArrayRef, String> {
     let fields: Fields = [("source_type", Arrow::Utf8), ("source_id", Arrow::Utf8), ("metadata_val", Arrow::Int64)]
         .into_iter()
         .map(|(name, data_type)| Field::new(name, data_type, true))
@@ -73,7 +73,7 @@ fn sources(meta: impl Iterator<Item = Option<(Source, ByteString)>>) -> Result<A
     let values = meta.map(|meta| {
         let Some((source, id)) = meta else { return Value::Null };
         let kind = if source == Source::Unknown { Value::Null } else { Value::text(source.as_str()) };
-        let id = if id.is_empty() { Value::Null } else { Value::Text(id) };
+        let id = id.map_or(Value::Null, |id| Value::Text(*id));
         Value::Struct(vec![("source_type".into(), kind), ("source_id".into(), id)])
     });
     of_type(&Arrow::Struct(fields), &values.collect::<Vec<_>>())

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::ipc::Ipc;
 use super::{Budget, Column, ID, RESULT_METADATA, malformed};
 use crate::panics::caught;
-use crate::result::meta::source_named;
+use crate::result::meta::{source_id, source_named};
 use crate::result::{Cell, EntityRow, Source};
 use crate::sink::Refusal;
 use crate::value::Value;
@@ -140,8 +140,7 @@ impl ArrowTable {
             let sources = self.sources(column, budget)?;
             taken_apart(&*array, budget)?;
             for (at, (row, value)) in rows.iter_mut().zip(values(&array)).enumerate() {
-                let (source, source_id) =
-                    sources.as_ref().map_or((Source::Unknown, ByteString::new()), |sources| sources.of(at));
+                let (source, source_id) = sources.as_ref().map_or((Source::Unknown, None), |sources| sources.of(at));
                 row.cells.push(Cell { column, value, source, source_id });
             }
             for (row, fault) in faults {
@@ -182,10 +181,10 @@ fn texts(found: &StructArray, field: &str, column: &str) -> Result<Vec<Value>, R
 }
 
 impl Sources {
-    fn of(&self, row: usize) -> (Source, ByteString) {
+    fn of(&self, row: usize) -> (Source, Option<Box<ByteString>>) {
         let id = match self.ids.get(row) {
-            Some(Value::Text(id)) => id.clone(),
-            _ => ByteString::new(),
+            Some(Value::Text(id)) => source_id(id.clone()),
+            _ => None,
         };
         (self.sources[row], id)
     }

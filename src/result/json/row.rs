@@ -7,11 +7,10 @@ use super::reader::Reader;
 use super::scan::{Fault, List, Object};
 use super::value::{AnyValue, any};
 use crate::result::columns::Columns;
-use crate::result::meta::{Meta, Metas, source_named};
+use crate::result::meta::{Meta, Metas, source_id, source_named};
 use crate::result::{Cell, EntityRow, Source, expected_cells, too_many};
 use crate::value::conform::describe;
 use crate::value::{Value, time};
-use bytestring::ByteString;
 
 /// The table that rows are read into.
 #[derive(Default)]
@@ -315,12 +314,12 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
     }
 
     fn null(self) -> Result<Meta, Fault> {
-        Ok(Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() })
+        Ok(Meta { column: self.column, source: Source::Unknown, source_id: None })
     }
 
     fn object(self, mut object: Object<'_, 'de>) -> Result<Meta, Fault> {
         self.reader.take::<Meta>()?;
-        let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: ByteString::new() };
+        let mut meta = Meta { column: self.column, source: Source::Unknown, source_id: None };
         let mut seen = Seen::default();
         while let Some(key) = object.key()? {
             match &*key {
@@ -335,7 +334,7 @@ impl<'de> Part<'de> for OneMeta<'_, 'de> {
                 "source_id" | "sourceId" => {
                     seen.field(1, "source_id")?;
                     match any(self.reader, &mut object)? {
-                        Value::Text(id) => meta.source_id = id,
+                        Value::Text(id) => meta.source_id = source_id(id),
                         Value::Null => {}
                         other => {
                             self.reader.fault(format_args!("`source_id`: expected text, found {}", describe(&other)));

@@ -15,7 +15,7 @@ use self::value::{TimestampParts, merge_value};
 use self::wire::{Malformed, Wire, refused};
 use super::allowance::Allowance;
 use super::columns::Columns;
-use super::meta::{Meta, Metas};
+use super::meta::{Meta, Metas, source_id};
 use super::{
     Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody, Wanted, expected_cells,
     first_double_name,
@@ -210,11 +210,11 @@ impl Rows {
 }
 
 fn meta(mut wire: Wire<'_>, column: usize) -> Result<Meta, Malformed> {
-    let mut meta = Meta { column, source: Source::Unknown, source_id: ByteString::new() };
+    let mut meta = Meta { column, source: Source::Unknown, source_id: None };
     while let Some((number, field)) = wire.next()? {
         match number {
             1 => meta.source = Source::numbered(wire.integer("source_type", field)? as i32),
-            2 => meta.source_id = wire.text("source_id", field)?,
+            2 => meta.source_id = source_id(wire.text("source_id", field)?),
             _ => {}
         }
     }

@@ -67,7 +67,7 @@ impl<'a> Wire<'a> {
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
         while !self.rest.is_empty() {
             self.start = self.offset();
@@ -81,7 +81,7 @@ impl<'a> Wire<'a> {
         Ok(None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Result<(u32, u8), Malformed> {
         let key = self.varint()?;
         match u32::try_from(key >> 3) {
@@ -90,7 +90,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, wire_type: u8) -> Result<Field<'a>, Malformed> {
         let number = |kind, bits| Field { kind, bits, content: &[] };
         Ok(match wire_type {
@@ -137,7 +137,7 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Malformed> {
         if let Some((byte, rest)) = self.rest.split_first()
             && *byte < 0x80
@@ -160,7 +160,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_array<const N: usize>(&mut self, what: &str) -> Result<&'a [u8; N], Malformed> {
         match self.rest.split_first_chunk() {
             Some((array, rest)) => {
@@ -199,13 +199,13 @@ impl<'a> Wire<'a> {
     }
 
     /// The bytes in a field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn content(&self, name: &str, field: Field<'a>) -> Result<&'a [u8], Malformed> {
         if field.kind == Kind::Length { Ok(field.content) } else { Err(self.mistyped(name, field)) }
     }
 
     /// The message in a field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn message(&self, name: &str, field: Field<'a>) -> Result<Self, Malformed> {
         let content = self.content(name, field)?;
         if self.depth >= DEEPEST {
@@ -238,7 +238,7 @@ impl<'a> Wire<'a> {
         ByteString::try_from(self.bytes(name, field)?).map_err(|_| self.malformed(&format!("`{name}` is not UTF-8")))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn integer(&self, name: &str, field: Field<'a>) -> Result<u64, Malformed> {
         if field.kind == Kind::Varint { Ok(field.bits) } else { Err(self.mistyped(name, field)) }
     }

@@ -168,7 +168,7 @@ mod tests {
     impl Sink<TableRow> for Store {
         async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
             let numbers: Vec<i64> = write.rows.iter().map(|row| number(row)).collect();
-            let refusal = |row: &TableRow| Refusal::new(ErrorClass::ValueRefused, "negative").row(&row.name);
+            let refusal = |row: &TableRow| Refusal::new(ErrorClass::ValueRefused, "negative").row(row.name());
             let mut outcome = Outcome::default();
             for (at, row) in write.rows.iter().enumerate() {
                 match number(row) {
@@ -191,18 +191,17 @@ mod tests {
 
     fn shape() -> Arc<Shape> {
         let columns = vec![Column { name: "n".into(), data_type: None }];
-        Arc::new(Shape { table: "t".into(), columns, time: 0, key: vec![] })
+        Arc::new(Shape { table: "t".into(), columns, time: 0, name: 0, key: vec![] })
     }
 
     fn row(number: i64) -> TableRows {
-        let name = format!("t/{number}").into();
-        TableRows::Row(TableRow { destination: 0, shape: shape(), values: vec![Value::Int(number)], name })
+        TableRows::Row(TableRow { destination: 0, shape: shape(), values: vec![Value::Int(number)] })
     }
 
     fn columns(numbers: impl IntoIterator<Item = i64>) -> TableRows {
         let values: Vec<Value> = numbers.into_iter().map(Value::Int).collect();
         let (rows, columns) = (values.len(), vec![ColumnData::Values(values)]);
-        TableRows::Columns(Box::new(TableColumns { destination: 0, shape: shape(), rows, columns, name: 0 }))
+        TableRows::Columns(Box::new(TableColumns { destination: 0, shape: shape(), rows, columns }))
     }
 
     async fn write(store: Store, rows: &[TableRows]) -> Outcome {

@@ -53,7 +53,7 @@ impl Context<'_> {
         if rows == 0 {
             return Ok(());
         }
-        let layout = self.environment.layout(namespace, table.columns());
+        let layout = self.environment.layout(namespace, table.columns(), None);
         self.budget.take_rows(rows, OF_ROW)?;
         let mut verdicts = Verdicts::default();
         let ids = table.ids(&mut self.budget)?;
@@ -117,7 +117,7 @@ impl Context<'_> {
         }
         columns[OBSERVATION_ID] = ColumnData::Array(self.observation_ids(table_at, namespace, &keys, &kept));
         let (destination, shape) = (self.destination, layout.shape.clone());
-        let columns = TableColumns { destination, shape, rows: count, columns, name: ID };
+        let columns = TableColumns { destination, shape, rows: count, columns };
         decoded.rows.push(TableRows::Columns(Box::new(columns)));
         Ok(())
     }

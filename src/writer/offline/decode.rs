@@ -120,9 +120,8 @@ impl OfflineDecoder {
         }
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
         let created_at = Some(query.created_at).filter(|time| *time != 0);
-        let name = ByteString::from(format!("{QUERY_LOG}/{operation_id}"));
         match observed_at(created_at, opened.times()).and_then(|time| self.believable.check(time)) {
-            Err(refusal) => decoded.refuse(refusal.row(&name).table(QUERY_LOG)),
+            Err(refusal) => decoded.refuse(refusal.row(format!("{QUERY_LOG}/{operation_id}")).table(QUERY_LOG)),
             Ok(query_timestamp) => {
                 let around = query_log::Around {
                     operation_id,
@@ -133,7 +132,7 @@ impl OfflineDecoder {
                     value_tables,
                 };
                 let values = query_log::values(query, around);
-                let row = TableRow { destination, shape: self.query_log.clone(), values, name };
+                let row = TableRow { destination, shape: self.query_log.clone(), values };
                 decoded.rows.push(TableRows::Row(row));
             }
         }
@@ -162,7 +161,7 @@ impl Context<'_> {
             TableBody::Rows { columns, rows } => (columns, rows),
             TableBody::Arrow(ipc) => return self.arrow(table_at, &namespace, &ipc, decoded),
         };
-        let layout = self.environment.layout(&namespace, &columns);
+        let layout = self.environment.layout(&namespace, &columns, columns.list());
         // A row has a place for every column of its table, whatever it says.
         if let Err(refusal) = self.budget.take_rows(rows.len(), layout.shape.columns.len() * size_of::<Value>()) {
             return decoded.refuse(refusal.table(&namespace));
@@ -192,7 +191,9 @@ impl Context<'_> {
         let primary_key = entity::primary_key(&row.id)?;
         entity::each_column_once(&row.cells)?;
         let own_time = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
-        let mut values = vec![Value::Null; layout.shape.columns.len()];
+        // Not cloned one by one, as `vec!` has it.
+        let mut values = Vec::new();
+        values.resize_with(layout.shape.columns.len(), || Value::Null);
         let mut written = 0;
         for cell in row.cells {
             let target = match layout.columns.get(cell.column) {
@@ -230,12 +231,11 @@ impl Context<'_> {
             Some(dtype) => conform(row.id, dtype).map_err(|fault| entity::type_mismatch("id", &fault))?,
             None => row.id,
         };
-        let name = ByteString::from(format!("{namespace}/{primary_key}"));
         values[OBSERVATION_ID] = Value::text(self.ids.row(namespace, &primary_key, table_at, at));
         values[1..=self.of_message.len()].clone_from_slice(&self.of_message);
         values[super::shapes::ID] = id;
         values[TS] = Value::Timestamp(ts);
         debug_assert!(values.len() >= SYSTEM.len());
-        Ok(Some(TableRow { destination: self.destination, shape: layout.shape.clone(), values, name }))
+        Ok(Some(TableRow { destination: self.destination, shape: layout.shape.clone(), values }))
     }
 }

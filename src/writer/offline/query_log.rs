@@ -63,6 +63,7 @@ pub(super) fn shape() -> Arc<Shape> {
         table: ByteString::from_static(QUERY_LOG),
         columns,
         time: QUERY_TIMESTAMP,
+        name: OPERATION_ID,
         key: vec![ENVIRONMENT_ID, OPERATION_ID],
     })
 }

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{Environment, Feature, SYSTEM_COLUMNS};
+use crate::result::ListId;
 use crate::row::table::{Column, Shape};
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
@@ -83,8 +84,8 @@ impl OfflineEnvironment {
     }
 
     /// What is done with the columns of a table.
-    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
-        self.layouts.get(namespace, columns, || self.make(namespace, columns))
+    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString], list: Option<ListId>) -> Arc<Layout> {
+        self.layouts.get(namespace, columns, list, || self.make(namespace, columns))
     }
 
     fn make(&self, namespace: &str, names: &[ByteString]) -> Layout {
@@ -119,7 +120,7 @@ impl OfflineEnvironment {
             targets.push(target);
         }
         let table = ByteString::from(namespace);
-        let shape = Arc::new(Shape { table, columns, time: TS, key: vec![OBSERVATION_ID] });
+        let shape = Arc::new(Shape { table, columns, time: TS, name: ID, key: vec![OBSERVATION_ID] });
         Layout { shape, columns: targets, times, id_type }
     }
 

@@ -147,7 +147,7 @@ fn a_row_has_the_system_columns_and_one_per_feature() {
         ]
     );
     assert_eq!((&*row.shape.table, row.shape.time, &row.shape.key[..]), ("user", 6, &[0][..]));
-    assert_eq!(&*row.name, "user/42");
+    assert_eq!(&*row.name(), "user/42");
 }
 
 #[test]
@@ -408,7 +408,7 @@ proptest! {
         });
         let (rows, arrow) = (decoded_by(&decoder, result(vec![rows])), decoded_by(&decoder, result(vec![arrow])));
         let shown = |decoded: &Decoded<TableRow>| {
-            let rows = decoded.rows.iter().map(|row| format!("{} {} {:?}", row.name, row.destination, row.values));
+            let rows = decoded.rows.iter().map(|row| format!("{} {} {:?}", row.name(), row.destination, row.values));
             rows.collect::<Vec<_>>()
         };
         prop_assert_eq!(shown(&arrow), shown(&rows));

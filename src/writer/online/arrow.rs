@@ -35,7 +35,7 @@ impl Context<'_> {
     ) -> Result<(Vec<ByteString>, Vec<EntityRow>), Refusal> {
         let table = result::arrow::table(ipc, budget)?;
         let columns = table.columns().to_vec();
-        let layout = self.environment.entry.layout(namespace, &columns);
+        let layout = self.environment.entry.layout(namespace, &columns, None);
         let rows = table.entities(|at| !matches!(layout.columns.get(at), Some(Column::Skip(_))), budget)?;
         for column in layout.columns.iter().filter(|_| !rows.is_empty()) {
             if let Column::Skip(reason) = column {

@@ -79,7 +79,7 @@ impl Context<'_> {
                 Err(refusal) => return decoded.refuse(refusal.table(&namespace)),
             },
         };
-        let layout = self.environment.entry.layout(&namespace, &columns);
+        let layout = self.environment.entry.layout(&namespace, &columns, columns.list());
         for (at, row) in rows.into_iter().enumerate() {
             let EntityRow { id, observed_at, cells, fault } = row;
             let read = match fault {
@@ -136,15 +136,16 @@ impl Context<'_> {
                     *observed.insert(at)
                 }
             };
-            let value = std::mem::replace(&mut cell.value, Value::Null);
             // The features of a layout are as many as its columns.
             let feature = cell.column as u32;
             if stored.plain {
                 let expires_at = stored.expiry.of(observed_at);
-                cells.push(FeatureCell { feature, observed_at, expires_at, value: Some(value) });
+                let stored = cells.push_mut(FeatureCell::ABSENT);
+                (stored.feature, stored.observed_at, stored.expires_at) = (feature, observed_at, expires_at);
+                stored.value = Some(std::mem::replace(&mut cell.value, Value::Null));
                 continue;
             }
-            let (update, value) = conformed(stored, value, cell.source)?;
+            let (update, value) = conformed(stored, std::mem::replace(&mut cell.value, Value::Null), cell.source)?;
             // A value or tombstone that has expired already goes to the store like any other: only there
             // can it still remove an older value that expires later, or never.
             let (value, expiry) = match update {

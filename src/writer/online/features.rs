@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
+use crate::result::ListId;
 use crate::row::feature::Features;
 use crate::value::Value;
 use crate::value::dtype::DataType;
@@ -134,8 +135,8 @@ impl OnlineEnvironment {
     }
 
     /// What is done with the columns of a table.
-    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString]) -> Arc<Layout> {
-        self.layouts.get(namespace, columns, || {
+    pub(super) fn layout(&self, namespace: &str, columns: &[ByteString], list: Option<ListId>) -> Arc<Layout> {
+        self.layouts.get(namespace, columns, list, || {
             let mut layout =
                 Layout { columns: Vec::with_capacity(columns.len()), features: Arc::default(), times: Vec::new() };
             let mut seen = HashSet::with_capacity(columns.len());

@@ -40,7 +40,7 @@ pub(crate) fn in_columns(rows: &[TableRow]) -> TableRows {
         }
     });
     let columns = columns.collect();
-    TableRows::Columns(Box::new(TableColumns { destination: 0, shape, rows: rows.len(), columns, name: 1 }))
+    TableRows::Columns(Box::new(TableColumns { destination: 0, shape, rows: rows.len(), columns }))
 }
 
 fn columns(shape: &Arc<Shape>, ids: &[i64], times: &[i64], features: Vec<ArrayRef>) -> TableRows {
@@ -49,7 +49,7 @@ fn columns(shape: &Arc<Shape>, ids: &[i64], times: &[i64], features: Vec<ArrayRe
     let system: [ArrayRef; 3] = [Arc::new(observations), Arc::new(Int64Array::from(ids.to_vec())), Arc::new(times)];
     let columns = system.into_iter().chain(features).map(ColumnData::Array).collect();
     let (shape, rows) = (Arc::clone(shape), ids.len());
-    TableRows::Columns(Box::new(TableColumns { destination: 0, shape, rows, columns, name: 1 }))
+    TableRows::Columns(Box::new(TableColumns { destination: 0, shape, rows, columns }))
 }
 
 #[tokio::test]

@@ -317,14 +317,14 @@ fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
     let text = |name: &'static str| Column { name: name.into(), data_type: Some("string".parse().expect("a type")) };
     let time_column = Column { name: "query_timestamp".into(), data_type: Some("timestamp".parse().expect("a type")) };
     let columns = vec![text("operation_id"), text("environment_id"), time_column, text("query_name")];
-    let shape = Arc::new(Shape { table: "query_log".into(), columns, time: 2, key: vec![1, 0] });
+    let shape = Arc::new(Shape { table: "query_log".into(), columns, time: 2, name: 0, key: vec![1, 0] });
     let values = vec![
         Value::text(operation.to_owned()),
         Value::text("prod"),
         Value::Timestamp(NOON + time),
         name.map_or(Value::Null, |name| Value::text(name.to_owned())),
     ];
-    TableRow { destination: 0, shape, values, name: format!("query_log/{operation}").into() }
+    TableRow { destination: 0, shape, values }
 }
 
 #[tokio::test]

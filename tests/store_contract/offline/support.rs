@@ -48,17 +48,12 @@ pub(crate) fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape
         name: (*name).into(),
         data_type: data_type.map(|text| text.parse().expect("a known type")),
     });
-    Arc::new(Shape { table: table.into(), columns: columns.collect(), time: 2, key: vec![0] })
+    Arc::new(Shape { table: table.into(), columns: columns.collect(), time: 2, name: 1, key: vec![0] })
 }
 
 pub(crate) fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIterator<Item = Value>) -> TableRow {
     let system = [Value::text(format!("obs-{id}")), Value::Int(id), Value::Timestamp(time)];
-    TableRow {
-        destination: 0,
-        shape: Arc::clone(shape),
-        values: system.into_iter().chain(features).collect(),
-        name: format!("{}/{id}", shape.table).into(),
-    }
+    TableRow { destination: 0, shape: Arc::clone(shape), values: system.into_iter().chain(features).collect() }
 }
 
 pub(crate) async fn write(store: &Store, id: &str, rows: &[TableRow]) -> Result<Outcome, SinkError> {

@@ -24,9 +24,9 @@ fn table(name: &'static str, key: &'static str) -> TableRows {
     let column =
         |name: &'static str, of: &str| Column { name: name.into(), data_type: Some(of.parse().expect("a type")) };
     let columns = vec![column(key, "string"), column("query_timestamp", "timestamp"), column("name", "string")];
-    let shape = Arc::new(Shape { table: name.into(), columns, time: 1, key: vec![0] });
+    let shape = Arc::new(Shape { table: name.into(), columns, time: 1, name: 0, key: vec![0] });
     let values = vec![Value::text("1"), Value::Timestamp(1), Value::text("x")];
-    TableRows::Row(TableRow { destination: 0, shape, values, name: name.into() })
+    TableRows::Row(TableRow { destination: 0, shape, values })
 }
 
 /// Writes to each table there is, on connections of its own.

@@ -107,7 +107,7 @@ fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRows)]) -> Result<(Pla
                     return Err(SinkError::Bug { reason: refusal.message });
                 }
                 Err(refusal) => {
-                    refused.push((*index, refusal.row(&row.name).table(&shape.table)));
+                    refused.push((*index, refusal.row(row.name()).table(&shape.table)));
                     false
                 }
             },
@@ -124,7 +124,7 @@ fn pass<'a>(known: &TableSchema, rows: &[(usize, &'a TableRows)]) -> Result<(Pla
             }
             (Err(refusal), rows) => {
                 let name = match rows {
-                    TableRows::Row(row) => row.name.clone(),
+                    TableRows::Row(row) => row.name(),
                     TableRows::Columns(columns) => columns.name(0),
                 };
                 refused.push((*index, refusal.clone().row(name).table(&shape.table)));
@@ -291,12 +291,12 @@ mod tests {
             name: (*name).into(),
             data_type: data_type.map(|text| text.parse().expect("a known type")),
         });
-        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 0, key: vec![] })
+        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 0, name: 0, key: vec![] })
     }
 
     fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRows {
         let values = std::iter::once(Value::Timestamp(0)).chain(values).collect();
-        TableRows::Row(TableRow { destination: 0, shape: Arc::clone(shape), values, name: "user/1".into() })
+        TableRows::Row(TableRow { destination: 0, shape: Arc::clone(shape), values })
     }
 
     /// Which rows are refused, and the columns in the end.

@@ -270,7 +270,7 @@ fn bug(error: &dyn std::error::Error) -> SinkError {
 fn unnameable(rows: &TableRows) -> Refusal {
     let message = "a table's name must not be empty, nor longer than 200 bytes once escaped for a folder";
     let (name, shape) = match rows {
-        TableRows::Row(row) => (row.name.clone(), &row.shape),
+        TableRows::Row(row) => (row.name(), &row.shape),
         TableRows::Columns(columns) => (columns.name(0), &columns.shape),
     };
     Refusal::new(ErrorClass::ValueRefused, message).row(name).table(&shape.table)

@@ -149,7 +149,7 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, 
                 if row.values.len() != row.shape.columns.len() {
                     return Err(SinkError::Bug { reason: refusal.message });
                 }
-                refused.push((*index, refusal.row(&row.name).table(&row.shape.table)));
+                refused.push((*index, refusal.row(row.name()).table(&row.shape.table)));
             }
         }
     }
@@ -312,12 +312,12 @@ mod tests {
             name: (*name).into(),
             data_type: data_type.map(|text| text.parse().expect("a known type")),
         });
-        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 1, key: vec![0] })
+        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 1, name: 0, key: vec![0] })
     }
 
     fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {
         let values = [Value::text("id"), Value::Timestamp(0)].into_iter().chain(values).collect();
-        TableRow { destination: 0, shape: Arc::clone(shape), values, name: "user/1".into() }
+        TableRow { destination: 0, shape: Arc::clone(shape), values }
     }
 
     /// Which rows are refused, and what is done to the table.

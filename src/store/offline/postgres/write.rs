@@ -103,7 +103,7 @@ impl Sink<TableRow> for Postgres {
         match (done, write.rows) {
             // The server names no row; where there is one alone, it is that.
             (Err(SinkError::Poisoned(refusal)), [row]) => {
-                Err(SinkError::Poisoned(refusal.row(&row.name).table(&row.shape.table)))
+                Err(SinkError::Poisoned(refusal.row(row.name()).table(&row.shape.table)))
             }
             (done, _) => done,
         }
@@ -145,7 +145,7 @@ fn by_table<'a>(
             }
             None => "a table's name must not be empty, nor hold U+0000".to_owned(),
         };
-        let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(&row.name).table(&row.shape.table);
+        let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(row.name()).table(&row.shape.table);
         refused.push((index, refusal));
     }
     let mut tables: Vec<_> = tables.into_values().collect();
