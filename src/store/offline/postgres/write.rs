@@ -15,7 +15,7 @@ use super::plan::{INSERTED_AT, Plan};
 use super::table::{Tables, name_of, qualified};
 use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
-use crate::row::table::TableRow;
+use crate::row::table::{Repeats, TableRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::{self, Pool};
 use crate::store::postgres::{ONLINE_TABLE, quoted};
@@ -207,7 +207,8 @@ async fn stage(
     let is_time = |at: &usize| column(at).column_type == ColumnType::One(Scalar::Timestamptz);
     let time = planned.time.filter(|at| columns.contains(at) && is_time(at)).map(|at| quoted(&column(&at).name));
     let target = qualified(connection, table);
-    let known = format!("{target} ({}) {} {time:?} {}", definitions.join(", "), key.join(", "), planned.history);
+    let Plan { history, repeats, .. } = planned;
+    let known = format!("{target} ({}) {} {time:?} {history} {repeats:?}", definitions.join(", "), key.join(", "));
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
     }
@@ -219,8 +220,8 @@ async fn stage(
     connection
         .run(&format!("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS", &name[8..], definitions.join(", ")))
         .await?;
-    let insert = if planned.history || key.is_empty() {
-        insert_new(&target, &name, &names, &key, planned.history)
+    let insert = if *repeats == Repeats::First || key.is_empty() {
+        insert_new(&target, &name, &names, &key, *history)
     } else {
         insert_newest(&target, &name, &names, &key, time.as_deref())
     };
