@@ -91,7 +91,7 @@ pub enum ColumnData {
 /// What is written to offline stores, in the form in which its message brought it.
 ///
 /// A store that has no columnar way in is made one of these by
-/// [`RowWise`](crate::store::offline::row_wise::RowWise).
+/// [`RowWise`](crate::store::tables::row_wise::RowWise).
 #[derive(Clone, Debug)]
 pub enum TableRows {
     /// One row.

@@ -5,6 +5,7 @@
 pub mod offline;
 pub mod online;
 mod postgres;
+pub mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;

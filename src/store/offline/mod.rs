@@ -1,11 +1,10 @@
 //! Offline stores: the history of every feature, and one row per query.
 
 pub mod lake;
-pub mod postgres;
-pub mod row_wise;
 
 use std::sync::Arc;
 
+use super::tables::postgres;
 use super::{StoreError, StoreKind, StoreOptions};
 use crate::row::table::TableRows;
 use crate::sink::Sink;
