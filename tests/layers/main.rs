@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("proto", &[]),
     ("sink", &[]),
+    ("sketch", &[]),
     ("tls", &[]),
     ("writer_type", &["nearest"]),
     ("cut", &[]),
