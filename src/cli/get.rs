@@ -138,7 +138,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The only online writer of a file.
 pub(super) fn online_writer() -> Selection {
-    Selection::Type(WriterType::Online.as_str().to_owned())
+    Selection::Type(WriterType::ONLINE.as_str().to_owned())
 }
 
 /// Features as a table.

@@ -98,7 +98,7 @@ fn checked(examined: &Examined, writer: &Outline) -> CheckedWriter {
     CheckedWriter {
         name: writer.name.clone(),
         writer_type: writer.info.name,
-        state: examined.registry.state(writer.info.writer_type),
+        state: examined.registry.state(writer.info.writer_type()),
         subscription: writer.subscription.clone(),
         group: writer.group.clone(),
         publishes_to: writer.publishes.clone(),

@@ -3,16 +3,16 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::writer_type::WriterType;
+use crate::writer_type::{Pace, WriterType};
 
 /// One default, spelled as in the file.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DefaultValue {
     /// JSON path of the field, below the top level or a writer.
     pub field: &'static str,
-    /// For writers of newest values (`ONLINE_WRITER`).
+    /// For writers that somebody waits for (`ONLINE_WRITER`).
     pub online: &'static str,
-    /// For writers of history.
+    /// For writers of much at a time (`OFFLINE_WRITER`).
     pub offline: &'static str,
     /// Why this value.
     pub reason: &'static str,
@@ -113,22 +113,6 @@ static DEFAULTS: &[DefaultValue] = &[
     },
 ];
 
-/// Largest `memory_limit` that `auto` gives, in bytes: a large machine is no reason to take more of it.
-pub(super) const fn auto_memory_most(writer_type: WriterType) -> u64 {
-    match writer_type {
-        WriterType::Online => 64 << 20,
-        _ => 192 << 20,
-    }
-}
-
-/// Batches of a writer that are being written at once. Where rows overwrite one another one keeps their order.
-pub const fn in_flight(writer_type: WriterType) -> usize {
-    match writer_type {
-        WriterType::Online | WriterType::OnlineVectorStore => 1,
-        _ => 2,
-    }
-}
-
 /// The table.
 pub fn defaults() -> &'static [DefaultValue] {
     DEFAULTS
@@ -157,8 +141,8 @@ pub(super) fn layer(writer_type: WriterType) -> Value {
 }
 
 const fn pick(default: &'static DefaultValue, writer_type: WriterType) -> &'static str {
-    match writer_type {
-        WriterType::Online | WriterType::OnlineVectorStore => default.online,
-        _ => default.offline,
+    match writer_type.info().pace {
+        Pace::Fresh => default.online,
+        Pace::Bulk => default.offline,
     }
 }

@@ -181,7 +181,7 @@ impl Examined {
     }
 
     fn works(&self, writer: &Outline) -> bool {
-        self.registry.runs(writer.info.writer_type)
+        self.registry.runs(writer.info.writer_type())
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -259,7 +259,7 @@ impl Examined {
                     _ => true,
                 }
             };
-            let online = writer.info.writer_type == WriterType::Online;
+            let online = writer.info.writer_type() == WriterType::ONLINE;
             for (id, _) in found.entries.iter().filter(|(_, entry)| online && caches_nothing(entry)) {
                 let text = format!(
                     "lists features and no staleness, so `{}` stores nothing for it; add `default_max_staleness` (such \
@@ -316,7 +316,7 @@ impl Examined {
     pub(super) fn tuned(&self, writer: &Outline) -> Tuned {
         let nothing = Value::Object(Map::new());
         let entry = writer.number.and_then(|number| self.file.get("writers")?.get(number)).unwrap_or(&nothing);
-        tune(writer.info.writer_type, &self.file, entry, &self.entry(writer), self.machine)
+        tune(writer.info.writer_type(), &self.file, entry, &self.entry(writer), self.machine)
     }
 
     fn entry(&self, writer: &Outline) -> RawWriter {
@@ -350,7 +350,7 @@ impl Examined {
         let entry = self.entry(writer);
         Ok(WriterSettings {
             name: writer.name.clone(),
-            writer_type: writer.info.writer_type,
+            writer_type: writer.info.writer_type(),
             bus: bus.clone(),
             subscription,
             group: writer.group.clone(),

@@ -70,7 +70,7 @@ impl Loaded {
     /// The settings of one writer.
     pub fn writer(&self, selection: &Selection) -> Result<WriterSettings, ConfigErrors> {
         let outline = self.select(selection)?;
-        let (registry, writer_type) = (&self.examined.registry, outline.info.writer_type);
+        let (registry, writer_type) = (&self.examined.registry, outline.info.writer_type());
         if !registry.runs(writer_type) {
             return Err(ConfigErrors::selection(registry.refusal(writer_type)));
         }
@@ -97,7 +97,7 @@ impl Loaded {
                 let writer_type: WriterType =
                     given.parse().map_err(|error: NotAType| ConfigErrors::selection(error.to_string()))?;
                 let meant: Vec<&Outline> =
-                    listed.iter().filter(|writer| writer.info.writer_type == writer_type).collect();
+                    listed.iter().filter(|writer| writer.info.writer_type() == writer_type).collect();
                 (meant, listed.is_empty().then_some((given, writer_type.info())))
             }
             Selection::Only => (all.clone(), None),

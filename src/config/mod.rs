@@ -33,7 +33,7 @@ mod warning;
 mod writers;
 
 pub use check::{CheckReport, CheckedEnvironment, CheckedWriter, check};
-pub use defaults::{DefaultValue, defaults, in_flight};
+pub use defaults::{DefaultValue, defaults};
 pub use errors::{ConfigError, ConfigErrors, Problem};
 pub use layers::{Flag, Overrides};
 pub use load::{Loaded, Selection, load};

@@ -75,10 +75,10 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
     let all = overlay([defaults::layer(writer_type), given]);
     let raw_tuning = RawTuning::deserialize(&all).unwrap_or_default();
 
-    let parts = defaults::in_flight(writer_type) + 2;
+    let parts = writer_type.info().in_flight + 2;
     let memory_limit = match need(raw_tuning.memory_limit.as_ref()) {
         Memory::Bytes(bytes) => bytes,
-        Memory::Auto => memory::share(machine).min(defaults::auto_memory_most(writer_type)) as usize,
+        Memory::Auto => memory::share(machine).min(writer_type.info().auto_memory_most) as usize,
     };
     let wanted = need(raw_tuning.batch.max_bytes.as_ref()).0;
     let batch_max_bytes = if bytes_given { wanted } else { wanted.min(memory_limit / parts).max(1) };
@@ -199,11 +199,11 @@ mod tests {
 
     #[test]
     fn the_documented_defaults_hold_on_a_large_machine() {
-        let online = tuned(WriterType::Online, json!({}), json!({}), 64 * GIB).tuning;
+        let online = tuned(WriterType::ONLINE, json!({}), json!({}), 64 * GIB).tuning;
         assert_eq!((online.batch_max_rows, online.batch_max_bytes), (10_000, 8 << 20));
         assert_eq!((online.batch_max_age, online.memory_limit), (Duration::from_millis(500), 64 << 20));
         assert_eq!(online.fetch_bytes(), 8 << 20);
-        let offline = tuned(WriterType::Offline, json!({}), json!({}), 64 * GIB).tuning;
+        let offline = tuned(WriterType::OFFLINE, json!({}), json!({}), 64 * GIB).tuning;
         assert_eq!((offline.batch_max_rows, offline.batch_max_bytes), (100_000, 48 << 20));
         assert_eq!((offline.batch_max_age, offline.memory_limit), (Duration::from_secs(10), 192 << 20));
         assert_eq!(offline.fetch_bytes(), 16 << 20);
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_small_container_makes_small_batches() {
         let small = json!({"max_message_bytes": "16MiB"});
-        let tuned = tuned(WriterType::Offline, small, json!({}), 64 << 20);
+        let tuned = tuned(WriterType::OFFLINE, small, json!({}), 64 << 20);
         assert_eq!(tuned.tuning.memory_limit, 32 << 20);
         assert_eq!(tuned.tuning.batch_max_bytes, 8 << 20);
         assert!(tuned.warnings.is_empty());
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_message_that_does_not_fit_beside_the_memory_limit_is_warned_of() {
-        let warnings = |machine| tuned(WriterType::Online, json!({}), json!({}), machine).warnings;
+        let warnings = |machine| tuned(WriterType::ONLINE, json!({}), json!({}), machine).warnings;
         assert_eq!(warnings(192 << 20), []);
         assert_eq!(
             warnings(128 << 20),
@@ -239,7 +239,7 @@ mod tests {
     fn the_writers_own_entry_is_stronger_than_the_top_level() {
         let file = json!({"batch": {"max_rows": 5, "max_age": "1s"}, "memory_limit": "1GiB"});
         let tuned =
-            tuned(WriterType::Online, file, json!({"max_batch_size": "7", "batch": {"max_bytes": "1MiB"}}), GIB);
+            tuned(WriterType::ONLINE, file, json!({"max_batch_size": "7", "batch": {"max_bytes": "1MiB"}}), GIB);
         assert_eq!((tuned.tuning.batch_max_rows, tuned.tuning.batch_max_bytes), (7, 1 << 20));
         assert_eq!((tuned.tuning.batch_max_age, tuned.tuning.memory_limit), (Duration::from_secs(1), 1 << 30));
     }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn batches_above_the_memory_limit_are_warned_of() {
         let tuned =
-            tuned(WriterType::Online, json!({"memory_limit": "20MiB"}), json!({"batch": {"max_bytes": "8MiB"}}), GIB);
+            tuned(WriterType::ONLINE, json!({"memory_limit": "20MiB"}), json!({"batch": {"max_bytes": "8MiB"}}), GIB);
         assert_eq!(
             tuned.warnings[0].1,
             "3 batches of 8MiB may be held at once, more than the memory limit of 20MiB; lower `batch.max_bytes` or \

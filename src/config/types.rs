@@ -32,7 +32,9 @@ pub fn types_text(registry: &Registry) -> String {
             ("store", info.store),
             ("also named", info.aliases.first().copied()),
         ];
-        let _ = write!(text, "{} ({})\n  {}\n", info.name, registry.state(info.writer_type), info.summary);
+        let _ = write!(text, "{} ({})\n  {}\n", info.name, registry.state(info.writer_type()), info.summary);
+        let messages = info.messages.iter().map(|message| message.as_str()).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  {:<13} {messages}", "messages");
         for (title, part) in parts {
             if let Some(part) = part {
                 let _ = writeln!(text, "  {title:<13} {part}");
@@ -63,10 +65,10 @@ mod tests {
 
     #[test]
     fn the_list_shows_every_type_and_which_of_them_work() {
-        let registry = Registry { writers: vec![WriterType::Metrics], ..Registry::default() };
+        let registry = Registry { writers: vec![WriterType::METRICS], ..Registry::default() };
         let text = types_text(&registry);
         for known in WriterType::ALL {
-            let state = if known == WriterType::Metrics { "works" } else { "not in this version" };
+            let state = if known == WriterType::METRICS { "works" } else { "not in this version" };
             assert!(text.contains(&format!("{known} ({state})\n")), "{text}");
         }
     }

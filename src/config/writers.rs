@@ -80,7 +80,7 @@ pub(super) fn outlines(
         writers.push(outline);
     }
     for writer in &writers {
-        if !registry.runs(writer.info.writer_type) {
+        if !registry.runs(writer.info.writer_type()) {
             let text = format!("{} is not in this version", writer.info.name);
             findings.warnings.push((format!("{}.bus_subscriber_type", writer.at), text));
         }
@@ -106,11 +106,7 @@ pub(super) fn outline(
     let one_name = backend != Some(BusBackend::Pubsub); // a Pub/Sub subscription is not its topic
     Outline {
         group: get(entry.kafka_consumer_group_override.as_ref()).unwrap_or_else(|| format!("chalk-{name}")),
-        subscription: common(file, info.reads)
-            .or_else(|| if one_name { topic(file, info.reads_topic?) } else { None })
-            .or_else(|| {
-                if one_name && info.store == Some("vector_store") { topic(file, "result_bus_topic_id") } else { None }
-            }),
+        subscription: common(file, info.reads).or_else(|| if one_name { topic(file, info.reads_topic?) } else { None }),
         publishes: info.publishes.and_then(|field| if one_name { topic(file, field) } else { common(file, field) }),
         at,
         number,
@@ -170,7 +166,7 @@ fn clashes(writers: &[Outline], backend: Option<BusBackend>, findings: &mut Writ
         };
         let text =
             format!("`{}` and `{}` both read {shared}, so each gets a part of the messages", other.name, writer.name);
-        if other.info.writer_type == writer.info.writer_type {
+        if other.info.writer_type() == writer.info.writer_type() {
             findings.warnings.push((writer.at.clone(), text));
         } else {
             let text = format!("{text} and loses the rest; give each its own");

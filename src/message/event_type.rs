@@ -1,6 +1,6 @@
-//! The types of messages (`ce_type`), and which writers read each.
+//! The types of messages (`ce_type`).
 
-use crate::writer_type::WriterType;
+use serde::{Serialize, Serializer};
 
 /// A published type of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,36 +78,11 @@ impl EventType {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
+}
 
-    /// The writers that read it; others pass over it.
-    pub const fn read_by(self) -> &'static [WriterType] {
-        match self {
-            Self::Result => {
-                &[WriterType::Online, WriterType::Offline, WriterType::Metrics, WriterType::OnlineVectorStore]
-            }
-            Self::MetricsV1 | Self::MetricsV4 | Self::Query | Self::QueryError | Self::ResolverError => {
-                &[WriterType::MetricsBus]
-            }
-            Self::StreamingInsert => &[WriterType::OfflineStoreStreamingInsert],
-            Self::BulkInsert => &[WriterType::OfflineStoreBulkInsert],
-            Self::Usage | Self::NodeStatus | Self::PodStatus => &[WriterType::UsageBus],
-            Self::QueryLog => &[WriterType::QueryMirror],
-            Self::QueryMirror => &[],
-            Self::VectorBatch => &[WriterType::OnlineVectorStore],
-        }
-    }
-
-    /// What a message without a type is taken for by a writer.
-    pub const fn default_of(writer: WriterType) -> Self {
-        match writer {
-            WriterType::Online | WriterType::Offline | WriterType::Metrics => Self::Result,
-            WriterType::MetricsBus => Self::MetricsV1,
-            WriterType::OfflineStoreBulkInsert => Self::BulkInsert,
-            WriterType::OfflineStoreStreamingInsert => Self::StreamingInsert,
-            WriterType::UsageBus => Self::Usage,
-            WriterType::QueryMirror => Self::QueryLog,
-            WriterType::OnlineVectorStore => Self::VectorBatch,
-        }
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -116,13 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_read_back_and_every_writer_reads_its_default() {
+    fn every_name_is_read_back_and_no_other() {
         for event_type in EventType::ALL {
             assert_eq!(EventType::parse(event_type.as_str()), Some(event_type));
         }
         assert_eq!(EventType::parse("chalk.result.v2"), None);
-        for writer in WriterType::ALL {
-            assert!(EventType::default_of(writer).read_by().contains(&writer), "{}", writer.as_str());
-        }
     }
 }

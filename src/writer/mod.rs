@@ -30,7 +30,6 @@ pub mod time;
 use crate::bus::BUSES;
 use crate::config::Registry;
 use crate::config::settings::WriterSettings;
-use crate::message::EventType;
 use crate::sink::Row;
 use crate::store;
 
@@ -47,8 +46,6 @@ pub use crate::writer_type::WriterType;
 pub struct Facts {
     /// Its type.
     pub writer_type: WriterType,
-    /// The types of messages that it reads.
-    pub reads: &'static [EventType],
     /// What it guarantees, in a sentence or two.
     pub guarantee: &'static str,
 }
@@ -118,16 +115,7 @@ mod tests {
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
         assert_eq!(absent.len(), 7);
-        let error = PlanError::NotInThisVersion(WriterType::Metrics).to_string();
+        let error = PlanError::NotInThisVersion(WriterType::METRICS).to_string();
         assert_eq!(error, "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
-    }
-
-    #[test]
-    fn every_writer_reads_what_is_known_to_be_read_by_it() {
-        for writer in WRITERS {
-            let facts = writer.facts();
-            assert!(facts.reads.contains(&EventType::default_of(facts.writer_type)));
-            assert!(facts.reads.iter().all(|reads| reads.read_by().contains(&facts.writer_type)));
-        }
     }
 }

@@ -67,11 +67,11 @@ impl Gate {
         {
             return Err(Unopened::Skipped(skip::OTHER_GROUP));
         }
-        let envelope = Envelope::read(message, EventType::default_of(self.writer_type))
+        let envelope = Envelope::read(message, self.writer_type.usual_message())
             .map_err(|refusal| Unopened::Refused { refusal: Box::new(refusal), environment: None })?;
         let refused = |refusal| Unopened::Refused { refusal: Box::new(refusal), environment: envelope.environment };
         match envelope.event_type() {
-            Some(known) if known.read_by().contains(&self.writer_type) => {}
+            Some(known) if self.writer_type.info().messages.contains(&known) => {}
             Some(_) => return Err(Unopened::Skipped(skip::OTHER_TYPE)),
             None => return Err(refused(unknown_type(envelope.type_name))),
         }
@@ -150,7 +150,7 @@ mod tests {
     fn outcome(headers: &[(&str, &str)]) -> Result<String, String> {
         let mut message = message(headers);
         message.payload = Some(Bytes::from_static(BODY.as_bytes()));
-        let mut settings = settings(WriterType::Online, &[]);
+        let mut settings = settings(WriterType::ONLINE, &[]);
         settings.tuning.max_message_bytes = BODY.len();
         match Gate::new(&settings).open(&message, Wanted::default()) {
             Ok(opened) => Ok(opened.environment().to_owned()),
@@ -188,7 +188,7 @@ mod tests {
     fn a_body_beyond_the_limit_is_refused_unread() {
         let mut message = message(&[]);
         message.payload = Some(Bytes::from(vec![b' '; 101]));
-        let mut settings = settings(WriterType::Online, &[]);
+        let mut settings = settings(WriterType::ONLINE, &[]);
         settings.tuning.max_message_bytes = 100;
         let opened = Gate::new(&settings).open(&message, Wanted::default());
         let Err(Unopened::Refused { refusal, .. }) = opened else { panic!("it is too large") };
@@ -200,7 +200,7 @@ mod tests {
         for (name, compression) in result::unpack::Compression::ALL {
             let mut message = message(&[("content-encoding", name)]);
             message.payload = Some(compression.pack(BODY.as_bytes()).expect("packed").into());
-            let mut settings = settings(WriterType::Online, &[]);
+            let mut settings = settings(WriterType::ONLINE, &[]);
             let gate = Gate::new(&settings);
             let opened = gate.open(&message, Wanted::default()).expect("opened");
             assert_eq!((opened.environment(), opened.unpacked), ("prod", BODY.len()));

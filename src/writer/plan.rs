@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
 use crate::bus::OnGap;
-use crate::config::in_flight;
 use crate::config::settings::{Tuning, WriterSettings};
 use crate::decode::Decoder;
 use crate::runtime::{DeadLetterBudget, Policy, Retry};
@@ -108,7 +107,7 @@ const MAX_MESSAGES: usize = 100_000;
 ///
 /// Batches (those being written, the one that fills and the one that waits) take half of the memory.
 pub fn policy(settings: &WriterSettings) -> Policy {
-    let (tuning, in_flight) = (&settings.tuning, in_flight(settings.writer_type));
+    let (tuning, in_flight) = (&settings.tuning, settings.writer_type.info().in_flight);
     Policy {
         writer_type: settings.writer_type.as_str(),
         group: settings.group.clone(),

@@ -34,7 +34,7 @@ fn the_local_example_makes_both_writers() {
     assert_eq!(loaded.result_topic().as_deref(), Some("results"));
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("online");
     assert_eq!((online.name.as_str(), online.group.as_str()), ("online-writer", "chalk-online-writer"));
-    assert_eq!((online.writer_type, online.subscription.as_str()), (WriterType::Online, "results"));
+    assert_eq!((online.writer_type, online.subscription.as_str()), (WriterType::ONLINE, "results"));
     assert_eq!(online.dlq_topic.as_deref(), Some("dead-letters"));
     assert_eq!(online.listen.as_deref(), Some("0.0.0.0:9090"));
     let BusSettings::Local(bus) = &online.bus else { panic!("{:?}", online.bus) };
@@ -48,7 +48,7 @@ fn the_local_example_makes_both_writers() {
     assert_eq!(features["user.is_flagged"].default, Some(json!(false)));
     assert_eq!(features["user.embedding"].dtype.as_ref().map(ToString::to_string).as_deref(), Some("vector<fp32, 8>"));
     let offline = loaded.writer(&Selection::Writer("offline-writer".to_owned())).expect("offline");
-    assert_eq!((offline.writer_type, offline.listen.as_deref()), (WriterType::Offline, Some("0.0.0.0:9091")));
+    assert_eq!((offline.writer_type, offline.listen.as_deref()), (WriterType::OFFLINE, Some("0.0.0.0:9091")));
 }
 
 #[test]

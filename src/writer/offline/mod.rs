@@ -20,7 +20,6 @@ use super::plan_error::PlanError;
 use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
-use crate::message::EventType;
 use crate::row::table::TableRows;
 use decode::EARLIEST;
 use shapes::OfflineEnvironment;
@@ -29,8 +28,7 @@ use shapes::OfflineEnvironment;
 pub struct OfflineWriter;
 
 static FACTS: Facts = Facts {
-    writer_type: WriterType::Offline,
-    reads: &[EventType::Result],
+    writer_type: WriterType::OFFLINE,
     guarantee: "at least once: a row that comes twice carries the same `__observation_id__`, by which stores with keys \
                 keep one of them and readers of a lake drop the others",
 };

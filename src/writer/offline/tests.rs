@@ -45,7 +45,7 @@ fn environment(features: Option<Vec<Feature>>) -> Environment {
 }
 
 fn decoder_with(environment: Environment, change: impl FnOnce(&mut WriterSettings)) -> OfflineDecoder {
-    let mut settings = settings(WriterType::Offline, &[("prod", environment)]);
+    let mut settings = settings(WriterType::OFFLINE, &[("prod", environment)]);
     change(&mut settings);
     let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("a store");
     decoder(&settings, &destinations, Arc::new(|| NOW))
@@ -360,7 +360,7 @@ fn dropped_queries_leave_their_values() {
 
 #[test]
 fn an_environment_whose_entry_has_no_offline_store_is_passed_over_with_its_query() {
-    let settings = settings(WriterType::Offline, &[("dev", Environment::default()), ("prod", environment(None))]);
+    let settings = settings(WriterType::OFFLINE, &[("dev", Environment::default()), ("prod", environment(None))]);
     let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("a store");
     let decoder = decoder(&settings, &destinations, Arc::new(|| NOW));
     let of = |tables| {

@@ -16,7 +16,6 @@ use super::plan_error::PlanError;
 use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
-use crate::message::EventType;
 use crate::row::feature::FeatureRow;
 use features::OnlineEnvironment;
 
@@ -24,8 +23,7 @@ use features::OnlineEnvironment;
 pub struct OnlineWriter;
 
 static FACTS: Facts = Facts {
-    writer_type: WriterType::Online,
-    reads: &[EventType::Result],
+    writer_type: WriterType::ONLINE,
     guarantee: "at least once, and the newest observed time wins per feature, atomically in the store: redelivery, \
                 replay and disorder end in the same state",
 };

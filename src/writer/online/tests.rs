@@ -43,7 +43,7 @@ fn environment(features: Option<Vec<Feature>>) -> Environment {
 }
 
 fn decoder_of(environments: &[(&str, Environment)]) -> OnlineDecoder {
-    let settings = settings(WriterType::Online, environments);
+    let settings = settings(WriterType::ONLINE, environments);
     let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("a store");
     decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings")
 }
@@ -315,7 +315,7 @@ fn every_strategy_does_with_nulls_and_defaults_what_the_public_example_says() {
 #[test]
 fn a_default_that_is_not_of_its_features_type_is_an_error_of_the_settings() {
     let faulty = Feature { dtype: Some(DataType::Int64), default: Some(serde_json::json!("x")), ..feature("user.a") };
-    let settings = settings(WriterType::Online, &[("prod", environment(Some(vec![faulty])))]);
+    let settings = settings(WriterType::ONLINE, &[("prod", environment(Some(vec![faulty])))]);
     let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("a store");
     let error = decoder(&settings, &destinations, Arc::new(|| NOW)).err().expect("a faulty default").to_string();
     assert!(error.starts_with("default of `user.a`: expected int64"), "{error}");
@@ -366,7 +366,7 @@ fn environments_share_a_store_where_uri_and_prefix_are_the_same() {
         ("c", with("redis://r", "c/")),
         ("d", with("sqlite:x", "")),
     ];
-    let settings = settings(WriterType::Online, &environments);
+    let settings = settings(WriterType::ONLINE, &environments);
     let destinations = Destinations::plan(&settings.environments, &NEVER_OPENED).expect("stores");
     let names: Vec<_> = destinations.planned.iter().map(|planned: &PlannedDestination<_>| &*planned.name).collect();
     assert_eq!(names, ["online store of a, b", "online store of c", "online store of d"]);
@@ -376,7 +376,7 @@ fn environments_share_a_store_where_uri_and_prefix_are_the_same() {
 #[test]
 fn a_plan_without_any_store_or_of_an_unknown_scheme_says_what_to_do() {
     let error = |environments: &[(&str, Environment)]| {
-        let settings = settings(WriterType::Online, environments);
+        let settings = settings(WriterType::ONLINE, environments);
         Destinations::plan(&settings.environments, &NEVER_OPENED).err().expect("nothing to write to").to_string()
     };
     assert_eq!(error(&[]), "`environments` is empty: add one with `online_store`, or `*` for all");

@@ -40,7 +40,7 @@ fn anything<R: Row>(kind: &Kind<R>) -> Kind<R> {
 #[test]
 fn the_online_writer_shows_what_it_would_store_of_the_documented_example() {
     let environment = Environment { online_store: Some(store("any:x")), ..Environment::default() };
-    let settings = settings(WriterType::Online, &[("prod", environment)]);
+    let settings = settings(WriterType::ONLINE, &[("prod", environment)]);
     let destinations = Destinations::plan(&settings.environments, &anything(&ONLINE)).expect("a store");
     let decoder = online::decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings");
     let preview = Preview::of(&decoder, &destinations.planned, &example());
@@ -70,7 +70,7 @@ fn the_online_writer_shows_what_it_would_store_of_the_documented_example() {
 #[test]
 fn the_offline_writer_shows_what_it_would_store_of_the_documented_example() {
     let environment = Environment { offline_store: Some(store("any:x")), ..Environment::default() };
-    let settings = settings(WriterType::Offline, &[("prod", environment)]);
+    let settings = settings(WriterType::OFFLINE, &[("prod", environment)]);
     let destinations = Destinations::plan(&settings.environments, &anything(&OFFLINE)).expect("a store");
     let decoder = offline::decoder(&settings, &destinations, Arc::new(|| NOW));
     let preview = shown(&Preview::of(&decoder, &destinations.planned, &example()));
@@ -87,7 +87,7 @@ fn the_offline_writer_shows_what_it_would_store_of_the_documented_example() {
 #[test]
 fn a_body_that_cannot_be_read_is_shown_as_refused() {
     let environment = Environment { online_store: Some(store("any:x")), ..Environment::default() };
-    let settings = settings(WriterType::Online, &[("prod", environment)]);
+    let settings = settings(WriterType::ONLINE, &[("prod", environment)]);
     let destinations = Destinations::plan(&settings.environments, &anything(&ONLINE)).expect("a store");
     let decoder = online::decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings");
     let mut broken = example();

@@ -124,7 +124,7 @@ fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
 
 fn plan(uri: &str) -> Box<dyn AnyPlan> {
     let environment = Environment { online_store: Some(store(uri)), ..Environment::default() };
-    let settings = settings(WriterType::Online, &[("prod", environment)]);
+    let settings = settings(WriterType::ONLINE, &[("prod", environment)]);
     let destinations = Destinations::plan(&settings.environments, &STORE).expect("a store");
     let decoder = online::decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings");
     Box::new(Plan {
