@@ -23,7 +23,6 @@ use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::Findings;
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use crate::writer_type::WriterType;
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -251,15 +250,9 @@ impl Examined {
             if let Some(problem) = self.missing_store(writer) {
                 notes.error("environments", problem);
             }
-            let has_store = |id: &&String| {
-                let environment = &found.entries[*id];
-                match writer.info.store {
-                    Some("online_store") => environment.online_store.is_some(),
-                    Some("offline_store") => environment.offline_store.is_some(),
-                    _ => true,
-                }
-            };
-            let online = writer.info.writer_type() == WriterType::ONLINE;
+            let kind = writer.info.store.and_then(StoreKind::of_field);
+            let has_store = |id: &&String| kind.is_none_or(|kind| !found.entries[*id].stores(kind).is_empty());
+            let online = kind == Some(StoreKind::Online);
             for (id, _) in found.entries.iter().filter(|(_, entry)| online && caches_nothing(entry)) {
                 let text = format!(
                     "lists features and no staleness, so `{}` stores nothing for it; add `default_max_staleness` (such \

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::metrics_stores::MetricsStores;
 use crate::config::secret::SecretRef;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
@@ -104,6 +105,12 @@ pub struct Environment {
     pub online_store: Option<StoreSettings>,
     /// Where its history lives.
     pub offline_store: Option<StoreSettings>,
+    /// Where its metrics, query rows and errors go.
+    pub metrics_store: Option<MetricsStores>,
+    /// Where its usage events go.
+    pub usage_store: Option<StoreSettings>,
+    /// Where its vectors live.
+    pub vector_store: Option<StoreSettings>,
     /// For features without a staleness of their own; `None` where it is not given.
     pub default_max_staleness: Option<MaxStaleness>,
     /// Declared features by FQN; `None` where there is no list at all, and so every feature is stored.
