@@ -14,13 +14,14 @@ use super::environments::{EnvironmentFindings, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
+use super::modes;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
-use super::settings::{BusSettings, Environment, Environments, MaxStaleness, WriterSettings};
+use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
 use super::tuning::{Tuned, machine_memory, tune};
-use super::walk::Findings;
+use super::walk::{Findings, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
 
@@ -89,7 +90,8 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
     );
     examined.errors = findings.errors;
     examined.warnings = warnings;
-    examined.unused = findings.unused.into_iter().collect();
+    let unread = findings.read_by.into_iter().filter(|field| !examined.is_read(field)).map(|field| field.place.given);
+    examined.unused = findings.unused.into_iter().chain(unread).collect::<BTreeSet<_>>().into_iter().collect();
     examined
 }
 
@@ -171,6 +173,11 @@ impl Examined {
             for (field, message) in tuned.warnings {
                 notes.warn(&self.tuning_path(writer, field), message);
             }
+            if self.works(writer) {
+                for (path, problem) in self.ways(writer) {
+                    notes.error(&path, problem);
+                }
+            }
             if self.works(writer) && writers::common(&self.file, "kafka_dlq_topic").is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
                 notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
@@ -181,6 +188,24 @@ impl Examined {
 
     fn works(&self, writer: &Outline) -> bool {
         self.registry.runs(writer.info.writer_type())
+    }
+
+    /// Whether a writer of this version uses a field: of an entry of `writers`, the one that it is the entry of.
+    fn is_read(&self, field: &ReadBy) -> bool {
+        let entry = self.writers.iter().find(|writer| field.place.canonical.starts_with(&format!("{}.", writer.at)));
+        let ours = |name: &str| entry.is_none_or(|writer| writer.info.name == name);
+        self.registry
+            .writers
+            .iter()
+            .map(|known| known.as_str())
+            .any(|name| ours(name) && field.types.iter().any(|reads| reads == name))
+    }
+
+    /// What is wrong with the ways that a writer's rows and messages take, by path.
+    fn ways(&self, writer: &Outline) -> Vec<(String, Problem)> {
+        let modes = modes::of_type(&self.entry(writer)).metrics;
+        let stores = modes::missing_stores(writer, &modes, &self.raw);
+        modes::publishing(writer, self.backend).into_iter().chain(stores).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -332,6 +357,7 @@ impl Examined {
         if writer.subscription.is_none() {
             errors.push(missing_subscription(writer, self.backend));
         }
+        errors.extend(self.ways(writer));
         errors.extend(self.missing_store(writer).map(|problem| ("environments".to_owned(), problem)));
         let Tuned { tuning, listen, skip_offline_writes_for_online_cached_features, errors: rules, .. } =
             self.tuned(writer);
@@ -346,10 +372,16 @@ impl Examined {
             writer_type: writer.info.writer_type(),
             bus: bus.clone(),
             subscription,
+            publishes: writer
+                .publishes
+                .clone()
+                .zip(writer.info.publishes)
+                .map(|(topic, named_by)| Publishes { topic, named_by }),
             group: writer.group.clone(),
             dlq_topic: writers::common(&self.file, "kafka_dlq_topic"),
             environments: Arc::new(self.environments(writer)),
             tuning,
+            of_type: modes::of_type(&entry),
             query_table_write_drop_ratio: get(entry.query_table_write_drop_ratio.as_ref()).map_or(0.0, |ratio| ratio.0),
             skip_offline_writes_for_online_cached_features,
             listen,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::metrics_stores::MetricsStores;
+pub use super::of_type::{MetricsModes, Sides, TypeSettings};
 use crate::config::secret::SecretRef;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
@@ -23,6 +24,8 @@ pub struct WriterSettings {
     pub bus: BusSettings,
     /// Topic or subscription that it reads.
     pub subscription: String,
+    /// Where it publishes, if it does.
+    pub publishes: Option<Publishes>,
     /// Consumer group: `chalk-<writer name>`, or the override.
     pub group: String,
     /// Topic of dead letters; without one a bad row stops the writer.
@@ -31,12 +34,23 @@ pub struct WriterSettings {
     pub environments: Arc<Environments>,
     /// Batches, memory, retries and the like.
     pub tuning: Tuning,
+    /// What its type alone has.
+    pub of_type: TypeSettings,
     /// `query_table_write_drop_ratio`: share of rows of `query_log` that are not written, 0 to 1.
     pub query_table_write_drop_ratio: f64,
     /// `skip_offline_writes_for_online_cached_features`
     pub skip_offline_writes_for_online_cached_features: bool,
     /// Address of probes and metrics; `None` opens no port.
     pub listen: Option<String>,
+}
+
+/// The topic that a writer publishes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publishes {
+    /// Its name.
+    pub topic: String,
+    /// The field of the configuration that names it, for people.
+    pub named_by: &'static str,
 }
 
 /// Which bus, and how to reach it.

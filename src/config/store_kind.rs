@@ -1,6 +1,6 @@
 //! The stores that an environment has, by kind.
 
-use super::settings::{Environment, StoreSettings};
+use super::settings::{Environment, MetricsStores, StoreSettings};
 
 /// A kind of store in an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +46,7 @@ impl Environment {
             StoreKind::Offline => &self.offline_store,
             StoreKind::Usage => &self.usage_store,
             StoreKind::Vector => &self.vector_store,
-            StoreKind::Metrics => return self.metrics_store.iter().flat_map(|stores| stores.all()).collect(),
+            StoreKind::Metrics => return self.metrics_store.iter().flat_map(MetricsStores::all).collect(),
         };
         one.iter().map(|store| ("uri", store)).collect()
     }

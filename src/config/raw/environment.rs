@@ -19,13 +19,13 @@ pub(in crate::config) struct RawEnvironment {
     /// Where its history lives.
     pub(in crate::config) offline_store: Option<RawStore>,
     /// Where metrics, queries and errors go.
-    #[schemars(extend("x-unused" = true))]
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
     pub(in crate::config) metrics_store: Option<RawMetricsStore>,
     /// Where usage events go.
-    #[schemars(extend("x-unused" = true))]
+    #[schemars(extend("x-read-by" = ["USAGE_BUS_WRITER"]))]
     pub(in crate::config) usage_store: Option<RawPlainStore>,
     /// Where vectors go.
-    #[schemars(extend("x-unused" = true))]
+    #[schemars(extend("x-read-by" = ["ONLINE_VECTOR_STORE_WRITER"]))]
     pub(in crate::config) vector_store: Option<RawPlainStore>,
     /// How long a feature without a staleness of its own counts as fresh.
     pub(in crate::config) default_max_staleness: Maybe<MaxStaleness>,
