@@ -5,6 +5,7 @@
 //! both share one list.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use hashbrown::HashMap;
 const FEW: usize = 16;
 
 /// The names of a table's columns, in order; tables alike share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Names {
     names: Arc<[ByteString]>,
     list: Option<ListId>,
@@ -44,6 +45,12 @@ impl Names {
 impl Default for Names {
     fn default() -> Self {
         Vec::new().into()
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.names.fmt(f)
     }
 }
 

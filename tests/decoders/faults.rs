@@ -234,7 +234,6 @@ fn small_things_without_end_do_not_fill_the_memory() {
             repeated(&format!(r#"{row}"features": {{"user.a": ["#), "0", count, "]}}]"),
             repeated(&format!(r#"{row}"features": {{"user.a": [["#), "[]", count, "]]}}]"),
             repeated(&format!(r#"{row}"values": ["#), "0", count, "]}]"),
-            repeated(&format!(r#"{row}"meta": ["#), "{}", count, "]}]"),
         ]
     };
     let protobuf = |count| {
