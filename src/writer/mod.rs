@@ -8,6 +8,7 @@
 //! erased once, at [`Run`](crate::runtime::Run).
 
 mod any_plan;
+pub mod body;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;

@@ -18,7 +18,6 @@ use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::destinations::Kind;
-use crate::writer::open::Opened;
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -477,7 +476,9 @@ fn class_within(limit: usize, features: Vec<Feature>, arrow: FeatureTable) -> Op
     let decoder = decoder_with(environment(Some(features)), |_| {});
     let mut decoded = Decoded::default();
     let message = message(&[("ce_id", "e-1"), ("ce_source", "engine")]);
-    decoder.rows(Opened { limit, ..opened(&message, result(vec![arrow])) }, &mut decoded);
+    let mut opened = opened(&message, result(vec![arrow]));
+    opened.admitted.limit = limit;
+    decoder.rows(opened, &mut decoded);
     decoded.refused.first().map(|refusal| refusal.class)
 }
 
