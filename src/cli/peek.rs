@@ -131,8 +131,8 @@ impl Stores<'_> {
 
     async fn open(&self, index: usize) -> Option<Arc<dyn OnlineStore>> {
         let destinations = self.plan.destinations();
-        let (name, settings) = destinations.get(index)?;
-        match deployment::open_online_store(settings, self.tuning).await {
+        let &(name, settings) = destinations.get(index)?;
+        match deployment::open_online_store(settings?, self.tuning).await {
             Ok(store) => Some(store),
             Err(error) => {
                 tracing::warn!(destination = name, %error, "cannot show what is stored");

@@ -19,6 +19,7 @@ pub mod layouts;
 pub mod offline;
 pub mod online;
 pub mod open;
+pub mod outlet;
 pub mod plan;
 mod plan_error;
 pub mod preview;

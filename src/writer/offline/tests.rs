@@ -17,7 +17,7 @@ use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
-use crate::writer::destinations::Kind;
+use crate::writer::destinations::{Kind, Opener};
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -30,7 +30,7 @@ const NEVER_OPENED: Kind<TableRows> = Kind {
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
     check: crate::store::offline::check,
-    open: never,
+    open: Opener::Store(never),
     absorbs_repeats: |_| Ok(true),
     has_tombstones: false,
 };
