@@ -13,6 +13,8 @@ pub mod catalog;
 pub mod column;
 mod declared;
 pub mod destinations;
+mod digest;
+mod drop_ratio;
 mod entity;
 pub mod layouts;
 pub mod offline;
