@@ -60,7 +60,7 @@ impl Source for Prepared {
 fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
     let settings = kit::online_settings();
     let plan = OnlineWriter.plan(&settings).expect("a plan");
-    let uri = plan.destinations[0].settings.uri.clone();
+    let uri = plan.destinations[0].store().expect("a store").uri.clone();
     let options = StoreOptions {
         uri,
         fetched: "blackhole:".to_owned().into(),

@@ -8,6 +8,7 @@
 //! erased once, at [`Run`](crate::runtime::Run).
 
 mod any_plan;
+pub mod body;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;
@@ -20,6 +21,7 @@ pub mod layouts;
 pub mod offline;
 pub mod online;
 pub mod open;
+pub mod outlet;
 pub mod plan;
 mod plan_error;
 pub mod preview;
