@@ -34,7 +34,8 @@ impl Metric for v1::Metric {
         }
         let observed_at = event.time(self.observed_at())?;
         let namespace = v1::Metrics1ProtoRepresentationNamespace::try_from(self.namespace).ok();
-        let namespace = word(self.namespace, namespace.map(|known| known.as_str_name()), &format!("{OF_ALL}NAMESPACE_"));
+        let namespace =
+            word(self.namespace, namespace.map(|known| known.as_str_name()), &format!("{OF_ALL}NAMESPACE_"));
         let known = v1::Metrics1ProtoRepresentationName::try_from(name).ok();
         let name = word(name, known.map(|known| known.as_str_name()), &format!("{OF_ALL}NAME_"));
         let (mut value, mut sketch, mut moments) = (Value::Null, [Value::Null, Value::Null, Value::Null], Vec::new());
@@ -52,7 +53,14 @@ impl Metric for v1::Metric {
                         Value::Double(statistics.variance),
                     ],
                     None => {
-                        vec![Value::Null, Value::Null, count("count", read.count)?, Value::Null, number(read.mean), Value::Null]
+                        vec![
+                            Value::Null,
+                            Value::Null,
+                            count("count", read.count)?,
+                            Value::Null,
+                            number(read.mean),
+                            Value::Null,
+                        ]
                     }
                 };
                 sketch = [Value::text(sent.value), read.buckets, read.compactions];

@@ -172,8 +172,7 @@ async fn bad_rows_of_a_batch_fail_alone_and_say_why() {
         ];
         let outcome = write(&place.open(), &rows).await.expect("the others are written");
         assert_eq!(outcome.stored, 2);
-        let classes =
-            [TypeMismatch, TypeMismatch, ValueRefused, ValueRefused, ValueRefused, TypeMismatch];
+        let classes = [TypeMismatch, TypeMismatch, ValueRefused, ValueRefused, ValueRefused, TypeMismatch];
         let refused: Vec<_> = outcome.refused.iter().map(|(at, refusal)| (*at, refusal.class)).collect();
         assert_eq!(refused, (1..).zip(classes).collect::<Vec<_>>());
         let (_, first) = &outcome.refused[0];
