@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::PipelineError;
 use super::batch::Batch;
 use super::burial::Burial;
-use super::emit;
+use super::landing;
 use super::order::{Order, Place};
 use super::shared::Shared;
 use super::write::{Written, write};
@@ -151,7 +151,7 @@ async fn fly<R: Row>(
     let (mut written, parts) = match &shared.emission {
         None => (write(&id, &batch, &shared).await.map_err(PipelineError::Bug)?, None),
         Some(emission) => {
-            let (parts, verdicts) = emit::make(&id, &batch, emission)?;
+            let (parts, verdicts) = landing::make(&id, &batch, emission)?;
             (Written { verdicts, ..Written::default() }, Some((parts, emission)))
         }
     };

@@ -22,6 +22,7 @@ mod burial;
 mod emit;
 mod flight;
 mod health;
+mod landing;
 mod nothing;
 mod order;
 pub(crate) mod pause;

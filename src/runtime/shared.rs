@@ -8,7 +8,8 @@ use hashbrown::HashSet;
 use super::budget::Budget;
 use super::burial::Graveyard;
 use super::health::Health;
-use super::{Destination, Emission, Policy};
+use super::emit::Emission;
+use super::{Destination, Policy};
 use crate::bus::Transactions;
 use crate::sink::Row;
 
