@@ -8,8 +8,8 @@ use half::f16;
 use super::Made;
 use crate::row::vector::{Metric, VectorFeature, VectorRow};
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::dtype::Precision;
 use crate::value::Vector;
+use crate::value::dtype::Precision;
 
 /// Bytes of a payload at the most, as the message has them.
 const LARGEST_PAYLOAD: usize = 64 * 1024 * 1024;

@@ -25,9 +25,8 @@ mod tests {
 
     #[test]
     fn a_name_can_be_read_and_one_that_is_taken_gets_a_hash() {
-        let names = |namespace: &str, name: &str| {
-            candidates(&VectorFeature { namespace: namespace.into(), name: name.into() })
-        };
+        let names =
+            |namespace: &str, name: &str| candidates(&VectorFeature { namespace: namespace.into(), name: name.into() });
         assert_eq!(names("user", "embedding")[0], "vectors_user__embedding");
         assert_eq!(names("user", "card.photo@2~1")[0], "vectors_user__card.photo__v2__i1");
         let (one, other) = (names("a__b", "c"), names("a", "b__c"));

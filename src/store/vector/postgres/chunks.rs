@@ -77,11 +77,7 @@ impl Chunk {
 }
 
 /// Cuts rows of one table into chunks; what the table can never take is named in `refused`.
-pub(super) fn of(
-    mut rows: Vec<(usize, &VectorRow)>,
-    table: &Table,
-    refused: &mut Vec<(usize, Refusal)>,
-) -> Vec<Chunk> {
+pub(super) fn of(mut rows: Vec<(usize, &VectorRow)>, table: &Table, refused: &mut Vec<(usize, Refusal)>) -> Vec<Chunk> {
     rows.sort_unstable_by(|(_, one), (_, other)| one.key.cmp(&other.key));
     let mut chunks = Vec::new();
     let mut chunk = Chunk::default();

@@ -6,8 +6,8 @@ use super::Connection;
 use crate::row::vector::{Metric, Point, VectorFeature};
 use crate::sink::SinkError;
 use crate::store::postgres::{SCHEMA, quoted, tables};
-use crate::store::vector::names::{self, TABLES};
 use crate::store::vector::Made;
+use crate::store::vector::names::{self, TABLES};
 use crate::value::dtype::Precision;
 
 /// Dimensions that pgvector indexes at the most.
@@ -193,9 +193,8 @@ impl Table {
             "UPDATE {registry} SET dimension = $3, metric = $4, precision = $5 WHERE namespace = $1 AND feature = $2"
         );
         let (namespace, name, dimension) = (&*feature.namespace, &*feature.name, dimension as i32);
-        let done = connection
-            .execute(&update, &[&namespace, &name, &dimension, &metric.as_str(), &precision.as_str()])
-            .await;
+        let done =
+            connection.execute(&update, &[&namespace, &name, &dimension, &metric.as_str(), &precision.as_str()]).await;
         done.map_err(tables::never_of_a_row)?;
         self.made = Some(made);
         Ok(())
@@ -209,7 +208,9 @@ impl Table {
         };
         let Some(Made { dimension, precision, .. }) = self.made else {
             // There is no vector in it: a tombstone and another of the same time are the same.
-            return fill(["{embedding}", "{given}", "{parameter}", "{column}", "{set}", "{tie}"].map(|name| (name, "")));
+            return fill(
+                ["{embedding}", "{given}", "{parameter}", "{column}", "{set}", "{tie}"].map(|name| (name, "")),
+            );
         };
         let kind = if precision == Precision::Fp16 { "halfvec" } else { "vector" };
         fill([

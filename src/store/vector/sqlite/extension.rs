@@ -14,7 +14,10 @@
 //! - All the entry does is register functions and modules with the connection, none of which keep anything of
 //!   ours. `message` is valid for writing; what it is set to was allocated by SQLite, is read as the text that it is,
 //!   once, and given back to SQLite.
-#![expect(unsafe_code, reason = "SQLite takes extensions as C functions; the module's documentation says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "SQLite takes extensions as C functions; the module's documentation says why it is sound"
+)]
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -53,9 +56,8 @@ mod tests {
 
     #[test]
     fn only_the_connection_that_asked_has_it() {
-        let version = |connection: &Connection| {
-            connection.query_row("SELECT vec_version()", [], |row| row.get::<_, String>(0))
-        };
+        let version =
+            |connection: &Connection| connection.query_row("SELECT vec_version()", [], |row| row.get::<_, String>(0));
         let (with, without) = (Connection::open_in_memory(), Connection::open_in_memory());
         let (with, without) = (with.expect("a database"), without.expect("a database"));
         load(&with).expect("loaded");

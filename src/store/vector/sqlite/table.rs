@@ -107,7 +107,8 @@ impl Table {
                  (environment text partition key, embedding float[{dimension}] distance_metric={distance})"
             ))?;
         }
-        let update = "UPDATE vector_tables SET index_name = ?2, dimension = ?3, metric = ?4, precision = ?5 WHERE id = ?1";
+        let update =
+            "UPDATE vector_tables SET index_name = ?2, dimension = ?3, metric = ?4, precision = ?5 WHERE id = ?1";
         let dimension = dimension as i64;
         connection.execute(update, params![self.id, index, dimension, metric.as_str(), precision.as_str()])?;
         self.made = Some(made);
