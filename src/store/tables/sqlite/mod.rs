@@ -67,7 +67,7 @@ pub(in crate::store) fn open(
 #[async_trait]
 impl Sink<TableRow> for SqliteTables {
     async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
-        let rows: Vec<TableRow> = write.rows.iter().map(|row| TableRow::clone(row)).collect();
+        let rows: Vec<TableRow> = write.rows.iter().copied().cloned().collect();
         let layout = self.layout;
         self.file.with(move |file| file.write(layout, &rows)).await
     }
