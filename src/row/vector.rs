@@ -1,13 +1,12 @@
 //! The row of vector stores: one vector of one entity, or that it was deleted.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use crate::sink::Row;
-use crate::value::{Value, Vector};
+use crate::value::{Metric, Value, Vector};
 
 /// Which vector a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,47 +31,6 @@ pub struct VectorFeature {
 impl fmt::Display for VectorFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.namespace, self.name)
-    }
-}
-
-/// How far apart two vectors are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Metric {
-    /// Their Euclidean distance.
-    #[default]
-    L2,
-    /// Their inner product, the larger the nearer; as a distance it is negative.
-    Ip,
-    /// One less the cosine of the angle between them.
-    Cos,
-}
-
-impl Metric {
-    /// Every metric.
-    pub const ALL: [Self; 3] = [Self::L2, Self::Ip, Self::Cos];
-
-    /// Its name in configurations and stores.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::L2 => "l2",
-            Self::Ip => "ip",
-            Self::Cos => "cos",
-        }
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Metric {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|known| known.as_str() == text);
-        known.ok_or_else(|| format!("unknown metric `{text}`; known are l2, ip, cos"))
     }
 }
 

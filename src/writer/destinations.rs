@@ -11,8 +11,9 @@ use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRows;
+use crate::row::vector::VectorRow;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, offline, online};
+use crate::store::{StoreError, StoreOptions, offline, online, vector};
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -120,6 +121,17 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     open: Opener::Store(offline::open),
     absorbs_repeats: offline::absorbs_repeats,
     has_tombstones: false,
+};
+
+/// The stores of vectors.
+pub const VECTOR: Kind<VectorRow> = Kind {
+    name: "vector store",
+    field: "vector_store",
+    of: |environment| environment.vector_store.as_ref(),
+    check: vector::check,
+    open: Opener::Store(|options| vector::open(options).map(|store| store as Arc<dyn Sink<VectorRow>>)),
+    absorbs_repeats: vector::absorbs_repeats,
+    has_tombstones: true,
 };
 
 /// The destinations of a writer, and how its environments find theirs.

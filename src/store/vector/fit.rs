@@ -3,13 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use half::f16;
-
 use super::Made;
-use crate::row::vector::{Metric, VectorFeature, VectorRow};
+use crate::row::vector::{VectorFeature, VectorRow};
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::Vector;
-use crate::value::dtype::Precision;
+use crate::value::{Metric, Vector};
 
 /// Bytes of a payload at the most, as the message has them.
 const LARGEST_PAYLOAD: usize = 64 * 1024 * 1024;
@@ -48,7 +45,12 @@ pub(super) fn fitted(row: &VectorRow, vector: &Arc<Vector>, made: Made) -> Resul
         let message = format!("a vector of dimension {found}; the table of `{}` has {dimension}", row.key.feature);
         return refused(ErrorClass::DimensionMismatch, message);
     }
-    let Some(fitted) = in_precision(vector, precision) else {
+    let fitted = if vector.precision() == precision {
+        Some(Arc::clone(vector))
+    } else {
+        vector.exactly_in(precision).map(Arc::new)
+    };
+    let Some(fitted) = fitted else {
         let (given, kept) = (vector.precision().as_str(), precision.as_str());
         let message =
             format!("a vector of {given} that {kept}, which the table of `{}` has, cannot hold", row.key.feature);
@@ -72,45 +74,5 @@ pub(super) fn warn_of_another_metric(row: &VectorRow, made: Made) {
             feature = %row.key.feature, table = %made.metric, message = %row.metric,
             "vectors name another metric than their table was made with; the table's stays"
         );
-    }
-}
-
-/// A vector in a precision: as it is, or where every element is exact in it; doubles are rounded to singles.
-fn in_precision(vector: &Arc<Vector>, precision: Precision) -> Option<Arc<Vector>> {
-    if vector.precision() == precision {
-        return Some(Arc::clone(vector));
-    }
-    let elements = vector.to_f64();
-    let converted = match precision {
-        Precision::Fp64 => Vector::Fp64(elements),
-        Precision::Fp32 => Vector::Fp32(elements.iter().map(|element| *element as f32).collect()),
-        Precision::Fp16 => {
-            let halves: Vec<f16> = elements.iter().map(|element| f16::from_f64(*element)).collect();
-            if halves.iter().zip(&elements).any(|(half, element)| half.to_f64() != *element) {
-                return None;
-            }
-            Vector::Fp16(halves.into_iter().map(f16::to_bits).collect())
-        }
-    };
-    Some(Arc::new(converted))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_doubles_are_rounded_and_only_to_singles() {
-        let vector = |vector| Arc::new(vector);
-        let (half, single, double) =
-            (Vector::Fp16(vec![0x3c00]), Vector::Fp32(vec![1.0, 0.1]), Vector::Fp64(vec![0.1, 1e-60]));
-        let to = |given: &Vector, precision| in_precision(&vector(given.clone()), precision).as_deref().cloned();
-        assert_eq!(to(&half, Precision::Fp32), Some(Vector::Fp32(vec![1.0])));
-        assert_eq!(to(&half, Precision::Fp64), Some(Vector::Fp64(vec![1.0])));
-        assert_eq!(to(&single, Precision::Fp16), None);
-        assert_eq!(to(&Vector::Fp32(vec![0.5]), Precision::Fp16), Some(Vector::Fp16(vec![0x3800])));
-        assert_eq!(to(&single, Precision::Fp64), Some(Vector::Fp64(vec![1.0, f64::from(0.1_f32)])));
-        assert_eq!(to(&double, Precision::Fp32), Some(Vector::Fp32(vec![0.1, 0.0])));
-        assert_eq!(to(&double, Precision::Fp16), None);
     }
 }

@@ -24,8 +24,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{StoreError, StoreKind, StoreOptions};
-use crate::row::vector::{Metric, Point, VectorFeature, VectorKey, VectorRow};
+use crate::row::vector::{Point, VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Sink, SinkError};
+use crate::value::Metric;
 
 /// A store of newest vectors: a sink, and a reader for people and tests.
 #[async_trait]

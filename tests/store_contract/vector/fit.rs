@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use chalk_writer::row::vector::{Metric, Point, VectorRow};
+use chalk_writer::row::vector::{Point, VectorRow};
 use chalk_writer::sink::ErrorClass;
 use chalk_writer::store::vector::Made;
+use chalk_writer::value::Metric;
 use chalk_writer::value::dtype::Precision;
 use chalk_writer::value::{Value, Vector};
 use half::f16;

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chalk_writer::row::vector::{Metric, VectorKey, VectorRow};
+use chalk_writer::row::vector::{VectorKey, VectorRow};
+use chalk_writer::value::Metric;
 use chalk_writer::value::Vector;
 use chalk_writer::value::dtype::Precision;
 use half::f16;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::vector::{Metric, Point, VectorFeature, VectorKey, VectorRow};
+use chalk_writer::row::vector::{Point, VectorFeature, VectorKey, VectorRow};
 use chalk_writer::sink::{ErrorClass, Outcome, Write};
 use chalk_writer::store::StoreOptions;
 use chalk_writer::store::vector::{Near, Neighbour, StoredVector, VECTOR_STORES, VectorStore, open};
+use chalk_writer::value::Metric;
 use chalk_writer::value::dtype::Precision;
 use chalk_writer::value::{Value, Vector};
 

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use chalk_writer::row::vector::{Metric, VectorFeature, VectorKey, VectorRow};
+use chalk_writer::row::vector::{VectorFeature, VectorKey, VectorRow};
 use chalk_writer::sink::{ErrorClass, SinkError, Write};
 use chalk_writer::store::vector::VectorStore;
+use chalk_writer::value::Metric;
 use chalk_writer::value::Vector;
 
 use super::place::{Place, RETENTION, key, nearest, refused, row, singles, store, stored, tombstone, under, vector};

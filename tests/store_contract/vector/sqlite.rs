@@ -2,7 +2,7 @@
 //!
 //! Seen to fail when a tombstone or a replaced vector stayed in the index, and when `ip` had an index of another metric.
 
-use chalk_writer::row::vector::Metric;
+use chalk_writer::value::Metric;
 use chalk_writer::value::Vector;
 use rusqlite::Connection;
 

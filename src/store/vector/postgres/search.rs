@@ -6,9 +6,10 @@ use super::Connection;
 use super::session::known;
 use super::table::Table;
 use super::{Near, Neighbour, StoredVector, elements};
-use crate::row::vector::{Metric, Point, VectorKey};
+use crate::row::vector::{Point, VectorKey};
 use crate::sink::SinkError;
 use crate::store::postgres::binary::Micros;
+use crate::value::Metric;
 use crate::value::dtype::Precision;
 use crate::value::{Value, Vector, json};
 

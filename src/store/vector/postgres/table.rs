@@ -3,11 +3,12 @@
 use tokio_postgres::error::SqlState;
 
 use super::Connection;
-use crate::row::vector::{Metric, Point, VectorFeature};
+use crate::row::vector::{Point, VectorFeature};
 use crate::sink::SinkError;
 use crate::store::postgres::{SCHEMA, quoted, tables};
 use crate::store::vector::Made;
 use crate::store::vector::names::{self, TABLES};
+use crate::value::Metric;
 use crate::value::dtype::Precision;
 
 /// Dimensions that pgvector indexes at the most.

@@ -4,8 +4,8 @@ use rusqlite::{Connection, params};
 
 use super::elements;
 use super::table::Table;
-use crate::row::vector::Metric;
 use crate::store::vector::{Made, Near, Neighbour};
+use crate::value::Metric;
 
 /// Neighbours that sqlite-vec finds at the most.
 const MOST: usize = 4_096;

@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::row::vector::{Metric, VectorFeature};
+use crate::row::vector::VectorFeature;
 use crate::store::postgres::quoted;
 use crate::store::vector::{Made, names};
+use crate::value::Metric;
 use crate::value::dtype::Precision;
 
 /// Dimensions that sqlite-vec indexes at the most.
