@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::VectorDecoder;
+use super::decode::VectorDecoder;
 use super::features::{Column, Stored};
 use crate::decode::Decoded;
 use crate::proto::writer::v1::{

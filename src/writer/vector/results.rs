@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::VectorDecoder;
-use super::features::{Column, Stored};
+use super::decode::VectorDecoder;
+use super::features::{Column, Stored, VectorEnvironment};
 use crate::decode::Decoded;
 use crate::result::arrow::Budget;
 use crate::result::{self, EntityRow, FeatureTable, Source, TableBody};
@@ -22,7 +22,7 @@ use crate::writer::{declared, entity, skip};
 /// What holds for every row of a message.
 struct Context<'a> {
     environment: Arc<str>,
-    entry: &'a super::VectorEnvironment,
+    entry: &'a VectorEnvironment,
     destination: usize,
     budget: Cell<Budget>,
     times: MessageTimes,

@@ -1,7 +1,4 @@
 //! What a table takes: vectors of its dimension, and what is exact in its precision. Anything else is refused alone.
-//!
-//! Seen to fail when the dimension was not compared, when half precision rounded, when zeros were taken under
-//! the cosine, and when the first vector of a write did not settle the table for the rest of it.
 
 use std::sync::Arc;
 

@@ -1,8 +1,5 @@
 //! The nearest vectors are those that a look at each of them finds, by every metric and in every precision, of the
 //! asked environment alone, after replacements and deletions.
-//!
-//! Seen to fail when the cosine was measured by L2, when an environment's filter was left out, and when a replaced
-//! vector stayed in the index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

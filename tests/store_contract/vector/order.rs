@@ -1,7 +1,4 @@
 //! Which vector stands: the same whatever the order, the cut and the repetition.
-//!
-//! Seen to fail when a store replaced what was as old, when ties were not broken by elements, then by payload, when a
-//! tombstone won over a vector of its time, and when collapsing went by arrival.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

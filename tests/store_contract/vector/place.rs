@@ -27,7 +27,7 @@ impl Place {
     pub(crate) fn start(scheme: &str) -> Self {
         match scheme {
             "sqlite" => Self::Sqlite(tempfile::tempdir().expect("a folder")),
-            "postgres" => Self::Postgres(Box::new(PostgresServer::start(Version::Newest, &[]))),
+            "postgres" => Self::Postgres(Box::new(pgvector())),
             other => panic!("the vector store `{other}` has no place to be tested in: add one here"),
         }
     }
@@ -52,6 +52,13 @@ impl Place {
             _ => single,
         }
     }
+}
+
+/// A server with the extension, which this build of it lets only a superuser make.
+pub(crate) fn pgvector() -> PostgresServer {
+    let server = PostgresServer::start(Version::Newest, &[]);
+    server.sql("CREATE EXTENSION vector");
+    server
 }
 
 /// One of every store of the registry.

@@ -1,7 +1,4 @@
 //! What others read in Postgres, that its index is used, and who may make what.
-//!
-//! Seen to fail when the index had another metric's operators, when doubles asked for a table of doubles, when the
-//! extension was made where it stood in another schema, and when a lost extension was no word to a person.
 
 use std::sync::Arc;
 
@@ -11,12 +8,10 @@ use chalk_writer::store::vector::VectorStore;
 use chalk_writer::value::Metric;
 use chalk_writer::value::Vector;
 
-use super::place::{Place, RETENTION, key, nearest, refused, row, singles, store, stored, tombstone, under, vector};
+use super::place::{
+    Place, RETENTION, key, nearest, pgvector, refused, row, singles, store, stored, tombstone, under, vector,
+};
 use crate::postgres::{PostgresServer, Version};
-
-fn server() -> PostgresServer {
-    PostgresServer::start(Version::Newest, &[])
-}
 
 async fn fails(store: &dyn VectorStore, row: &VectorRow) -> SinkError {
     store.write(Write { id: "write", rows: &[row], concurrency: 1 }).await.expect_err("it cannot be written")
@@ -24,7 +19,7 @@ async fn fails(store: &dyn VectorStore, row: &VectorRow) -> SinkError {
 
 #[tokio::test]
 async fn the_tables_are_as_the_documentation_has_them() {
-    let server = server();
+    let server = pgvector();
     let store = store(&server.uri(), RETENTION);
     let at = 1_700_000_000_123_456;
     let of = |name: &str, vector| row(key(name, "42"), at, vector);
@@ -80,7 +75,7 @@ async fn the_index_is_used_where_there_is_much_to_look_at() {
 
 #[tokio::test]
 async fn what_no_index_takes_is_stored_without_one_and_what_no_table_takes_is_refused() {
-    let server = server();
+    let server = pgvector();
     let store = store(&server.uri(), RETENTION);
     let wide = |name: &str, dimension: usize| row(key(name, "1"), 1, singles(&vec![1.0; dimension]));
     let half = |name: &str, dimension: usize| row(key(name, "1"), 1, Vector::Fp16(vec![0x3c00; dimension]));
@@ -96,7 +91,7 @@ async fn what_no_index_takes_is_stored_without_one_and_what_no_table_takes_is_re
 
 #[tokio::test]
 async fn the_schema_that_the_uri_names_is_made_and_used_quoted_and_the_extension_may_be_in_another() {
-    let server = server();
+    let server = pgvector();
     server.sql("CREATE SCHEMA \"The Extensions\"; GRANT USAGE ON SCHEMA \"The Extensions\" TO writer; CREATE EXTENSION vector SCHEMA \"The Extensions\"");
     let store = store(&format!("{}?schema=My%20Schema", server.uri()), RETENTION);
     stored(&*store, &[row(key("a", "1"), 1, singles(&[1.0])), row(key("a", "2"), 1, singles(&[4.0]))]).await;
@@ -114,13 +109,14 @@ async fn a_server_without_the_extension_and_a_role_without_rights_say_what_to_do
         panic!("a person has to install it")
     };
     assert!(reason.contains("the extension pgvector, which is not installed on this server"), "{reason}");
-    let server = server();
+    let server = PostgresServer::start(Version::Newest, &[]);
     server.sql("CREATE ROLE narrow LOGIN PASSWORD 'right'");
     let narrow = store(&server.uri().replace("writer", "narrow"), RETENTION);
     let SinkError::Denied { reason } = fails(&*narrow, &row(key("a", "1"), 1, singles(&[1.0]))).await else {
         panic!("a person has to make it")
     };
     assert!(reason.contains("has to run `CREATE EXTENSION vector`"), "{reason}");
+    server.sql("ALTER ROLE writer SUPERUSER");
     // Once the tables are there, a role that may only write needs no other right.
     stored(&*store(&server.uri(), RETENTION), &[row(key("a", "1"), 1, singles(&[1.0]))]).await;
     server.sql(
@@ -132,7 +128,7 @@ async fn a_server_without_the_extension_and_a_role_without_rights_say_what_to_do
 
 #[tokio::test]
 async fn a_table_that_a_person_drops_is_made_again_and_one_that_is_not_ours_is_no_verdict() {
-    let server = server();
+    let server = pgvector();
     let store = store(&server.uri(), RETENTION);
     stored(&*store, &[row(key("a", "1"), 1, singles(&[1.0]))]).await;
     server.sql("DROP TABLE vectors_user__a");
@@ -147,7 +143,7 @@ async fn a_table_that_a_person_drops_is_made_again_and_one_that_is_not_ours_is_n
 
 #[tokio::test]
 async fn a_server_that_goes_and_comes_back_has_what_was_written_and_takes_the_rest() {
-    let mut server = server();
+    let mut server = pgvector();
     let store = store(&server.uri(), RETENTION);
     let rows: Vec<VectorRow> = (0..2_000)
         .map(|id| {

@@ -1,6 +1,4 @@
 //! Tables of features whose names are anything, and never one another's.
-//!
-//! Seen to fail when a name that was taken was used again, and when names were not quoted.
 
 use std::sync::Arc;
 

@@ -33,19 +33,17 @@ use async_trait::async_trait;
 use futures::StreamExt;
 
 use self::chunks::Chunk;
-use self::session::{Session, prepared, ready};
+use self::session::{Connection, Session, prepared, ready};
 use self::sweep::Sweeper;
 use self::table::Table;
 use super::{Made, NAME, Near, Neighbour, StoredVector, VectorStore, fit, order};
 use crate::config::secret::expose;
 use crate::row::vector::{VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
-use crate::store::postgres::connection::{self, Pool};
+use crate::store::postgres::connection::Pool;
 use crate::store::postgres::{tables, uri};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, jsonb};
-
-type Connection = connection::Connection<Session>;
 
 struct PostgresVectors {
     pool: Pool<Session>,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Connection;
-use super::session::known;
+use super::elements;
+use super::session::{Connection, known};
 use super::table::Table;
-use super::{Near, Neighbour, StoredVector, elements};
 use crate::row::vector::{Point, VectorKey};
 use crate::sink::SinkError;
 use crate::store::postgres::binary::Micros;
+use crate::store::vector::{Near, Neighbour, StoredVector};
 use crate::value::Metric;
 use crate::value::dtype::Precision;
 use crate::value::{Value, Vector, json};

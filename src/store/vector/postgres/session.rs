@@ -4,9 +4,8 @@ use hashbrown::HashMap;
 use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 
-use super::Connection;
 use crate::sink::SinkError;
-use crate::store::postgres::tables;
+use crate::store::postgres::{connection, tables};
 
 /// Where pgvector is, and its version.
 const FIND: &str = "
@@ -20,6 +19,9 @@ const PATH: &str = "
 
 /// The version from which on an index is gone through until there are enough neighbours of the asked environment.
 const ITERATIVE: (u32, u32) = (0, 8);
+
+/// A connection with what is known of it.
+pub(super) type Connection = connection::Connection<Session>;
 
 /// What is known of a connection.
 #[derive(Default)]

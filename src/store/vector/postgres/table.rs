@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::Connection;
+use super::session::Connection;
 use crate::row::vector::{Point, VectorFeature};
 use crate::sink::SinkError;
 use crate::store::postgres::{SCHEMA, quoted, tables};

@@ -1,7 +1,8 @@
-//! Elements of a vector as bytes: little-endian, one after the other, in the precision of the table.
+//! Elements of a vector as bytes: little-endian, one after the other, in the precision of the table; and its payload
+//! as text.
 
-use crate::value::Vector;
 use crate::value::dtype::Precision;
+use crate::value::{Value, Vector, json};
 
 /// The bytes of a vector.
 pub(super) fn bytes(vector: &Vector) -> Vec<u8> {
@@ -27,4 +28,9 @@ pub(super) fn single(vector: &Vector) -> Vec<u8> {
         Vector::Fp32(_) => bytes(vector),
         _ => vector.to_f64().into_iter().flat_map(|element| (element as f32).to_le_bytes()).collect(),
     }
+}
+
+/// A payload as SQLite compares it: text, by its bytes.
+pub(super) fn payload(payload: &Value) -> Vec<u8> {
+    json::to_text(payload).into_bytes()
 }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::table::{TABLES, Table};
-use super::{elements, extension, payload, search};
+use super::{elements, extension, search};
 use crate::row::vector::{Point, VectorFeature, VectorKey, VectorRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, SinkError};
 use crate::store::sqlite::{Database, Opened};
@@ -198,7 +198,7 @@ fn store(
 
 fn wins(observed_at: i64, point: Option<&Point>, standing: &Standing) -> bool {
     let order = observed_at.cmp(&standing.observed_at).then_with(|| match (point, &standing.point) {
-        (Some(point), Some(standing)) => order::points(point, standing, payload),
+        (Some(point), Some(standing)) => order::points(point, standing, elements::payload),
         (point, standing) => point.is_some().cmp(&standing.is_some()),
     });
     order.is_gt()

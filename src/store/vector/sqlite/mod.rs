@@ -31,7 +31,6 @@ use crate::config::secret::expose;
 use crate::row::vector::{VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::{StoreError, StoreOptions, sqlite};
-use crate::value::{Value, json};
 
 struct SqliteVectors {
     file: sqlite::File<Vectors>,
@@ -55,7 +54,7 @@ impl Sink<VectorRow> for SqliteVectors {
     }
 
     fn collapse(&self, _: &VectorKey, rows: &[&VectorRow]) -> VectorRow {
-        order::collapse(rows, payload)
+        order::collapse(rows, elements::payload)
     }
 }
 
@@ -94,9 +93,4 @@ impl SqliteVectors {
         }
         self.file.with(read).await
     }
-}
-
-/// SQLite compares text by its bytes.
-fn payload(payload: &Value) -> Vec<u8> {
-    json::to_text(payload).into_bytes()
 }
