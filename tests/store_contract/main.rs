@@ -14,4 +14,5 @@ mod proxy;
 mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
+mod tables;
 mod vector;
