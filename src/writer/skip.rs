@@ -31,11 +31,13 @@ pub const STRATEGY: &str = "cache_strategy";
 pub const METADATA: &str = "metadata_column";
 /// A row that has no feature to be stored.
 pub const EMPTY_ROW: &str = "empty_row";
+/// A value of a result that is no vector, where vectors alone are stored.
+pub const NOT_A_VECTOR: &str = "not_a_vector";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
 
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -50,6 +52,7 @@ pub const ALL: [&str; 16] = [
     STRATEGY,
     METADATA,
     EMPTY_ROW,
+    NOT_A_VECTOR,
     QUERY_DROPPED,
     NOTHING_IN_IT,
 ];
