@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("proto", &[]),
     ("sink", &[]),
+    ("sketch", &[]),
     ("tls", &[]),
     ("cut", &[]),
     ("value", &["cut", "sink"]),
