@@ -11,7 +11,7 @@ use super::open::Opened;
 use crate::bus::OnGap;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{
-    BusSettings, CacheStrategy, Environment, Environments, Feature, LocalSettings, StoreSettings, Tuning,
+    BusSettings, CacheStrategy, Environment, Environments, Feature, LocalSettings, StoreSettings, Tuning, TypeSettings,
     WriterSettings,
 };
 use crate::message::{Delivery, Envelope, EventType, Headers, Message, Partition};
@@ -33,6 +33,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
         writer_type,
         bus: BusSettings::Local(LocalSettings { path: "bus.sqlite".into() }),
         subscription: "results".to_owned(),
+        publishes: None,
         group: "chalk-writer".to_owned(),
         dlq_topic: Some("dlq".to_owned()),
         environments: Arc::new(Environments { entries }),
@@ -52,6 +53,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
             max_message_bytes: 64 << 20,
             on_gap: OnGap::Continue,
         },
+        of_type: TypeSettings::default(),
         query_table_write_drop_ratio: 0.0,
         skip_offline_writes_for_online_cached_features: false,
         listen: None,
