@@ -151,6 +151,11 @@ impl Client {
         &self.options.url
     }
 
+    /// How long one query may take.
+    pub const fn deadline(&self) -> Duration {
+        self.options.deadline
+    }
+
     /// Asks a query once, on behalf of an environment.
     pub async fn ask(&self, query: &Query, environment: &str) -> Reply {
         let branch = self.options.branch.clone().or_else(|| query.branch());

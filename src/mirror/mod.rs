@@ -12,6 +12,7 @@ mod bucket;
 pub mod client;
 pub mod compare;
 mod feather;
+mod mirrored;
 mod object;
 pub mod outcome;
 mod pace;
@@ -24,6 +25,7 @@ mod valve;
 
 pub use answer::{Answer, Form};
 pub use client::{Client, Reply};
+pub use mirrored::Mirrored;
 pub use query::{Query, TAG};
 pub use sample::is_sampled;
 pub use tally::{Tally, Verdict};

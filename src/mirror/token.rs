@@ -8,6 +8,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::config::secret::SecretRef;
+
 /// So long before its end a token is not used any more.
 const BEFORE_THE_END: Duration = Duration::from_mins(1);
 
@@ -16,8 +18,8 @@ const BEFORE_THE_END: Duration = Duration::from_mins(1);
 pub struct Credentials {
     /// The client's id.
     pub client_id: String,
-    /// Its secret.
-    pub client_secret: SecretString,
+    /// Its secret, fetched for each token: a new one needs no restart.
+    pub client_secret: SecretRef,
 }
 
 /// The token of one client, renewed when it is time.
@@ -63,8 +65,8 @@ impl Tokens {
             return Ok(token.text.clone());
         }
         let Credentials { client_id, client_secret } = &self.credentials;
-        let asked =
-            Asked { client_id, client_secret: client_secret.expose_secret(), grant_type: "client_credentials" };
+        let secret = client_secret.fetch().await.map_err(|error| error.to_string())?;
+        let asked = Asked { client_id, client_secret: secret.expose_secret(), grant_type: "client_credentials" };
         let body = serde_json::to_vec(&asked).expect("texts always have a JSON form");
         let request = http.post(self.url.clone()).header("Content-Type", "application/json").body(body);
         let response = request.send().await.map_err(|error| super::client::reason(&error))?;

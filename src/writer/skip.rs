@@ -34,8 +34,15 @@ pub const EMPTY_ROW: &str = "empty_row";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
 
+/// The query is not among those that are asked again (`mirror.sample_ratio`).
+pub const NOT_SAMPLED: &str = "not_sampled";
+/// The query was asked by a mirror.
+pub const MIRRORED_ALREADY: &str = "mirrored_already";
+/// The query is older than those that are asked again (`mirror.max_age`).
+pub const TOO_OLD: &str = "too_old";
+
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 19] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -51,5 +58,8 @@ pub const ALL: [&str; 16] = [
     METADATA,
     EMPTY_ROW,
     QUERY_DROPPED,
+    NOT_SAMPLED,
+    MIRRORED_ALREADY,
+    TOO_OLD,
     NOTHING_IN_IT,
 ];

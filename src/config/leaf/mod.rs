@@ -21,7 +21,7 @@ use super::found::found;
 use super::settings::{CacheStrategy, MaxStaleness, OnGap};
 use crate::value::dtype::DataType;
 
-pub(super) use number::{Bytes, Memory, Ratio};
+pub(super) use number::{Amount, Bytes, Memory, Ratio};
 pub(super) use text::{Brokers, Bucket, Listen, Scalar};
 pub(super) use word::{Caching, Endless};
 
@@ -91,6 +91,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<u64>(),
         of::<NonZeroUsize>(),
         of::<Ratio>(),
+        of::<Amount>(),
         of::<Bytes>(),
         of::<Memory>(),
         of::<Duration>(),
@@ -106,6 +107,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<choice::SaslMechanism>(),
         of::<choice::ClickHouseWriteMode>(),
         of::<choice::MetricsEmissionMode>(),
+        of::<choice::MirrorBodyName>(),
         of::<OnGap>(),
         of::<CacheStrategy>(),
     ];
