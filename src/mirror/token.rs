@@ -45,7 +45,7 @@ struct Asked<'a> {
 
 #[derive(Deserialize)]
 struct Given {
-    access_token: SecretString,
+    access_token: String,
     #[serde(default)]
     expires_in: Option<u64>,
 }
@@ -79,7 +79,7 @@ impl Tokens {
         let given: Given =
             serde_json::from_slice(&body).map_err(|_| format!("{} answered no token", self.url.path()))?;
         let good_for = Duration::from_secs(given.expires_in.unwrap_or(3_600)).saturating_sub(BEFORE_THE_END);
-        let token = Token { text: given.access_token, until: Instant::now() + good_for };
+        let token = Token { text: given.access_token.into(), until: Instant::now() + good_for };
         *known = Some(token.clone());
         Ok(token.text)
     }
