@@ -1,25 +1,60 @@
-//! Where a writer's rows go: one client per distinct store, whichever environments share it.
+//! Where a writer's rows go: one client per distinct store, whichever environments share it, or a topic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::outlet::Outlet;
 use super::plan_error::PlanError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRows;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, offline, online};
+use crate::store::{StoreError, StoreOptions, metrics, offline, online};
+
+/// What opening gives: the store as the runtime writes to it.
+pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
 
 /// Opens a store from checked options; contacts nothing.
-pub type Opener<R> = fn(&StoreOptions) -> Result<Arc<dyn Sink<R>>, StoreError>;
+pub enum Opener<R: Row> {
+    /// One that keeps what is written to it.
+    Store(fn(&StoreOptions) -> Opened<R>),
+    /// One whose sink also publishes, to the topic of its writer.
+    Publishing(fn(&StoreOptions, &Outlet) -> Opened<R>),
+}
 
-/// A store that a writer will write to.
+impl<R: Row> Clone for Opener<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: Row> Copy for Opener<R> {}
+
+/// A place that a writer will write to.
 pub struct PlannedDestination<R: Row> {
     /// What people know it by (`online store of prod, dev`); never holds a credential.
     pub name: String,
+    /// What it is.
+    pub to: To<R>,
+}
+
+/// What a destination is.
+pub enum To<R: Row> {
+    /// A store.
+    Store(PlannedStore<R>),
+    /// Nothing but the topic that the writer publishes to.
+    Topic(OpenTopic<R>),
+}
+
+/// Makes a sink of the topic that a writer publishes to; contacts nothing.
+pub type OpenTopic<R> = Box<dyn Fn(&Outlet) -> Opened<R> + Send + Sync>;
+
+/// A store that a writer will write to.
+pub struct PlannedStore<R: Row> {
     /// How to reach it.
     pub settings: StoreSettings,
     /// Opens it.
@@ -30,12 +65,32 @@ pub struct PlannedDestination<R: Row> {
     pub has_tombstones: bool,
 }
 
+impl<R: Row> PlannedDestination<R> {
+    /// Its settings, where it is a store.
+    pub fn store(&self) -> Option<&StoreSettings> {
+        match &self.to {
+            To::Store(store) => Some(&store.settings),
+            To::Topic(_) => None,
+        }
+    }
+}
+
+impl<R: Row> PlannedStore<R> {
+    /// Whether what is written again leaves no trace. A message that is published again is there twice.
+    pub(super) fn absorbs_repeats(&self, uri: &str) -> Result<bool, StoreError> {
+        let absorbs = (self.absorbs_repeats)(uri)?;
+        Ok(absorbs && matches!(self.open, Opener::Store(_)))
+    }
+}
+
 /// A kind of store, as far as a plan has to know it.
 pub struct Kind<R: Row> {
     /// `online store`, for names and messages.
     pub name: &'static str,
     /// The field of an environment.
     pub field: &'static str,
+    /// The field in it that names the store.
+    pub uri: &'static str,
     /// Reads that field.
     pub of: fn(&Environment) -> Option<&StoreSettings>,
     /// Whether a URI is of a store of this version.
@@ -52,9 +107,10 @@ pub struct Kind<R: Row> {
 pub const ONLINE: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
+    uri: "uri",
     of: |environment| environment.online_store.as_ref(),
     check: online::check,
-    open: |options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
+    open: Opener::Store(|options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>)),
     absorbs_repeats: online::absorbs_repeats,
     has_tombstones: true,
 };
@@ -63,51 +119,96 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
 pub const OFFLINE: Kind<TableRows> = Kind {
     name: "offline store",
     field: "offline_store",
+    uri: "uri",
     of: |environment| environment.offline_store.as_ref(),
     check: offline::check,
-    open: offline::open,
+    open: Opener::Store(offline::open),
     absorbs_repeats: offline::absorbs_repeats,
     has_tombstones: false,
+};
+
+/// The stores of metrics, queries and errors.
+pub const METRICS: Kind<TableRows> = Kind {
+    name: "metrics store",
+    field: "metrics_store",
+    uri: "uri",
+    of: |environment| environment.metrics_store.as_ref()?.main.as_ref(),
+    check: metrics::check,
+    open: Opener::Store(metrics::open),
+    absorbs_repeats: metrics::absorbs_repeats,
+    has_tombstones: false,
+};
+
+/// Those that queries and errors may go to beside or instead of it.
+pub const METRICS_CLICKHOUSE: Kind<TableRows> = Kind {
+    name: "metrics store (clickhouse_uri)",
+    uri: "clickhouse_uri",
+    of: |environment| environment.metrics_store.as_ref()?.clickhouse.as_ref(),
+    ..METRICS
+};
+
+/// Those that metrics may go to beside or instead of it.
+pub const METRICS_VICTORIA: Kind<TableRows> = Kind {
+    name: "metrics store (victoria_metrics_uri)",
+    uri: "victoria_metrics_uri",
+    of: |environment| environment.metrics_store.as_ref()?.victoria_metrics.as_ref(),
+    ..METRICS
 };
 
 /// The destinations of a writer, and how its environments find theirs.
 pub struct Destinations<R: Row> {
     /// In the order of their indices.
     pub planned: Vec<PlannedDestination<R>>,
-    indices: std::collections::BTreeMap<String, usize>,
+    /// By the field that names the store, and the environment.
+    indices: BTreeMap<(&'static str, String), usize>,
 }
 
 impl<R: Row> Destinations<R> {
-    /// The index of an environment's store; `None` where it has none.
+    /// The index of an environment's store, where there is one kind of them; `None` where it has none.
     pub fn index(&self, environment: &str) -> Option<usize> {
-        self.indices.get(environment).copied()
+        self.indices.iter().find_map(|((_, id), index)| (id == environment).then_some(*index))
+    }
+
+    /// The index of an environment's store of a kind; `None` where it has none.
+    pub fn index_in(&self, kind: &Kind<R>, environment: &str) -> Option<usize> {
+        self.indices.get(&(kind.uri, environment.to_owned())).copied()
     }
 
     /// Plans the stores of one kind. Environments with the same URI and prefix share one.
     pub fn plan(environments: &Environments, kind: &Kind<R>) -> Result<Self, PlanError> {
+        Self::plan_all(environments, &[kind])
+    }
+
+    /// Plans the stores of several kinds, which share one where they name the same.
+    pub fn plan_all(environments: &Environments, kinds: &[&Kind<R>]) -> Result<Self, PlanError> {
         let mut planned: Vec<(PlannedDestination<R>, Vec<&str>)> = Vec::new();
-        let mut indices = std::collections::BTreeMap::new();
-        for (id, environment) in &environments.entries {
+        let mut indices = BTreeMap::new();
+        let all = environments.entries.iter().flat_map(|(id, entry)| kinds.iter().map(move |kind| (id, entry, *kind)));
+        for (id, environment, kind) in all {
             let Some(settings) = (kind.of)(environment) else { continue };
             check_scheme(id, settings, kind)?;
-            let index = planned.iter().position(|(known, _)| same_store(&known.settings, settings));
+            let index =
+                planned.iter().position(|(known, _)| known.store().is_some_and(|known| same_store(known, settings)));
             let index = index.unwrap_or_else(|| {
                 let &Kind { open, absorbs_repeats, has_tombstones, .. } = kind;
-                let (name, settings) = (String::new(), settings.clone());
-                let new = PlannedDestination { name, settings, open, absorbs_repeats, has_tombstones };
+                let (name, settings) = (kind.name.to_owned(), settings.clone());
+                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_tombstones });
+                let new = PlannedDestination { name, to };
                 planned.push((new, Vec::new()));
                 planned.len() - 1
             });
-            planned[index].1.push(id);
-            indices.insert(id.clone(), index);
+            if planned[index].1.last() != Some(&id.as_str()) {
+                planned[index].1.push(id);
+            }
+            indices.insert((kind.uri, id.clone()), index);
         }
-        if planned.is_empty() {
+        if let (true, [kind, ..]) = (planned.is_empty(), kinds) {
             return Err(PlanError::Settings(none_has_one(environments, kind)));
         }
         let planned = planned
             .into_iter()
             .map(|(planned, ids)| PlannedDestination {
-                name: format!("{} of {}", kind.name, ids.join(", ")),
+                name: format!("{} of {}", planned.name, ids.join(", ")),
                 ..planned
             })
             .collect();
@@ -120,6 +221,8 @@ impl<R: Row> Destinations<R> {
 /// A URI in a secret is judged when it is fetched. What is said never quotes a credential.
 pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Result<(), String> {
     let SecretRef::Plain(fetched) = &settings.uri else { return Ok(()) };
+    let refused = |error: StoreError| error.to_string().replace(fetched.expose_secret(), &settings.uri.describe());
+    let Opener::Store(open) = kind.open else { return (kind.check)(fetched.expose_secret()).map_err(refused) };
     let options = StoreOptions {
         uri: settings.uri.clone(),
         fetched: fetched.clone(),
@@ -130,8 +233,7 @@ pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Resu
         tombstone_retention: Duration::ZERO,
         memory_limit: 0,
     };
-    let opened = (kind.open)(&options).map(drop);
-    opened.map_err(|error| error.to_string().replace(fetched.expose_secret(), &settings.uri.describe()))
+    open(&options).map(drop).map_err(refused)
 }
 
 fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {
@@ -146,9 +248,9 @@ fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {
 /// A URI that stands in the configuration is checked here; one in a secret when it is fetched.
 fn check_scheme<R: Row>(environment: &str, settings: &StoreSettings, kind: &Kind<R>) -> Result<(), PlanError> {
     let SecretRef::Plain(uri) = &settings.uri else { return Ok(()) };
-    let field = kind.field;
+    let Kind { field, uri: named_by, .. } = kind;
     (kind.check)(uri.expose_secret())
-        .map_err(|error| PlanError::Settings(format!("`environments.{environment}.{field}.uri`: {error}")))
+        .map_err(|error| PlanError::Settings(format!("`environments.{environment}.{field}.{named_by}`: {error}")))
 }
 
 fn same_store(one: &StoreSettings, other: &StoreSettings) -> bool {

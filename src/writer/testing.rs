@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::WriterType;
-use super::open::Opened;
+use super::open::{Admitted, Opened};
 use crate::bus::OnGap;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{
@@ -143,7 +143,8 @@ pub(super) fn rows_of(table: &mut FeatureTable) -> &mut Vec<EntityRow> {
 
 pub(super) fn opened(message: &Message, result: QueryResult) -> Opened<'_> {
     let envelope = Envelope::read(message, EventType::Result).expect("sound headers");
-    Opened { envelope, result, unpacked: 0, limit: 64 << 20, bus_time: message.timestamp_ms.map(|time| time * 1_000) }
+    let admitted = Admitted { message, envelope, event_type: EventType::Result, limit: 64 << 20 };
+    Opened { admitted, result, unpacked: 0 }
 }
 
 /// Any result at all: random names, ids, sources, times and values.

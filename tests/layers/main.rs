@@ -46,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "row",
             "runtime",
             "sink",
+            "sketch",
             "store",
             "value",
             "writer_type",

@@ -17,6 +17,7 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::catalog::Catalog;
+use crate::writer::drop_ratio::dropped;
 use crate::writer::open::{Gate, Opened};
 use crate::writer::time::{Believable, MessageTimes, observed_at};
 use crate::writer::{entity, skip};
@@ -63,7 +64,7 @@ impl Decoder<TableRows> for OfflineDecoder {
 impl OfflineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRows>) {
-        let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
+        let Some((environment, destination)) = self.catalog.place_result(&opened, decoded) else { return };
         let tables = std::mem::take(&mut opened.result.tables);
         if !opened.result.persistence.offline {
             decoded.skip(skip::PERSISTENCE_OFF, entity::values_of(&tables));
@@ -89,7 +90,7 @@ impl OfflineDecoder {
                 text(&result.deployment_id, opened.deployment()),
             ],
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
-            budget: Budget::new(opened.limit),
+            budget: Budget::new(opened.admitted.limit),
         };
         let (mut value_tables, mut seen) = (Vec::new(), HashSet::new());
         for (at, table) in tables.into_iter().enumerate() {
@@ -115,7 +116,7 @@ impl OfflineDecoder {
         let id = opened.id();
         let operation_id = [query.operation_id.as_str(), opened.operation()].into_iter().find(|id| !id.is_empty());
         let operation_id = ByteString::from(operation_id.unwrap_or(&id));
-        if query_log::dropped(&operation_id, self.query_drop_ratio) {
+        if dropped(&operation_id, self.query_drop_ratio) {
             return decoded.skip(skip::QUERY_DROPPED, 1);
         }
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
