@@ -306,27 +306,4 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_a_url_or_a_host() {
-        for (host, insecure, url) in [
-            ("api.example.com", false, "https://api.example.com/"),
-            ("chalk-api:8080", true, "http://chalk-api:8080/"),
-            ("http://api.svc.cluster.local:80", false, "http://api.svc.cluster.local/"),
-            ("https://example.com/chalk", true, "https://example.com/chalk/"),
-        ] {
-            assert_eq!(server(host, insecure).map(String::from).as_deref(), Ok(url));
-        }
-        for (host, why) in [
-            ("grpc://a", "scheme `grpc`"),
-            ("", "is no URL"),
-            ("http://user:secret@a", "more than a host"),
-            ("http://a?b=c", "more than a host"),
-        ] {
-            let error = server(host, false).expect_err(host);
-            assert!(error.contains(why) && !error.contains("secret"), "{error}");
-        }
-    }
-}
+mod tests;

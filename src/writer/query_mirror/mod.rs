@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use super::catalog::{Catalog, Prepared};
 use super::destinations::{PlannedDestination, To};
 use super::open::Gate;
+use super::outlet::{Outlet, Publishes};
 use super::plan::{Plan, Reads, StoreLimits, policy};
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow};
@@ -49,14 +50,17 @@ impl Writer for QueryMirrorConsumer {
         let (mirror, group) = (settings.of_type.mirror.clone(), settings.group.clone());
         let limits = Limits::new(settings.tuning.concurrency, mirror.max_per_second);
         let client = Arc::new(client);
-        let open = move |outlet: &super::outlet::Outlet| {
+        let open = move |outlet: &Outlet| {
             let sink = MirrorSink::new(Arc::clone(&client), limits, tolerance(&mirror), outlet.clone(), &group);
             Ok::<_, StoreError>(Arc::new(sink) as Arc<dyn Sink<Mirrored>>)
         };
         Ok(Plan {
             reads: Reads::new(settings),
             dead_letter_topic: settings.dlq_topic.clone(),
-            publishes: settings.publishes.clone(),
+            publishes: settings.publishes.as_ref().map(|publishes| Publishes {
+                topic: publishes.topic.clone(),
+                named_by: format!("`{}`", publishes.named_by),
+            }),
             decoder: Arc::new(decoder(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to: To::Topic(Box::new(open)) }],
             store_limits: StoreLimits::new(&settings.tuning, 1),

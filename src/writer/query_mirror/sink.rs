@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use prost::Message as _;
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -97,33 +98,37 @@ impl MirrorSink {
     }
 
     /// Asks what may be asked; each query that was is in the answer.
-    async fn ask_all(&self, rows: &[&Mirrored]) -> Vec<Published> {
+    async fn ask_all<'a>(&'a self, rows: &'a [&'a Mirrored]) -> Vec<Published> {
         // What finds no place until then is shed, so that a write has an end however slow the server is.
         let until = Instant::now() + self.client.deadline();
-        let mut waiting = rows.iter().copied().enumerate().peekable();
-        let mut under_way = FuturesUnordered::new();
+        let mut next = 0;
+        let mut under_way: FuturesUnordered<BoxFuture<'a, Published>> = FuturesUnordered::new();
         let mut published = Vec::new();
         loop {
-            while let Some((at, row)) = waiting.peek().copied() {
+            while let Some(row) = rows.get(next) {
                 let now = Instant::now();
                 let admission = if now < until { locked(&self.valve).admit(now) } else { Admission::Shed(NO_SLOT) };
                 match admission {
                     Admission::Go(ticket) => {
-                        let under = UnderWay { sink: self, ticket: Some(ticket) };
-                        under_way.push(async move { (at, self.ask(row, under).await) });
+                        under_way.push(self.under_way(next, row, ticket));
                     }
                     Admission::Wait if !under_way.is_empty() => break,
                     Admission::Wait => self.shed(NO_SLOT),
                     Admission::Shed(reason) => self.shed(reason),
                 }
-                waiting.next();
+                next += 1;
             }
             match under_way.next().await {
-                Some((row, message)) => published.push(Published { row, message }),
-                None if waiting.peek().is_none() => return published,
+                Some(outcome) => published.push(outcome),
+                None if next == rows.len() => return published,
                 None => {}
             }
         }
+    }
+
+    fn under_way<'a>(&'a self, at: usize, row: &'a Mirrored, ticket: Ticket) -> BoxFuture<'a, Published> {
+        let under = UnderWay { sink: self, ticket: Some(ticket) };
+        async move { Published { row: at, message: self.ask(row, under).await } }.boxed()
     }
 
     async fn ask(&self, row: &Mirrored, mut under: UnderWay<'_>) -> Result<Outgoing, Refusal> {
