@@ -18,6 +18,7 @@ mod leaf;
 mod load;
 mod memory;
 mod metrics_stores;
+mod mirror;
 mod modes;
 mod of_type;
 mod path;

@@ -26,6 +26,7 @@ pub mod outlet;
 pub mod plan;
 mod plan_error;
 pub mod preview;
+pub mod query_mirror;
 pub mod skip;
 pub mod start;
 #[cfg(test)]
@@ -90,8 +91,13 @@ impl<W: Writer> AnyWriter for W {
 }
 
 /// Every writer of this version.
-pub static WRITERS: &[&dyn AnyWriter] =
-    &[&online::OnlineWriter, &offline::OfflineWriter, &metrics_bus::MetricsBusWriter, &vector::VectorWriter];
+pub static WRITERS: &[&dyn AnyWriter] = &[
+    &online::OnlineWriter,
+    &offline::OfflineWriter,
+    &metrics_bus::MetricsBusWriter,
+    &query_mirror::QueryMirrorConsumer,
+    &vector::VectorWriter,
+];
 
 /// The writer of a type, where this version has it.
 pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
@@ -154,7 +160,7 @@ mod tests {
         assert_eq!(
             error,
             "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, \
-             ONLINE_VECTOR_STORE_WRITER"
+             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

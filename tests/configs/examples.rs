@@ -155,7 +155,7 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
     assert_eq!(
         error.to_string(),
-        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, ONLINE_VECTOR_STORE_WRITER"
+        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
     );
     assert!(error.is_usage());
 }
