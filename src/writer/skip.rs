@@ -31,6 +31,8 @@ pub const STRATEGY: &str = "cache_strategy";
 pub const METADATA: &str = "metadata_column";
 /// A row that has no feature to be stored.
 pub const EMPTY_ROW: &str = "empty_row";
+/// A value of a result that is no vector, where vectors alone are stored.
+pub const NOT_A_VECTOR: &str = "not_a_vector";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
 
@@ -42,7 +44,7 @@ pub const MIRRORED_ALREADY: &str = "mirrored_already";
 pub const TOO_OLD: &str = "too_old";
 
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 20] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -57,6 +59,7 @@ pub const ALL: [&str; 19] = [
     STRATEGY,
     METADATA,
     EMPTY_ROW,
+    NOT_A_VECTOR,
     QUERY_DROPPED,
     NOT_SAMPLED,
     MIRRORED_ALREADY,

@@ -19,6 +19,7 @@ use super::choice;
 use super::errors::Problem;
 use super::found::found;
 use super::settings::{CacheStrategy, MaxStaleness, OnGap};
+use crate::value::Metric;
 use crate::value::dtype::DataType;
 
 pub(super) use number::{Amount, Bytes, Memory, Ratio};
@@ -110,6 +111,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<choice::MirrorBodyName>(),
         of::<OnGap>(),
         of::<CacheStrategy>(),
+        of::<Metric>(),
     ];
     KINDS.iter().find(|kind| kind.name == name)
 }
