@@ -80,7 +80,8 @@ fn cells(text: &str) -> Result<Vec<Cell>, String> {
 /// The outputs of a recorded answer: an object by name, the list that the API answers with, or that whole answer.
 pub fn recorded(text: &str) -> Result<Outputs, String> {
     if text.trim_start().starts_with('[') {
-        let text_of = |value: Option<Box<RawValue>>| value.map_or_else(|| "null".to_owned(), |value| value.get().to_owned());
+        let text_of =
+            |value: Option<Box<RawValue>>| value.map_or_else(|| "null".to_owned(), |value| value.get().to_owned());
         return Ok(cells(text)?.into_iter().map(|cell| (cell.field, text_of(cell.value))).collect());
     }
     let object = Object::from_text(text).map_err(|error| error.to_string())?;
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_was_recorded_is_read_in_each_of_its_forms() {
-        let expected = Outputs::from([("user.score".to_owned(), "0.50".to_owned()), ("user.name".to_owned(), "null".to_owned())]);
+        let expected =
+            Outputs::from([("user.score".to_owned(), "0.50".to_owned()), ("user.name".to_owned(), "null".to_owned())]);
         for text in [
             r#"{"user.score": 0.50, "user.name": null}"#,
             r#"[{"field": "user.score", "value": 0.50}, {"field": "user.name"}]"#,

@@ -15,6 +15,7 @@ use url::Url;
 use super::answer::{Answer, Form};
 use super::feather;
 use super::query::Query;
+use super::reason::reason;
 use super::token::{Credentials, Tokens};
 use crate::tls::{Tls, Trust};
 
@@ -159,9 +160,9 @@ impl Client {
     /// Asks a query once, on behalf of an environment.
     pub async fn ask(&self, query: &Query, environment: &str) -> Reply {
         let branch = self.options.branch.clone().or_else(|| query.branch());
-        let prepared = self.form(query).and_then(|(form, body)| {
-            Ok((form, body, headers(query, environment, branch.as_deref(), form)?))
-        });
+        let prepared = self
+            .form(query)
+            .and_then(|(form, body)| Ok((form, body, headers(query, environment, branch.as_deref(), form)?)));
         let (form, body, mut headers) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => return Reply::Unaskable(why),
@@ -283,26 +284,6 @@ fn read(status: StatusCode, form: Form, body: &Bytes, limit: usize) -> Result<An
     // Errors come as JSON whatever was asked.
     let answer = Answer::read(Form::Json, body, limit).unwrap_or_default();
     if answer.errors.is_empty() { Err(format!("the server answered {status}")) } else { Ok(answer) }
-}
-
-/// What happened, down to its cause, without the URL.
-pub(super) fn reason(error: &reqwest::Error) -> String {
-    let mut text = match error {
-        error if error.is_connect() => "no connection".to_owned(),
-        error if error.is_builder() => "the request cannot be made".to_owned(),
-        _ => "the connection broke".to_owned(),
-    };
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(error) = cause {
-        last = Some(error);
-        cause = error.source();
-    }
-    if let Some(last) = last {
-        text.push_str(": ");
-        text.push_str(&last.to_string());
-    }
-    text
 }
 
 #[cfg(test)]

@@ -200,7 +200,10 @@ mod tests {
 
     #[test]
     fn integers_differ_by_one_however_large_they_are() {
-        for (one, two) in [("9007199254740992", "9007199254740993"), ("-170141183460469231731687303715884105727", "-170141183460469231731687303715884105728")] {
+        for (one, two) in [
+            ("9007199254740992", "9007199254740993"),
+            ("-170141183460469231731687303715884105727", "-170141183460469231731687303715884105728"),
+        ] {
             let found = differs(one, two, EXACT).expect("they differ");
             assert_eq!(found.by.map(f64::abs), Some(1.0), "{one} {two}");
         }
@@ -218,7 +221,13 @@ mod tests {
             ("1", r#""1""#, "", None, None),
             ("null", "0", "", None, None),
             ("true", "false", "", None, None),
-            ("1000000000000000000000000000000000000000000", "1000000000000000000000000000000000000000001", "", None, None),
+            (
+                "1000000000000000000000000000000000000000000",
+                "1000000000000000000000000000000000000000001",
+                "",
+                None,
+                None,
+            ),
             (r#""NaN""#, "0.5", "", None, None),
         ] {
             let found = differs(one, two, EXACT).expect(one);
@@ -246,8 +255,10 @@ mod tests {
             &outputs(&[("user.b", "2"), ("user.a", "1"), ("user.same", "[]")]),
             EXACT,
         );
-        let told: Vec<_> =
-            found.iter().map(|each| (each.output.as_str(), each.recorded.as_deref(), each.mirrored.as_deref())).collect();
+        let told: Vec<_> = found
+            .iter()
+            .map(|each| (each.output.as_str(), each.recorded.as_deref(), each.mirrored.as_deref()))
+            .collect();
         assert_eq!(
             told,
             [("user.a", None, Some("1")), ("user.b", Some("1"), Some("2")), ("user.gone", Some("1"), None)]

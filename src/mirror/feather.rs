@@ -186,7 +186,10 @@ mod tests {
 
     #[test]
     fn an_answer_has_a_list_for_each_output() {
-        let scalars = ipc(&[("user.id", vec![Value::Int(1), Value::Int(2)]), ("user.score", vec![Value::Double(0.5), Value::Null])]);
+        let scalars = ipc(&[
+            ("user.id", vec![Value::Int(1), Value::Int(2)]),
+            ("user.score", vec![Value::Double(0.5), Value::Null]),
+        ]);
         let group = ipc(&[("user.id", vec![Value::Int(1)]), ("card.id", vec![Value::text("c")])]);
         let groups = frame("{}", &[("user.cards", &group)], &[]);
         let attributes = r#"{"has_data": true, "errors": ["{\"code\": \"RESOLVER_FAILED\"}"], "meta": null}"#;
@@ -197,11 +200,7 @@ mod tests {
         let told: Vec<_> = outputs.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         assert_eq!(
             told,
-            [
-                ("user.cards", r#"[{"user.id":1,"card.id":"c"}]"#),
-                ("user.id", "[1,2]"),
-                ("user.score", "[0.5,null]"),
-            ]
+            [("user.cards", r#"[{"user.id":1,"card.id":"c"}]"#), ("user.id", "[1,2]"), ("user.score", "[0.5,null]"),]
         );
         assert_eq!(errors, [r#"{"code": "RESOLVER_FAILED"}"#]);
     }

@@ -144,7 +144,8 @@ mod tests {
     const EXACT: Tolerance = Tolerance { absolute: 0.0, relative: 0.0 };
 
     fn logged(outputs: Option<&str>) -> LoggedQuery {
-        let recorded = QueryAnswer { outputs: outputs.map(str::to_owned), duration_seconds: Some(0.01), ..QueryAnswer::default() };
+        let recorded =
+            QueryAnswer { outputs: outputs.map(str::to_owned), duration_seconds: Some(0.01), ..QueryAnswer::default() };
         LoggedQuery { operation_id: "op".to_owned(), recorded: Some(recorded), ..LoggedQuery::default() }
     }
 
@@ -155,7 +156,8 @@ mod tests {
 
     #[test]
     fn both_answers_and_latencies_stand_in_it() {
-        let outcome = outcome(&logged(Some(r#"{"a":1}"#)), Some("q".to_owned()), &answered(&[("a", "1")], vec![]), EXACT, -1);
+        let outcome =
+            outcome(&logged(Some(r#"{"a":1}"#)), Some("q".to_owned()), &answered(&[("a", "1")], vec![]), EXACT, -1);
         assert!(outcome.agreed && outcome.differences.is_empty() && outcome.error.is_none());
         assert_eq!(outcome.query_name, "q");
         let (recorded, mirrored) = (outcome.recorded.expect("recorded"), outcome.mirrored.expect("mirrored"));
@@ -188,12 +190,18 @@ mod tests {
             (Reply::Unaskable("x".to_owned()), "not asked: x", 0),
         ] {
             let outcome = outcome(&logged(Some("{}")), None, &reply, EXACT, 0);
-            assert!(!outcome.agreed && outcome.error.as_deref().is_some_and(|error| error.contains(why)), "{outcome:?}");
+            assert!(
+                !outcome.agreed && outcome.error.as_deref().is_some_and(|error| error.contains(why)),
+                "{outcome:?}"
+            );
             assert_eq!(outcome.mirrored.expect("that side").http_status, status);
         }
         for (recorded, why) in [(None, "no outputs were recorded"), (Some("1"), "cannot be read")] {
             let outcome = outcome(&logged(recorded), None, &answered(&[], vec![]), EXACT, 0);
-            assert!(!outcome.agreed && outcome.error.as_deref().is_some_and(|error| error.contains(why)), "{outcome:?}");
+            assert!(
+                !outcome.agreed && outcome.error.as_deref().is_some_and(|error| error.contains(why)),
+                "{outcome:?}"
+            );
         }
     }
 

@@ -148,7 +148,8 @@ impl Valve {
             self.growth = CAREFUL;
             self.changed_at = now;
         } else {
-            let larger = if self.limit < 1.0 { (self.limit * 1.5).min(1.0) } else { self.limit + self.growth / self.limit };
+            let larger =
+                if self.limit < 1.0 { (self.limit * 1.5).min(1.0) } else { self.limit + self.growth / self.limit };
             self.limit = larger.min(self.limits.ceiling.max(1) as f64);
             self.growth = (self.growth * 1.01).min(1.0);
             // Eight good answers forget half of a trouble.

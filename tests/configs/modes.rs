@@ -129,7 +129,10 @@ fn a_mirror_needs_its_topics_and_a_server_and_says_what_of_its_settings_cannot_b
     bare["common_persistence_specs"] = json!({"bus_backend": "LOCAL"});
     bare["api_server_host"] = Value::Null;
     let needs = |field: &str, add: &str| {
-        format!("{field}: writer `m` (QUERY_MIRROR_CONSUMER) needs `{}`, which is missing; {add}", field.rsplit('.').next().unwrap_or(field))
+        format!(
+            "{field}: writer `m` (QUERY_MIRROR_CONSUMER) needs `{}`, which is missing; {add}",
+            field.rsplit('.').next().unwrap_or(field)
+        )
     };
     let mut found = errors(&bare);
     found.sort();

@@ -31,9 +31,9 @@ impl Asked {
 type Log = Arc<Mutex<Vec<Asked>>>;
 
 fn says(status: u16, headers: &[(&str, &str)], body: impl Into<AxumBody>) -> AxumResponse {
-    let response = headers.iter().fold(AxumResponse::builder().status(status), |response, (name, value)| {
-        response.header(*name, *value)
-    });
+    let response = headers
+        .iter()
+        .fold(AxumResponse::builder().status(status), |response, (name, value)| response.header(*name, *value));
     response.body(body.into()).expect("a response")
 }
 
@@ -99,7 +99,9 @@ async fn a_query_of_one_entity_is_asked_as_the_public_clients_ask_it() {
     assert_eq!((asked.header("x-chalk-branch-id"), asked.header("authorization")), (None, None));
     assert_eq!(
         std::str::from_utf8(&asked.body),
-        Ok(r#"{"inputs":{"user.id":42},"outputs":["user.score"],"query_name":"fraud_check","context":{"tags":["chalk-mirror"]}}"#)
+        Ok(
+            r#"{"inputs":{"user.id":42},"outputs":["user.score"],"query_name":"fraud_check","context":{"tags":["chalk-mirror"]}}"#
+        )
     );
 }
 
@@ -144,7 +146,8 @@ async fn a_query_of_many_rows_is_asked_as_tables_unless_told_otherwise() {
     let path = |body, request| {
         let (url, log) = (url.clone(), Arc::clone(&log));
         async move {
-            let reply = Client::new(Options { body, ..options(url) }).expect("a client").ask(&query(request), "e").await;
+            let reply =
+                Client::new(Options { body, ..options(url) }).expect("a client").ask(&query(request), "e").await;
             (reply, log.lock().expect("no panic").pop().map(|asked| asked.path))
         }
     };
@@ -174,7 +177,8 @@ async fn a_token_is_asked_for_once_and_again_when_it_is_refused() {
     assert_eq!(paths, ["token", "online", "online", "online", "token", "online"]);
     assert_eq!(asked[1].header("authorization"), Some("Bearer good"));
     let body: serde_json::Value = serde_json::from_slice(&asked[0].body).expect("JSON");
-    let expected = serde_json::json!({"client_id": "id", "client_secret": "secret", "grant_type": "client_credentials"});
+    let expected =
+        serde_json::json!({"client_id": "id", "client_secret": "secret", "grant_type": "client_credentials"});
     assert_eq!(body, expected);
 }
 

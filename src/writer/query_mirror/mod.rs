@@ -12,7 +12,7 @@ pub use sink::MirrorSink;
 
 use serde_json::{Value as Json, json};
 
-use super::catalog::{Catalog, Prepared};
+use super::catalog::Catalog;
 use super::destinations::{PlannedDestination, To};
 use super::open::Gate;
 use super::outlet::{Outlet, Publishes};
@@ -27,6 +27,7 @@ use crate::mirror::compare::Tolerance;
 use crate::mirror::{Credentials, Limits, Mirrored};
 use crate::sink::Sink;
 use crate::store::StoreError;
+use decode::Asked;
 
 /// The descriptor.
 pub struct QueryMirrorConsumer;
@@ -86,25 +87,13 @@ pub fn decoder(settings: &WriterSettings, clock: Clock) -> MirrorDecoder {
     }
 }
 
-/// An environment whose queries are asked again: all that is known of it.
-pub(super) struct Asked;
-
-impl Prepared for Asked {
-    fn destination(&self) -> Option<usize> {
-        Some(0)
-    }
-}
-
 fn client(settings: &WriterSettings) -> Result<Client, PlanError> {
     let mirror = &settings.of_type.mirror;
     let at = |error: String| PlanError::Settings(format!("`api_server_host` {error}"));
     let host = mirror.server.as_deref().ok_or_else(|| at("is missing".to_owned()))?;
     let options = Options {
         url: server(host, mirror.insecure).map_err(at)?,
-        credentials: mirror
-            .client
-            .clone()
-            .map(|(client_id, client_secret)| Credentials { client_id, client_secret }),
+        credentials: mirror.client.clone().map(|(client_id, client_secret)| Credentials { client_id, client_secret }),
         branch: mirror.branch.clone(),
         deadline: mirror.deadline,
         body: match mirror.body {

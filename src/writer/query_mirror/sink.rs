@@ -20,9 +20,7 @@ use crate::message::envelope::{Carrier, Event};
 use crate::message::{EventType, Outgoing};
 use crate::mirror::compare::Tolerance;
 use crate::mirror::outcome::{fitted, outcome};
-use crate::mirror::{
-    Admission, BACKING_OFF, Client, Limits, Mirrored, RATE, Reply, Tally, Ticket, Valve, Verdict,
-};
+use crate::mirror::{Admission, BACKING_OFF, Client, Limits, Mirrored, RATE, Reply, Tally, Ticket, Valve, Verdict};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::value::time::now;
 use crate::writer::outlet::Outlet;

@@ -124,7 +124,8 @@ impl Publisher for Bus {
         if self.fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(BusError::Unavailable("away".to_owned()));
         }
-        let too_large = |message: &&Outgoing| self.most.is_some_and(|most| message.payload.as_ref().map_or(0, Bytes::len) > most);
+        let too_large =
+            |message: &&Outgoing| self.most.is_some_and(|most| message.payload.as_ref().map_or(0, Bytes::len) > most);
         if messages.iter().any(|message| too_large(&message)) {
             return Err(BusError::TooLarge("too large".to_owned()));
         }
@@ -235,7 +236,8 @@ async fn a_repeated_write_publishes_what_is_known_and_asks_nobody() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_less_gets_one_query_and_the_rest_is_shed() {
-    let (url, asked) = serve(|_| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "600")]).into_response() }).await;
+    let (url, asked) =
+        serve(|_| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "600")]).into_response() }).await;
     let bus = Arc::new(Bus::default());
     let sink = sink(&url, &bus, Limits::new(8, None), PATIENT);
     // Trouble is no error of the sink: the runtime must not repeat it.
@@ -253,9 +255,11 @@ async fn a_server_that_asks_for_less_gets_one_query_and_the_rest_is_shed() {
 #[tokio::test]
 async fn a_server_that_stops_answering_is_left_alone() {
     // The first hundred come at once, then nothing does.
-    let (url, asked) = serve(|at| async move { if at < 100 { agrees(at).await } else { std::future::pending().await } }).await;
+    let (url, asked) =
+        serve(|at| async move { if at < 100 { agrees(at).await } else { std::future::pending().await } }).await;
     let bus = Arc::new(Bus::default());
-    let long = Limits { first_pause: Duration::from_hours(1), longest_pause: Duration::from_hours(1), ..Limits::new(8, None) };
+    let long =
+        Limits { first_pause: Duration::from_hours(1), longest_pause: Duration::from_hours(1), ..Limits::new(8, None) };
     let sink = sink(&url, &bus, long, Duration::from_secs(2));
     for batch in 0..5 {
         write(&sink, &format!("batch-{batch}"), &rows(100)).await.expect("written");
@@ -306,13 +310,17 @@ async fn an_outcome_that_the_topic_does_not_take_buries_its_query_and_no_other()
     let bus = Arc::new(Bus { most: Some(3_000), ..Bus::default() });
     let sink = sink(&url, &bus, Limits::new(1, None), PATIENT);
     let outcome = write(&sink, "batch", &rows).await.expect("written");
-    assert_eq!(outcome.refused.iter().map(|(at, refusal)| (*at, refusal.class)).collect::<Vec<_>>(), [(1, ErrorClass::TooLarge)]);
+    assert_eq!(
+        outcome.refused.iter().map(|(at, refusal)| (*at, refusal.class)).collect::<Vec<_>>(),
+        [(1, ErrorClass::TooLarge)]
+    );
     assert_eq!((outcome.stored, bus.outcomes().len(), asked.load(Ordering::SeqCst)), (2, 2, 3));
 }
 
 #[tokio::test]
 async fn a_write_that_is_given_up_gives_its_places_back() {
-    let (url, asked) = serve(|at| async move { if at == 0 { std::future::pending().await } else { agrees(at).await } }).await;
+    let (url, asked) =
+        serve(|at| async move { if at == 0 { std::future::pending().await } else { agrees(at).await } }).await;
     let bus = Arc::new(Bus::default());
     let sink = sink(&url, &bus, Limits::new(1, None), PATIENT);
     {
