@@ -23,7 +23,7 @@ use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use super::{mirror, modes};
+use super::{mirroring, modes};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -206,7 +206,7 @@ impl Examined {
         let entry = self.entry(writer);
         let modes = modes::of_type(&entry, &self.raw, &self.folder).metrics;
         let stores = modes::missing_stores(writer, &modes, &self.raw);
-        let mirror = mirror::problems(writer, &entry, &self.raw);
+        let mirror = mirroring::problems(writer, &entry, &self.raw);
         modes::publishing(writer, self.backend).into_iter().chain(stores).chain(mirror).collect()
     }
 

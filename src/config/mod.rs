@@ -19,6 +19,7 @@ mod load;
 mod memory;
 mod metrics_stores;
 mod mirror;
+mod mirroring;
 mod modes;
 mod of_type;
 mod path;

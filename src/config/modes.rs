@@ -9,12 +9,12 @@ use super::of_type::{MetricsModes, Sides, TypeSettings};
 use super::raw::{RawDeployment, RawMetricsStore, RawWriter, get};
 use super::store_kind::StoreKind;
 use super::writers::{COMMON, Outline};
-use super::{mirror, path};
+use super::{mirroring, path};
 
 /// The settings of its type that a writer's entry has.
 pub(super) fn of_type(entry: &RawWriter, raw: &RawDeployment, folder: &Path) -> TypeSettings {
     TypeSettings {
-        mirror: mirror::settings(entry, raw, folder),
+        mirror: mirroring::settings(entry, raw, folder),
         skip_feature_metrics: get(entry.results_writer_skip_producing_feature_metrics.as_ref()).unwrap_or(false),
         metrics: MetricsModes {
             queries: rows(get(entry.chalk_queries_clickhouse_write_mode.as_ref())),

@@ -15,6 +15,7 @@ use url::Url;
 use super::answer::{Answer, Form};
 use super::feather;
 use super::query::Query;
+use super::reason::reason;
 use super::token::{Credentials, Tokens};
 use crate::tls::{Tls, Trust};
 
@@ -283,26 +284,6 @@ fn read(status: StatusCode, form: Form, body: &Bytes, limit: usize) -> Result<An
     // Errors come as JSON whatever was asked.
     let answer = Answer::read(Form::Json, body, limit).unwrap_or_default();
     if answer.errors.is_empty() { Err(format!("the server answered {status}")) } else { Ok(answer) }
-}
-
-/// What happened, down to its cause, without the URL.
-pub(super) fn reason(error: &reqwest::Error) -> String {
-    let mut text = match error {
-        error if error.is_connect() => "no connection".to_owned(),
-        error if error.is_builder() => "the request cannot be made".to_owned(),
-        _ => "the connection broke".to_owned(),
-    };
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(error) = cause {
-        last = Some(error);
-        cause = error.source();
-    }
-    if let Some(last) = last {
-        text.push_str(": ");
-        text.push_str(&last.to_string());
-    }
-    text
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod object;
 pub mod outcome;
 mod pace;
 mod query;
+mod reason;
 mod sample;
 pub mod tally;
 mod token;

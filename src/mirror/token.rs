@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
+use super::reason::reason;
 use crate::config::secret::SecretRef;
 
 /// So long before its end a token is not used any more.
@@ -69,12 +70,12 @@ impl Tokens {
         let asked = Asked { client_id, client_secret: secret.expose_secret(), grant_type: "client_credentials" };
         let body = serde_json::to_vec(&asked).expect("texts always have a JSON form");
         let request = http.post(self.url.clone()).header("Content-Type", "application/json").body(body);
-        let response = request.send().await.map_err(|error| super::client::reason(&error))?;
+        let response = request.send().await.map_err(|error| reason(&error))?;
         let status = response.status();
         if !status.is_success() {
             return Err(format!("{} answered {status}", self.url.path()));
         }
-        let body = response.bytes().await.map_err(|error| super::client::reason(&error))?;
+        let body = response.bytes().await.map_err(|error| reason(&error))?;
         // The library's words quote the text, which is a secret.
         let given: Given =
             serde_json::from_slice(&body).map_err(|_| format!("{} answered no token", self.url.path()))?;

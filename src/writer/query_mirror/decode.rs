@@ -1,16 +1,24 @@
 //! From a logged query to one that is to be asked again, or the reason why it is not.
 
-use super::Asked;
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
 use crate::mirror::{Mirrored, Query, is_sampled};
 use crate::proto::writer::v1::LoggedQuery;
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::body::{self, Read};
-use crate::writer::catalog::Catalog;
+use crate::writer::catalog::{Catalog, Prepared};
 use crate::writer::open::{Gate, Unopened};
 use crate::writer::skip;
 use crate::writer::time::Clock;
+
+/// An environment whose queries are asked again: all that is known of it.
+pub(super) struct Asked;
+
+impl Prepared for Asked {
+    fn destination(&self) -> Option<usize> {
+        Some(0)
+    }
+}
 
 /// Reads logged queries.
 pub struct MirrorDecoder {

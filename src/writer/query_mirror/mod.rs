@@ -12,7 +12,7 @@ pub use sink::MirrorSink;
 
 use serde_json::{Value as Json, json};
 
-use super::catalog::{Catalog, Prepared};
+use super::catalog::Catalog;
 use super::destinations::{PlannedDestination, To};
 use super::open::Gate;
 use super::outlet::{Outlet, Publishes};
@@ -27,6 +27,7 @@ use crate::mirror::compare::Tolerance;
 use crate::mirror::{Credentials, Limits, Mirrored};
 use crate::sink::Sink;
 use crate::store::StoreError;
+use decode::Asked;
 
 /// The descriptor.
 pub struct QueryMirrorConsumer;
@@ -83,15 +84,6 @@ pub fn decoder(settings: &WriterSettings, clock: Clock) -> MirrorDecoder {
         sample_ratio: mirror.sample_ratio,
         max_age: micros(mirror.max_age),
         clock,
-    }
-}
-
-/// An environment whose queries are asked again: all that is known of it.
-pub(super) struct Asked;
-
-impl Prepared for Asked {
-    fn destination(&self) -> Option<usize> {
-        Some(0)
     }
 }
 
