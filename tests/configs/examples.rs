@@ -118,7 +118,6 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         warnings,
         [
-            "writers[0].bus_subscriber_type: METRICS_BUS_WRITER is not in this version",
             "writers[1].bus_subscriber_type: METRICS_WRITER is not in this version",
             "common_persistence_specs.bigquery_upload_bucket: is deprecated; use `bq_upload_bucket`",
             "common_persistence_specs.bigquery_upload_topic: is deprecated; use `bq_upload_topic`",
@@ -128,7 +127,7 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         writers,
         [
-            ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "not in this version"),
+            ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "works"),
             ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "not in this version"),
         ]
     );
@@ -142,17 +141,28 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let text = std::fs::read_to_string(examples().join("chalk-documented-example.json")).expect("read");
     let mut file: Value = serde_json::from_str(&text).expect("JSON");
     file["common_persistence_specs"]["secret_client"] = json!("FILE");
-    file["environments"] = json!({"prod": {"online_store": {"uri": "redis://localhost"}}});
+    file["environments"] = json!({
+        "prod": {"online_store": {"uri": "redis://localhost"}, "metrics_store": {"uri": "sqlite:metrics.db"}},
+    });
     file["writers"].as_array_mut().expect("a list").push(json!({"bus_subscriber_type": "ONLINE_WRITER"}));
     let loaded = loaded(&file);
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
     assert_eq!(online.subscription, "result-bus-1");
     let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
     assert!(store.clustered, "as the example says");
-    let error = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect_err("not yet");
+    let metrics = loaded
+        .writer(&Selection::Type(
+            "GO_METRICS_BUS_WRITER, \
+         ONLINE_VECTOR_STORE_WRITER"
+                .to_owned(),
+        ))
+        .expect("settings");
+    assert_eq!(metrics.subscription, "metrics-bus-1");
+    let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
     assert_eq!(
         error.to_string(),
-        "METRICS_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, ONLINE_VECTOR_STORE_WRITER"
+        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, \
+         ONLINE_VECTOR_STORE_WRITER"
     );
     assert!(error.is_usage());
 }

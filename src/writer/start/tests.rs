@@ -36,6 +36,7 @@ impl Sink<FeatureRow> for NoSink {
 const STORE: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
+    uri: "uri",
     of: |environment| environment.online_store.as_ref(),
     check: |_| Ok(()),
     open: Opener::Store(|options| {
