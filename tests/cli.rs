@@ -14,6 +14,8 @@ mod replay;
 mod setup;
 #[path = "cli/skip.rs"]
 mod skip;
+#[path = "cli/vectors.rs"]
+mod vectors;
 
 use std::time::Duration;
 
