@@ -2,3 +2,4 @@
 
 pub mod feature;
 pub mod table;
+pub mod vector;

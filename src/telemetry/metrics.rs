@@ -62,7 +62,7 @@ pub static METRICS: &[Metric] = &[
     counter(
         "chalk_writer_values_stored_total",
         &[],
-        "Values that a store holds because of this writer: features online, rows offline",
+        "Values that a store holds because of this writer: features online, rows offline; rows that went into messages where it publishes",
     ),
     counter("chalk_writer_values_stale_total", &[], "Values that were older than what the store already held"),
     counter(
@@ -83,12 +83,12 @@ pub static METRICS: &[Metric] = &[
         Unit::Seconds,
         WRITE_SECONDS,
         &["destination"],
-        "Time that one write call to a store took, failed ones included",
+        "Time that one write call to a store took, or one transaction of what is published; failed ones included",
     ),
     counter(
         "chalk_writer_store_errors_total",
         &["destination", "kind"],
-        "Write calls that a store did not take, by kind: transient, throttled, denied, poisoned, again",
+        "Write calls that a store, or the topic that is published to, did not take, by kind: transient, throttled, denied, poisoned, again",
     ),
     histogram(
         "chalk_writer_freshness_seconds",
@@ -149,6 +149,29 @@ pub static METRICS: &[Metric] = &[
         "chalk_writer_postgres_table_changes_total",
         &[],
         "Changes of tables in Postgres: made, columns added or widened, keys added",
+    ),
+    counter(
+        "chalk_writer_mirror_queries_total",
+        &["outcome"],
+        "Queries that were asked again and answered, by what came of it: agreed, differing, failed",
+    ),
+    counter(
+        "chalk_writer_mirror_shed_total",
+        &["reason"],
+        "Queries that were not asked again, or not answered, so that the server is not hurt: rate, backing_off, no_slot, throttled, timed_out, unreachable, no_token",
+    ),
+    histogram(
+        "chalk_writer_mirror_seconds",
+        Unit::Seconds,
+        WRITE_SECONDS,
+        &["side"],
+        "What queries took that were asked again: recorded, as it was logged, and mirrored",
+    ),
+    gauge(
+        "chalk_writer_mirror_concurrency",
+        Unit::Count,
+        &[],
+        "Queries that a mirror may have under way at once; below 1, for what share of time one may be",
     ),
     gauge("chalk_writer_build_info", Unit::Count, &["version"], "Always 1; the label is the version that runs"),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
