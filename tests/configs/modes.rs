@@ -212,7 +212,7 @@ fn modes_stores_and_topics_reach_the_writer() {
     assert_eq!(shown.unused, Vec::<String>::new());
     assert_eq!(
         shown.writers[1].environments[0].store.as_deref(),
-        Some("postgres:…, clickhouse_uri postgres:…, victoria_metrics_uri postgres:…")
+        Some("postgres://h/main, clickhouse_uri postgres://…@h/rows, victoria_metrics_uri postgres://h/metrics")
     );
 }
 
