@@ -150,13 +150,7 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     assert_eq!(online.subscription, "result-bus-1");
     let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
     assert!(store.clustered, "as the example says");
-    let metrics = loaded
-        .writer(&Selection::Type(
-            "GO_METRICS_BUS_WRITER, \
-         ONLINE_VECTOR_STORE_WRITER"
-                .to_owned(),
-        ))
-        .expect("settings");
+    let metrics = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect("settings");
     assert_eq!(metrics.subscription, "metrics-bus-1");
     let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
     assert_eq!(
