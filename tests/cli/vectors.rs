@@ -25,7 +25,7 @@ fn results_and_batches_end_in_the_store_and_what_cannot_is_buried() {
     // Of today, so that a tombstone is not swept before it is looked at.
     let begun = now() - 60_000_000;
     let at = |text: &str| {
-        let time = |second| format_timestamp(begun + second * 1_000_000);
+        let time = |second: i64| format_timestamp(begun + second * 1_000_000);
         text.replace("TIME0", &time(0)).replace("TIME1", &time(1)).replace("TIME2", &time(2))
     };
     folder.write("result.json", &at(RESULT));

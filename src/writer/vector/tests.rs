@@ -302,10 +302,9 @@ fn a_message_that_does_not_say_what_it_is_is_told_by_what_is_in_it() {
     let batch = r#"{"environment_id": "prod", "feature": "user.embedding", "upserts": [
         {"int_id": 42, "vector": {"fp32": {"elements": [1.0, 2.0]}}, "payload": {"lang": {"string_value": "en"}}}]}"#;
     assert_eq!(vector(only(&read(None, &[], batch.into()))), Some(&singles(&[1.0, 2.0])));
-    let result = r#"{"environment_id": "prod", "tables": [{"namespace": "user", "columns": ["user.embedding"], "rows": [
-        {"id": 42, "values": [{"vector_value": {"fp32": {"elements": [1.0, 2.0]}}}]}]}]}"#;
-    let decoded = read(None, &[], result.into());
-    assert_eq!((decoded.rows.len() + decoded.refused.len(), &decoded.refused[..]), (1, &[][..]), "{decoded:?}");
+    let result = r#"{"environment_id": "prod", "tables": [{"namespace": "user", "rows": {"rows": [
+        {"id": 42, "features": {"user.embedding": {"vector_value": {"fp32": {"elements": [1.0, 2.0]}}}}}]}}]}"#;
+    assert_eq!(vector(only(&read(None, &[], result.into()))), Some(&singles(&[1.0, 2.0])));
     let plain = VectorBatch { upserts: vec![upsert(1, &[0.5])], ..self::batch() }.encode_to_vec();
     assert_eq!(vector(only(&read(None, &[], plain))), Some(&singles(&[0.5])));
     assert_eq!(class(&read(None, &[], b"{\"upserts\": 7}".to_vec())), ErrorClass::Decode);

@@ -91,7 +91,7 @@ async fn what_no_index_takes_is_stored_without_one_and_what_no_table_takes_is_re
 
 #[tokio::test]
 async fn the_schema_that_the_uri_names_is_made_and_used_quoted_and_the_extension_may_be_in_another() {
-    let server = pgvector();
+    let server = PostgresServer::start(Version::Newest, &[]);
     server.sql("CREATE SCHEMA \"The Extensions\"; GRANT USAGE ON SCHEMA \"The Extensions\" TO writer; CREATE EXTENSION vector SCHEMA \"The Extensions\"");
     let store = store(&format!("{}?schema=My%20Schema", server.uri()), RETENTION);
     stored(&*store, &[row(key("a", "1"), 1, singles(&[1.0])), row(key("a", "2"), 1, singles(&[4.0]))]).await;
