@@ -52,7 +52,7 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
         let mut doubling = Vec::new();
         for PlannedDestination { name, to } in &self.destinations {
             let absorbs = match to {
-                To::Topic(_) => Ok(false),
+                To::Topic(_) | To::Transactions(_) => Ok(false),
                 To::Store(store) => match store.settings.uri.fetch().await {
                     Ok(uri) => store.absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),

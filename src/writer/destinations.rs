@@ -13,6 +13,7 @@ use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRows;
 use crate::row::vector::VectorRow;
+use crate::runtime::Emit;
 use crate::sink::{Row, Sink};
 use crate::store::{StoreError, StoreOptions, metrics, offline, online, vector};
 
@@ -49,7 +50,13 @@ pub enum To<R: Row> {
     Store(PlannedStore<R>),
     /// Nothing but the topic that the writer publishes to.
     Topic(OpenTopic<R>),
+    /// The same, with the positions that were read up to in one transaction where the bus has those: each message
+    /// counts once for whoever reads what is committed. A plan has no other destination beside it.
+    Transactions(OpenEmit<R>),
 }
+
+/// Makes what turns rows into messages for the topic that a writer publishes to; contacts nothing.
+pub type OpenEmit<R> = Box<dyn Fn(&Outlet) -> Arc<dyn Emit<R>> + Send + Sync>;
 
 /// Makes a sink of the topic that a writer publishes to; contacts nothing.
 pub type OpenTopic<R> = Box<dyn Fn(&Outlet) -> Opened<R> + Send + Sync>;
@@ -71,7 +78,7 @@ impl<R: Row> PlannedDestination<R> {
     pub fn store(&self) -> Option<&StoreSettings> {
         match &self.to {
             To::Store(store) => Some(&store.settings),
-            To::Topic(_) => None,
+            To::Topic(_) | To::Transactions(_) => None,
         }
     }
 }

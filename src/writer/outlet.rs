@@ -32,6 +32,21 @@ impl Outlet {
         Self { publisher, topic, limit: Fit::of(max_message_bytes).limit() }
     }
 
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Bytes that a message may have there, its envelope included.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What publishes to it, for whoever waits for the bus by itself.
+    pub fn publisher(&self) -> &Arc<dyn Publisher> {
+        &self.publisher
+    }
+
     /// Bytes that the body of a message with this key and these headers may have at the most.
     pub fn room(&self, key: Option<&Bytes>, headers: &Headers) -> usize {
         room(self.limit, key, headers)

@@ -17,7 +17,7 @@ use crate::config::secret::expose;
 use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
-use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
+use crate::runtime::{DeadLetterTopic, Destination, Emission, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::time::{format_timestamp, now};
@@ -86,6 +86,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     policy.eager = with.drain || with.again.is_some();
     let mut harms = Vec::new();
     let mut found = Vec::with_capacity(planned.len());
+    let mut emits = None;
     for PlannedDestination { name, to } in planned {
         let part = match to {
             To::Store(store) => {
@@ -106,6 +107,13 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
                 }
                 Part::Topic(open)
             }
+            To::Transactions(open) => {
+                if let Some(Again::Between { .. }) = &with.again {
+                    harms.push(format!("{name} {TWICE}"));
+                }
+                emits = Some((name, open));
+                continue;
+            }
         };
         with.health.has(&name, false);
         found.push((name, part));
@@ -123,6 +131,15 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     let connect = Connect { with: &with, retry: policy.retry };
     let outlet = match publishes {
         Some(publishes) => Some(connect.outlet(publishes).await?),
+        None => None,
+    };
+    let emission = match emits {
+        Some((name, open)) => {
+            let outlet = outlet.as_ref().ok_or_else(|| unusable(&name, &NO_TOPIC))?;
+            // It was found just now.
+            with.health.has(&name, true);
+            Some(Emission { name, emit: open(outlet), publisher: Arc::clone(outlet.publisher()) })
+        }
         None => None,
     };
     let mut destinations = Vec::with_capacity(found.len());
@@ -149,7 +166,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             drain: with.drain,
             fetch_bytes: reads.fetch_bytes,
             on_gap: reads.on_gap,
-            transactional: false,
+            transactional: emission.is_some(),
         };
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
@@ -158,11 +175,14 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
     }
     let health = with.health;
-    Ok(Box::new(Pipeline { subscription, decoder, destinations, emission: None, dead_letters, policy, health }))
+    Ok(Box::new(Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health }))
 }
 
 /// What reading again does to whoever reads what a writer publishes.
 const TWICE: &str = "would publish everything of that stretch once more";
+
+/// A writer that publishes, in an installation that names no topic for it.
+const NO_TOPIC: &str = "publishes, and no topic to publish to is named";
 
 /// A destination that is about to be opened.
 enum Part<R: Row> {
@@ -172,7 +192,7 @@ enum Part<R: Row> {
 
 impl<R: Row> Part<R> {
     fn open(self, outlet: Option<&Outlet>) -> Opened<R> {
-        let outlet = || outlet.ok_or_else(|| StoreError("publishes, and no topic to publish to is named".to_owned()));
+        let outlet = || outlet.ok_or_else(|| StoreError(NO_TOPIC.to_owned()));
         match self {
             Self::Store(options, Opener::Store(open)) => open(&options),
             Self::Store(options, Opener::Publishing(open)) => open(&options, outlet()?),
