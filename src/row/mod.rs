@@ -1,4 +1,5 @@
 //! What writers make of messages and stores write: plain data.
 
+pub mod contribution;
 pub mod feature;
 pub mod table;

@@ -15,6 +15,7 @@ mod declared;
 pub mod destinations;
 mod entity;
 pub mod layouts;
+pub mod metrics;
 pub mod offline;
 pub mod online;
 pub mod open;

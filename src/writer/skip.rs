@@ -34,8 +34,13 @@ pub const EMPTY_ROW: &str = "empty_row";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
 
+/// The query asked for these metrics not to be made, or the writer is told to make none of features.
+pub const METRICS_OFF: &str = "metrics_off";
+/// A value that no distribution can take: not finite, or a duration below zero.
+pub const NOT_A_NUMBER: &str = "not_a_number";
+
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 18] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -51,5 +56,7 @@ pub const ALL: [&str; 16] = [
     METADATA,
     EMPTY_ROW,
     QUERY_DROPPED,
+    METRICS_OFF,
+    NOT_A_NUMBER,
     NOTHING_IN_IT,
 ];
