@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(["."])
         // One message always has the same bytes: generated messages are compared, hashes are made of them.
         .btree_map(["."])
+        // What is refused is called by the name of the message that was expected.
+        .enable_type_names()
         .compile_well_known_types()
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_fds(descriptors.clone())?;

@@ -15,6 +15,7 @@ use chalk_writer::runtime::{Destination, Health, Pipeline, Run as _};
 use chalk_writer::store::StoreOptions;
 use chalk_writer::store::online;
 use chalk_writer::writer::Writer as _;
+use chalk_writer::writer::destinations::To;
 use chalk_writer::writer::online::OnlineWriter;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::sync::{mpsc, watch};
@@ -60,7 +61,8 @@ impl Source for Prepared {
 fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
     let settings = kit::online_settings();
     let plan = OnlineWriter.plan(&settings).expect("a plan");
-    let uri = plan.destinations[0].settings.uri.clone();
+    let To::Store(planned) = &plan.destinations[0].to else { panic!("an online store") };
+    let uri = planned.settings.uri.clone();
     let options = StoreOptions {
         uri,
         fetched: "blackhole:".to_owned().into(),

@@ -110,6 +110,12 @@ pub trait Sink<R: Row>: Send + Sync {
     /// ([`Infallible`](std::convert::Infallible)) nobody can ask, and `match *key {}` says so.
     fn collapse(&self, key: &R::Key, rows: &[&R]) -> R;
 
+    /// What a person wants to know of it while it runs, as data for the status page; `None` where its counters say
+    /// all there is. Asked once a second by the loop that everything waits for, so it only looks.
+    fn summary(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Bytes of rows in one write from which on the store gains nothing by more; `None` where it gains by any, as
     /// one does that makes files of them.
     fn enough(&self) -> Option<usize> {

@@ -107,7 +107,7 @@ impl Stores<'_> {
         for row in &preview.rows {
             beside.push(match &row.row {
                 ShownRow::Features { entity, .. } => self.read(row, entity).await,
-                ShownRow::Table { .. } => None,
+                ShownRow::Table { .. } | ShownRow::Other { .. } => None,
             });
         }
         beside
@@ -131,8 +131,8 @@ impl Stores<'_> {
 
     async fn open(&self, index: usize) -> Option<Arc<dyn OnlineStore>> {
         let destinations = self.plan.destinations();
-        let (name, settings) = destinations.get(index)?;
-        match deployment::open_online_store(settings, self.tuning).await {
+        let &(name, settings) = destinations.get(index)?;
+        match deployment::open_online_store(settings?, self.tuning).await {
             Ok(store) => Some(store),
             Err(error) => {
                 tracing::warn!(destination = name, %error, "cannot show what is stored");
@@ -224,9 +224,16 @@ impl Peeked {
 }
 
 fn print_row(row: &PreviewRow, stored: Option<&BTreeMap<String, StoredFeature>>) -> anyhow::Result<()> {
+    let (heading, table) = described(row, stored);
+    output::line(output::inline(&heading))?;
+    table.lines().try_for_each(|line| output::line(format!("   {line}")))
+}
+
+/// A row in a line, and what is in it as a table.
+fn described(row: &PreviewRow, stored: Option<&BTreeMap<String, StoredFeature>>) -> (String, String) {
+    let destination = &row.destination;
     match &row.row {
         ShownRow::Features { namespace, primary_key, features, .. } => {
-            output::line(output::inline(&format!("  {namespace}/{primary_key} to the {}", row.destination)))?;
             let mut table = output::table(["feature", "value", "observed at", "expires", "stored now"]);
             for feature in features {
                 let value = if feature.evicted { "(evicts)".to_owned() } else { feature.value.to_string() };
@@ -241,21 +248,22 @@ fn print_row(row: &PreviewRow, stored: Option<&BTreeMap<String, StoredFeature>>)
                     ],
                 );
             }
-            indented(&table.trim_fmt())
+            (format!("  {namespace}/{primary_key} to the {destination}"), table.trim_fmt())
         }
-        ShownRow::Table { table: name, columns } => {
-            output::line(output::inline(&format!("  a row of {name} to the {}", row.destination)))?;
-            let mut table = output::table(["column", "value"]);
-            for (column, value) in columns {
-                output::row(&mut table, [column.clone(), output::shortened(&value.to_string(), 100)]);
-            }
-            indented(&table.trim_fmt())
+        ShownRow::Table { table, columns } => {
+            (format!("  a row of {table} to the {destination}"), values("column", columns))
         }
+        ShownRow::Other { what, fields } => (format!("  a {what} to the {destination}"), values("field", fields)),
     }
 }
 
-fn indented(table: &str) -> anyhow::Result<()> {
-    table.lines().try_for_each(|line| output::line(format!("   {line}")))
+/// Names and values, under what they are names of.
+fn values(of: &str, named: &[(String, Json)]) -> String {
+    let mut table = output::table([of, "value"]);
+    for (name, value) in named {
+        output::row(&mut table, [name.clone(), output::shortened(&value.to_string(), 100)]);
+    }
+    table.trim_fmt()
 }
 
 /// What is stored of a feature, and whether this value would take its place.
@@ -269,4 +277,57 @@ fn fate(feature: &ShownFeature, stored: Option<&StoredFeature>) -> String {
         Err(_) => "?",
     };
     format!("{}, {fate}", Stored::at(stored, text::now_micros()).shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Delivery, Headers, Partition};
+
+    /// What a writer shows that writes to no store of values: none of this version does yet.
+    fn request() -> PreviewRow {
+        let fields = vec![("url".to_owned(), json!("/v1/query/online")), ("sampled".to_owned(), json!(0.5))];
+        let row = ShownRow::Other { what: "request", fields };
+        PreviewRow { destination: "API server".to_owned(), destination_index: 0, row }
+    }
+
+    #[test]
+    fn what_is_no_row_of_a_table_is_shown_with_its_fields() {
+        let (heading, table) = described(&request(), None);
+        assert_eq!(heading, "  a request to the API server");
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(lines.contains(&vec!["url", "\"/v1/query/online\""]), "{table}");
+        assert!(lines.contains(&vec!["sampled", "0.5"]), "{table}");
+    }
+
+    #[test]
+    fn and_as_json_beside_its_message() {
+        let message = Message {
+            delivery: Delivery(1),
+            partition: Partition { topic: "queries".into(), number: 0 },
+            offset: 7,
+            timestamp_ms: None,
+            key: None,
+            headers: Headers::new(),
+            payload: None,
+        };
+        let preview = Preview {
+            environment: Some("prod".to_owned()),
+            event_time: None,
+            rows: vec![request()],
+            skipped: BTreeMap::new(),
+            refused: Vec::new(),
+            unknown_fields: Vec::new(),
+        };
+        let shown = Peeked { message, preview }.json(&vec![None], false);
+        assert_eq!((&shown["topic"], &shown["environment"]), (&json!("queries"), &json!("prod")));
+        assert_eq!(
+            shown["rows"],
+            json!([{
+                "destination": "API server",
+                "what": "request",
+                "fields": [["url", "/v1/query/online"], ["sampled", 0.5]],
+            }])
+        );
+    }
 }

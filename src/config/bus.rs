@@ -143,15 +143,9 @@ pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
     let kafka = backend(raw) == Some(BusBackend::Kafka) && raw.kafka_sasl_secret.is_some();
     let mut paths: Vec<String> = kafka.then(|| "kafka_sasl_secret".to_owned()).into_iter().collect();
     for (id, environment) in raw.environments.iter().flatten() {
-        for (field, store) in [
-            ("online_store", &environment.online_store),
-            ("offline_store", &environment.offline_store),
-            ("metrics_store", &environment.metrics_store),
-            ("usage_store", &environment.usage_store),
-            ("vector_store", &environment.vector_store),
-        ] {
-            if store.as_ref().and_then(|store| get(store.uri.as_ref())).is_some_and(|uri| SecretRef::is_name(&uri)) {
-                paths.push(format!("{}.{field}.uri", path::key("environments", id)));
+        for (kind, field, uri) in environment.uris() {
+            if uri.is_some_and(|uri| SecretRef::is_name(&uri)) {
+                paths.push(format!("{}.{}.{field}", path::key("environments", id), kind.field()));
             }
         }
     }

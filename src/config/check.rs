@@ -10,6 +10,7 @@ use super::examine::{Examined, examine};
 use super::layers::Overrides;
 use super::registry::Registry;
 use super::settings::{BusSettings, Environment, StoreSettings};
+use super::store_kind::StoreKind;
 use super::units::{show_duration, show_size};
 use super::warning::Warning;
 use super::writers::{Outline, common};
@@ -88,12 +89,10 @@ pub(super) fn report(path: &Path, examined: Examined) -> CheckReport {
 
 fn checked(examined: &Examined, writer: &Outline) -> CheckedWriter {
     let tuning = examined.tuned(writer).tuning;
-    let store = |environment: &Environment| -> Option<StoreSettings> {
-        match writer.info.store {
-            Some("online_store") => environment.online_store.clone(),
-            Some("offline_store") => environment.offline_store.clone(),
-            _ => None,
-        }
+    let kind = writer.info.store.and_then(StoreKind::of_field);
+    let store = |environment: &Environment| {
+        let shown: Vec<String> = environment.stores(kind?).into_iter().map(show_store).collect();
+        (!shown.is_empty()).then(|| shown.join(", "))
     };
     CheckedWriter {
         name: writer.name.clone(),
@@ -116,17 +115,19 @@ fn checked(examined: &Examined, writer: &Outline) -> CheckedWriter {
             .iter()
             .map(|(id, environment)| CheckedEnvironment {
                 id: id.clone(),
-                store: store(environment).map(|store| show_store(&store)),
+                store: store(environment),
                 features: environment.features.as_ref().map(std::collections::BTreeMap::len),
             })
             .collect(),
     }
 }
 
-fn show_store(store: &StoreSettings) -> String {
+fn show_store((field, store): (&'static str, &StoreSettings)) -> String {
+    let which = if field == "uri" { String::new() } else { format!("{field} ") };
+    let uri = store.uri.describe();
     match &*store.cache_prefix {
-        "" => store.uri.describe(),
-        prefix => format!("{} (keys begin with `{prefix}`)", store.uri.describe()),
+        "" => format!("{which}{uri}"),
+        prefix => format!("{which}{uri} (keys begin with `{prefix}`)"),
     }
 }
 

@@ -11,7 +11,9 @@ use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
 use super::registry::Registry;
 use super::schemes::{Support, support};
 use super::secret::{SecretClient, SecretRef};
-use super::settings::{CacheStrategy, Environment, Environments, Feature, SYSTEM_COLUMNS, StoreSettings};
+use super::settings::{
+    CacheStrategy, Environment, Environments, Feature, MetricsStores, SYSTEM_COLUMNS, StoreSettings,
+};
 use super::store_kind::StoreKind;
 
 /// What is wrong with environments, by path under the schema's names.
@@ -40,66 +42,92 @@ pub(super) fn environments(
     surroundings: &Surroundings<'_>,
 ) -> (Environments, EnvironmentFindings) {
     let clustered = get(raw.redis_is_clustered.as_ref()).unwrap_or(false);
-    let of = |kind| Shared { kind, clustered: false, cache_prefix: None };
     let mut findings = EnvironmentFindings::default();
     let mut entries = BTreeMap::new();
     for (id, environment) in raw.environments.iter().flatten() {
         let at = path::key("environments", id);
+        let stores = environment.uris().filter_map(|(kind, field, uri)| {
+            let place = format!("{at}.{}", kind.field());
+            let uri_at = format!("{place}.{field}");
+            let Some(uri) = uri else {
+                if needs_uri(kind, environment) && field == "uri" {
+                    let text = "is missing; a store is named by its URI, such as `sqlite:online.db` or `secret:NAME`";
+                    findings.errors.push((uri_at, Problem::Rule(text.to_owned())));
+                }
+                return None;
+            };
+            let own = match kind {
+                StoreKind::Online => environment.online_store.as_ref(),
+                StoreKind::Offline => environment.offline_store.as_ref(),
+                StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => None,
+            };
+            let redis = kind == StoreKind::Online;
+            let keys = Keys {
+                cache_prefix: own
+                    .and_then(|own| get(own.cache_prefix.as_ref()))
+                    .or_else(|| cache_prefix.filter(|_| redis).map(str::to_owned))
+                    .unwrap_or_default(),
+                clustered: redis && clustered,
+                wait_replicas: own.and_then(|own| wait_replicas(own, redis, &place, &mut findings)),
+            };
+            Some(((kind, field), store(&uri, kind, keys, uri_at, surroundings, &mut findings)?))
+        });
+        let mut stores: BTreeMap<(StoreKind, &str), StoreSettings> = stores.collect();
+        let mut one = |kind| stores.remove(&(kind, "uri"));
         let entry = Environment {
-            online_store: store(
-                environment.online_store.as_ref(),
-                Shared { kind: StoreKind::Online, clustered, cache_prefix },
-                &at,
-                surroundings,
-                &mut findings,
-            ),
-            offline_store: store(
-                environment.offline_store.as_ref(),
-                of(StoreKind::Offline),
-                &at,
-                surroundings,
-                &mut findings,
-            ),
+            online_store: one(StoreKind::Online),
+            offline_store: one(StoreKind::Offline),
+            usage_store: one(StoreKind::Usage),
+            vector_store: one(StoreKind::Vector),
+            metrics_store: environment.metrics_store.as_ref().map(|_| MetricsStores {
+                main: stores.remove(&(StoreKind::Metrics, "uri")),
+                clickhouse: stores.remove(&(StoreKind::Metrics, "clickhouse_uri")),
+                victoria_metrics: stores.remove(&(StoreKind::Metrics, "victoria_metrics_uri")),
+            }),
             default_max_staleness: get(environment.default_max_staleness.as_ref()),
             features: features(environment, &at, &mut findings),
         };
-        for (raw, kind) in [
-            (&environment.metrics_store, StoreKind::Metrics),
-            (&environment.usage_store, StoreKind::Usage),
-            (&environment.vector_store, StoreKind::Vector),
-        ] {
-            store(raw.as_ref(), of(kind), &at, surroundings, &mut findings);
-        }
         entries.insert(id.clone(), entry);
     }
     (Environments { entries }, findings)
 }
 
-/// What a store has of settings beside its own.
-struct Shared<'a> {
-    kind: StoreKind,
-    clustered: bool,
-    /// For a store without a `cache_prefix`.
-    cache_prefix: Option<&'a str>,
+/// Whether a store without a `uri` is none: one of metrics may have one of the others instead.
+fn needs_uri(kind: StoreKind, environment: &RawEnvironment) -> bool {
+    kind != StoreKind::Metrics || environment.uris().all(|(other, _, uri)| other != kind || uri.is_none())
 }
 
+/// What a store has of settings beside its URI.
+struct Keys {
+    cache_prefix: String,
+    clustered: bool,
+    wait_replicas: Option<u32>,
+}
+
+fn wait_replicas(raw: &RawStore, redis: bool, at: &str, findings: &mut EnvironmentFindings) -> Option<u32> {
+    let found = u32::try_from(get(raw.wait_replicas.as_ref())?);
+    match found {
+        Ok(number) if redis => Some(number),
+        found => {
+            let text = if found.is_ok() { "is for an `online_store` in Redis" } else { "expected a small number" };
+            findings.errors.push((format!("{at}.wait_replicas"), Problem::Rule(text.to_owned())));
+            None
+        }
+    }
+}
+
+/// A store by its URI, which stands at `at`.
 fn store(
-    raw: Option<&RawStore>,
-    Shared { kind, clustered, cache_prefix }: Shared<'_>,
-    environment: &str,
+    text: &str,
+    kind: StoreKind,
+    Keys { cache_prefix, clustered, wait_replicas }: Keys,
+    at: String,
     surroundings: &Surroundings<'_>,
     findings: &mut EnvironmentFindings,
 ) -> Option<StoreSettings> {
-    let raw = raw?;
-    let at = format!("{environment}.{}.uri", kind.field());
-    let Some(text) = get(raw.uri.as_ref()) else {
-        let text = "is missing; a store is named by its URI, such as `sqlite:online.db` or `secret:NAME`";
-        findings.errors.push((at, Problem::Rule(text.to_owned())));
-        return None;
-    };
     let mut works = false;
-    let uri = if SecretRef::is_name(&text) {
-        SecretRef::named(&text, surroundings.secrets.clone()?)
+    let uri = if SecretRef::is_name(text) {
+        SecretRef::named(text, surroundings.secrets.clone()?)
     } else {
         let Some((scheme, rest)) = text.split_once(':') else {
             let text = "has no scheme; it begins with one, such as `sqlite:` or `redis://`";
@@ -117,20 +145,8 @@ fn store(
                 return None;
             }
         }
-        SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.clone()))
+        SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.to_owned()))
     };
-    let wait_replicas = match get(raw.wait_replicas.as_ref()).map(u32::try_from) {
-        None => None,
-        Some(Ok(number)) if kind == StoreKind::Online => Some(number),
-        Some(found) => {
-            let text = if found.is_ok() { "is for an `online_store` in Redis" } else { "expected a small number" };
-            findings
-                .errors
-                .push((format!("{environment}.{}.wait_replicas", kind.field()), Problem::Rule(text.to_owned())));
-            None
-        }
-    };
-    let cache_prefix = get(raw.cache_prefix.as_ref()).unwrap_or_else(|| cache_prefix.unwrap_or_default().to_owned());
     let store = StoreSettings { uri, cache_prefix, clustered, wait_replicas };
     // What a store would not open when the writer starts is wrong already.
     if works

@@ -14,16 +14,16 @@ use super::environments::{EnvironmentFindings, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
+use super::modes;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
-use super::settings::{BusSettings, Environment, Environments, MaxStaleness, WriterSettings};
+use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
 use super::tuning::{Tuned, machine_memory, tune};
-use super::walk::Findings;
+use super::walk::{Findings, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use crate::writer_type::WriterType;
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -90,7 +90,8 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
     );
     examined.errors = findings.errors;
     examined.warnings = warnings;
-    examined.unused = findings.unused.into_iter().collect();
+    let unread = findings.read_by.into_iter().filter(|field| !examined.is_read(field)).map(|field| field.place.given);
+    examined.unused = findings.unused.into_iter().chain(unread).collect::<BTreeSet<_>>().into_iter().collect();
     examined
 }
 
@@ -172,6 +173,11 @@ impl Examined {
             for (field, message) in tuned.warnings {
                 notes.warn(&self.tuning_path(writer, field), message);
             }
+            if self.works(writer) {
+                for (path, problem) in self.ways(writer) {
+                    notes.error(&path, problem);
+                }
+            }
             if self.works(writer) && writers::common(&self.file, "kafka_dlq_topic").is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
                 notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
@@ -182,6 +188,24 @@ impl Examined {
 
     fn works(&self, writer: &Outline) -> bool {
         self.registry.runs(writer.info.writer_type())
+    }
+
+    /// Whether a writer of this version uses a field: of an entry of `writers`, the one that it is the entry of.
+    fn is_read(&self, field: &ReadBy) -> bool {
+        let entry = self.writers.iter().find(|writer| field.place.canonical.starts_with(&format!("{}.", writer.at)));
+        let ours = |name: &str| entry.is_none_or(|writer| writer.info.name == name);
+        self.registry
+            .writers
+            .iter()
+            .map(|known| known.as_str())
+            .any(|name| ours(name) && field.types.iter().any(|reads| reads == name))
+    }
+
+    /// What is wrong with the ways that a writer's rows and messages take, by path.
+    fn ways(&self, writer: &Outline) -> Vec<(String, Problem)> {
+        let modes = modes::of_type(&self.entry(writer)).metrics;
+        let stores = modes::missing_stores(writer, &modes, &self.raw);
+        modes::publishing(writer, self.backend).into_iter().chain(stores).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -251,15 +275,9 @@ impl Examined {
             if let Some(problem) = self.missing_store(writer) {
                 notes.error("environments", problem);
             }
-            let has_store = |id: &&String| {
-                let environment = &found.entries[*id];
-                match writer.info.store {
-                    Some("online_store") => environment.online_store.is_some(),
-                    Some("offline_store") => environment.offline_store.is_some(),
-                    _ => true,
-                }
-            };
-            let online = writer.info.writer_type() == WriterType::ONLINE;
+            let kind = writer.info.store.and_then(StoreKind::of_field);
+            let has_store = |id: &&String| kind.is_none_or(|kind| !found.entries[*id].stores(kind).is_empty());
+            let online = kind == Some(StoreKind::Online);
             for (id, _) in found.entries.iter().filter(|(_, entry)| online && caches_nothing(entry)) {
                 let text = format!(
                     "lists features and no staleness, so `{}` stores nothing for it; add `default_max_staleness` (such \
@@ -339,6 +357,7 @@ impl Examined {
         if writer.subscription.is_none() {
             errors.push(missing_subscription(writer, self.backend));
         }
+        errors.extend(self.ways(writer));
         errors.extend(self.missing_store(writer).map(|problem| ("environments".to_owned(), problem)));
         let Tuned { tuning, listen, skip_offline_writes_for_online_cached_features, errors: rules, .. } =
             self.tuned(writer);
@@ -353,10 +372,16 @@ impl Examined {
             writer_type: writer.info.writer_type(),
             bus: bus.clone(),
             subscription,
+            publishes: writer
+                .publishes
+                .clone()
+                .zip(writer.info.publishes)
+                .map(|(topic, named_by)| Publishes { topic, named_by }),
             group: writer.group.clone(),
             dlq_topic: writers::common(&self.file, "kafka_dlq_topic"),
             environments: Arc::new(self.environments(writer)),
             tuning,
+            of_type: modes::of_type(&entry),
             query_table_write_drop_ratio: get(entry.query_table_write_drop_ratio.as_ref()).map_or(0.0, |ratio| ratio.0),
             skip_offline_writes_for_online_cached_features,
             listen,

@@ -1,5 +1,7 @@
 //! What this version has: the one thing that a configuration is judged by and does not know itself.
 
+use std::collections::BTreeMap;
+
 use super::settings::StoreSettings;
 use super::store_kind::StoreKind;
 use crate::writer_type::WriterType;
@@ -7,33 +9,37 @@ use crate::writer_type::WriterType;
 /// Says why a store can never be opened as it is configured; contacts nothing.
 pub type StoreCheck = fn(&StoreSettings) -> Result<(), String>;
 
+/// The stores of one kind.
+#[derive(Clone, Debug)]
+pub struct KindOfStore {
+    /// Their schemes.
+    pub schemes: Vec<&'static str>,
+    /// Judges the URI of one of them, credentials in it not quoted.
+    pub check: StoreCheck,
+}
+
 /// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     /// Types of writers that run.
     pub writers: Vec<WriterType>,
-    /// Schemes of online stores.
-    pub online_schemes: Vec<&'static str>,
-    /// Schemes of offline stores.
-    pub offline_schemes: Vec<&'static str>,
+    /// Stores by their kind; without an entry a kind has none.
+    pub stores: BTreeMap<StoreKind, KindOfStore>,
     /// Schemes of stores that keep nothing of what is written to them.
     pub keeps_nothing: &'static [&'static str],
-    /// Judges the URI of an online store of this version, credentials in it not quoted.
-    pub check_online: Option<StoreCheck>,
-    /// Judges the URI of an offline store of this version, likewise.
-    pub check_offline: Option<StoreCheck>,
     /// Buses, as `bus_backend` names them.
     pub buses: Vec<&'static str>,
 }
 
 impl Registry {
+    /// Schemes of the stores of a kind.
+    pub(super) fn schemes(&self, kind: StoreKind) -> &[&'static str] {
+        self.stores.get(&kind).map_or(&[], |stores| &stores.schemes)
+    }
+
     /// What judges the stores of a kind.
     pub(super) fn check(&self, kind: StoreKind) -> Option<StoreCheck> {
-        match kind {
-            StoreKind::Online => self.check_online,
-            StoreKind::Offline => self.check_offline,
-            StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => None,
-        }
+        self.stores.get(&kind).map(|stores| stores.check)
     }
 
     /// Whether a writer of this type runs.

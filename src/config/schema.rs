@@ -110,6 +110,7 @@ fn publish(node: &mut Value) {
 mod tests {
     use super::*;
     use crate::config::leaf;
+    use crate::writer_type::WriterType;
 
     /// Every node of the schema that describes a value.
     fn nodes<'a>(node: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>) {
@@ -148,6 +149,20 @@ mod tests {
                 ".pubsub"
             ]
         );
+    }
+
+    #[test]
+    fn every_type_that_reads_a_field_is_known() {
+        let mut found = Vec::new();
+        nodes(root(), "", &mut found);
+        let read_by =
+            found.iter().flat_map(|(path, node)| strings(node, "x-read-by").into_iter().map(move |name| (path, name)));
+        let mut seen = 0;
+        for (path, name) in read_by {
+            assert_eq!(name.parse::<WriterType>().map(WriterType::as_str), Ok(name), "{path}");
+            seen += 1;
+        }
+        assert!(seen > 0);
     }
 
     #[test]

@@ -40,20 +40,19 @@ const USAGE: &[&str] = &["sqlite", "postgres", "clickhouse", "bigquery", "file",
 const VECTOR: &[&str] =
     &["sqlite", "postgres", "opensearch+https", "milvus", "qdrant", "valkey", "redis", "turbopuffer", "s3vectors"];
 
-/// Schemes of a kind: those of this version, and all that are known.
-fn schemes(kind: StoreKind, registry: &Registry) -> (&[&'static str], &'static [&'static str]) {
+fn later(kind: StoreKind) -> &'static [&'static str] {
     match kind {
-        StoreKind::Online => (&registry.online_schemes, ONLINE),
-        StoreKind::Offline => (&registry.offline_schemes, OFFLINE),
-        StoreKind::Metrics => (&[], METRICS),
-        StoreKind::Usage => (&[], USAGE),
-        StoreKind::Vector => (&[], VECTOR),
+        StoreKind::Online => ONLINE,
+        StoreKind::Offline => OFFLINE,
+        StoreKind::Metrics => METRICS,
+        StoreKind::Usage => USAGE,
+        StoreKind::Vector => VECTOR,
     }
 }
 
 /// Whether a store of this kind is known by the scheme, or why not.
 pub(super) fn support(kind: StoreKind, scheme: &str, registry: &Registry) -> Result<Support, String> {
-    let (here, later) = schemes(kind, registry);
+    let (here, later) = (registry.schemes(kind), later(kind));
     let among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(scheme));
     if among(here) {
         return Ok(Support::Works);
@@ -68,16 +67,26 @@ pub(super) fn support(kind: StoreKind, scheme: &str, registry: &Registry) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::config::registry::KindOfStore;
 
     #[test]
     fn a_scheme_works_as_soon_as_the_registry_has_it() {
         let mut registry = Registry::default();
         assert_eq!(support(StoreKind::Online, "valkey", &registry), Ok(Support::NotYet));
         assert!(support(StoreKind::Online, "novel", &registry).is_err());
-        registry.online_schemes = vec!["valkey", "novel"];
-        assert_eq!(support(StoreKind::Online, "valkey", &registry), Ok(Support::Works));
-        assert_eq!(support(StoreKind::Online, "Novel", &registry), Ok(Support::Works));
+        for kind in StoreKind::ALL {
+            let stores = KindOfStore { schemes: vec!["valkey", "novel"], check: |_| Ok(()) };
+            registry.stores = BTreeMap::from([(kind, stores)]);
+            assert_eq!(support(kind, "valkey", &registry), Ok(Support::Works));
+            assert_eq!(support(kind, "Novel", &registry), Ok(Support::Works));
+            let others = StoreKind::ALL.into_iter().filter(|other| *other != kind);
+            assert!(others.into_iter().all(|other| support(other, "novel", &registry).is_err()), "{kind:?}");
+        }
+        let stores = KindOfStore { schemes: vec!["valkey", "novel"], check: |_| Ok(()) };
+        registry.stores = BTreeMap::from([(StoreKind::Online, stores)]);
         let error = support(StoreKind::Online, "nowel", &registry).expect_err("unknown");
         assert!(
             error.starts_with("unknown scheme `nowel`; did you mean `novel`? known are valkey, novel, "),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::metrics_stores::MetricsStores;
+pub use super::of_type::{MetricsModes, Sides, TypeSettings};
 use crate::config::secret::SecretRef;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
@@ -22,6 +24,8 @@ pub struct WriterSettings {
     pub bus: BusSettings,
     /// Topic or subscription that it reads.
     pub subscription: String,
+    /// Where it publishes, if it does.
+    pub publishes: Option<Publishes>,
     /// Consumer group: `chalk-<writer name>`, or the override.
     pub group: String,
     /// Topic of dead letters; without one a bad row stops the writer.
@@ -30,12 +34,23 @@ pub struct WriterSettings {
     pub environments: Arc<Environments>,
     /// Batches, memory, retries and the like.
     pub tuning: Tuning,
+    /// What its type alone has.
+    pub of_type: TypeSettings,
     /// `query_table_write_drop_ratio`: share of rows of `query_log` that are not written, 0 to 1.
     pub query_table_write_drop_ratio: f64,
     /// `skip_offline_writes_for_online_cached_features`
     pub skip_offline_writes_for_online_cached_features: bool,
     /// Address of probes and metrics; `None` opens no port.
     pub listen: Option<String>,
+}
+
+/// The topic that a writer publishes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publishes {
+    /// Its name.
+    pub topic: String,
+    /// The field of the configuration that names it, for people.
+    pub named_by: &'static str,
 }
 
 /// Which bus, and how to reach it.
@@ -104,6 +119,12 @@ pub struct Environment {
     pub online_store: Option<StoreSettings>,
     /// Where its history lives.
     pub offline_store: Option<StoreSettings>,
+    /// Where its metrics, query rows and errors go.
+    pub metrics_store: Option<MetricsStores>,
+    /// Where its usage events go.
+    pub usage_store: Option<StoreSettings>,
+    /// Where its vectors live.
+    pub vector_store: Option<StoreSettings>,
     /// For features without a staleness of their own; `None` where it is not given.
     pub default_max_staleness: Option<MaxStaleness>,
     /// Declared features by FQN; `None` where there is no list at all, and so every feature is stored.

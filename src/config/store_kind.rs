@@ -1,18 +1,28 @@
-//! The stores that an environment has.
+//! The stores that an environment has, by kind.
+
+use super::settings::{Environment, MetricsStores, StoreSettings};
 
 /// A kind of store in an environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreKind {
+    /// Newest values.
     Online,
+    /// History.
     Offline,
+    /// Metrics, query rows and errors.
     Metrics,
+    /// Usage events.
     Usage,
+    /// Vectors.
     Vector,
 }
 
 impl StoreKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Metrics, Self::Usage, Self::Vector];
+
     /// The field of an environment.
-    pub(super) const fn field(self) -> &'static str {
+    pub const fn field(self) -> &'static str {
         match self {
             Self::Online => "online_store",
             Self::Offline => "offline_store",
@@ -20,5 +30,24 @@ impl StoreKind {
             Self::Usage => "usage_store",
             Self::Vector => "vector_store",
         }
+    }
+
+    /// The kind of a field.
+    pub fn of_field(field: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.field() == field)
+    }
+}
+
+impl Environment {
+    /// Its stores of a kind, each with the field of its URI: several only of metrics.
+    pub fn stores(&self, kind: StoreKind) -> Vec<(&'static str, &StoreSettings)> {
+        let one = match kind {
+            StoreKind::Online => &self.online_store,
+            StoreKind::Offline => &self.offline_store,
+            StoreKind::Usage => &self.usage_store,
+            StoreKind::Vector => &self.vector_store,
+            StoreKind::Metrics => return self.metrics_store.iter().flat_map(MetricsStores::all).collect(),
+        };
+        one.iter().map(|store| ("uri", store)).collect()
     }
 }

@@ -23,6 +23,15 @@ pub(super) struct Place {
     pub(super) given: String,
 }
 
+/// A field that is given and that only some types of writers use.
+#[derive(Clone, Debug)]
+pub(super) struct ReadBy {
+    /// Where it stands.
+    pub(super) place: Place,
+    /// Names of those types.
+    pub(super) types: Vec<String>,
+}
+
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -32,6 +41,8 @@ pub(super) struct Findings {
     pub(super) wrong: BTreeSet<String>,
     /// Fields that are known and not used.
     pub(super) unused: BTreeSet<String>,
+    /// Fields that only some types of writers use.
+    pub(super) read_by: Vec<ReadBy>,
     /// Deprecated spellings in use, with what replaces them.
     pub(super) deprecated: BTreeMap<String, String>,
     /// Paths that the file spells differently, by the schema's names.
@@ -81,6 +92,10 @@ impl Findings {
             let at = Place { canonical: path::key(&place.canonical, name), given };
             if marked(field, "x-unused") && !value.is_null() {
                 self.unused.insert(at.given.clone());
+            }
+            let types = strings(field, "x-read-by").into_iter().map(str::to_owned).collect::<Vec<_>>();
+            if !types.is_empty() && !value.is_null() {
+                self.read_by.push(ReadBy { place: at.clone(), types });
             }
             if strings(field, "x-deprecated").iter().any(|old| *old == key || camel_case(old) == key) {
                 self.deprecated.insert(at.given.clone(), format!("use `{name}`"));

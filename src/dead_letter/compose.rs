@@ -93,8 +93,8 @@ pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: O
         .collect()
 }
 
-/// Bytes left for the body of a record with this key and these headers.
-fn room(limit: usize, key: Option<&Bytes>, headers: &Headers) -> usize {
+/// Bytes left for the body of a record with this key and these headers, where a topic takes `limit`.
+pub fn room(limit: usize, key: Option<&Bytes>, headers: &Headers) -> usize {
     limit.saturating_sub(taken(key, headers))
 }
 

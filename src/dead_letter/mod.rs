@@ -23,7 +23,7 @@ mod tests;
 use crate::sink::Refusal;
 
 pub use assemble::Assembler;
-pub use compose::{SMALLEST_LIMIT, compose};
+pub use compose::{SMALLEST_LIMIT, compose, room};
 pub use fit::{ASSUMED_LIMIT, Fit};
 pub use list::{Details, Entry, Filter};
 pub use mark::{Mark, Marks};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::body::{self, Body};
 use super::sniff::Encoding;
-use super::unpack::Compression;
 use super::{QueryResult, Wanted, arrow, json, protobuf};
 use crate::message::{Envelope, Message};
 use crate::sink::{ErrorClass, Refusal};
@@ -25,22 +25,8 @@ pub struct Read {
 /// malformed, and one in which no field of a result occurs. What is wrong with a single row is told in
 /// [`EntityRow::fault`](super::EntityRow::fault), and the other rows stay.
 pub fn decode(message: &Message, envelope: &Envelope<'_>, wanted: Wanted, limit: usize) -> Result<Read, Refusal> {
-    let refused = |what: &str| Err(Refusal::new(ErrorClass::Decode, what));
-    let Some(body) = message.payload.as_ref().filter(|body| !body.is_empty()) else {
-        return refused("the message has no body; expected a QueryResult");
-    };
-    if body.len() > limit {
-        let message = format!("a body of {} bytes; `max_message_bytes` is {limit}", body.len());
-        return Err(Refusal::new(ErrorClass::TooLarge, message).harmless());
-    }
-    let Some(compression) = Compression::named(envelope.content_encoding)? else {
-        return Ok(Read { result: plain(body, envelope, wanted, limit)?, unpacked: 0 });
-    };
-    let body = compression.unpack(body, limit)?;
-    if body.is_empty() {
-        return refused("the message has an empty body once unpacked; expected a QueryResult");
-    }
-    Ok(Read { result: plain(&body, envelope, wanted, limit)?, unpacked: body.len() })
+    let Body { bytes, unpacked } = body::unpacked(message, envelope, limit, "QueryResult")?;
+    Ok(Read { result: plain(&bytes, envelope, wanted, limit)?, unpacked })
 }
 
 fn plain(body: &Bytes, envelope: &Envelope<'_>, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {

@@ -5,6 +5,7 @@
 
 mod allowance;
 pub mod arrow;
+pub mod body;
 mod columns;
 pub mod decode;
 pub mod encode;
@@ -25,7 +26,7 @@ use crate::value::Value;
 
 pub use columns::{ListId, Names};
 pub use decode::decode;
-pub use json::unknown_fields;
+pub use json::{checked, unknown_fields};
 
 /// A message may not be nested deeper, in any encoding: its readers, and those of the stores, use the stack.
 const DEEPEST: usize = 64;

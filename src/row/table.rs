@@ -16,6 +16,9 @@ use crate::value::{self, Value};
 /// many shapes as there are sets of columns in its messages.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
+    /// The schema that the table is in, where the message or a setting names one; else it is the store's to say. A store
+    /// without schemas passes over it.
+    pub schema: Option<ByteString>,
     /// Name of the table: a namespace, or `query_log`.
     pub table: ByteString,
     /// The columns, in the order of a row's values.
@@ -26,6 +29,17 @@ pub struct Shape {
     pub name: usize,
     /// Columns whose values together are a row's key, for stores that keep one.
     pub key: Vec<usize>,
+    /// What a store that keeps a key does with a row whose key it has already.
+    pub repeats: Repeats,
+}
+
+/// Which of two rows of one key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Repeats {
+    /// The one that was there first: a row never changes.
+    First,
+    /// The one with the later time; of two of one time the larger, by an order that is the store's own.
+    Newest,
 }
 
 /// One column.
@@ -77,7 +91,7 @@ pub enum ColumnData {
 /// What is written to offline stores, in the form in which its message brought it.
 ///
 /// A store that has no columnar way in is made one of these by
-/// [`RowWise`](crate::store::offline::row_wise::RowWise).
+/// [`RowWise`](crate::store::tables::row_wise::RowWise).
 #[derive(Clone, Debug)]
 pub enum TableRows {
     /// One row.
@@ -216,7 +230,15 @@ mod tests {
     fn columns_count_as_their_rows_and_come_apart_into_them() {
         let column = |name: &'static str| Column { name: name.into(), data_type: None };
         let columns = vec![column("id"), column("a"), column("b")];
-        let shape = Arc::new(Shape { table: "user".into(), columns, time: 0, name: 0, key: vec![] });
+        let shape = Arc::new(Shape {
+            schema: None,
+            table: "user".into(),
+            columns,
+            time: 0,
+            name: 0,
+            key: vec![],
+            repeats: Repeats::First,
+        });
         let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(7), None, Some(9)]));
         let columns = vec![
             ColumnData::Array(ids),

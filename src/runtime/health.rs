@@ -42,6 +42,8 @@ pub struct HealthState {
     pub parts: BTreeMap<String, bool>,
     /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
     pub troubles: BTreeMap<String, Trouble>,
+    /// What destinations say of themselves, by name; those that say nothing are not there.
+    pub summaries: BTreeMap<String, serde_json::Value>,
     /// The last errors, newest last.
     pub last_errors: VecDeque<(SystemTime, String)>,
 }

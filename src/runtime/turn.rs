@@ -320,12 +320,15 @@ impl<R: Row> Loop<R> {
         self.incoming.len() + usize::from(self.ahead.is_some()) + self.filling.messages.len() + self.flights.messages()
     }
 
-    /// Once a second, busy or not: that the loop turns, and what it holds.
+    /// Once a second, busy or not: that the loop turns, what it holds, and what its destinations say.
     fn report(&self) {
         let in_hand = self.in_hand() as u64;
         metrics::gauge!("chalk_writer_in_hand_messages").set(in_hand as f64);
+        let destinations = self.shared.destinations.iter();
+        let summaries = destinations.filter_map(|known| Some((known.name.clone(), known.sink.summary()?))).collect();
         self.shared.health.update(|state| {
             state.in_hand = in_hand;
+            state.summaries = summaries;
             state.turned = Some(std::time::Instant::now());
         });
     }

@@ -2,9 +2,12 @@
 //!
 //! A new store is one file and one line in the registry of its kind.
 
+pub mod metrics;
 pub mod offline;
 pub mod online;
 mod postgres;
+mod sqlite;
+pub mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;

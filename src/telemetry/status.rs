@@ -1,5 +1,6 @@
 //! `/status.json`: one writer, as a person wants to see it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -43,6 +44,8 @@ pub struct Status {
     pub partitions: Vec<PartitionLag>,
     /// What does not work at this moment.
     pub troubles: Vec<TroubleNow>,
+    /// What destinations say of themselves, by name; those that say nothing are not there.
+    pub destinations: BTreeMap<String, serde_json::Value>,
     /// The last errors, newest last.
     pub last_errors: Vec<PastError>,
     /// Freshness, batch sizes, store latency, dead letters and skipped values since the start.
@@ -149,6 +152,7 @@ impl Status {
             lag_messages: writer.lag_messages(),
             partitions: partitions.collect(),
             troubles: troubles.collect(),
+            destinations: state.summaries,
             last_errors: errors.collect(),
             measures: summary::measures(&writer.recorded()),
         }

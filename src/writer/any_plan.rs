@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::destinations::PlannedDestination;
+use super::destinations::{PlannedDestination, To};
 use super::plan::{Plan, Reads};
 use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
@@ -18,13 +18,13 @@ pub trait AnyPlan: Send + Sync {
     /// Where its messages come from.
     fn reads(&self) -> &Reads;
 
-    /// Its stores, by name, in the order of a [`Preview`]'s destinations.
-    fn destinations(&self) -> Vec<(&str, &StoreSettings)>;
+    /// Its destinations, by name, in the order of a [`Preview`]'s; with settings those that are stores.
+    fn destinations(&self) -> Vec<(&str, Option<&StoreSettings>)>;
 
     /// What a message would write, without writing it.
     fn preview(&self, message: &Message) -> Preview;
 
-    /// Those of its stores that hold a row twice where it is written twice, each with a word of doubt where
+    /// Those of its destinations that hold a row twice where it is written twice, each with a word of doubt where
     /// its secret is not here to tell.
     async fn doubling(&self) -> Vec<String>;
 
@@ -40,8 +40,8 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
         &self.reads
     }
 
-    fn destinations(&self) -> Vec<(&str, &StoreSettings)> {
-        self.destinations.iter().map(|planned| (planned.name.as_str(), &planned.settings)).collect()
+    fn destinations(&self) -> Vec<(&str, Option<&StoreSettings>)> {
+        self.destinations.iter().map(|planned| (planned.name.as_str(), planned.store())).collect()
     }
 
     fn preview(&self, message: &Message) -> Preview {
@@ -50,10 +50,13 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
 
     async fn doubling(&self) -> Vec<String> {
         let mut doubling = Vec::new();
-        for PlannedDestination { name, settings, absorbs_repeats, .. } in &self.destinations {
-            let absorbs = match settings.uri.fetch().await {
-                Ok(uri) => absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
+        for PlannedDestination { name, to } in &self.destinations {
+            let absorbs = match to {
+                To::Topic(_) => Ok(false),
+                To::Store(store) => match store.settings.uri.fetch().await {
+                    Ok(uri) => store.absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                },
             };
             match absorbs {
                 Ok(true) => {}

@@ -78,24 +78,36 @@ pub trait Prepared {
 }
 
 impl<E: Prepared> Catalog<E> {
-    /// The environment and the destination of an opened message; `None` once it is told why there is none.
+    /// The environment and the destination of what is of environment `id`; `None` once it is told why there is
+    /// none. `values` is how many there are, for the counter of those that are left out.
     ///
     /// An environment that nobody configured may be a mistake, so its message is buried. One whose
     /// entry has no store of this kind says that nothing of it is kept there, so its message is skipped.
-    pub fn place<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
-        let id = opened.environment();
+    pub fn place<R: Row>(
+        &self,
+        id: &str,
+        values: impl FnOnce() -> u64,
+        decoded: &mut Decoded<R>,
+    ) -> Option<(Known<E>, usize)> {
         let Some(environment) = self.get(id) else {
             decoded.refuse(entity::unknown_environment(id));
             return None;
         };
-        decoded.environment = Some(environment.id.clone());
-        decoded.event_time = opened.event_time();
-        decoded.unpacked = opened.unpacked;
         let Some(destination) = environment.entry.destination() else {
-            decoded.skip(skip::NO_STORE, entity::values_of(&opened.result.tables));
+            decoded.environment = Some(environment.id);
+            decoded.skip(skip::NO_STORE, values());
             return None;
         };
+        decoded.environment = Some(environment.id.clone());
         Some((environment, destination))
+    }
+
+    /// The same of an opened result, whose time and size are noted.
+    pub fn place_result<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
+        decoded.event_time = opened.event_time();
+        let placed = self.place(opened.environment(), || entity::values_of(&opened.result.tables), decoded)?;
+        decoded.unpacked = opened.unpacked;
+        Some(placed)
     }
 
     /// Tells why nothing is to be written of a message.

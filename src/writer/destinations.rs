@@ -1,10 +1,11 @@
-//! Where a writer's rows go: one client per distinct store, whichever environments share it.
+//! Where a writer's rows go: one client per distinct store, whichever environments share it, or a topic.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::outlet::Outlet;
 use super::plan_error::PlanError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
@@ -13,13 +14,46 @@ use crate::row::table::TableRows;
 use crate::sink::{Row, Sink};
 use crate::store::{StoreError, StoreOptions, offline, online};
 
-/// Opens a store from checked options; contacts nothing.
-pub type Opener<R> = fn(&StoreOptions) -> Result<Arc<dyn Sink<R>>, StoreError>;
+/// What opening gives: the store as the runtime writes to it.
+pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
 
-/// A store that a writer will write to.
+/// Opens a store from checked options; contacts nothing.
+pub enum Opener<R: Row> {
+    /// One that keeps what is written to it.
+    Store(fn(&StoreOptions) -> Opened<R>),
+    /// One whose sink also publishes, to the topic of its writer.
+    Publishing(fn(&StoreOptions, &Outlet) -> Opened<R>),
+}
+
+impl<R: Row> Clone for Opener<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: Row> Copy for Opener<R> {}
+
+/// A place that a writer will write to.
 pub struct PlannedDestination<R: Row> {
     /// What people know it by (`online store of prod, dev`); never holds a credential.
     pub name: String,
+    /// What it is.
+    pub to: To<R>,
+}
+
+/// What a destination is.
+pub enum To<R: Row> {
+    /// A store.
+    Store(PlannedStore<R>),
+    /// Nothing but the topic that the writer publishes to.
+    Topic(OpenTopic<R>),
+}
+
+/// Makes a sink of the topic that a writer publishes to; contacts nothing.
+pub type OpenTopic<R> = Box<dyn Fn(&Outlet) -> Opened<R> + Send + Sync>;
+
+/// A store that a writer will write to.
+pub struct PlannedStore<R: Row> {
     /// How to reach it.
     pub settings: StoreSettings,
     /// Opens it.
@@ -28,6 +62,24 @@ pub struct PlannedDestination<R: Row> {
     pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
     /// Whether what is evicted in it can come back once its tombstone has expired.
     pub has_tombstones: bool,
+}
+
+impl<R: Row> PlannedDestination<R> {
+    /// Its settings, where it is a store.
+    pub fn store(&self) -> Option<&StoreSettings> {
+        match &self.to {
+            To::Store(store) => Some(&store.settings),
+            To::Topic(_) => None,
+        }
+    }
+}
+
+impl<R: Row> PlannedStore<R> {
+    /// Whether what is written again leaves no trace. A message that is published again is there twice.
+    pub(super) fn absorbs_repeats(&self, uri: &str) -> Result<bool, StoreError> {
+        let absorbs = (self.absorbs_repeats)(uri)?;
+        Ok(absorbs && matches!(self.open, Opener::Store(_)))
+    }
 }
 
 /// A kind of store, as far as a plan has to know it.
@@ -54,7 +106,7 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
     field: "online_store",
     of: |environment| environment.online_store.as_ref(),
     check: online::check,
-    open: |options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>),
+    open: Opener::Store(|options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>)),
     absorbs_repeats: online::absorbs_repeats,
     has_tombstones: true,
 };
@@ -65,7 +117,7 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
     check: offline::check,
-    open: offline::open,
+    open: Opener::Store(offline::open),
     absorbs_repeats: offline::absorbs_repeats,
     has_tombstones: false,
 };
@@ -90,11 +142,13 @@ impl<R: Row> Destinations<R> {
         for (id, environment) in &environments.entries {
             let Some(settings) = (kind.of)(environment) else { continue };
             check_scheme(id, settings, kind)?;
-            let index = planned.iter().position(|(known, _)| same_store(&known.settings, settings));
+            let index =
+                planned.iter().position(|(known, _)| known.store().is_some_and(|known| same_store(known, settings)));
             let index = index.unwrap_or_else(|| {
                 let &Kind { open, absorbs_repeats, has_tombstones, .. } = kind;
                 let (name, settings) = (String::new(), settings.clone());
-                let new = PlannedDestination { name, settings, open, absorbs_repeats, has_tombstones };
+                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_tombstones });
+                let new = PlannedDestination { name, to };
                 planned.push((new, Vec::new()));
                 planned.len() - 1
             });
@@ -120,6 +174,8 @@ impl<R: Row> Destinations<R> {
 /// A URI in a secret is judged when it is fetched. What is said never quotes a credential.
 pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Result<(), String> {
     let SecretRef::Plain(fetched) = &settings.uri else { return Ok(()) };
+    let refused = |error: StoreError| error.to_string().replace(fetched.expose_secret(), &settings.uri.describe());
+    let Opener::Store(open) = kind.open else { return (kind.check)(fetched.expose_secret()).map_err(refused) };
     let options = StoreOptions {
         uri: settings.uri.clone(),
         fetched: fetched.clone(),
@@ -130,8 +186,7 @@ pub(super) fn openable<R: Row>(settings: &StoreSettings, kind: &Kind<R>) -> Resu
         tombstone_retention: Duration::ZERO,
         memory_limit: 0,
     };
-    let opened = (kind.open)(&options).map(drop);
-    opened.map_err(|error| error.to_string().replace(fetched.expose_secret(), &settings.uri.describe()))
+    open(&options).map(drop).map_err(refused)
 }
 
 fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {

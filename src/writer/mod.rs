@@ -8,6 +8,7 @@
 //! erased once, at [`Run`](crate::runtime::Run).
 
 mod any_plan;
+pub mod body;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod offline;
 pub mod online;
 pub mod open;
+pub mod outlet;
 pub mod plan;
 mod plan_error;
 pub mod preview;
@@ -28,9 +30,11 @@ pub mod start;
 mod testing;
 pub mod time;
 
+use std::collections::BTreeMap;
+
 use crate::bus::BUSES;
-use crate::config::Registry;
 use crate::config::settings::WriterSettings;
+use crate::config::{KindOfStore, Registry, StoreKind};
 use crate::sink::Row;
 use crate::store;
 
@@ -94,11 +98,23 @@ pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
 pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
-        online_schemes: store::schemes(store::online::ONLINE_STORES),
-        offline_schemes: store::schemes(store::offline::OFFLINE_STORES),
+        stores: BTreeMap::from([
+            (
+                StoreKind::Online,
+                KindOfStore {
+                    schemes: store::schemes(store::online::ONLINE_STORES),
+                    check: |settings| destinations::openable(settings, &destinations::ONLINE),
+                },
+            ),
+            (
+                StoreKind::Offline,
+                KindOfStore {
+                    schemes: store::schemes(store::offline::OFFLINE_STORES),
+                    check: |settings| destinations::openable(settings, &destinations::OFFLINE),
+                },
+            ),
+        ]),
         keeps_nothing: store::online::KEEPS_NOTHING,
-        check_online: Some(|settings| destinations::openable(settings, &destinations::ONLINE)),
-        check_offline: Some(|settings| destinations::openable(settings, &destinations::OFFLINE)),
         buses: BUSES.iter().map(|kind| kind.name).collect(),
     }
 }

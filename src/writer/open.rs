@@ -1,4 +1,5 @@
-//! What every writer of results does first: is this message ours, and what does it say?
+//! What every writer does first: is this message ours? And what does it say, where it is a result?
+//! Bodies of other types are read in [`body`](super::body).
 //! Where it belongs is the [catalog](super::catalog)'s to say.
 
 use std::borrow::Cow;
@@ -21,19 +22,27 @@ pub struct Gate {
     max_message_bytes: usize,
 }
 
-/// A message that a writer has to do with.
-#[derive(Debug)]
-pub struct Opened<'a> {
+/// A message that a writer has to do with, of which the body is still to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted<'a> {
+    pub(super) message: &'a Message,
     /// What its headers say.
     pub envelope: Envelope<'a>,
+    /// Its type, one of those that the writer reads.
+    pub event_type: EventType,
+    /// Bytes that its body may have once unpacked, and its tables in Arrow form together once opened.
+    pub limit: usize,
+}
+
+/// A result that a writer has to do with.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// The message that it came in.
+    pub admitted: Admitted<'a>,
     /// What its body says.
     pub result: QueryResult,
     /// Bytes of its unpacked body, 0 where it was not compressed.
     pub unpacked: usize,
-    /// Bytes that its tables in Arrow form may have together once opened.
-    pub limit: usize,
-    /// The bus's timestamp, microseconds since 1970.
-    pub bus_time: Option<i64>,
 }
 
 /// A message that nothing is to be written of.
@@ -60,8 +69,8 @@ impl Gate {
         }
     }
 
-    /// Reads a message's envelope and, where it is for this writer, its body.
-    pub fn open<'a>(&self, message: &'a Message, wanted: Wanted) -> Result<Opened<'a>, Unopened<'a>> {
+    /// Reads a message's envelope, and says whether it is for this writer.
+    pub fn admit<'a>(&self, message: &'a Message) -> Result<Admitted<'a>, Unopened<'a>> {
         if let Some(group) = message.headers.get(TARGET_GROUP)
             && group != self.group.as_bytes()
         {
@@ -70,24 +79,49 @@ impl Gate {
         let envelope = Envelope::read(message, self.writer_type.usual_message())
             .map_err(|refusal| Unopened::Refused { refusal: Box::new(refusal), environment: None })?;
         let refused = |refusal| Unopened::Refused { refusal: Box::new(refusal), environment: envelope.environment };
-        match envelope.event_type() {
-            Some(known) if self.writer_type.info().messages.contains(&known) => {}
+        let event_type = match envelope.event_type() {
+            Some(known) if self.writer_type.info().messages.contains(&known) => known,
             Some(_) => return Err(Unopened::Skipped(skip::OTHER_TYPE)),
             None => return Err(refused(unknown_type(envelope.type_name))),
+        };
+        Ok(Admitted { message, envelope, event_type, limit: self.max_message_bytes })
+    }
+
+    /// Reads a message's envelope and, where it is for this writer, the result in it.
+    pub fn open<'a>(&self, message: &'a Message, wanted: Wanted) -> Result<Opened<'a>, Unopened<'a>> {
+        let admitted = self.admit(message)?;
+        let Read { result, unpacked } = result::decode(message, &admitted.envelope, wanted, admitted.limit)
+            .map_err(|refusal| admitted.refused(refusal))?;
+        admitted.is_of(&result.environment_id)?;
+        Ok(Opened { admitted, result, unpacked })
+    }
+}
+
+impl<'a> Admitted<'a> {
+    /// Says of a body that names an environment whether it may: headers that name one name the same.
+    pub fn is_of(&self, environment: &str) -> Result<(), Unopened<'a>> {
+        match self.envelope.environment {
+            Some(header) if !environment.is_empty() && header != environment => {
+                let message = format!("the headers name environment `{header}`, the body `{environment}`");
+                Err(self.refused(Refusal::new(ErrorClass::EnvironmentMismatch, message)))
+            }
+            _ => Ok(()),
         }
-        let limit = self.max_message_bytes;
-        let Read { result, unpacked } = result::decode(message, &envelope, wanted, limit).map_err(refused)?;
-        if let Some(header) = envelope.environment
-            && !result.environment_id.is_empty()
-            && *header != *result.environment_id
-        {
-            return Err(refused(Refusal::new(
-                ErrorClass::EnvironmentMismatch,
-                format!("the headers name environment `{header}`, the body `{}`", result.environment_id),
-            )));
-        }
-        let bus_time = message.timestamp_ms.map(|time| time.saturating_mul(1_000));
-        Ok(Opened { envelope, result, unpacked, limit, bus_time })
+    }
+
+    /// The bus's timestamp, microseconds since 1970.
+    pub fn bus_time(&self) -> Option<i64> {
+        self.message.timestamp_ms.map(|time| time.saturating_mul(1_000))
+    }
+
+    /// The time that freshness is measured from; `body` is what the body says of it.
+    pub fn event_time(&self, body: Option<i64>) -> Option<i64> {
+        self.envelope.time.or(body).or_else(|| self.bus_time())
+    }
+
+    /// It as one that nothing is to be written of.
+    pub fn refused(&self, refusal: Refusal) -> Unopened<'a> {
+        Unopened::Refused { refusal: Box::new(refusal), environment: self.envelope.environment }
     }
 }
 
@@ -99,37 +133,37 @@ fn unknown_type(name: &str) -> Refusal {
 impl Opened<'_> {
     /// The environment's id; empty where neither headers nor body name one.
     pub fn environment(&self) -> &str {
-        either(&self.result.environment_id, self.envelope.environment)
+        either(&self.result.environment_id, self.admitted.envelope.environment)
     }
 
     /// The deployment's id; may be empty.
     pub fn deployment(&self) -> &str {
-        either(&self.result.deployment_id, self.envelope.deployment)
+        either(&self.result.deployment_id, self.admitted.envelope.deployment)
     }
 
     /// The query's id; may be empty.
     pub fn operation(&self) -> &str {
-        either(&self.result.operation_id, self.envelope.operation)
+        either(&self.result.operation_id, self.admitted.envelope.operation)
     }
 
     /// The event's id; never empty.
     pub fn id(&self) -> Cow<'_, str> {
-        self.envelope.id()
+        self.admitted.envelope.id()
     }
 
     /// Who published it; empty where it does not say.
     pub fn source(&self) -> &str {
-        self.envelope.source.unwrap_or_default()
+        self.admitted.envelope.source.unwrap_or_default()
     }
 
     /// The times that rows without one of their own take.
     pub fn times(&self) -> MessageTimes {
-        MessageTimes { message: self.result.observed_at.or(self.envelope.time), bus: self.bus_time }
+        MessageTimes { message: self.result.observed_at.or(self.admitted.envelope.time), bus: self.admitted.bus_time() }
     }
 
     /// The time that freshness is measured from.
     pub fn event_time(&self) -> Option<i64> {
-        self.envelope.time.or(self.result.observed_at).or(self.bus_time)
+        self.admitted.event_time(self.result.observed_at)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
+use super::outlet::Publishes;
 use crate::bus::OnGap;
 use crate::config::settings::{Tuning, WriterSettings};
 use crate::decode::Decoder;
@@ -17,9 +18,11 @@ pub struct Plan<R: Row> {
     pub reads: Reads,
     /// Where its dead letters go; without a topic a bad row stops it.
     pub dead_letter_topic: Option<String>,
+    /// Where its messages go, where it publishes any.
+    pub publishes: Option<Publishes>,
     /// What it makes of a message.
     pub decoder: Arc<dyn Decoder<R>>,
-    /// Its stores; rows name them by index.
+    /// Its stores, or what else it writes to; rows name them by index.
     pub destinations: Vec<PlannedDestination<R>>,
     /// Limits that hold for each of its stores.
     pub store_limits: StoreLimits,
@@ -33,6 +36,7 @@ impl<R: Row> Plan<R> {
         Self {
             reads: Reads::new(settings),
             dead_letter_topic: settings.dlq_topic.clone(),
+            publishes: None,
             decoder: Arc::new(decoder),
             store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
             destinations: destinations.planned,

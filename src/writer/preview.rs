@@ -69,6 +69,13 @@ pub enum ShownRow {
         /// Column and value, in the order of the columns.
         columns: Vec<(String, Json)>,
     },
+    /// Of anything else than a table: a message to be published, a file to be loaded, a request to be sent.
+    Other {
+        /// What it is, in a word.
+        what: &'static str,
+        /// Name and value, in the order in which they are shown.
+        fields: Vec<(String, Json)>,
+    },
 }
 
 /// One feature as it would be stored.

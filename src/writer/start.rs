@@ -1,21 +1,25 @@
 //! From a plan to a pipeline that is ready to run: everything that needs I/O.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Plan;
+use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
+use super::outlet::{Outlet, Publishes};
+use super::plan::{Plan, StoreLimits};
 use super::skip;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
+use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Destination, Health, Pipeline, Retry, Run};
 use crate::sink::Row;
-use crate::store::StoreOptions;
+use crate::store::{StoreError, StoreOptions};
 use crate::value::time::{format_timestamp, now};
 
 /// The field that names the dead letter topic.
@@ -78,38 +82,34 @@ pub enum StartError {
 
 /// Starts a plan.
 pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn Run>, StartError> {
-    let Plan { reads, dead_letter_topic, decoder, destinations: planned, store_limits, mut policy } = plan;
+    let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, mut policy } = plan;
     policy.eager = with.drain || with.again.is_some();
     let mut harms = Vec::new();
-    let mut destinations = Vec::with_capacity(planned.len());
-    for destination in planned {
-        let name = destination.name;
-        let configuration = |error: String| StartError::Configuration(format!("{name}: {error}"));
-        let uri = destination.settings.uri;
-        let options = StoreOptions {
-            fetched: uri.fetch().await.map_err(|error| configuration(error.to_string()))?,
-            uri,
-            cache_prefix: destination.settings.cache_prefix.as_str().into(),
-            clustered: destination.settings.clustered,
-            wait_replicas: destination.settings.wait_replicas,
-            concurrency: store_limits.concurrency,
-            tombstone_retention: store_limits.tombstone_retention,
-            memory_limit: store_limits.memory_limit,
+    let mut found = Vec::with_capacity(planned.len());
+    for PlannedDestination { name, to } in planned {
+        let part = match to {
+            To::Store(store) => {
+                let options = options(&name, &store.settings, store_limits).await?;
+                if let Some(Again::Between { from_ms, .. }) = &with.again {
+                    let absorbs = store.absorbs_repeats(expose(&options.fetched));
+                    let absorbs = absorbs.map_err(|error| unusable(&name, &error))?;
+                    let tombstones_for = store.has_tombstones.then_some(options.tombstone_retention);
+                    let publishes = matches!(store.open, Opener::Publishing(_));
+                    let harm = if publishes { Some(TWICE.to_owned()) } else { harm(*from_ms, absorbs, tombstones_for) };
+                    harms.extend(harm.map(|harm| format!("{name} {harm}")));
+                }
+                Part::Store(options, store.open)
+            }
+            To::Topic(open) => {
+                if let Some(Again::Between { .. }) = &with.again {
+                    harms.push(format!("{name} {TWICE}"));
+                }
+                Part::Topic(open)
+            }
         };
-        if let Some(Again::Between { from_ms, .. }) = &with.again {
-            let absorbs = (destination.absorbs_repeats)(expose(&options.fetched));
-            let absorbs = absorbs.map_err(|error| configuration(error.to_string()))?;
-            let harm = harm(*from_ms, absorbs, destination.has_tombstones.then_some(options.tombstone_retention));
-            harms.extend(harm.map(|harm| format!("{name} {harm}")));
-        }
-        let sink = (destination.open)(&options).map_err(|error| configuration(error.to_string()))?;
         with.health.has(&name, false);
-        destinations.push(Destination { name, sink });
+        found.push((name, part));
     }
-    if let Some(enough) = enough(destinations.iter().map(|destination| destination.sink.enough())) {
-        policy.max_bytes = policy.max_bytes.min(enough);
-    }
-
     if let Some(Again::Between { force, .. }) = &with.again
         && !harms.is_empty()
     {
@@ -121,6 +121,19 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     }
 
     let connect = Connect { with: &with, retry: policy.retry };
+    let outlet = match publishes {
+        Some(publishes) => Some(connect.outlet(publishes).await?),
+        None => None,
+    };
+    let mut destinations = Vec::with_capacity(found.len());
+    for (name, part) in found {
+        let sink = part.open(outlet.as_ref()).map_err(|error| unusable(&name, &error))?;
+        destinations.push(Destination { name, sink });
+    }
+    if let Some(enough) = enough(destinations.iter().map(|destination| destination.sink.enough())) {
+        policy.max_bytes = policy.max_bytes.min(enough);
+    }
+
     let dead_letters = match dead_letter_topic {
         Some(topic) => Some(connect.dead_letters(topic).await?),
         None => None,
@@ -145,6 +158,46 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     }
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
+}
+
+/// What reading again does to whoever reads what a writer publishes.
+const TWICE: &str = "would publish everything of that stretch once more";
+
+/// A destination that is about to be opened.
+enum Part<R: Row> {
+    Store(StoreOptions, Opener<R>),
+    Topic(OpenTopic<R>),
+}
+
+impl<R: Row> Part<R> {
+    fn open(self, outlet: Option<&Outlet>) -> Opened<R> {
+        let outlet = || outlet.ok_or_else(|| StoreError("publishes, and no topic to publish to is named".to_owned()));
+        match self {
+            Self::Store(options, Opener::Store(open)) => open(&options),
+            Self::Store(options, Opener::Publishing(open)) => open(&options, outlet()?),
+            Self::Topic(open) => open(outlet()?),
+        }
+    }
+}
+
+/// A destination whose settings cannot work.
+fn unusable(name: &str, error: &dyn Display) -> StartError {
+    StartError::Configuration(format!("{name}: {error}"))
+}
+
+/// What a store is opened with; its secret is fetched.
+async fn options(name: &str, settings: &StoreSettings, limits: StoreLimits) -> Result<StoreOptions, StartError> {
+    let uri = settings.uri.clone();
+    Ok(StoreOptions {
+        fetched: uri.fetch().await.map_err(|error| unusable(name, &error))?,
+        uri,
+        cache_prefix: settings.cache_prefix.as_str().into(),
+        clustered: settings.clustered,
+        wait_replicas: settings.wait_replicas,
+        concurrency: limits.concurrency,
+        tombstone_retention: limits.tombstone_retention,
+        memory_limit: limits.memory_limit,
+    })
 }
 
 /// Bytes of a batch that are enough for every store; `None` where one gains by any more.
@@ -228,6 +281,18 @@ impl Connect<'_> {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+    }
+
+    /// The topic that the writer publishes to, with the limit that it has now.
+    async fn outlet(&self, publishes: Publishes) -> Result<Outlet, StartError> {
+        let Publishes { topic, named_by } = publishes;
+        let part = format!("topic `{topic}`");
+        let info = self.topic(&part, &topic, &named_by).await?;
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        if info.max_message_bytes.is_none() {
+            tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
+        }
+        Ok(Outlet::new(publisher, topic, info.max_message_bytes))
     }
 
     /// A part of a topic, outside every group.

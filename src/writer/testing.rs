@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::WriterType;
-use super::open::Opened;
+use super::open::{Admitted, Opened};
 use crate::bus::OnGap;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{
-    BusSettings, CacheStrategy, Environment, Environments, Feature, LocalSettings, StoreSettings, Tuning,
+    BusSettings, CacheStrategy, Environment, Environments, Feature, LocalSettings, StoreSettings, Tuning, TypeSettings,
     WriterSettings,
 };
 use crate::message::{Delivery, Envelope, EventType, Headers, Message, Partition};
@@ -33,6 +33,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
         writer_type,
         bus: BusSettings::Local(LocalSettings { path: "bus.sqlite".into() }),
         subscription: "results".to_owned(),
+        publishes: None,
         group: "chalk-writer".to_owned(),
         dlq_topic: Some("dlq".to_owned()),
         environments: Arc::new(Environments { entries }),
@@ -52,6 +53,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
             max_message_bytes: 64 << 20,
             on_gap: OnGap::Continue,
         },
+        of_type: TypeSettings::default(),
         query_table_write_drop_ratio: 0.0,
         skip_offline_writes_for_online_cached_features: false,
         listen: None,
@@ -143,7 +145,8 @@ pub(super) fn rows_of(table: &mut FeatureTable) -> &mut Vec<EntityRow> {
 
 pub(super) fn opened(message: &Message, result: QueryResult) -> Opened<'_> {
     let envelope = Envelope::read(message, EventType::Result).expect("sound headers");
-    Opened { envelope, result, unpacked: 0, limit: 64 << 20, bus_time: message.timestamp_ms.map(|time| time * 1_000) }
+    let admitted = Admitted { message, envelope, event_type: EventType::Result, limit: 64 << 20 };
+    Opened { admitted, result, unpacked: 0 }
 }
 
 /// Any result at all: random names, ids, sources, times and values.

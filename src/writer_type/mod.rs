@@ -37,6 +37,10 @@ pub struct TypeInfo {
     pub reads_topic: Option<&'static str>,
     /// Field with the topic that it publishes to.
     pub publishes: Option<&'static str>,
+    /// Whether it may publish to the topic that it reads, because it passes over what it published: Chalk's own
+    /// sample has logged queries and what came of them on one topic.
+    #[serde(skip)]
+    pub passes_over_its_own: bool,
     /// Field of an environment with the store that it writes to.
     pub store: Option<&'static str>,
     /// Which column of the table of defaults is its own.

@@ -5,6 +5,7 @@ mod any_value;
 mod examples;
 mod layers;
 mod mistakes;
+mod modes;
 mod uris;
 mod warnings;
 

@@ -415,3 +415,35 @@ async fn partitions_that_are_lost_already_are_not_waited_for() {
     running.await.unwrap().unwrap();
     assert_eq!(broker.committed()[&0], 0);
 }
+
+// Seen to fail when summaries were taken once, at the start.
+#[tokio::test(start_paused = true)]
+async fn what_a_destination_says_of_itself_is_known_to_health_and_kept_up_to_date() {
+    struct Counts(AtomicUsize);
+    #[async_trait]
+    impl Sink<TestRow> for Counts {
+        async fn write(&self, write: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
+            self.0.fetch_add(write.rows.len(), Ordering::Relaxed);
+            Ok(Outcome::default())
+        }
+        fn collapse(&self, _: &u64, rows: &[&TestRow]) -> TestRow {
+            rows[0].clone()
+        }
+        fn summary(&self) -> Option<serde_json::Value> {
+            Some(serde_json::json!({ "agreed": self.0.load(Ordering::Relaxed) }))
+        }
+    }
+    let (broker, subscription) = broker(1);
+    let mut setup = setup(subscription, Arc::new(Counts(AtomicUsize::new(0))));
+    // One that has nothing to say is not there.
+    setup.sinks.push(Arc::new(Silent));
+    let health = setup.health.clone();
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    for agreed in 0..3_u64 {
+        sleep(Duration::from_secs(5)).await;
+        let summaries: Vec<_> = health.state().summaries.into_values().collect();
+        assert_eq!(summaries, [serde_json::json!({ "agreed": agreed })]);
+        broker.append(0, encode(&Some(vec![row(agreed, agreed)])));
+    }
+    running.abort();
+}

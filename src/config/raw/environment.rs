@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Maybe;
+use super::{Maybe, get};
 use crate::config::leaf::Caching;
 use crate::config::settings::{CacheStrategy, MaxStaleness};
+use crate::config::store_kind::StoreKind;
 use crate::value::dtype::DataType;
 
 /// One environment.
@@ -18,21 +19,21 @@ pub(in crate::config) struct RawEnvironment {
     /// Where its history lives.
     pub(in crate::config) offline_store: Option<RawStore>,
     /// Where metrics, queries and errors go.
-    #[schemars(extend("x-unused" = true))]
-    pub(in crate::config) metrics_store: Option<RawStore>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) metrics_store: Option<RawMetricsStore>,
     /// Where usage events go.
-    #[schemars(extend("x-unused" = true))]
-    pub(in crate::config) usage_store: Option<RawStore>,
+    #[schemars(extend("x-read-by" = ["USAGE_BUS_WRITER"]))]
+    pub(in crate::config) usage_store: Option<RawPlainStore>,
     /// Where vectors go.
-    #[schemars(extend("x-unused" = true))]
-    pub(in crate::config) vector_store: Option<RawStore>,
+    #[schemars(extend("x-read-by" = ["ONLINE_VECTOR_STORE_WRITER"]))]
+    pub(in crate::config) vector_store: Option<RawPlainStore>,
     /// How long a feature without a staleness of its own counts as fresh.
     pub(in crate::config) default_max_staleness: Maybe<MaxStaleness>,
     /// Declared features. Without a list every feature is stored; with one, others stay out of the online store.
     pub(in crate::config) features: Option<Vec<RawFeature>>,
 }
 
-/// One store.
+/// A store of newest values or of history.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct RawStore {
@@ -43,12 +44,53 @@ pub(in crate::config) struct RawStore {
     pub(in crate::config) cache_prefix: Maybe<String>,
     /// Replicas of a Redis online store that must have a write before it counts; without it, none.
     pub(in crate::config) wait_replicas: Maybe<u64>,
-    /// `ClickHouse` beside a metrics store.
-    #[schemars(extend("x-secret" = true, "x-unused" = true))]
-    clickhouse_uri: Maybe<String>,
-    /// `VictoriaMetrics` beside a metrics store.
-    #[schemars(extend("x-secret" = true, "x-unused" = true))]
-    victoria_metrics_uri: Maybe<String>,
+}
+
+/// A store of metrics, query rows and errors; which of them takes what is said by the writer's modes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[allow(clippy::struct_field_names, reason = "names as the file has them")]
+pub(in crate::config) struct RawMetricsStore {
+    /// Its URI, or `secret:NAME`; the scheme picks the store.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) uri: Maybe<String>,
+    /// Another one beside it or instead, for query rows and errors.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) clickhouse_uri: Maybe<String>,
+    /// Another one beside it or instead, for metrics.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) victoria_metrics_uri: Maybe<String>,
+}
+
+/// A store that has nothing but its URI.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawPlainStore {
+    /// Its URI, or `secret:NAME`; the scheme picks the store.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) uri: Maybe<String>,
+}
+
+impl RawEnvironment {
+    /// Every URI of a store: the store's kind, the field of the URI, and what it says where it says something.
+    pub(in crate::config) fn uris(&self) -> impl Iterator<Item = (StoreKind, &'static str, Option<String>)> {
+        let store = |kind, store: &Option<RawStore>| Some((kind, "uri", get(store.as_ref()?.uri.as_ref())));
+        let plain = |kind, store: &Option<RawPlainStore>| Some((kind, "uri", get(store.as_ref()?.uri.as_ref())));
+        let metrics = |field, of: fn(&RawMetricsStore) -> &Maybe<String>| {
+            Some((StoreKind::Metrics, field, get(of(self.metrics_store.as_ref()?).as_ref())))
+        };
+        [
+            store(StoreKind::Online, &self.online_store),
+            store(StoreKind::Offline, &self.offline_store),
+            metrics("uri", |store| &store.uri),
+            metrics("clickhouse_uri", |store| &store.clickhouse_uri),
+            metrics("victoria_metrics_uri", |store| &store.victoria_metrics_uri),
+            plain(StoreKind::Usage, &self.usage_store),
+            plain(StoreKind::Vector, &self.vector_store),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// What is declared of a feature.

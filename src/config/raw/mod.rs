@@ -6,6 +6,7 @@
 //!
 //! - `x-aliases`: other names of the field; `x-deprecated`: those of them that are deprecated.
 //! - `x-unused`: the field is Chalk's, and nothing here uses it.
+//! - `x-read-by`: only writers of these types use it; it is unused as long as none of them is in this version.
 //! - `x-plain-env`: also read from the environment variable of its upper-cased name.
 //! - `x-secret`: never shown.
 
@@ -17,7 +18,7 @@ mod writer;
 
 pub(super) use common::RawCommon;
 pub(super) use deployment::RawDeployment;
-pub(super) use environment::{RawEnvironment, RawFeature, RawStore};
+pub(super) use environment::{RawEnvironment, RawFeature, RawMetricsStore, RawStore};
 pub(super) use tuning::RawTuning;
 pub(super) use writer::RawWriter;
 

@@ -70,8 +70,8 @@ pub(in crate::config) struct RawWriter {
     #[schemars(extend("x-unused" = true, "x-secret" = true))]
     usage_store_uri: Maybe<String>,
     /// Leaves features out of the metrics.
-    #[schemars(extend("x-unused" = true))]
-    results_writer_skip_producing_feature_metrics: Maybe<bool>,
+    #[schemars(extend("x-read-by" = ["METRICS_WRITER"]))]
+    pub(in crate::config) results_writer_skip_producing_feature_metrics: Maybe<bool>,
     /// Share of rows of `query_log` that are not written.
     pub(in crate::config) query_table_write_drop_ratio: Maybe<Ratio>,
     /// Kubernetes instance type.
@@ -87,23 +87,23 @@ pub(in crate::config) struct RawWriter {
     #[schemars(extend("x-unused" = true, "x-secret" = true))]
     additional_env_vars: BTreeMap<String, Given<Scalar>>,
     /// Where query rows go.
-    #[schemars(extend("x-unused" = true))]
-    chalk_queries_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) chalk_queries_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
     /// `ClickHouse` table of query rows.
-    #[schemars(extend("x-unused" = true))]
-    chalk_queries_clickhouse_table: Maybe<String>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) chalk_queries_clickhouse_table: Maybe<String>,
     /// Where query and resolver errors go.
-    #[schemars(extend("x-unused" = true))]
-    chalk_errors_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) chalk_errors_clickhouse_write_mode: Maybe<ClickHouseWriteMode>,
     /// `ClickHouse` table of query errors.
-    #[schemars(extend("x-unused" = true))]
-    chalk_query_errors_clickhouse_table: Maybe<String>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) chalk_query_errors_clickhouse_table: Maybe<String>,
     /// `ClickHouse` table of resolver errors.
-    #[schemars(extend("x-unused" = true))]
-    chalk_resolver_errors_clickhouse_table: Maybe<String>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) chalk_resolver_errors_clickhouse_table: Maybe<String>,
     /// Where metrics go.
-    #[schemars(extend("x-unused" = true))]
-    metrics_emission_mode: Maybe<MetricsEmissionMode>,
+    #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
+    pub(in crate::config) metrics_emission_mode: Maybe<MetricsEmissionMode>,
     /// Pods that a disruption must leave: a number or a percentage.
     #[schemars(extend("x-unused" = true))]
     pub(in crate::config) pdb_min_available: Maybe<Scalar>,

@@ -4,6 +4,7 @@
 //! for those with escapes. A wrong syntax, a key that stands twice, or a wrong type outside of the
 //! rows refuses the message; what is wrong inside a row is a fault of that row alone.
 
+mod check;
 mod errors;
 mod part;
 mod query;
@@ -15,6 +16,7 @@ mod table;
 mod unknown;
 mod value;
 
+pub use check::checked;
 pub use unknown::unknown_fields;
 
 use bytes::Bytes;
@@ -35,12 +37,15 @@ use crate::sink::{ErrorClass, Refusal};
 /// Reads a message, of which no more than `limit` bytes may be decoded.
 pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
     let body = body.slice_ref(without_mark(body));
-    let text = ByteString::try_from(body.clone()).map_err(|_| {
-        let at = std::str::from_utf8(&body).err().map_or(0, |error| error.valid_up_to());
-        refused(format!("JSON: not UTF-8 at byte {at}"))
-    })?;
+    let text = ByteString::try_from(body.clone()).map_err(|_| not_utf8(&body))?;
     let reader = Reader::new(&text, limit);
     Scanner::new(&text).read(Message { reader: &reader, wanted }).map_err(|fault| refusal(&text, fault))
+}
+
+#[cold]
+fn not_utf8(body: &[u8]) -> Refusal {
+    let at = std::str::from_utf8(body).err().map_or(0, |error| error.valid_up_to());
+    refused(format!("JSON: not UTF-8 at byte {at}"))
 }
 
 fn refused(message: String) -> Refusal {

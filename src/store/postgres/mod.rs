@@ -11,6 +11,9 @@ pub(super) mod uri;
 /// The online store's table. No namespace of an offline store, which may be in the same schema, is called so.
 pub(super) const ONLINE_TABLE: &str = "online_features";
 
+/// The schema of features and of history where the URI names none.
+pub(super) const SCHEMA: &str = "public";
+
 /// The longest name that Postgres does not cut, in bytes.
 pub(super) const LONGEST_NAME: usize = 63;
 

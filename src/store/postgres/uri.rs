@@ -66,13 +66,20 @@ pub(in crate::store) struct Address {
     pub(super) tls: Option<Tls>,
     /// Whether the server is asked for its certificate, but believed without.
     pub(super) unverified: bool,
-    /// The schema in which tables are.
-    pub(in crate::store) schema: String,
+    /// The schema in which tables are, where the URI says so.
+    schema: Option<String>,
     /// How long the server may take for one statement.
     pub(super) statement_timeout: Duration,
     /// Whether `options` says how long a statement may wait for a lock.
     pub(super) has_lock_timeout: bool,
     shown: String,
+}
+
+impl Address {
+    /// The schema in which tables are: the URI's, else this one.
+    pub(in crate::store) fn schema<'a>(&'a self, otherwise: &'a str) -> &'a str {
+        self.schema.as_deref().unwrap_or(otherwise)
+    }
 }
 
 impl fmt::Display for Address {
@@ -165,12 +172,11 @@ pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreEr
     if config.get_application_name().is_none() {
         config.application_name("chalk-writer");
     }
-    let schema = ours.schema.unwrap_or_else(|| "public".to_owned());
     Ok(Address {
         config,
         tls,
         unverified,
-        schema,
+        schema: ours.schema,
         statement_timeout: ours.statement_timeout.unwrap_or(STATEMENT),
         has_lock_timeout,
         shown,
@@ -320,14 +326,14 @@ mod tests {
     fn every_part_is_read() {
         let address = of("postgresql://ann:p%40ss%23@h1:7000,[::1]/db?schema=My%20Schema&statement_timeout=1500ms");
         assert_eq!(address.to_string(), "postgres://h1:7000,[::1]:5432/db");
-        assert_eq!(address.schema, "My Schema");
+        assert_eq!(address.schema("public"), "My Schema");
         assert_eq!(address.statement_timeout, Duration::from_millis(1500));
         assert_eq!(address.config.get_password(), Some(&b"p@ss#"[..]));
         assert_eq!(address.config.get_connect_timeout(), Some(&CONNECT));
         let address = of("postgres://ann@%2Frun%2Fpg/db?connect_timeout=3&application_name=x");
         assert_eq!(address.to_string(), "postgres:///run/pg:5432/db");
         assert_eq!(address.config.get_connect_timeout(), Some(&Duration::from_secs(3)));
-        assert_eq!(address.schema, "public");
+        assert_eq!(address.schema("public"), "public");
         assert_eq!(of("postgres:///db?host=h&user=u&password=p").to_string(), "postgres://h:5432/db");
     }
 

@@ -3,8 +3,6 @@
 //! A result is counted whole or not at all: with a part that cannot be read it is buried, and counted once it is
 //! mended and replayed. Counting its sound rows before would count them twice then.
 
-use std::sync::Arc;
-
 use bytestring::ByteString;
 
 use super::context::Context;
@@ -48,7 +46,7 @@ impl Prepared for Known {
 impl MetricsDecoder {
     /// The decoder for these settings, which takes the time from `clock`. Where no environments are listed, any
     /// is taken.
-    pub fn new(settings: &WriterSettings, skip_features: bool, clock: Clock) -> Self {
+    pub fn new(settings: &WriterSettings, clock: Clock) -> Self {
         let mut environments = Environments::clone(&settings.environments);
         if environments.entries.is_empty() {
             environments.entries.insert("*".to_owned(), Environment::default());
@@ -57,18 +55,14 @@ impl MetricsDecoder {
             gate: Gate::new(settings),
             catalog: Catalog::new(&environments, |_, _| Known),
             believable: Believable::new(0, clock, micros(settings.tuning.max_future_skew)),
-            skip_features,
+            skip_features: settings.of_type.skip_feature_metrics,
             layouts: Layouts::default(),
         }
     }
 
     fn counted(&self, mut opened: Opened<'_>, decoded: &mut Decoded<Contribution>) {
-        let Some(environment) = self.catalog.get(opened.environment()).map(|known| known.id) else {
-            return decoded.refuse(entity::unknown_environment(opened.environment()));
-        };
-        decoded.environment = Some(Arc::clone(&environment));
-        decoded.event_time = opened.event_time();
-        decoded.unpacked = opened.unpacked;
+        let Some((known, destination)) = self.catalog.place_result(&opened, decoded) else { return };
+        let environment = known.id;
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
         let query = opened.result.query.as_deref();
         let created_at = query.map(|query| query.created_at).filter(|time| *time != 0);
@@ -78,7 +72,7 @@ impl MetricsDecoder {
             Err(refusal) => return decoded.refuse(refusal),
         };
         let refused = decoded.refused.len();
-        let mut budget = Budget::new(opened.limit);
+        let mut budget = Budget::new(opened.admitted.limit);
         let partials = self.partials(&mut opened, event_time, &mut budget, decoded);
         let event = match opened.source() {
             "" => opened.id().into_owned(),
@@ -99,7 +93,7 @@ impl MetricsDecoder {
         }
         let event = event.into();
         decoded.rows.push(Contribution {
-            destination: 0,
+            destination,
             environment,
             deployment,
             operation,

@@ -29,11 +29,7 @@ impl Partials {
         if let Measure::Values { values, nulls } =
             self.measure(series, Measure::Values { values: Vec::new(), nulls: 0 })
         {
-            if values.is_empty() {
-                *values = more
-            } else {
-                values.append(&mut more)
-            }
+            values.append(&mut more);
             *nulls += more_nulls;
         }
     }

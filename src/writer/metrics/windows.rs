@@ -83,12 +83,13 @@ impl Windows {
         }
     }
 
-    /// The metrics, in messages of no more than `limit` bytes each.
+    /// The metrics, in bodies of no more than `room` bytes each, which environment and deployment decide.
     ///
     /// One that is larger by itself has a message of its own; results whose names make such are refused before.
-    pub fn into_batches(self, limit: usize) -> Vec<Batch> {
+    pub fn into_batches(self, room: impl Fn(&str, &str) -> usize) -> Vec<Batch> {
         let mut batches = Vec::new();
         for Group { environment, deployment, totals, .. } in self.groups {
+            let limit = room(&environment, &deployment);
             let mut size = 0;
             let mut open: Option<Batch> = None;
             for total in totals {

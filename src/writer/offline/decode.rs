@@ -63,7 +63,7 @@ impl Decoder<TableRows> for OfflineDecoder {
 impl OfflineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, mut opened: Opened<'_>, decoded: &mut Decoded<TableRows>) {
-        let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
+        let Some((environment, destination)) = self.catalog.place_result(&opened, decoded) else { return };
         let tables = std::mem::take(&mut opened.result.tables);
         if !opened.result.persistence.offline {
             decoded.skip(skip::PERSISTENCE_OFF, entity::values_of(&tables));
@@ -89,7 +89,7 @@ impl OfflineDecoder {
                 text(&result.deployment_id, opened.deployment()),
             ],
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
-            budget: Budget::new(opened.limit),
+            budget: Budget::new(opened.admitted.limit),
         };
         let (mut value_tables, mut seen) = (Vec::new(), HashSet::new());
         for (at, table) in tables.into_iter().enumerate() {

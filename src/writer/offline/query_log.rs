@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::kind;
 use super::shapes::QUERY_LOG;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::row::table::{Column, Shape};
+use crate::row::table::{Column, Repeats, Shape};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 
@@ -60,11 +60,13 @@ pub(super) fn shape() -> Arc<Shape> {
         .map(|name| Column { name: ByteString::from_static(name), data_type: Some(data_type(name)) })
         .collect();
     Arc::new(Shape {
+        schema: None,
         table: ByteString::from_static(QUERY_LOG),
         columns,
         time: QUERY_TIMESTAMP,
         name: OPERATION_ID,
         key: vec![ENVIRONMENT_ID, OPERATION_ID],
+        repeats: Repeats::Newest,
     })
 }
 

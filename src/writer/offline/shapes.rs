@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{Environment, Feature, SYSTEM_COLUMNS};
 use crate::result::ListId;
-use crate::row::table::{Column, Shape};
+use crate::row::table::{Column, Repeats, Shape};
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
@@ -120,7 +120,15 @@ impl OfflineEnvironment {
             targets.push(target);
         }
         let table = ByteString::from(namespace);
-        let shape = Arc::new(Shape { table, columns, time: TS, name: ID, key: vec![OBSERVATION_ID] });
+        let shape = Arc::new(Shape {
+            schema: None,
+            table,
+            columns,
+            time: TS,
+            name: ID,
+            key: vec![OBSERVATION_ID],
+            repeats: Repeats::First,
+        });
         Layout { shape, columns: targets, times, id_type }
     }
 

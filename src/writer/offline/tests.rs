@@ -17,8 +17,7 @@ use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
-use crate::writer::destinations::Kind;
-use crate::writer::open::Opened;
+use crate::writer::destinations::{Kind, Opener};
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -31,7 +30,7 @@ const NEVER_OPENED: Kind<TableRows> = Kind {
     field: "offline_store",
     of: |environment| environment.offline_store.as_ref(),
     check: crate::store::offline::check,
-    open: never,
+    open: Opener::Store(never),
     absorbs_repeats: |_| Ok(true),
     has_tombstones: false,
 };
@@ -477,7 +476,9 @@ fn class_within(limit: usize, features: Vec<Feature>, arrow: FeatureTable) -> Op
     let decoder = decoder_with(environment(Some(features)), |_| {});
     let mut decoded = Decoded::default();
     let message = message(&[("ce_id", "e-1"), ("ce_source", "engine")]);
-    decoder.rows(Opened { limit, ..opened(&message, result(vec![arrow])) }, &mut decoded);
+    let mut opened = opened(&message, result(vec![arrow]));
+    opened.admitted.limit = limit;
+    decoder.rows(opened, &mut decoded);
     decoded.refused.first().map(|refusal| refusal.class)
 }
 

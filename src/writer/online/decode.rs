@@ -47,11 +47,11 @@ impl Decoder<FeatureRow> for OnlineDecoder {
 impl OnlineDecoder {
     /// Appends the rows of an opened message.
     pub(super) fn rows(&self, opened: Opened<'_>, decoded: &mut Decoded<FeatureRow>) {
-        let Some((environment, destination)) = self.catalog.place(&opened, decoded) else { return };
+        let Some((environment, destination)) = self.catalog.place_result(&opened, decoded) else { return };
         let persistent = opened.result.persistence.online;
         let context = Context {
             environment: &environment,
-            budget: Cell::new(Budget::new(opened.limit)),
+            budget: Cell::new(Budget::new(opened.admitted.limit)),
             destination,
             times: opened.times(),
             believable: &self.believable,

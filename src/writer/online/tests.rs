@@ -14,7 +14,7 @@ use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
-use crate::writer::destinations::{Kind, PlannedDestination};
+use crate::writer::destinations::{Kind, Opener, PlannedDestination};
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -29,7 +29,7 @@ const NEVER_OPENED: Kind<FeatureRow> = Kind {
     field: "online_store",
     of: |environment| environment.online_store.as_ref(),
     check: crate::store::online::check,
-    open: never,
+    open: Opener::Store(never),
     absorbs_repeats: |_| Ok(true),
     has_tombstones: true,
 };

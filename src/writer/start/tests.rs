@@ -1,5 +1,7 @@
 //! A writer starts when everything that it needs is there, and says what is not.
 
+mod third;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
@@ -9,10 +11,9 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
 use crate::config::settings::Environment;
-use crate::message::Delivery;
+use crate::message::{Delivery, Outgoing};
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
-use crate::store::StoreError;
 use crate::writer::destinations::{Destinations, Kind};
 use crate::writer::online;
 use crate::writer::plan::{Reads, StoreLimits, policy};
@@ -37,12 +38,12 @@ const STORE: Kind<FeatureRow> = Kind {
     field: "online_store",
     of: |environment| environment.online_store.as_ref(),
     check: |_| Ok(()),
-    open: |options| {
+    open: Opener::Store(|options| {
         if crate::config::secret::expose(&options.fetched).starts_with("faulty") {
             return Err(StoreError("no such option `x`".to_owned()));
         }
         Ok(Arc::new(NoSink))
-    },
+    }),
     absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
     has_tombstones: true,
 };
@@ -53,6 +54,7 @@ struct ScriptedBus {
     topics: Mutex<VecDeque<Result<TopicInfo, BusError>>>,
     subscribed: Mutex<Option<Subscribe>>,
     stretched: Mutex<Option<(i64, Option<i64>)>>,
+    published: Arc<Mutex<Vec<Outgoing>>>,
 }
 
 struct NoSource;
@@ -70,11 +72,12 @@ impl Source for NoSource {
     }
 }
 
-struct NoPublisher;
+struct Remembers(Arc<Mutex<Vec<Outgoing>>>);
 
 #[async_trait]
-impl Publisher for NoPublisher {
-    async fn publish(&self, _: &[crate::message::Outgoing]) -> Result<Vec<crate::bus::Placed>, BusError> {
+impl Publisher for Remembers {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, BusError> {
+        self.0.lock().expect("no panic").extend_from_slice(messages);
         Ok(Vec::new())
     }
 }
@@ -88,7 +91,7 @@ impl Bus for ScriptedBus {
     }
 
     async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {
-        Ok(Arc::new(NoPublisher))
+        Ok(Arc::new(Remembers(Arc::clone(&self.published))))
     }
 
     async fn browse(&self, _: &str, _: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
@@ -130,6 +133,7 @@ fn plan(uri: &str) -> Box<dyn AnyPlan> {
     Box::new(Plan {
         reads: Reads::new(&settings),
         dead_letter_topic: settings.dlq_topic.clone(),
+        publishes: None,
         decoder: Arc::new(decoder),
         store_limits: StoreLimits::new(&settings.tuning, 1),
         destinations: destinations.planned,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Shape, TableRow};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow};
 use chalk_writer::sink::ErrorClass::{TypeMismatch, ValueRefused};
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::{Value, Vector};
@@ -317,7 +317,15 @@ fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
     let text = |name: &'static str| Column { name: name.into(), data_type: Some("string".parse().expect("a type")) };
     let time_column = Column { name: "query_timestamp".into(), data_type: Some("timestamp".parse().expect("a type")) };
     let columns = vec![text("operation_id"), text("environment_id"), time_column, text("query_name")];
-    let shape = Arc::new(Shape { table: "query_log".into(), columns, time: 2, name: 0, key: vec![1, 0] });
+    let shape = Arc::new(Shape {
+        schema: None,
+        table: "query_log".into(),
+        columns,
+        time: 2,
+        name: 0,
+        key: vec![1, 0],
+        repeats: Repeats::Newest,
+    });
     let values = vec![
         Value::text(operation.to_owned()),
         Value::text("prod"),

@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType as Arrow, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Shape, TableRow, TableRows};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
 use chalk_writer::store::{StoreOptions, offline};
 use chalk_writer::value::{Value, Vector};
@@ -48,7 +48,15 @@ pub(crate) fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape
         name: (*name).into(),
         data_type: data_type.map(|text| text.parse().expect("a known type")),
     });
-    Arc::new(Shape { table: table.into(), columns: columns.collect(), time: 2, name: 1, key: vec![0] })
+    Arc::new(Shape {
+        schema: None,
+        table: table.into(),
+        columns: columns.collect(),
+        time: 2,
+        name: 1,
+        key: vec![0],
+        repeats: Repeats::First,
+    })
 }
 
 pub(crate) fn row(shape: &Arc<Shape>, id: i64, time: i64, features: impl IntoIterator<Item = Value>) -> TableRow {

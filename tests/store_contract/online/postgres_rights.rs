@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Shape, TableRow, TableRows};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows};
 use chalk_writer::sink::{SinkError, Write};
 use chalk_writer::store::offline;
 use chalk_writer::value::Value;
@@ -24,7 +24,15 @@ fn table(name: &'static str, key: &'static str) -> TableRows {
     let column =
         |name: &'static str, of: &str| Column { name: name.into(), data_type: Some(of.parse().expect("a type")) };
     let columns = vec![column(key, "string"), column("query_timestamp", "timestamp"), column("name", "string")];
-    let shape = Arc::new(Shape { table: name.into(), columns, time: 1, name: 0, key: vec![0] });
+    let shape = Arc::new(Shape {
+        schema: None,
+        table: name.into(),
+        columns,
+        time: 1,
+        name: 0,
+        key: vec![0],
+        repeats: Repeats::First,
+    });
     let values = vec![Value::text("1"), Value::Timestamp(1), Value::text("x")];
     TableRows::Row(TableRow { destination: 0, shape, values })
 }

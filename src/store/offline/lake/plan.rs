@@ -280,7 +280,7 @@ fn may_widen(name: &str, current: &ColumnType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::table::Column;
+    use crate::row::table::{Column, Repeats};
 
     /// Not a double: 2⁵³ + 1.
     const ODD: Value = Value::Int(9_007_199_254_740_993);
@@ -291,7 +291,15 @@ mod tests {
             name: (*name).into(),
             data_type: data_type.map(|text| text.parse().expect("a known type")),
         });
-        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 0, name: 0, key: vec![] })
+        Arc::new(Shape {
+            schema: None,
+            table: "user".into(),
+            columns: columns.collect(),
+            time: 0,
+            name: 0,
+            key: vec![],
+            repeats: Repeats::First,
+        })
     }
 
     fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRows {

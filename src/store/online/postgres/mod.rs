@@ -40,7 +40,7 @@ use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::postgres::binary::Micros;
 use crate::store::postgres::connection::{self, Pool};
-use crate::store::postgres::uri;
+use crate::store::postgres::{SCHEMA, uri};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, json, jsonb};
 
@@ -148,7 +148,7 @@ impl OnlineStore for PostgresStore {
             return Ok(Vec::new());
         }
         self.on_a_connection(async |connection| {
-            let statements = Statements::new(&connection.address.schema);
+            let statements = Statements::new(connection.address.schema(SCHEMA));
             let [environment, namespace, key] = &names;
             let parameters: [&(dyn ToSql + Sync); 3] = [environment, namespace, key];
             let rows = match connection.answer(connection.client.query(&statements.read, &parameters)).await? {

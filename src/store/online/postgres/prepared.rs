@@ -7,7 +7,7 @@ use tokio_postgres::Statement;
 use super::statement::Statements;
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;
-use crate::store::postgres::tables;
+use crate::store::postgres::{SCHEMA, tables};
 
 /// What is prepared on a connection, once the table is there.
 #[derive(Default)]
@@ -27,7 +27,8 @@ pub(super) async fn prepared(connection: &mut Connection<Session>) -> Result<Arc
     if let Some(prepared) = &connection.state.prepared {
         return Ok(prepared.clone());
     }
-    let schema = &connection.address.schema;
+    let address = connection.address.clone();
+    let schema = address.schema(SCHEMA);
     let statements = Statements::new(schema);
     if !tables::is_there(connection, &statements.table).await? {
         tables::create(connection, schema, &statements.table, &statements.create).await?;

@@ -1,20 +1,13 @@
-//! The file itself: its table, its transactions, and what each of SQLite's errors means for a writer.
+//! The file itself: its table and its transactions.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::row::feature::Entity;
 use crate::sink::SinkError;
 use crate::store::online::StoredFeature;
 use crate::store::online::merge::now_micros;
+use crate::store::sqlite::{Database, Opened};
 use crate::value::json;
-
-/// How long to wait for another process's transaction before the write is tried again later.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Rows of the table that are looked at behind each batch, for expired ones: well below a
 /// millisecond, and a table of a million values is gone through in 1,000 batches.
@@ -103,54 +96,22 @@ type Key = (String, String, String, String);
 
 /// An open file.
 pub(super) struct File {
-    path: PathBuf,
-    connection: Connection,
-    /// Device and inode, to notice a file that was deleted or replaced under us.
-    identity: Option<(u64, u64)>,
+    database: Database,
     /// Where the search for expired values goes on.
     swept: Key,
 }
 
-impl Drop for File {
-    fn drop(&mut self) {
-        // Closing removes the write-ahead log by its name, which may be that of another file by now.
-        if self.is_elsewhere()
-            && let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        {
-            tracing::warn!(%error, "a SQLite file that was removed could not be told to leave its log");
-        }
+impl Opened for File {
+    fn database(&self) -> &Database {
+        &self.database
     }
 }
 
 impl File {
-    /// The file behind `slot`, opened and with its table where that is still to be done.
-    ///
-    /// One that was deleted or replaced since is opened anew: what is written to it is found by nobody.
-    pub(super) fn opened<'a>(path: &Path, slot: &'a mut Option<Self>) -> Result<&'a mut Self, SinkError> {
-        if slot.as_ref().is_some_and(Self::is_elsewhere) {
-            tracing::warn!(path = %path.display(), "the SQLite file was removed or replaced; opening the path again");
-            *slot = None;
-        }
-        let file = match slot.take() {
-            Some(file) => file,
-            None => Self::open(path).map_err(|error| failure(path, &error))?,
-        };
-        Ok(slot.insert(file))
-    }
-
-    fn open(path: &Path) -> rusqlite::Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        log_ahead(&connection)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(TABLE)?;
-        Ok(Self { path: path.to_owned(), connection, identity: identity(path), swept: Key::default() })
-    }
-
-    /// Whether the path leads to another file by now, or to none.
-    fn is_elsewhere(&self) -> bool {
-        self.identity != identity(&self.path)
+    /// Makes the table where it is missing.
+    pub(super) fn prepared(database: Database) -> rusqlite::Result<Self> {
+        database.connection.execute_batch(TABLE)?;
+        Ok(Self { database, swept: Key::default() })
     }
 
     /// Writes all cells in one transaction; it is durable when this returns.
@@ -159,24 +120,19 @@ impl File {
         // Each round refuses one row more, so there are at most as many rounds as rows.
         loop {
             match self.transaction(cells, &too_large) {
-                // The file went between the look at it and the commit.
-                Ok(_) if self.is_elsewhere() => {
-                    let path = self.path.display();
-                    let reason = format!("SQLite file `{path}` was removed or replaced while it was written to");
-                    return Err(SinkError::Transient { reason });
+                Ok((stored, stale)) => {
+                    self.database.is_still_there()?;
+                    return Ok(Written { stored, stale, too_large });
                 }
-                Ok((stored, stale)) => return Ok(Written { stored, stale, too_large }),
                 Err(Failed::TooLarge(cell)) => too_large.push((cell.row, cell.feature.clone())),
-                Err(Failed::Sqlite(error)) => {
-                    return Err(failure(&self.path, &error));
-                }
+                Err(Failed::Sqlite(error)) => return Err(self.database.failure(&error)),
             }
         }
     }
 
     fn transaction<'a>(&mut self, cells: &'a [Cell], without: &[(usize, String)]) -> Result<(u64, u64), Failed<'a>> {
         let now = now_micros();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (mut stored, mut stale) = (0, 0);
         {
             let mut upsert = transaction.prepare_cached(UPSERT)?;
@@ -213,12 +169,11 @@ impl File {
 
     /// Everything stored of an entity.
     pub(super) fn read(&mut self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
-        let path = self.path.display();
-        let rows = self.rows(entity).map_err(|error| failure(&self.path, &error))?;
+        let rows = self.rows(entity).map_err(|error| self.database.failure(&error))?;
         rows.into_iter()
             .map(|(feature, text, observed_at, expires_at)| {
                 let value = text.as_deref().map(json::from_text).transpose().map_err(|error| SinkError::Transient {
-                    reason: format!("SQLite file `{path}`: feature `{feature}`: {error}"),
+                    reason: format!("SQLite file `{}`: feature `{feature}`: {error}", self.database.shown()),
                 })?;
                 Ok(StoredFeature { feature, observed_at, expires_at, value })
             })
@@ -227,35 +182,13 @@ impl File {
 
     #[expect(clippy::type_complexity, reason = "the columns of one query, taken apart by its one caller")]
     fn rows(&self, entity: &Entity) -> rusqlite::Result<Vec<(String, Option<String>, i64, Option<i64>)>> {
-        self.connection
+        self.database
+            .connection
             .prepare_cached(READ)?
             .query_map(params![&*entity.environment, &*entity.namespace, &*entity.primary_key], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?
             .collect()
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
-}
-
-/// Turns the write-ahead log on.
-///
-/// Two processes that do so on a new file at once meet "database is locked" in spite of the busy
-/// timeout, so it is tried for as long as that would have waited.
-fn log_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let deadline = std::time::Instant::now() + BUSY;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && std::time::Instant::now() < deadline =>
-            {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            done => return done,
-        }
     }
 }
 
@@ -290,24 +223,5 @@ enum Failed<'a> {
 impl From<rusqlite::Error> for Failed<'_> {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
-    }
-}
-
-/// Only missing rights are told apart: a full disk, a locked file and even a damaged one can be put
-/// right while the writer waits, and none of them says anything about a row.
-fn failure(path: &Path, error: &rusqlite::Error) -> SinkError {
-    let hint = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => "; the file is something else, move it away or name another",
-        Some(ErrorCode::DatabaseCorrupt) => "; the file is damaged, restore it or move it away",
-        Some(ErrorCode::Unknown) => "; its table `online_features` is not this store's, name another file",
-        Some(ErrorCode::CannotOpen) => "; its folder must exist and be writable",
-        _ => "",
-    };
-    let reason = format!("SQLite file `{}`: {error}{hint}", path.display());
-    match error.sqlite_error_code() {
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-            SinkError::Denied { reason }
-        }
-        _ => SinkError::Transient { reason },
     }
 }

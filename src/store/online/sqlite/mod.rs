@@ -16,74 +16,29 @@
 mod file;
 
 use std::cmp::Ordering;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 
 use self::file::{Cell, File};
 use super::{OnlineStore, StoredFeature, merge};
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
-use crate::store::{StoreError, StoreOptions};
+use crate::store::{StoreError, StoreOptions, sqlite};
 use crate::value::{Value, json};
+
+const NAME: &str = "online store";
 
 /// The embedded store.
 struct SqliteStore {
-    path: PathBuf,
-    /// SQLite has one writer at a time in any case, so one connection serves the process.
-    file: Arc<Mutex<Option<File>>>,
+    file: sqlite::File<File>,
 }
 
 /// Checks a URI `sqlite:relative/path.db` or `sqlite:///absolute/path.db`; opens no file yet.
 pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    let path = path(expose(&options.fetched))?;
-    Ok(Arc::new(SqliteStore { path, file: Arc::default() }))
-}
-
-fn path(uri: &str) -> Result<PathBuf, StoreError> {
-    let wrong = |what: &str| {
-        Err(StoreError(format!(
-            "online store `{uri}`: {what}; expected `sqlite:relative/path.db` or `sqlite:///absolute/path.db`"
-        )))
-    };
-    let Some((_, rest)) = uri.split_once(':') else { return wrong("no scheme") };
-    let path = match rest.strip_prefix("//") {
-        Some(absolute) if absolute.starts_with('/') => absolute,
-        Some(_) => return wrong("a host, where a file has none"),
-        None => rest,
-    };
-    match path {
-        "" => wrong("no path"),
-        ":memory:" => wrong("a database in memory, which would be lost with the process"),
-        // The bundled SQLite reads parameters out of such a name, `mode=memory` among them.
-        _ if path.starts_with("file:") => wrong("a URI of SQLite in place of a path"),
-        _ if path.ends_with('/') => wrong("a folder"),
-        _ => Ok(Path::new(path).to_owned()),
-    }
-}
-
-impl SqliteStore {
-    /// Runs work that blocks on the file, where blocking is allowed.
-    async fn with_file<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path, &mut Option<File>) -> Result<T, SinkError> + Send + 'static,
-    ) -> Result<T, SinkError> {
-        let mut file = self.file.clone().lock_owned().await;
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let done = work(&path, &mut file);
-            if done.is_err() {
-                // A connection that met an error may be in any state; the next one starts afresh.
-                *file = None;
-            }
-            done
-        })
-        .await
-        .map_err(|error| SinkError::Bug { reason: format!("writing to SQLite: {error}") })?
-    }
+    let path = sqlite::path(NAME, expose(&options.fetched))?;
+    Ok(Arc::new(SqliteStore { file: sqlite::File::new(path, File::prepared) }))
 }
 
 #[async_trait]
@@ -105,7 +60,7 @@ impl Sink<FeatureRow> for SqliteStore {
                 expires_at: cell.expires_at,
             }));
         }
-        let written = self.with_file(move |path, file| File::opened(path, file)?.write(&cells)).await?;
+        let written = self.file.with(move |file| file.write(&cells)).await?;
         outcome.stored = written.stored;
         outcome.stale = written.stale;
         outcome.refused.extend(
@@ -125,40 +80,16 @@ impl Sink<FeatureRow> for SqliteStore {
 #[async_trait]
 impl OnlineStore for SqliteStore {
     async fn read(&self, entity: &Entity) -> Result<Vec<StoredFeature>, SinkError> {
+        if !self.file.path().exists() {
+            // Nothing was written, or all of it was removed: reading must not be what makes the file.
+            return Ok(Vec::new());
+        }
         let entity = entity.clone();
-        self.with_file(move |path, file| {
-            if !path.exists() {
-                // Nothing was written, or all of it was removed: reading must not be what makes the file.
-                return Ok(Vec::new());
-            }
-            File::opened(path, file)?.read(&entity)
-        })
-        .await
+        self.file.with(move |file| file.read(&entity)).await
     }
 }
 
 /// SQLite compares text by its bytes.
 fn compare(one: &Value, other: &Value) -> Ordering {
     json::to_text(one).cmp(&json::to_text(other))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uri_names_a_file_or_says_what_is_wrong() {
-        assert_eq!(path("sqlite:a/b.db"), Ok("a/b.db".into()));
-        assert_eq!(path("sqlite:///a/b.db"), Ok("/a/b.db".into()));
-        assert_eq!(path("sqlite:/a/b.db"), Ok("/a/b.db".into()));
-        for (uri, what) in [
-            ("sqlite:", "no path"),
-            ("sqlite://a/b.db", "a host"),
-            ("sqlite::memory:", "in memory"),
-            ("sqlite:a/", "a folder"),
-            ("sqlite:file:a?mode=memory", "a URI of SQLite"),
-        ] {
-            assert!(path(uri).expect_err(uri).0.contains(what), "{uri}");
-        }
-    }
 }

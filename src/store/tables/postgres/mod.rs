@@ -1,4 +1,5 @@
-//! The Postgres offline store: a table a namespace, filled by binary `COPY`, each row once.
+//! Tables of Postgres, filled by binary `COPY`, each row once. What follows says of the offline store, a table a
+//! namespace, holds for the tables of other kinds as far as their [`Layout`] says nothing else.
 //!
 //! # Layout
 //! Tables are named after namespaces, in the schema that the URI names (`?schema=…`, else `public`). Table, schema
@@ -54,10 +55,31 @@ use crate::sink::Sink;
 use crate::store::postgres::uri;
 use crate::store::{StoreError, StoreOptions};
 
-const NAME: &str = "offline store";
+/// What is particular to the tables of one kind of store.
+pub(in crate::store) struct Layout {
+    /// How the store is called in messages.
+    pub(in crate::store) store: &'static str,
+    /// Where a table is whose shape names no schema, where the URI names none either.
+    pub(in crate::store) schema: &'static str,
+    /// What is made together with a table, in the transaction that makes it.
+    pub(in crate::store) with_table: fn(&NewTable<'_>) -> Vec<String>,
+}
+
+/// A table that is being made.
+pub(in crate::store) struct NewTable<'a> {
+    /// Its schema, not quoted.
+    pub(in crate::store) schema: &'a str,
+    /// Its name, not quoted.
+    pub(in crate::store) name: &'a str,
+    /// What is installed in the database.
+    pub(in crate::store) extensions: &'a [String],
+}
 
 /// Checks the URI; contacts nothing.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    uri::parse(NAME, expose(&options.fetched))?;
-    Ok(RowWise::around(write::Postgres::new(NAME, options.uri.clone())))
+pub(in crate::store) fn open(
+    options: &StoreOptions,
+    layout: &'static Layout,
+) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+    uri::parse(layout.store, expose(&options.fetched))?;
+    Ok(RowWise::around(write::Postgres::new(layout, options.uri.clone())))
 }

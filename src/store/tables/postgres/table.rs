@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::fit::EXACT;
 use super::names;
 use super::plan::{Change, Plan, Table, plan};
 use super::types::ColumnType;
-use crate::row::table::TableRow;
+use super::{Layout, NewTable};
+use crate::row::table::{Shape, TableRow};
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::{quoted, tables};
+use crate::store::tables::EXACT;
 
 /// Each round is lost only to a writer that won, so a table in peace settles in one or two.
 const ROUNDS: usize = 20;
@@ -57,23 +58,58 @@ struct Described {
     keys: Vec<Vec<String>>,
 }
 
+/// What of its extensions a database has.
+const EXTENSIONS: &str = "SELECT extname::text FROM pg_extension";
+
+/// The name of a table, whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    schema: Option<String>,
+    pub(super) table: String,
+}
+
+impl Name {
+    /// That of a shape's table; `None` where it cannot be one.
+    pub(super) fn of(shape: &Shape) -> Option<Self> {
+        let schema = match &shape.schema {
+            Some(schema) => Some(names::table(schema)?.into_owned()),
+            None => None,
+        };
+        Some(Self { schema, table: names::table(&shape.table)?.into_owned() })
+    }
+
+    /// Its schema on this connection.
+    fn schema<'a, S>(&'a self, connection: &'a Connection<S>, layout: &'a Layout) -> &'a str {
+        self.schema.as_deref().unwrap_or_else(|| connection.address.schema(layout.schema))
+    }
+
+    /// Both, quoted.
+    pub(super) fn quoted_for<S>(&self, connection: &Connection<S>, layout: &Layout) -> String {
+        format!("{}.{}", quoted(self.schema(connection, layout)), quoted(&self.table))
+    }
+}
+
 /// The tables of one store, as they were described last.
-#[derive(Default)]
 pub(super) struct Tables {
+    pub(super) layout: &'static Layout,
     known: Mutex<HashMap<String, Arc<Described>>>,
 }
 
 impl Tables {
+    pub(super) fn new(layout: &'static Layout) -> Self {
+        Self { layout, known: Mutex::default() }
+    }
+
     /// Sorts out rows of a table against what the server has, and makes the table hold them.
     ///
     /// A verdict on a type is given only against a description that was asked for just now.
     pub(super) async fn agree<'a, S>(
         &self,
         connection: &Connection<S>,
-        name: &str,
+        name: &Name,
         rows: &[(usize, &'a TableRow)],
     ) -> Result<Plan<'a>, SinkError> {
-        let table = qualified(connection, name);
+        let table = name.quoted_for(connection, self.layout);
         let cached = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&table).cloned();
         if let Some(described) = cached {
             let planned = plan(&described.table, rows)?;
@@ -89,7 +125,7 @@ impl Tables {
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(described));
                 return Ok(planned);
             }
-            self.change(connection, &table, rows, &mut rigid).await?;
+            self.change(connection, name, rows, &mut rigid).await?;
         }
         let reason = format!("{}: table {table} was changed by others {ROUNDS} times in a row", connection.address);
         Err(SinkError::Transient { reason })
@@ -104,11 +140,12 @@ impl Tables {
     async fn change<S>(
         &self,
         connection: &Connection<S>,
-        table: &str,
+        name: &Name,
         rows: &[(usize, &TableRow)],
         rigid: &mut Rigid,
     ) -> Result<(), SinkError> {
         let begun = std::time::Instant::now();
+        let table = &*name.quoted_for(connection, self.layout);
         tables::begin_alone(connection, table).await?;
         tables_run(connection, &format!("SET LOCAL statement_timeout = {}", CHANGING.as_millis())).await?;
         let described = describe(connection, table, rigid).await?;
@@ -132,10 +169,16 @@ impl Tables {
                 widened.push(name.clone());
             }
         }
+        let mut statements = described.statements(table, &planned);
         if described.table.columns.is_empty() {
-            tables::make_schema(connection, &connection.address.schema).await?;
+            let schema = name.schema(connection, self.layout);
+            tables::make_schema(connection, schema).await?;
+            let found = connection.query(EXTENSIONS, &[]).await.map_err(tables::never_of_a_row)?;
+            let extensions: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+            let new = NewTable { schema, name: &name.table, extensions: &extensions };
+            statements.extend((self.layout.with_table)(&new));
         }
-        for statement in described.statements(table, &planned) {
+        for statement in statements {
             let run = connection.answer_in(CHANGING, connection.client.batch_execute(&statement)).await?;
             let Err(error) = run else { continue };
             let Some(why) = cannot_change(&error).filter(|_| !widened.is_empty()) else {
@@ -152,11 +195,6 @@ impl Tables {
         tracing::info!(table, changes = planned.changes.len(), took = ?begun.elapsed(), "table of Postgres changed");
         Ok(())
     }
-}
-
-/// A name of the store's schema, quoted.
-pub(super) fn qualified<S>(connection: &Connection<S>, name: &str) -> String {
-    format!("{}.{}", quoted(&connection.address.schema), quoted(name))
 }
 
 impl Described {
@@ -288,9 +326,4 @@ fn cannot_change(error: &tokio_postgres::Error) -> Option<String> {
 async fn tables_run<S>(connection: &Connection<S>, statement: &str) -> Result<(), SinkError> {
     let run = connection.within_time(CHANGING, connection.client.batch_execute(statement)).await;
     run.map_err(tables::never_of_a_row)
-}
-
-/// The name of the table of a shape; `None` where it cannot be one.
-pub(super) fn name_of(row: &TableRow) -> Option<std::borrow::Cow<'_, str>> {
-    names::table(&row.shape.table)
 }

@@ -10,12 +10,13 @@ use futures::SinkExt;
 use hashbrown::{HashMap, HashSet};
 use tokio_postgres::Statement;
 
+use super::Layout;
 use super::encode::{self, HEAD, Misplaced, TAIL};
 use super::plan::{INSERTED_AT, Plan};
-use super::table::{Tables, name_of, qualified};
+use super::table::{Name, Tables};
 use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
-use crate::row::table::TableRow;
+use crate::row::table::{Repeats, TableRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::{self, Pool};
 use crate::store::postgres::{ONLINE_TABLE, quoted};
@@ -54,8 +55,8 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn new(store: &'static str, uri: SecretRef) -> Self {
-        Self { pool: Pool::new(store, uri), tables: Tables::default() }
+    pub(super) fn new(layout: &'static Layout, uri: SecretRef) -> Self {
+        Self { pool: Pool::new(layout.store, uri), tables: Tables::new(layout) }
     }
 
     /// Writes rows in one transaction; it is over when this returns without an error.
@@ -69,7 +70,7 @@ impl Postgres {
                 agreed.push((table, planned));
             }
         }
-        let parts = staged_all(connection, agreed).await?;
+        let parts = staged_all(connection, self.tables.layout, agreed).await?;
         if parts.is_empty() {
             return Ok(outcome);
         }
@@ -125,25 +126,23 @@ impl Sink<TableRow> for Postgres {
 }
 
 /// Rows by their table in the order of the tables' names, in which every writer locks them.
-fn by_table<'a>(
-    rows: &[&'a TableRow],
-    refused: &mut Vec<(usize, Refusal)>,
-) -> Vec<(String, Vec<(usize, &'a TableRow)>)> {
-    let mut tables: HashMap<&str, (String, Vec<(usize, &'a TableRow)>)> = HashMap::new();
+fn by_table<'a>(rows: &[&'a TableRow], refused: &mut Vec<(usize, Refusal)>) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
+    let mut tables: HashMap<(Option<&str>, &str), (Name, Vec<(usize, &'a TableRow)>)> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
-        if let Some((_, rows)) = tables.get_mut(&*row.shape.table) {
+        let of = (row.shape.schema.as_deref(), &*row.shape.table);
+        if let Some((_, rows)) = tables.get_mut(&of) {
             rows.push((index, row));
             continue;
         }
-        let message = match name_of(row) {
-            Some(name) if name == ONLINE_TABLE => {
+        let message = match Name::of(&row.shape) {
+            Some(name) if name.table == ONLINE_TABLE => {
                 format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name")
             }
             Some(name) => {
-                tables.insert(&row.shape.table, (name.into_owned(), vec![(index, row)]));
+                tables.insert(of, (name, vec![(index, row)]));
                 continue;
             }
-            None => "a table's name must not be empty, nor hold U+0000".to_owned(),
+            None => "the name of a table, or of its schema, must not be empty, nor hold U+0000".to_owned(),
         };
         let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(row.name()).table(&row.shape.table);
         refused.push((index, refusal));
@@ -170,7 +169,8 @@ type Part<'a> = (Plan<'a>, Vec<usize>, Arc<Stage>);
 /// New ones are made in one transaction: the end of any that touches a temporary table empties all there are.
 async fn staged_all<'a>(
     connection: &mut Connection,
-    agreed: Vec<(String, Plan<'a>)>,
+    layout: &Layout,
+    agreed: Vec<(Name, Plan<'a>)>,
 ) -> Result<Vec<Part<'a>>, SinkError> {
     // Not later: the parts of a write hold on to their temporary tables.
     if connection.state.stages.len() >= STAGES {
@@ -180,7 +180,8 @@ async fn staged_all<'a>(
     let (mut parts, mut made) = (Vec::with_capacity(agreed.len()), Vec::new());
     for (table, planned) in agreed {
         let columns = staged(&planned);
-        let stage = stage(connection, &table, &planned, &columns, &mut made).await?;
+        let target = table.quoted_for(connection, layout);
+        let stage = stage(connection, &target, &planned, &columns, &mut made).await?;
         parts.push((planned, columns, stage));
     }
     if !made.is_empty() {
@@ -190,11 +191,11 @@ async fn staged_all<'a>(
     Ok(parts)
 }
 
-/// The temporary table of such columns. Where it is new it is made on this connection and goes into `made`, in a
+/// The temporary table of such columns of a table. Where it is new it is made on this connection and goes into `made`, in a
 /// transaction that begins with the first of them.
 async fn stage(
     connection: &mut Connection,
-    table: &str,
+    target: &str,
     planned: &Plan<'_>,
     columns: &[usize],
     made: &mut Vec<(String, Arc<Stage>)>,
@@ -206,8 +207,8 @@ async fn stage(
     let key: Vec<String> = planned.key.iter().map(|at| quoted(&column(at).name)).collect();
     let is_time = |at: &usize| column(at).column_type == ColumnType::One(Scalar::Timestamptz);
     let time = planned.time.filter(|at| columns.contains(at) && is_time(at)).map(|at| quoted(&column(&at).name));
-    let target = qualified(connection, table);
-    let known = format!("{target} ({}) {} {time:?} {}", definitions.join(", "), key.join(", "), planned.history);
+    let Plan { history, repeats, .. } = planned;
+    let known = format!("{target} ({}) {} {time:?} {history} {repeats:?}", definitions.join(", "), key.join(", "));
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
     }
@@ -219,10 +220,10 @@ async fn stage(
     connection
         .run(&format!("CREATE TEMP TABLE {} ({}) ON COMMIT DELETE ROWS", &name[8..], definitions.join(", ")))
         .await?;
-    let insert = if planned.history || key.is_empty() {
-        insert_new(&target, &name, &names, &key, planned.history)
+    let insert = if *repeats == Repeats::First || key.is_empty() {
+        insert_new(target, &name, &names, &key, *history)
     } else {
-        insert_newest(&target, &name, &names, &key, time.as_deref())
+        insert_newest(target, &name, &names, &key, time.as_deref())
     };
     let prepare = async |text: String| connection.within(connection.client.prepare(&text)).await;
     let stage = Arc::new(Stage {

@@ -8,12 +8,12 @@ use hashbrown::{HashMap, HashSet};
 use super::fit::{self, Misfit};
 use super::names;
 use super::types::{ColumnType, Scalar};
-use crate::row::table::{Shape, TableRow};
+use crate::row::table::{Repeats, Shape, TableRow};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::store::postgres::LONGEST_KEY;
 use crate::value::Value;
 
-/// Marks a table of the `namespace` layout, which gets [`INSERTED_AT`], and whose rows never change.
+/// Marks a table of the `namespace` layout, which gets [`INSERTED_AT`].
 const OBSERVATION_ID: &str = "__observation_id__";
 /// When the store wrote the row.
 pub(super) const INSERTED_AT: &str = "__inserted_at__";
@@ -80,8 +80,10 @@ pub(super) struct Plan<'a> {
     pub(super) key: Vec<usize>,
     /// The column with the rows' own time.
     pub(super) time: Option<usize>,
-    /// Whether the server says when it got a row, and a row that is there stays as it is.
+    /// Whether the server says when it got a row.
     pub(super) history: bool,
+    /// Which of two rows of one key stands.
+    pub(super) repeats: Repeats,
     /// Rows that the table will never take, by their index in the write.
     pub(super) refused: Vec<(usize, Refusal)>,
 }
@@ -157,11 +159,13 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, 
     let history = first.is_some_and(|binding| binding.inserted_at.is_some());
     let key = first.map(Binding::key).unwrap_or_default();
     let time = first.and_then(Binding::time);
-    if bindings.iter().any(|binding| binding.taken && binding.key() != key) {
-        let reason = "two shapes of one table have different keys".to_owned();
+    let repeats = first.map_or(Repeats::First, |binding| binding.shape.repeats);
+    let alike = |binding: &Binding<'_>| binding.key() == key && binding.shape.repeats == repeats;
+    if bindings.iter().any(|binding| binding.taken && !alike(binding)) {
+        let reason = "two shapes of one table have different keys, or rules for repeated ones".to_owned();
         return Err(SinkError::Bug { reason });
     }
-    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, time, history, refused };
+    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, time, history, repeats, refused };
     Ok((plan, widened))
 }
 
@@ -312,7 +316,15 @@ mod tests {
             name: (*name).into(),
             data_type: data_type.map(|text| text.parse().expect("a known type")),
         });
-        Arc::new(Shape { table: "user".into(), columns: columns.collect(), time: 1, name: 0, key: vec![0] })
+        Arc::new(Shape {
+            schema: None,
+            table: "user".into(),
+            columns: columns.collect(),
+            time: 1,
+            name: 0,
+            key: vec![0],
+            repeats: Repeats::First,
+        })
     }
 
     fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {

@@ -147,7 +147,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::row::table::{Column, ColumnData, Shape, TableColumns};
+    use crate::row::table::{Column, ColumnData, Repeats, Shape, TableColumns};
     use crate::sink::ErrorClass;
 
     /// Remembers ids and rows of each call; refuses negative numbers, and for `silent` without saying which.
@@ -191,7 +191,15 @@ mod tests {
 
     fn shape() -> Arc<Shape> {
         let columns = vec![Column { name: "n".into(), data_type: None }];
-        Arc::new(Shape { table: "t".into(), columns, time: 0, name: 0, key: vec![] })
+        Arc::new(Shape {
+            schema: None,
+            table: "t".into(),
+            columns,
+            time: 0,
+            name: 0,
+            key: vec![],
+            repeats: Repeats::First,
+        })
     }
 
     fn row(number: i64) -> TableRows {

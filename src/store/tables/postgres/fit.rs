@@ -3,16 +3,11 @@
 use super::types::{ColumnType, Scalar};
 use crate::sink::ErrorClass;
 use crate::store::postgres::binary::LONGEST_FRACTION;
+use crate::store::tables::{DAYS, EXACT, TIMES};
 use crate::value::conform::describe;
 use crate::value::decimal::Digits;
 use crate::value::{Value, Vector, jsonb};
 
-/// Integers up to here are exact as doubles.
-pub(super) const EXACT: u64 = 1 << 53;
-/// Years 1 to 9999, which is what RFC 3339 and most readers' types hold.
-const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
-/// The same as days since 1970.
-const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 /// Digits of a `numeric` before and behind the point.
 const DIGITS: (usize, usize) = (131_072, LONGEST_FRACTION);
 

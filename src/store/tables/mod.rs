@@ -1,0 +1,13 @@
+//! Stores of tables whose rows have keys, for every kind of store that keeps rows: history, and what else comes in
+//! tables.
+
+pub(in crate::store) mod postgres;
+pub mod row_wise;
+pub(in crate::store) mod sqlite;
+
+/// Integers up to here are exact as doubles.
+const EXACT: u64 = 1 << 53;
+/// Years 1 to 9999, which is what RFC 3339 and most readers' types hold.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// The same as days since 1970.
+const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;

@@ -1,0 +1,98 @@
+//! The topic that a writer publishes to, for sinks that send messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::bus::{BusError, Publisher};
+use crate::dead_letter::{Fit, room};
+use crate::message::{Headers, Outgoing};
+use crate::sink::{ErrorClass, Refusal, SinkError};
+
+/// What a writer publishes to, from its settings.
+#[derive(Clone, Debug)]
+pub struct Publishes {
+    /// The topic.
+    pub topic: String,
+    /// The field of the configuration that named it, for people.
+    pub named_by: String,
+}
+
+/// A topic that was there when the writer started, and a publisher for it.
+#[derive(Clone)]
+pub struct Outlet {
+    publisher: Arc<dyn Publisher>,
+    topic: String,
+    limit: usize,
+}
+
+impl Outlet {
+    /// For a topic that takes messages of this size; `None` where the bus does not tell.
+    pub fn new(publisher: Arc<dyn Publisher>, topic: String, max_message_bytes: Option<usize>) -> Self {
+        Self { publisher, topic, limit: Fit::of(max_message_bytes).limit() }
+    }
+
+    /// Bytes that the body of a message with this key and these headers may have at the most.
+    pub fn room(&self, key: Option<&Bytes>, headers: &Headers) -> usize {
+        room(self.limit, key, headers)
+    }
+
+    /// A message to the topic, whose partition follows from its key and whose time is that of its publication.
+    pub fn message(&self, key: Option<Bytes>, headers: Headers, body: Bytes) -> Outgoing {
+        Outgoing { topic: self.topic.clone(), partition: None, key, headers, payload: Some(body), timestamp_ms: None }
+    }
+
+    /// Sends messages and returns once the bus has all of them for good, in the words of a sink.
+    ///
+    /// After an error some may have landed; the repetition that follows sends them again. What the topic finds too
+    /// large is a row's fault, and the runtime finds out whose.
+    pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
+        let Err(error) = self.publisher.publish(messages).await else { return Ok(()) };
+        let reason = error.to_string();
+        Err(match error {
+            // A topic that was there at the start is waited for, as a store's table would be.
+            BusError::Unavailable(_) | BusError::NotFound(_) => SinkError::Transient { reason },
+            BusError::Denied(_) => SinkError::Denied { reason },
+            BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
+            BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::bus::Placed;
+
+    struct Fails(BusError);
+
+    #[async_trait]
+    impl Publisher for Fails {
+        async fn publish(&self, _: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+            Err(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn trouble_with_the_bus_is_waited_for_and_only_a_size_is_a_rows_fault() {
+        let kind = async |error: fn(String) -> BusError| {
+            let outlet = Outlet::new(Arc::new(Fails(error("x".to_owned()))), "topic".to_owned(), None);
+            match outlet.publish(&[]).await.expect_err("it fails") {
+                SinkError::Transient { .. } => "transient",
+                SinkError::Denied { .. } => "denied",
+                SinkError::Poisoned(Refusal { class: ErrorClass::TooLarge, .. }) => "too large",
+                SinkError::Bug { .. } => "bug",
+                other => panic!("not {other}"),
+            }
+        };
+        assert_eq!(kind(BusError::Unavailable).await, "transient");
+        assert_eq!(kind(BusError::NotFound).await, "transient");
+        assert_eq!(kind(BusError::Denied).await, "denied");
+        assert_eq!(kind(BusError::TooLarge).await, "too large");
+        for never in [BusError::Settings, BusError::Gap, BusError::Failed] {
+            assert_eq!(kind(never).await, "bug");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Where rows and messages go: modes of the metrics store and topics that are published to, judged as soon
+//! as the writer that has them is in the registry, and listed as unused until then.
+
+use std::collections::BTreeMap;
+
+use chalk_writer::config::settings::{MetricsModes, Sides};
+use chalk_writer::config::{CheckReport, KindOfStore, Overrides, Registry, Selection, StoreKind, check, load};
+use chalk_writer::writer::{WriterType, registry};
+use serde_json::{Value, json};
+
+use crate::{checked, text_of};
+
+/// A version that has every writer, and stores of metrics in Postgres.
+fn whole() -> Registry {
+    let postgres = KindOfStore { schemes: vec!["postgres"], check: |_| Ok(()) };
+    let mut stores = registry().stores;
+    stores.extend(BTreeMap::from([(StoreKind::Metrics, postgres)]));
+    Registry { writers: WriterType::ALL.to_vec(), stores, ..registry() }
+}
+
+/// The two writers of metrics, with a main store.
+fn metrics() -> Value {
+    json!({
+        "common_persistence_specs": {
+            "bus_backend": "LOCAL",
+            "result_bus_topic_id": "results",
+            "metrics_bus_topic_id": "metrics",
+            "kafka_dlq_topic": "dead-letters",
+        },
+        "environments": {"prod": {"metrics_store": {"uri": "postgres://h/main"}}},
+        "writers": [{"bus_subscriber_type": "METRICS_WRITER"}, {"bus_subscriber_type": "METRICS_BUS_WRITER"}],
+    })
+}
+
+fn changed(changes: &[(&str, Value)]) -> Value {
+    let mut file = metrics();
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        file.pointer_mut(parent).expect(pointer)[key] = value.clone();
+    }
+    file
+}
+
+fn report(file: &Value) -> CheckReport {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chalk.json");
+    std::fs::write(&path, text_of(file)).expect("written");
+    check(&path, &Overrides::default(), &whole())
+}
+
+fn errors(file: &Value) -> Vec<String> {
+    report(file).errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_way_that_leads_nowhere_has_its_words() {
+    let table = [
+        (
+            changed(&[("/writers/1/chalk_queries_clickhouse_write_mode", json!("DUAL"))]),
+            "writers[1].chalk_queries_clickhouse_write_mode: sends query rows to `clickhouse_uri`, which \
+             `environments.prod.metrics_store` does not have; add it there, or use TIMESCALE_ONLY",
+        ),
+        (
+            changed(&[("/writers/1/chalk_errors_clickhouse_write_mode", json!(3))]),
+            "writers[1].chalk_errors_clickhouse_write_mode: sends errors to `clickhouse_uri`, which \
+             `environments.prod.metrics_store` does not have; add it there, or use TIMESCALE_ONLY",
+        ),
+        (
+            changed(&[("/writers/1/metrics_emission_mode", json!("victoria_metrics_only"))]),
+            "writers[1].metrics_emission_mode: sends metrics to `victoria_metrics_uri`, which \
+             `environments.prod.metrics_store` does not have; add it there, or use TIMESCALE_ONLY",
+        ),
+        (
+            changed(&[
+                ("/writers/1/metrics_emission_mode", json!("VICTORIA_METRICS_ONLY")),
+                ("/environments/prod/metrics_store", json!({"victoria_metrics_uri": "postgres://h/other"})),
+            ]),
+            "environments.prod.metrics_store.uri: is missing, and `metrics-bus-writer` writes there: query rows, errors",
+        ),
+        (
+            changed(&[("/common_persistence_specs/metrics_bus_topic_id", json!("results"))]),
+            "common_persistence_specs.metrics_bus_topic_id: `metrics-writer` reads `results` too, so it would be given \
+             what it publishes; give it another topic",
+        ),
+        (
+            changed(&[(
+                "/environments/prod/online_store",
+                json!({"uri": "sqlite:a", "clickhouse_uri": "postgres://h"}),
+            )]),
+            "environments.prod.online_store.clickhouse_uri: unknown key; it belongs under \
+             `environments.<id>.metrics_store`",
+        ),
+    ];
+    assert_eq!(errors(&metrics()), Vec::<String>::new());
+    for (file, expected) in table {
+        assert_eq!(errors(&file), [expected]);
+    }
+}
+
+#[test]
+fn a_writer_that_publishes_needs_its_topic() {
+    let mut file = metrics();
+    file["common_persistence_specs"]["metrics_bus_topic_id"] = Value::Null;
+    file["writers"].as_array_mut().expect("a list").truncate(1);
+    assert_eq!(
+        errors(&file),
+        ["common_persistence_specs.metrics_bus_topic_id: writer `metrics-writer` (METRICS_WRITER) needs \
+          `metrics_bus_topic_id`, which is missing; add it under `common_persistence_specs`"]
+    );
+    file["common_persistence_specs"]["query_log_subscription_id"] = json!("log");
+    file["common_persistence_specs"]["query_log_result_topic"] = json!("log");
+    file["writers"] = json!([{"bus_subscriber_type": "QUERY_MIRROR_CONSUMER"}]);
+    assert_eq!(errors(&file), Vec::<String>::new(), "it passes over what it publishes");
+}
+
+#[test]
+fn modes_stores_and_topics_reach_the_writer() {
+    let stores = json!({
+        "uri": "postgres://h/main",
+        "clickhouse_uri": "postgres://u:hunter2@h/rows",
+        "victoria_metrics_uri": "postgres://h/metrics",
+    });
+    let file = changed(&[
+        ("/environments/prod/metrics_store", stores),
+        ("/writers/0/results_writer_skip_producing_feature_metrics", json!("1")),
+        ("/writers/1/chalk_queries_clickhouse_write_mode", json!("DUAL")),
+        ("/writers/1/chalk_errors_clickhouse_write_mode", json!("CLICK_HOUSE_ONLY")),
+        ("/writers/1/chalk_queries_clickhouse_table", json!("db.queries")),
+    ]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chalk.json");
+    std::fs::write(&path, text_of(&file)).expect("written");
+    let loaded = load(&path, &Overrides::default(), &whole()).expect("sound");
+    let of = |name: &str| loaded.writer(&Selection::Type(name.to_owned())).expect("settings");
+
+    let source = of("METRICS_WRITER");
+    let publishes = source.publishes.as_ref().expect("a topic");
+    assert_eq!((publishes.topic.as_str(), publishes.named_by), ("metrics", "metrics_bus_topic_id"));
+    assert!(source.of_type.skip_feature_metrics);
+
+    let writer = of("METRICS_BUS_WRITER");
+    assert_eq!(writer.publishes, None);
+    assert_eq!(
+        writer.of_type.metrics,
+        MetricsModes {
+            queries: Sides::Both,
+            errors: Sides::Other,
+            queries_table: Some("db.queries".to_owned()),
+            ..MetricsModes::default()
+        }
+    );
+    let sides = |sides: Sides| (sides.main(), sides.other());
+    assert_eq!([Sides::Main, Sides::Both, Sides::Other].map(sides), [(true, false), (true, true), (false, true)]);
+    let prod = writer.environments.get("prod").expect("prod");
+    let fields: Vec<_> = prod.stores(StoreKind::Metrics).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["uri", "clickhouse_uri", "victoria_metrics_uri"]);
+
+    let shown = report(&file);
+    assert_eq!(shown.unused, Vec::<String>::new());
+    assert_eq!(
+        shown.writers[1].environments[0].store.as_deref(),
+        Some("postgres:…, clickhouse_uri postgres:…, victoria_metrics_uri postgres:…")
+    );
+}
+
+#[test]
+fn what_no_writer_of_this_version_reads_is_listed_and_so_is_what_stands_with_another_writer() {
+    let file = changed(&[
+        ("/writers/0/metricsEmissionMode", json!("TIMESCALE_ONLY")),
+        ("/writers/1/metrics_emission_mode", json!("TIMESCALE_ONLY")),
+    ]);
+    assert_eq!(report(&file).unused, ["writers[0].metricsEmissionMode"]);
+    let unread =
+        ["environments.prod.metrics_store", "writers[0].metricsEmissionMode", "writers[1].metrics_emission_mode"];
+    let of_this_version: Vec<String> = registry().writers.iter().map(ToString::to_string).collect();
+    let expected =
+        if of_this_version.iter().any(|known| known == "METRICS_BUS_WRITER") { &unread[1..2] } else { &unread };
+    assert_eq!(checked(&file).unused, expected);
+}
