@@ -7,7 +7,8 @@
 //!    and makes rows ([`row`]) of typed values ([`value`]), or verdicts ([`sink::Refusal`]) on what
 //!    can never be written. No I/O happens here.
 //! 3. The runtime keeps message and rows in a batch. A full or old batch is written to the [`store`]s
-//!    through [`sink::Sink`], and what a store refuses for good is buried as a [`dead_letter`].
+//!    through [`sink::Sink`], and what a store refuses for good is buried as a [`dead_letter`]. Or it is
+//!    published ([`runtime::Emit`]), in one transaction with the positions that it was read from.
 //! 4. When all of a batch is durable or buried, one number is acknowledged to the bus: everything
 //!    up to here.
 //!

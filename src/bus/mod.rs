@@ -6,6 +6,7 @@
 pub mod kafka;
 pub mod local;
 pub mod reread;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::config::settings::OnGap;
+pub use transaction::{Committed, Consumed, Transactions};
 
 use crate::config::settings::BusSettings;
 use crate::message::{Delivery, Message, Outgoing, Partition};
@@ -99,6 +101,8 @@ pub struct Subscribe {
     pub fetch_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+    /// Positions move in transactions, with what is published, and in no other way.
+    pub transactional: bool,
 }
 
 /// A place in a consumer group: its messages and, apart from them, what must be heard even when
@@ -110,6 +114,9 @@ pub struct Subscription {
     pub handovers: mpsc::Receiver<Handover>,
     /// How far behind this consumer is.
     pub status: watch::Receiver<Vec<PartitionStatus>>,
+    /// How positions move, where [`Subscribe::transactional`] was asked for and the bus has transactions:
+    /// acknowledging then says only that a message is done with.
+    pub transactions: Option<Arc<dyn Transactions>>,
 }
 
 /// Partitions are about to go to another consumer, which waits until `release` is dropped.

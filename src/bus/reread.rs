@@ -41,7 +41,7 @@ pub fn reread(bus: Arc<dyn Bus>, topic: &str, stretches: Vec<Stretch>, from_ms: 
     let feeding = tokio::spawn(feed(bus, topic.to_owned(), left, items_in)).abort_handle();
     let source = Reread { items, feeding, status: status_in, next: 0, given: VecDeque::new(), reached, read: false };
     // Nothing is ever handed over: the channel is closed from the start.
-    Subscription { source: Box::new(source), handovers: mpsc::channel(1).1, status }
+    Subscription { source: Box::new(source), handovers: mpsc::channel(1).1, status, transactions: None }
 }
 
 /// What the reading task has to say.

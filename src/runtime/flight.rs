@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::PipelineError;
 use super::batch::Batch;
 use super::burial::Burial;
+use super::landing;
+use super::order::{Order, Place};
 use super::shared::Shared;
 use super::write::{Written, write};
 use crate::message::{Delivery, Partition};
@@ -45,7 +46,7 @@ impl<R: Row> Landed<R> {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
                 "environment" => shared.label(&environment),
-                "destination" => shared.destinations[destination].name.clone()
+                "destination" => shared.named(destination).to_owned()
             );
             for time in times.iter().step_by(times.len().div_ceil(OBSERVED)) {
                 histogram.record(now.saturating_sub(*time).max(0) as f64 / 1e6);
@@ -72,13 +73,13 @@ struct Flight<R> {
 /// The batches being written.
 pub(super) struct Flights<R> {
     queue: VecDeque<Flight<R>>,
-    /// Resolved, or dropped, when the youngest batch has been judged: the next one's turn.
-    judged: Option<oneshot::Receiver<()>>,
+    /// In which they are judged.
+    order: Order,
 }
 
 impl<R> Default for Flights<R> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), judged: None }
+        Self { queue: VecDeque::new(), order: Order::default() }
     }
 }
 
@@ -102,9 +103,7 @@ impl<R: Row> Flights<R> {
     pub(super) fn start(&mut self, shared: &Arc<Shared<R>>, batch: Batch<R>) {
         let lost: Arc<Mutex<Vec<Partition>>> = Arc::default();
         let (partitions, messages) = (batch.partitions.clone(), batch.messages.len());
-        let (mine, next) = oneshot::channel();
-        let turn = self.judged.replace(next);
-        let task = fly(shared.clone(), batch, lost.clone(), turn, mine);
+        let task = fly(shared.clone(), batch, lost.clone(), self.order.place());
         let task = AbortOnDropHandle::new(tokio::spawn(task));
         self.queue.push_back(Flight { task, partitions, lost, messages });
     }
@@ -137,27 +136,33 @@ impl<R: Row> Flights<R> {
     }
 }
 
-/// Writes a batch, judges the burials when the batch before it was judged (or cancelled), buries,
-/// and has landed.
+/// Writes a batch or makes what is to be published of it, judges the burials once every batch before it
+/// was judged or cancelled, buries, publishes, and has landed.
 async fn fly<R: Row>(
     shared: Arc<Shared<R>>,
     batch: Batch<R>,
     lost: Arc<Mutex<Vec<Partition>>>,
-    turn: Option<oneshot::Receiver<()>>,
-    judged: oneshot::Sender<()>,
+    place: Place,
 ) -> Result<(Delivery, Batch<R>), PipelineError> {
     let id = uuid::Uuid::now_v7().to_string();
     metrics::histogram!("chalk_writer_batch_rows").record(batch.row_count() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
     let Shared { health, .. } = &*shared;
-    let written = write(&id, &batch, &shared).await.map_err(PipelineError::Bug)?;
-    if let Some(turn) = turn {
-        // An error means that the batch before was cancelled: then it is our turn as well.
-        let _ = turn.await;
-    }
+    let (mut written, parts) = match &shared.emission {
+        None => (write(&id, &batch, &shared).await.map_err(PipelineError::Bug)?, None),
+        Some(emission) => {
+            let (parts, verdicts) = landing::make(&id, &batch, emission)?;
+            (Written { verdicts, ..Written::default() }, Some((parts, emission)))
+        }
+    };
+    place.first().await;
     let burials = burials(&batch, &written, &lost.lock().unwrap_or_else(PoisonError::into_inner));
     bury(&shared, &batch, &burials, &id).await?;
-    let _ = judged.send(());
+    if let Some((parts, emission)) = parts {
+        // Before the next one is: positions move in the order of the batches.
+        written.stored = parts.land(&shared, emission, &lost).await?;
+    }
+    drop(place);
     let buried = burials.len() as u64;
     metrics::counter!("chalk_writer_values_stored_total").increment(written.stored);
     metrics::counter!("chalk_writer_values_stale_total").increment(written.stale);

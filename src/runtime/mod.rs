@@ -19,9 +19,12 @@
 mod batch;
 mod budget;
 mod burial;
+mod emit;
 mod flight;
 mod health;
+mod landing;
 mod nothing;
+mod order;
 pub(crate) mod pause;
 mod policy;
 mod probe;
@@ -40,6 +43,7 @@ use crate::decode::Decoder;
 use crate::sink::{Row, Sink};
 use turn::Loop;
 
+pub use emit::{Emission, Emit, Emitted};
 pub use health::{Health, HealthState, Trouble};
 pub use policy::{DeadLetterBudget, DeadLetterTopic, Policy, Retry};
 
@@ -59,6 +63,9 @@ pub struct Pipeline<R: Row> {
     pub decoder: Arc<dyn Decoder<R>>,
     /// Where rows go; [`Row::destination`] is an index into it.
     pub destinations: Vec<Destination<R>>,
+    /// What is published of the rows, instead of being written to destinations; with the positions in one
+    /// transaction, where the subscription has them.
+    pub emission: Option<Emission<R>>,
     /// Where bad messages go; without it the first one stops the writer.
     pub dead_letters: Option<(Arc<dyn Publisher>, DeadLetterTopic)>,
     /// Limits and times.
@@ -111,6 +118,9 @@ impl<R: Row> Run for Pipeline<R> {
     }
 
     async fn run(self: Box<Self>, shutdown: CancellationToken) -> Result<(), PipelineError> {
+        if self.subscription.transactions.is_some() && self.emission.is_none() {
+            return Err(PipelineError::Bug("positions move in transactions only, and nothing is published".to_owned()));
+        }
         let mut turning = Loop::new(*self);
         let ended = turning.turn(&shutdown).await;
         // Whatever ended it: what was acknowledged is made durable, and the group is told.

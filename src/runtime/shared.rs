@@ -8,12 +8,23 @@ use hashbrown::HashSet;
 use super::budget::Budget;
 use super::burial::Graveyard;
 use super::health::Health;
+use super::emit::Emission;
 use super::{Destination, Policy};
+use crate::bus::Transactions;
 use crate::sink::Row;
+
+/// Where rows of a pipeline go.
+pub(super) struct Target<R: Row> {
+    pub(super) destinations: Vec<Destination<R>>,
+    pub(super) emission: Option<Emission<R>>,
+    pub(super) transactions: Option<Arc<dyn Transactions>>,
+}
 
 /// What every batch of a pipeline is written with.
 pub(super) struct Shared<R: Row> {
     pub(super) destinations: Vec<Destination<R>>,
+    pub(super) emission: Option<Emission<R>>,
+    pub(super) transactions: Option<Arc<dyn Transactions>>,
     pub(super) graveyard: Option<Graveyard>,
     pub(super) policy: Policy,
     pub(super) health: Arc<Health>,
@@ -30,14 +41,24 @@ const ENVIRONMENTS: usize = 200;
 
 impl<R: Row> Shared<R> {
     pub(super) fn new(
-        destinations: Vec<Destination<R>>,
+        target: Target<R>,
         graveyard: Option<Graveyard>,
         policy: Policy,
         health: Arc<Health>,
     ) -> Self {
+        let Target { destinations, emission, transactions } = target;
         let budget = Mutex::new(Budget::new(policy.budget));
         let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
-        Self { destinations, graveyard, policy, health, concurrency, budget, environments: Mutex::default() }
+        let environments = Mutex::default();
+        Self { destinations, emission, transactions, graveyard, policy, health, concurrency, budget, environments }
+    }
+
+    /// What people know by the number that a row calls its destination.
+    pub(super) fn named(&self, destination: usize) -> &str {
+        match &self.emission {
+            Some(emission) => &emission.name,
+            None => &self.destinations[destination].name,
+        }
     }
 
     /// What an environment's series are called.

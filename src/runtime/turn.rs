@@ -14,7 +14,7 @@ use super::burial::{self, Graveyard};
 use super::flight::{Flights, Landed};
 use super::nothing::Nothing;
 use super::pause::Pauses;
-use super::shared::Shared;
+use super::shared::{Shared, Target};
 use super::{Pipeline, PipelineError, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
@@ -53,7 +53,7 @@ pub(super) struct Loop<R: Row> {
 
 impl<R: Row> Loop<R> {
     pub(super) fn new(pipeline: Pipeline<R>) -> Self {
-        let Pipeline { subscription, decoder, destinations, dead_letters, policy, health } = pipeline;
+        let Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health } = pipeline;
         let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
         health.has(BUS, true);
         if graveyard.is_some() {
@@ -63,8 +63,13 @@ impl<R: Row> Loop<R> {
         for destination in &destinations {
             write::count_from_zero(&destination.name);
         }
+        if let Some(emission) = &emission {
+            health.has(&emission.name, true);
+            write::count_from_zero(&emission.name);
+        }
         let bus_pauses = Pauses::new(policy.retry);
-        let shared = Arc::new(Shared::new(destinations, graveyard, policy, health));
+        let target = Target { destinations, emission, transactions: subscription.transactions.clone() };
+        let shared = Arc::new(Shared::new(target, graveyard, policy, health));
         Self {
             _probes: probe::start(&shared),
             subscription,

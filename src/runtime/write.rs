@@ -47,7 +47,7 @@ pub(super) fn count_from_zero(destination: &str) {
     }
 }
 
-fn count_errors(destination: &str, kind: &'static str, times: u64) {
+pub(super) fn count_errors(destination: &str, kind: &'static str, times: u64) {
     metrics::counter!("chalk_writer_store_errors_total", "destination" => destination.to_owned(), "kind" => kind)
         .increment(times);
 }

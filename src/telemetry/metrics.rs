@@ -62,7 +62,7 @@ pub static METRICS: &[Metric] = &[
     counter(
         "chalk_writer_values_stored_total",
         &[],
-        "Values that a store holds because of this writer: features online, rows offline",
+        "Values that a store holds because of this writer: features online, rows offline; rows that went into messages where it publishes",
     ),
     counter("chalk_writer_values_stale_total", &[], "Values that were older than what the store already held"),
     counter(
@@ -83,12 +83,12 @@ pub static METRICS: &[Metric] = &[
         Unit::Seconds,
         WRITE_SECONDS,
         &["destination"],
-        "Time that one write call to a store took, failed ones included",
+        "Time that one write call to a store took, or one transaction of what is published; failed ones included",
     ),
     counter(
         "chalk_writer_store_errors_total",
         &["destination", "kind"],
-        "Write calls that a store did not take, by kind: transient, throttled, denied, poisoned, again",
+        "Write calls that a store, or the topic that is published to, did not take, by kind: transient, throttled, denied, poisoned, again",
     ),
     histogram(
         "chalk_writer_freshness_seconds",

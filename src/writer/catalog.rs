@@ -69,6 +69,17 @@ impl<E> Catalog<E> {
         });
         Some(Known { id, entry: star.entry.clone() })
     }
+
+    /// Tells why nothing is to be written of a message.
+    pub fn unopened<R: Row>(&self, unopened: Unopened<'_>, decoded: &mut Decoded<R>) {
+        match unopened {
+            Unopened::Skipped(reason) => decoded.skip(reason, 1),
+            Unopened::Refused { refusal, environment } => {
+                decoded.environment = environment.and_then(|id| self.get(id)).map(|known| known.id);
+                decoded.refuse(*refusal);
+            }
+        }
+    }
 }
 
 /// What is prepared for an environment, as far as every writer needs it.
@@ -108,17 +119,6 @@ impl<E: Prepared> Catalog<E> {
         let placed = self.place(opened.environment(), || entity::values_of(&opened.result.tables), decoded)?;
         decoded.unpacked = opened.unpacked;
         Some(placed)
-    }
-
-    /// Tells why nothing is to be written of a message.
-    pub fn unopened<R: Row>(&self, unopened: Unopened<'_>, decoded: &mut Decoded<R>) {
-        match unopened {
-            Unopened::Skipped(reason) => decoded.skip(reason, 1),
-            Unopened::Refused { refusal, environment } => {
-                decoded.environment = environment.and_then(|id| self.get(id)).map(|known| known.id);
-                decoded.refuse(*refusal);
-            }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a writer's rows go: one client per distinct store, whichever environments share it, or a topic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRows;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, offline, online};
+use crate::store::{StoreError, StoreOptions, metrics, offline, online};
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -88,6 +89,8 @@ pub struct Kind<R: Row> {
     pub name: &'static str,
     /// The field of an environment.
     pub field: &'static str,
+    /// The field in it that names the store.
+    pub uri: &'static str,
     /// Reads that field.
     pub of: fn(&Environment) -> Option<&StoreSettings>,
     /// Whether a URI is of a store of this version.
@@ -104,6 +107,7 @@ pub struct Kind<R: Row> {
 pub const ONLINE: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
+    uri: "uri",
     of: |environment| environment.online_store.as_ref(),
     check: online::check,
     open: Opener::Store(|options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>)),
@@ -115,6 +119,7 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
 pub const OFFLINE: Kind<TableRows> = Kind {
     name: "offline store",
     field: "offline_store",
+    uri: "uri",
     of: |environment| environment.offline_store.as_ref(),
     check: offline::check,
     open: Opener::Store(offline::open),
@@ -122,46 +127,88 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     has_tombstones: false,
 };
 
+/// The stores of metrics, queries and errors.
+pub const METRICS: Kind<TableRows> = Kind {
+    name: "metrics store",
+    field: "metrics_store",
+    uri: "uri",
+    of: |environment| environment.metrics_store.as_ref()?.main.as_ref(),
+    check: metrics::check,
+    open: Opener::Store(metrics::open),
+    absorbs_repeats: metrics::absorbs_repeats,
+    has_tombstones: false,
+};
+
+/// Those that queries and errors may go to beside or instead of it.
+pub const METRICS_CLICKHOUSE: Kind<TableRows> = Kind {
+    name: "metrics store (clickhouse_uri)",
+    uri: "clickhouse_uri",
+    of: |environment| environment.metrics_store.as_ref()?.clickhouse.as_ref(),
+    ..METRICS
+};
+
+/// Those that metrics may go to beside or instead of it.
+pub const METRICS_VICTORIA: Kind<TableRows> = Kind {
+    name: "metrics store (victoria_metrics_uri)",
+    uri: "victoria_metrics_uri",
+    of: |environment| environment.metrics_store.as_ref()?.victoria_metrics.as_ref(),
+    ..METRICS
+};
+
 /// The destinations of a writer, and how its environments find theirs.
 pub struct Destinations<R: Row> {
     /// In the order of their indices.
     pub planned: Vec<PlannedDestination<R>>,
-    indices: std::collections::BTreeMap<String, usize>,
+    /// By the field that names the store, and the environment.
+    indices: BTreeMap<(&'static str, String), usize>,
 }
 
 impl<R: Row> Destinations<R> {
-    /// The index of an environment's store; `None` where it has none.
+    /// The index of an environment's store, where there is one kind of them; `None` where it has none.
     pub fn index(&self, environment: &str) -> Option<usize> {
-        self.indices.get(environment).copied()
+        self.indices.iter().find_map(|((_, id), index)| (id == environment).then_some(*index))
+    }
+
+    /// The index of an environment's store of a kind; `None` where it has none.
+    pub fn index_in(&self, kind: &Kind<R>, environment: &str) -> Option<usize> {
+        self.indices.get(&(kind.uri, environment.to_owned())).copied()
     }
 
     /// Plans the stores of one kind. Environments with the same URI and prefix share one.
     pub fn plan(environments: &Environments, kind: &Kind<R>) -> Result<Self, PlanError> {
+        Self::plan_all(environments, &[kind])
+    }
+
+    /// Plans the stores of several kinds, which share one where they name the same.
+    pub fn plan_all(environments: &Environments, kinds: &[&Kind<R>]) -> Result<Self, PlanError> {
         let mut planned: Vec<(PlannedDestination<R>, Vec<&str>)> = Vec::new();
-        let mut indices = std::collections::BTreeMap::new();
-        for (id, environment) in &environments.entries {
+        let mut indices = BTreeMap::new();
+        let all = environments.entries.iter().flat_map(|(id, entry)| kinds.iter().map(move |kind| (id, entry, *kind)));
+        for (id, environment, kind) in all {
             let Some(settings) = (kind.of)(environment) else { continue };
             check_scheme(id, settings, kind)?;
             let index =
                 planned.iter().position(|(known, _)| known.store().is_some_and(|known| same_store(known, settings)));
             let index = index.unwrap_or_else(|| {
                 let &Kind { open, absorbs_repeats, has_tombstones, .. } = kind;
-                let (name, settings) = (String::new(), settings.clone());
+                let (name, settings) = (kind.name.to_owned(), settings.clone());
                 let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_tombstones });
                 let new = PlannedDestination { name, to };
                 planned.push((new, Vec::new()));
                 planned.len() - 1
             });
-            planned[index].1.push(id);
-            indices.insert(id.clone(), index);
+            if planned[index].1.last() != Some(&id.as_str()) {
+                planned[index].1.push(id);
+            }
+            indices.insert((kind.uri, id.clone()), index);
         }
-        if planned.is_empty() {
+        if let (true, [kind, ..]) = (planned.is_empty(), kinds) {
             return Err(PlanError::Settings(none_has_one(environments, kind)));
         }
         let planned = planned
             .into_iter()
             .map(|(planned, ids)| PlannedDestination {
-                name: format!("{} of {}", kind.name, ids.join(", ")),
+                name: format!("{} of {}", planned.name, ids.join(", ")),
                 ..planned
             })
             .collect();
@@ -201,9 +248,9 @@ fn none_has_one<R: Row>(environments: &Environments, kind: &Kind<R>) -> String {
 /// A URI that stands in the configuration is checked here; one in a secret when it is fetched.
 fn check_scheme<R: Row>(environment: &str, settings: &StoreSettings, kind: &Kind<R>) -> Result<(), PlanError> {
     let SecretRef::Plain(uri) = &settings.uri else { return Ok(()) };
-    let field = kind.field;
+    let Kind { field, uri: named_by, .. } = kind;
     (kind.check)(uri.expose_secret())
-        .map_err(|error| PlanError::Settings(format!("`environments.{environment}.{field}.uri`: {error}")))
+        .map_err(|error| PlanError::Settings(format!("`environments.{environment}.{field}.{named_by}`: {error}")))
 }
 
 fn same_store(one: &StoreSettings, other: &StoreSettings) -> bool {

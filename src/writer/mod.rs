@@ -14,9 +14,12 @@ pub mod catalog;
 pub mod column;
 mod declared;
 pub mod destinations;
+mod digest;
+mod drop_ratio;
 mod entity;
 pub mod layouts;
 pub mod metrics;
+pub mod metrics_bus;
 pub mod offline;
 pub mod online;
 pub mod open;
@@ -87,7 +90,8 @@ impl<W: Writer> AnyWriter for W {
 }
 
 /// Every writer of this version.
-pub static WRITERS: &[&dyn AnyWriter] = &[&online::OnlineWriter, &offline::OfflineWriter];
+pub static WRITERS: &[&dyn AnyWriter] =
+    &[&online::OnlineWriter, &offline::OfflineWriter, &metrics_bus::MetricsBusWriter];
 
 /// The writer of a type, where this version has it.
 pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
@@ -113,6 +117,13 @@ pub fn registry() -> Registry {
                     check: |settings| destinations::openable(settings, &destinations::OFFLINE),
                 },
             ),
+            (
+                StoreKind::Metrics,
+                KindOfStore {
+                    schemes: store::schemes(store::metrics::METRICS_STORES),
+                    check: |settings| destinations::openable(settings, &destinations::METRICS),
+                },
+            ),
         ]),
         keeps_nothing: store::online::KEEPS_NOTHING,
         buses: BUSES.iter().map(|kind| kind.name).collect(),
@@ -131,8 +142,11 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 7);
+        assert_eq!(absent.len(), 6);
         let error = PlanError::NotInThisVersion(WriterType::METRICS).to_string();
-        assert_eq!(error, "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
+        assert_eq!(
+            error,
+            "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER"
+        );
     }
 }

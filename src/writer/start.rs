@@ -149,6 +149,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
             drain: with.drain,
             fetch_bytes: reads.fetch_bytes,
             on_gap: reads.on_gap,
+            transactional: false,
         };
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
@@ -157,7 +158,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
     }
     let health = with.health;
-    Ok(Box::new(Pipeline { subscription, decoder, destinations, dead_letters, policy, health }))
+    Ok(Box::new(Pipeline { subscription, decoder, destinations, emission: None, dead_letters, policy, health }))
 }
 
 /// What reading again does to whoever reads what a writer publishes.

@@ -47,6 +47,8 @@ pub struct Capabilities {
     pub frees_groups: bool,
     /// A member that has to let go of partitions can still commit what it did of them.
     pub takes_last_positions: bool,
+    /// Positions that were committed in a transaction are there afterwards.
+    pub keeps_positions_of_transactions: bool,
 }
 
 impl Capabilities {
@@ -63,6 +65,7 @@ impl Capabilities {
             finds_times: true,
             frees_groups: true,
             takes_last_positions: true,
+            keeps_positions_of_transactions: true,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chalk_writer::bus::{
-    Browse, BrowseFrom, BusError, Handover, OnGap, PartitionStatus, Placed, Received, Source, Subscribe, Subscription,
+    Browse, BrowseFrom, BusError, Committed, Consumed, Handover, OnGap, PartitionStatus, Placed, Received, Source,
+    Subscribe, Subscription, Transactions,
 };
 use chalk_writer::message::{Delivery, Message, Outgoing, Partition};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -77,20 +78,47 @@ pub struct Member {
     seen: Arc<Mutex<Seen>>,
     changed: Arc<Notify>,
     commands: mpsc::UnboundedSender<Command>,
+    transactions: Option<Arc<dyn Transactions>>,
     patience: std::time::Duration,
 }
 
 impl Member {
     /// Joins a group and starts to read.
     pub async fn join(harness: &Arc<dyn Harness>, topic: &str, group: &str, behaviour: Behaviour) -> Self {
-        let subscription =
-            harness.bus().subscribe(subscribe(topic, group, behaviour.drains)).await.expect("the group can be joined");
+        Self::start(harness, subscribe(topic, group, behaviour.drains), behaviour).await
+    }
+
+    /// The same, to move positions in transactions.
+    pub async fn join_in_transactions(
+        harness: &Arc<dyn Harness>,
+        topic: &str,
+        group: &str,
+        behaviour: Behaviour,
+    ) -> Self {
+        let subscribe = Subscribe { transactional: true, ..subscribe(topic, group, behaviour.drains) };
+        Self::start(harness, subscribe, behaviour).await
+    }
+
+    async fn start(harness: &Arc<dyn Harness>, subscribe: Subscribe, behaviour: Behaviour) -> Self {
+        let subscription = harness.bus().subscribe(subscribe).await.expect("the group can be joined");
+        let transactions = subscription.transactions.clone();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let changed = Arc::new(Notify::new());
         let (commands, receiver) = mpsc::unbounded_channel();
         let life = Life { seen: seen.clone(), changed: changed.clone(), behaviour, held: Vec::new() };
         tokio::spawn(life.run(subscription, receiver));
-        Self { seen, changed, commands, patience: harness.capabilities().patience }
+        Self { seen, changed, commands, transactions, patience: harness.capabilities().patience }
+    }
+
+    /// Its transactions.
+    pub fn transactions(&self) -> Arc<dyn Transactions> {
+        self.transactions.clone().expect("it was asked for them")
+    }
+
+    /// Publishes messages and commits the positions after what was read, in one.
+    pub async fn commit(&self, messages: &[Outgoing], read: &[Message]) -> Result<Committed, BusError> {
+        let transactions = self.transactions();
+        tokio::time::timeout(self.patience, transactions.commit(messages, &consumed(read))).await.expect("in time")
     }
 
     /// Waits until what was seen is as wanted, and returns it.
@@ -170,7 +198,7 @@ struct Life {
 
 impl Life {
     async fn run(mut self, subscription: Subscription, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let Subscription { mut source, mut handovers, mut status } = subscription;
+        let Subscription { mut source, mut handovers, mut status, .. } = subscription;
         let (mut listening, mut watching, mut reading) = (true, true, true);
         loop {
             tokio::select! {
@@ -253,6 +281,17 @@ impl Life {
     }
 }
 
+/// The positions after these messages.
+pub fn consumed(read: &[Message]) -> Vec<Consumed> {
+    let mut last = BTreeMap::new();
+    for message in read {
+        let Message { partition, delivery, offset, .. } = message;
+        let consumed = Consumed { partition: partition.clone(), last: *delivery, next: offset + 1 };
+        last.insert(partition.number, consumed);
+    }
+    last.into_values().collect()
+}
+
 /// The full name of a group: no other run of the suite, on the same server at the same time, has it.
 pub fn group_of(topic: &str, group: &str) -> String {
     format!("{group}-of-{topic}")
@@ -266,6 +305,7 @@ pub fn subscribe(topic: &str, group: &str, drain: bool) -> Subscribe {
         drain,
         fetch_bytes: 1 << 20,
         on_gap: OnGap::Stop,
+        transactional: false,
     }
 }
 

@@ -52,13 +52,15 @@ impl Harness for Mock {
             // It makes whatever topic it is asked about, knows no limits, gives every message its own time,
             // answers no question about times, and guards a group for ever that had a member once. It refuses
             // a member that answers after the leader has ("Invalid request"), and while that one joins again
-            // it refuses the positions of the others, which Kafka takes.
+            // it refuses the positions of the others, which Kafka takes. It answers positions in a transaction and
+            // forgets them.
             refuses_unknown_topics: false,
             creates_topics: false,
             limits_message_size: false,
             finds_times: false,
             frees_groups: false,
             takes_last_positions: false,
+            keeps_positions_of_transactions: false,
             ..Capabilities::full()
         }
     }

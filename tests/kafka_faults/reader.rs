@@ -43,7 +43,8 @@ pub(crate) fn open(servers: &str, properties: &[(&str, &str)]) -> Arc<dyn Bus> {
 
 /// What to subscribe with; the group has the topic's name.
 pub(crate) fn subscribe(topic: &str, drain: bool, on_gap: OnGap) -> Subscribe {
-    Subscribe { topic: topic.to_owned(), group: format!("of-{topic}"), drain, fetch_bytes: 4 << 20, on_gap }
+    let group = format!("of-{topic}");
+    Subscribe { topic: topic.to_owned(), group, drain, fetch_bytes: 4 << 20, on_gap, transactional: false }
 }
 
 /// A name that no other run used.

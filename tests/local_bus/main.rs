@@ -33,6 +33,7 @@ async fn join(path: &Path, group: &str) -> Subscription {
         drain: false,
         fetch_bytes: 1 << 20,
         on_gap: OnGap::Stop,
+        transactional: false,
     };
     bus(path).subscribe(subscribe).await.expect("joined")
 }

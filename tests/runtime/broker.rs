@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chalk_writer::bus::{BusError, Handover, Received, Source, Subscription};
-use chalk_writer::message::{Delivery, Headers, Message, Partition};
+use chalk_writer::bus::{
+    BusError, Committed, Consumed, Handover, Received, Source, Subscription, Transactions,
+};
+use chalk_writer::message::{Delivery, Headers, Message, Outgoing, Partition};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
@@ -44,6 +46,24 @@ struct State {
     said_caught_up: bool,
     chunk: usize,
     on_commit: OnCommit,
+    transactions: Option<TransactionFaults>,
+    /// What readers of the topic see that transactions publish to.
+    published: Published,
+}
+
+/// Messages that were published, in order.
+pub type Published = Arc<Mutex<Vec<Outgoing>>>;
+
+/// How transactions misbehave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TransactionFaults {
+    /// Out of a hundred, how many fail; half of them after they have landed.
+    pub percent: u64,
+    /// Longest time before and after one lands; one in twenty takes a thousand times as long.
+    pub slow: Duration,
+    pub seed: u64,
+    /// None lands before.
+    pub away_until: Option<Instant>,
 }
 
 /// The broker; clones share it.
@@ -72,11 +92,31 @@ impl Broker {
             said_caught_up: false,
             chunk,
             on_commit,
+            transactions: None,
+            published: Published::default(),
         };
         let broker = Self { state: Arc::new(Mutex::new(state)), handovers };
         let (_, status) = watch::channel(Vec::new());
         let source = Box::new(Consumer { broker: broker.clone() });
-        (broker, Subscription { source, handovers: receiver, status })
+        (broker, Subscription { source, handovers: receiver, status, transactions: None })
+    }
+
+    /// The same where positions move in transactions only. Returns what is published in them too.
+    pub fn transactional(
+        count: i32,
+        chunk: usize,
+        faults: TransactionFaults,
+        published: Published,
+        on_commit: OnCommit,
+    ) -> (Self, Subscription) {
+        let (broker, mut subscription) = Self::new(count, chunk, on_commit);
+        {
+            let mut state = broker.lock();
+            state.transactions = Some(faults);
+            state.published = published;
+        }
+        subscription.transactions = Some(Arc::new(broker.clone()));
+        (broker, subscription)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -198,6 +238,83 @@ impl State {
     }
 }
 
+impl State {
+    fn random(&mut self) -> u64 {
+        let faults = self.transactions.as_mut().expect("a broker with transactions");
+        faults.seed = faults.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (faults.seed ^ (faults.seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A time that a transaction takes.
+    fn pause(&mut self) -> Duration {
+        let slow = self.transactions.expect("a broker with transactions").slow.as_micros() as u64;
+        let dice = self.random();
+        let longest = slow * if dice.is_multiple_of(20) { 1000 } else { 1 };
+        Duration::from_micros((dice >> 8) % longest.max(1))
+    }
+
+    /// All of it or nothing, for the owner under the assignment in which it was delivered.
+    fn land(&mut self, messages: &[Outgoing], consumed: &[Consumed]) -> Committed {
+        let delivered = |last: Delivery| self.outstanding.iter().find(|entry| entry.0 == last).copied();
+        let entries: Vec<_> =
+            consumed.iter().map(|consumed| delivered(consumed.last).expect("delivered and not acknowledged")).collect();
+        let mut lost = Vec::new();
+        let mut reached = 0;
+        for (consumed, (_, number, offset, generation)) in consumed.iter().zip(&entries) {
+            assert_eq!((consumed.partition.number, consumed.next), (*number, offset + 1));
+            let log = &self.logs[number];
+            let ours = log.owned.as_ref().is_some_and(|owned| {
+                log.generation == *generation || (owned.leaving && log.generation == generation + 1)
+            });
+            if !ours {
+                lost.push(consumed.partition.clone());
+            } else if log.committed >= consumed.next {
+                reached += 1;
+            }
+        }
+        if !lost.is_empty() {
+            return Committed::Lost(lost);
+        }
+        // An earlier attempt has landed, whatever was said of it.
+        if reached < consumed.len() {
+            self.published.lock().expect("held").extend_from_slice(messages);
+            for Consumed { partition, next, .. } in consumed {
+                let log = self.logs.get_mut(&partition.number).expect("known");
+                log.committed = *next;
+                log.owned.as_mut().expect("ours").acknowledged = *next;
+            }
+            for Consumed { partition, next, .. } in consumed {
+                (self.on_commit)(partition.number, *next);
+            }
+        }
+        Committed::Done
+    }
+}
+
+#[async_trait]
+impl Transactions for Broker {
+    async fn commit(&self, messages: &[Outgoing], consumed: &[Consumed]) -> Result<Committed, BusError> {
+        let before = self.lock().pause();
+        sleep(before).await;
+        let (answer, after) = {
+            let mut state = self.lock();
+            let fault = state.random();
+            let TransactionFaults { percent, away_until, .. } = state.transactions.expect("it has them");
+            let fails = fault % 100 < percent;
+            let away = away_until.is_some_and(|until| Instant::now() < until);
+            if away || (fails && (fault >> 8).is_multiple_of(2)) {
+                return Err(BusError::Unavailable("no coordinator".into()));
+            }
+            let committed = state.land(messages, consumed);
+            (if fails { Err(BusError::Unavailable("time-out".into())) } else { Ok(committed) }, state.pause())
+        };
+        sleep(after).await;
+        answer
+    }
+}
+
 struct Consumer {
     broker: Broker,
 }
@@ -252,8 +369,14 @@ impl Source for Consumer {
     fn acknowledge(&mut self, last: Delivery) {
         let mut state = self.broker.lock();
         let done: Vec<_> = state.outstanding.extract_if(.., |entry| entry.0 <= last).collect();
+        let transactional = state.transactions.is_some();
         for (_, number, offset, generation) in done {
             let log = state.logs.get_mut(&number).expect("known");
+            if transactional {
+                let ours = log.owned.is_some() && (log.generation == generation || log.generation == generation + 1);
+                assert!(!ours || log.committed > offset, "partition {number}: {offset} acknowledged, not committed");
+                continue;
+            }
             // A revocation that waits for us has raised the generation, and still takes what we
             // delivered before it; what was delivered before an earlier one is nobody's.
             if let Some(owned) = &mut log.owned

@@ -23,7 +23,14 @@ fn broker(partitions: i32) -> (Broker, chalk_writer::bus::Subscription) {
 }
 
 fn setup(subscription: chalk_writer::bus::Subscription, sink: Arc<dyn Sink<TestRow>>) -> Setup {
-    Setup { subscription, sinks: vec![sink], letters: Some(Arc::default()), policy: policy(), health: Arc::default() }
+    Setup {
+        subscription,
+        sinks: vec![sink],
+        emission: None,
+        letters: Some(Arc::default()),
+        policy: policy(),
+        health: Arc::default(),
+    }
 }
 
 /// A store that never answers.
@@ -267,6 +274,7 @@ async fn a_source_that_always_has_more_does_not_keep_the_loop_from_reporting() {
         subscription,
         decoder: Arc::new(NoRows),
         destinations: Vec::new(),
+        emission: None,
         dead_letters: None,
         policy: policy(),
         health: health.clone(),

@@ -9,7 +9,7 @@ use chalk_writer::bus::{BusError, Placed, Publisher, Subscription};
 use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::message::{Message, Outgoing};
 use chalk_writer::runtime::{
-    DeadLetterBudget, DeadLetterTopic, Destination, Health, Pipeline, PipelineError, Policy, Retry, Run,
+    DeadLetterBudget, DeadLetterTopic, Destination, Emission, Health, Pipeline, PipelineError, Policy, Retry, Run,
 };
 use chalk_writer::sink::{ErrorClass, Refusal, Sink};
 use tokio_util::sync::CancellationToken;
@@ -119,6 +119,7 @@ pub fn policy() -> Policy {
 pub struct Setup {
     pub subscription: Subscription,
     pub sinks: Vec<Arc<dyn Sink<TestRow>>>,
+    pub emission: Option<Emission<TestRow>>,
     pub letters: Option<Arc<Letters>>,
     pub policy: Policy,
     pub health: Arc<Health>,
@@ -136,6 +137,7 @@ impl Setup {
             subscription: self.subscription,
             decoder: Arc::new(TestDecoder),
             destinations: destinations.map(|(at, sink)| Destination { name: format!("store {at}"), sink }).collect(),
+            emission: self.emission,
             dead_letters: self.letters.map(|letters| {
                 let topic = DeadLetterTopic { name: "dlq".into(), max_message_bytes: None };
                 (letters as Arc<dyn Publisher>, topic)

@@ -7,6 +7,7 @@
 
 mod broker;
 mod cases;
+mod emit;
 mod kit;
 mod store;
 
@@ -132,6 +133,7 @@ fn check(world: World, steps: Vec<Step>) {
         let setup = Setup {
             subscription,
             sinks: stores.iter().map(|store| store.clone() as Arc<dyn Sink<TestRow>>).collect(),
+            emission: None,
             letters: Some(letters.clone()),
             policy,
             health: health.clone(),

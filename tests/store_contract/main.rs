@@ -14,3 +14,4 @@ mod proxy;
 mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
+mod tables;

@@ -81,6 +81,19 @@ pub(super) async fn positions(
     positions.await.map_err(|error| topics::naming(topic, error))
 }
 
+/// The positions that a group has committed in some partitions, transactions included that end only now.
+pub(super) async fn reached(
+    settings: &KafkaSettings,
+    access: &Access,
+    topic: &str,
+    group: &str,
+    partitions: Vec<i32>,
+) -> Result<BTreeMap<i32, i64>, BusError> {
+    let topic = topic.to_owned();
+    let config = properties::browser(settings, access, group);
+    topics::ask_as(config, move |consumer| committed(consumer, &topic, &partitions)).await
+}
+
 /// The positions that the consumer's group has committed, by partition.
 pub(super) fn committed(
     consumer: &BaseConsumer<Asking>,

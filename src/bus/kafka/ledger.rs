@@ -26,6 +26,25 @@ pub(super) struct Ledger {
     books: Mutex<Books>,
     /// Changes with every assignment and every departure.
     epoch: AtomicU64,
+    /// Acknowledging moves nothing: positions move when a transaction has landed.
+    transactional: bool,
+}
+
+/// A position to be committed in a transaction, under the assignment in which what lies before it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) partition: i32,
+    pub(super) generation: u64,
+    pub(super) next: i64,
+}
+
+/// How claims stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// These partitions are not held any more, or anew.
+    Lost(Vec<i32>),
+    /// All are held; these positions the broker is not known to have. None where it has all.
+    Open(Vec<Claim>),
 }
 
 #[derive(Default)]
@@ -71,6 +90,11 @@ struct Handed {
 }
 
 impl Ledger {
+    /// Of a consumer whose positions move in transactions only.
+    pub(super) fn of_transactions() -> Self {
+        Self { transactional: true, ..Self::default() }
+    }
+
     /// Takes partitions, each with the offset at which reading starts.
     pub(super) fn take(&self, starts: &[Start]) {
         let mut books = self.lock();
@@ -179,7 +203,9 @@ impl Ledger {
             let done = (last.0 - handed.first + 1).min(u64::from(run.count)) as u32;
             let position = run.offset + i64::from(done);
             if let Some(held) = books.held.get_mut(&run.partition).filter(|held| held.generation == run.generation) {
-                held.position = held.position.max(position);
+                if !self.transactional {
+                    held.position = held.position.max(position);
+                }
                 held.acknowledged_ms = run.timestamp_ms.or(held.acknowledged_ms);
             }
             if done < run.count {
@@ -188,6 +214,51 @@ impl Ledger {
                 run.count -= done;
             } else {
                 books.handed.pop_front();
+            }
+        }
+    }
+
+    /// The position after a message that was handed out and is not acknowledged; `None` where there is no such one.
+    pub(super) fn claim(&self, partition: i32, last: Delivery, next: i64) -> Option<Claim> {
+        let books = self.lock();
+        let after = books.handed.partition_point(|handed| handed.first <= last.0);
+        let Handed { first, run } = books.handed.get(after.checked_sub(1)?)?;
+        let covers = run.partition == partition && last.0 < first + u64::from(run.count);
+        covers.then_some(Claim { partition, generation: run.generation, next })
+    }
+
+    /// Positions that moved without a message: passed over, or where reading began.
+    pub(super) fn unclaimed(&self) -> Vec<Claim> {
+        let books = self.lock();
+        let due = books.held.iter().filter(|(_, held)| held.is_idle() && !held.leaving && held.committed < held.position);
+        let claim = |(partition, held): (&i32, &Held)| Claim {
+            partition: *partition,
+            generation: held.generation,
+            next: held.position,
+        };
+        due.map(claim).collect()
+    }
+
+    /// How claims stand now.
+    pub(super) fn standing(&self, claims: &[Claim]) -> Standing {
+        let books = self.lock();
+        let held = |claim: &Claim| books.held.get(&claim.partition).filter(|held| held.generation == claim.generation);
+        let lost: Vec<i32> =
+            claims.iter().filter(|claim| held(claim).is_none()).map(|claim| claim.partition).collect();
+        if !lost.is_empty() {
+            return Standing::Lost(lost);
+        }
+        let is_open = |claim: &&Claim| held(claim).is_some_and(|held| held.committed < claim.next);
+        Standing::Open(claims.iter().filter(is_open).copied().collect())
+    }
+
+    /// The broker has these positions, and with them what was published, for good.
+    pub(super) fn landed(&self, claims: &[Claim]) {
+        let mut books = self.lock();
+        for Claim { partition, generation, next } in claims {
+            if let Some(held) = books.held.get_mut(partition).filter(|held| held.generation == *generation) {
+                held.position = held.position.max(*next);
+                held.committed = held.committed.max(*next);
             }
         }
     }

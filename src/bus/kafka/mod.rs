@@ -3,6 +3,7 @@
 //! One thread owns a consumer from its first poll to its last ([`poll`]). What it fetches goes in
 //! chunks through a small channel to [`source`], which numbers it; what is acknowledged comes back
 //! through the [`ledger`], out of which the thread commits. Partitions come and go in [`rebalance`].
+//! Where positions move in [`transactions`], the thread commits nothing: a [`transactor`] does.
 
 mod access;
 mod browse;
@@ -17,6 +18,8 @@ mod publisher;
 mod rebalance;
 mod source;
 mod topics;
+mod transactions;
+mod transactor;
 
 use std::sync::Arc;
 

@@ -27,6 +27,7 @@ use super::client::Complaints;
 
 use super::properties;
 use super::rebalance::{COMMIT_WITHIN, Member, Shared, Uncommitted};
+use super::transactions::KafkaTransactions;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
 
@@ -58,6 +59,8 @@ pub(super) struct Poller {
     handovers: mpsc::Sender<Handover>,
     status: watch::Sender<Vec<PartitionStatus>>,
     runtime: Handle,
+    /// How positions are committed that moved without a message, where the consumer commits none.
+    transactions: Option<Arc<KafkaTransactions>>,
     /// The brokers that are asked, for people.
     brokers: String,
     /// Read, and no room for it yet.
@@ -101,6 +104,7 @@ enum Parting {
 }
 
 impl Poller {
+    #[allow(clippy::too_many_arguments, reason = "each is a thing of its own")]
     pub(super) fn new(
         settings: Arc<KafkaSettings>,
         subscribe: Subscribe,
@@ -109,6 +113,7 @@ impl Poller {
         handovers: mpsc::Sender<Handover>,
         status: watch::Sender<Vec<PartitionStatus>>,
         runtime: Handle,
+        transactions: Option<Arc<KafkaTransactions>>,
     ) -> Self {
         let topic: Arc<str> = Arc::from(subscribe.topic.as_str());
         Self {
@@ -121,6 +126,7 @@ impl Poller {
             handovers,
             status,
             runtime,
+            transactions,
             brokers: String::new(),
             outbox: VecDeque::new(),
             current: (u64::MAX, 0, None),
@@ -147,6 +153,8 @@ impl Poller {
             self.brokers.clone_from(&access.brokers);
             match self.connect(&access) {
                 Ok(consumer) => {
+                    let consumer = Arc::new(consumer);
+                    self.shared.show(Some(Arc::clone(&consumer)));
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Ok(()));
                     }
@@ -162,6 +170,7 @@ impl Poller {
                             Ok(())
                         }
                     };
+                    self.shared.show(None);
                     self.shared.ledger.let_go(&self.shared.ledger.held());
                     leave(&consumer);
                     drop(consumer);

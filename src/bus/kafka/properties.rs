@@ -24,7 +24,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("statistics.interval.ms", "lag and connections are read from statistics, every second"),
     ("enable.idempotence", "a dead letter must not be doubled or reordered by a retry"),
     ("delivery.report.only.error", "a burial is acknowledged only once it is confirmed"),
-    ("transactional.id", "transactions are not in this version"),
+    ("transactional.id", "it is made anew with every start, from the group's name"),
+    ("isolation.level", "what is read must have been committed, and so must the positions that are compared"),
 ];
 
 /// Second names that librdkafka has for some properties, each with the one that is used here. Under
@@ -48,6 +49,9 @@ const ALIASES: &[(&str, &str)] = &[
 fn canonical(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
 }
+
+/// How long a transaction may take before the broker ends it.
+const TRANSACTION_MS: u64 = 30_000;
 
 /// The longest a consumer may be silent before its partitions are given away, librdkafka's default.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
@@ -118,8 +122,8 @@ pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subs
     let mut config = fetching(&client(settings, access), subscribe.fetch_bytes);
     config
         .set("group.id", &subscribe.group)
-        // Commits on its clock what was stored by hand, and nothing else.
-        .set("enable.auto.commit", "true")
+        // Commits on its clock what was stored by hand, and nothing else; in transactions, nothing at all.
+        .set("enable.auto.commit", if subscribe.transactional { "false" } else { "true" })
         .set("enable.auto.offset.store", "false")
         // Soon after ours, which stores positions every second: a second clock as slow would add a second to what is
         // read again after a kill. It sends nothing where nothing is new.
@@ -167,6 +171,16 @@ pub(super) fn producer(settings: &KafkaSettings, access: &Access) -> ClientConfi
     ] {
         set_default(&mut config, name, value);
     }
+    config
+}
+
+/// A producer of transactions.
+pub(super) fn transactor(settings: &KafkaSettings, access: &Access, id: &str) -> ClientConfig {
+    let mut config = producer(settings, access);
+    config.set("transactional.id", id);
+    // A transaction that was left open holds up its readers for so long. librdkafka wants no message to outlive it.
+    let messages = queue(&config).1.as_millis() as u64;
+    set_default(&mut config, "transaction.timeout.ms", &messages.max(TRANSACTION_MS).to_string());
     config
 }
 
@@ -237,7 +251,8 @@ mod tests {
 
     fn subscribe() -> Subscribe {
         let (topic, group) = ("t".to_owned(), "g".to_owned());
-        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, on_gap: crate::bus::OnGap::Stop }
+        let on_gap = crate::bus::OnGap::Stop;
+        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, on_gap, transactional: false }
     }
 
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {

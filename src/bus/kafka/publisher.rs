@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
@@ -28,9 +28,9 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// A producer, and what it complains of.
 #[derive(Clone)]
-struct Client {
-    producer: FutureProducer<Asking>,
-    complaints: Arc<Complaints>,
+pub(super) struct Client {
+    pub(super) producer: FutureProducer<Asking>,
+    pub(super) complaints: Arc<Complaints>,
     /// Bytes that the queue takes; a larger payload would wait for room for ever.
     queue_bytes: usize,
     /// How long a full queue is waited for.
@@ -63,13 +63,18 @@ impl KafkaPublisher {
 
 async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
     let access = Access::fetch(settings).await?;
-    let config = properties::producer(settings, &access);
-    let context = Asking::default();
-    let complaints = Arc::clone(&context.complaints);
-    let producer =
-        FutureProducer::from_config_and_context(&config, context).map_err(|error| properties::unfit(&error))?;
-    let (queue_bytes, queue_patience) = properties::queue(&config);
-    Ok(Client { producer, complaints, queue_bytes, queue_patience: queue_patience + QUEUE_GRACE })
+    Client::new(&properties::producer(settings, &access))
+}
+
+impl Client {
+    pub(super) fn new(config: &ClientConfig) -> Result<Self, BusError> {
+        let context = Asking::default();
+        let complaints = Arc::clone(&context.complaints);
+        let producer =
+            FutureProducer::from_config_and_context(config, context).map_err(|error| properties::unfit(&error))?;
+        let (queue_bytes, queue_patience) = properties::queue(config);
+        Ok(Self { producer, complaints, queue_bytes, queue_patience: queue_patience + QUEUE_GRACE })
+    }
 }
 
 #[async_trait]
@@ -91,7 +96,7 @@ impl Publisher for KafkaPublisher {
 }
 
 /// Ends when brokers refuse the credentials: nothing else would tell before the messages time out.
-async fn refused(client: &Client) -> BusError {
+pub(super) async fn refused(client: &Client) -> BusError {
     loop {
         tokio::time::sleep(REFUSAL_PAUSE).await;
         if let Some((code, reason)) = client.complaints.last()
@@ -127,7 +132,7 @@ async fn publish(client: &Client, messages: &[Outgoing]) -> Result<Vec<Placed>, 
 }
 
 /// Hands a message to librdkafka, waiting while its queue is full.
-async fn enqueue(client: &Client, message: &Outgoing) -> Result<DeliveryFuture, BusError> {
+pub(super) async fn enqueue(client: &Client, message: &Outgoing) -> Result<DeliveryFuture, BusError> {
     let size = message.payload.as_ref().map_or(0, bytes::Bytes::len);
     if size > client.queue_bytes {
         return Err(BusError::TooLarge(format!(
@@ -159,7 +164,7 @@ fn headers(given: &Headers) -> OwnedHeaders {
 }
 
 /// Partition and offset of a message that was delivered.
-fn flatten<E>(
+pub(super) fn flatten<E>(
     outcome: Result<rdkafka::producer::future_producer::OwnedDeliveryResult, E>,
 ) -> Result<(i32, i64), KafkaError> {
     match outcome {
@@ -169,7 +174,7 @@ fn flatten<E>(
     }
 }
 
-fn explain(client: &Client, message: &Outgoing, error: &KafkaError) -> BusError {
+pub(super) fn explain(client: &Client, message: &Outgoing, error: &KafkaError) -> BusError {
     let what = format!("a message to topic {} was not taken", message.topic);
     match client.complaints.explain(&what, error) {
         BusError::NotFound(_) => BusError::NotFound(message.topic.clone()),

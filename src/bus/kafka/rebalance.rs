@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -36,7 +38,6 @@ const QUIET: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What outlives a client: the poll thread, its clients one after the other, and the source share it.
-#[derive(Default)]
 pub(super) struct Shared {
     pub(super) ledger: Ledger,
     /// The source is closed or gone.
@@ -45,9 +46,31 @@ pub(super) struct Shared {
     pub(super) paused: AtomicBool,
     /// Where a drain ends, noted with the first assignment.
     pub(super) ends: Mutex<Option<Vec<(i32, i64)>>>,
+    /// Positions move in transactions only: the consumer commits nothing by itself.
+    pub(super) transactional: bool,
+    /// The present client, for whoever needs to know what it is in the group.
+    client: Mutex<Option<Arc<BaseConsumer<Member>>>>,
 }
 
 impl Shared {
+    pub(super) fn new(transactional: bool) -> Self {
+        let ledger = if transactional { Ledger::of_transactions() } else { Ledger::default() };
+        let (closing, paused) = (AtomicBool::default(), AtomicBool::default());
+        Self { ledger, closing, paused, ends: Mutex::default(), transactional, client: Mutex::default() }
+    }
+
+    /// Shows a client, or hides it before it leaves: it must die on its own thread.
+    pub(super) fn show(&self, client: Option<Arc<BaseConsumer<Member>>>) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    /// What the group takes this consumer for at this moment; nothing while there is none. The answer is
+    /// librdkafka's own thread's: it comes also while the poll thread waits for a handover.
+    pub(super) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        client.as_ref().and_then(|client| client.group_metadata())
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -101,6 +124,9 @@ impl Member {
     /// Tells librdkafka what is dealt with. It commits soon after, and again what failed, without
     /// making this thread wait; its answers do not come through the client's interface.
     pub(super) fn store(&self, consumer: &BaseConsumer<Self>) {
+        if self.shared.transactional {
+            return;
+        }
         let due = self.shared.ledger.to_store();
         if due.is_empty() {
             return;
@@ -122,7 +148,7 @@ impl Member {
         until: Instant,
     ) -> Result<(), Uncommitted> {
         let due = self.shared.ledger.uncommitted(partitions);
-        if due.is_empty() {
+        if due.is_empty() || self.shared.transactional {
             return Ok(());
         }
         // Stored as well: what librdkafka has in store is older, and it would commit that on leaving, over ours.

@@ -13,8 +13,9 @@ use super::access::Access;
 use super::chunk::Item;
 use super::poll::Poller;
 use super::rebalance::Shared;
+use super::transactions::KafkaTransactions;
 use super::{positions, topics};
-use crate::bus::{BusError, Received, Source, Subscribe, Subscription};
+use crate::bus::{BusError, Received, Source, Subscribe, Subscription, Transactions};
 use crate::config::settings::KafkaSettings;
 use crate::message::Delivery;
 
@@ -43,9 +44,22 @@ pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe
     let (status_in, status) = watch::channel(Vec::new());
     let (ready_in, ready) = oneshot::channel();
     let (done_in, done) = oneshot::channel();
-    let shared = Arc::new(Shared::default());
-    let poller =
-        Poller::new(settings, subscribe, Arc::clone(&shared), items_in, handovers_in, status_in, Handle::current());
+    let shared = Arc::new(Shared::new(subscribe.transactional));
+    let transactions = if subscribe.transactional {
+        Some(Arc::new(KafkaTransactions::start(&settings, &subscribe, &shared).await?))
+    } else {
+        None
+    };
+    let poller = Poller::new(
+        settings,
+        subscribe,
+        Arc::clone(&shared),
+        items_in,
+        handovers_in,
+        status_in,
+        Handle::current(),
+        transactions.clone(),
+    );
     let thread = std::thread::Builder::new()
         .name("kafka-poll".to_owned())
         .spawn(move || {
@@ -54,8 +68,11 @@ pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe
         .map_err(|error| BusError::Failed(format!("no thread for the consumer: {error}")))?;
     // Bounded: the thread answers before it contacts anyone, or ends.
     ready.await.map_err(|_| BusError::Failed("the consumer's thread ended at once".to_owned()))??;
-    let source = KafkaSource { shared, items, thread: thread.thread().clone(), done: Some(done), failure: None };
-    Ok(Subscription { source: Box::new(source), handovers, status })
+    let thread = thread.thread().clone();
+    let source =
+        KafkaSource { shared, items, thread, done: Some(done), failure: None, transactions: transactions.clone() };
+    let transactions = transactions.map(|transactions| transactions as Arc<dyn Transactions>);
+    Ok(Subscription { source: Box::new(source), handovers, status, transactions })
 }
 
 struct KafkaSource {
@@ -64,6 +81,7 @@ struct KafkaSource {
     thread: Thread,
     done: Option<oneshot::Receiver<Result<(), BusError>>>,
     failure: Option<BusError>,
+    transactions: Option<Arc<KafkaTransactions>>,
 }
 
 impl KafkaSource {
@@ -104,6 +122,10 @@ impl Source for KafkaSource {
     }
 
     async fn close(&mut self) -> Result<(), BusError> {
+        if let Some(transactions) = self.transactions.take() {
+            // While this is still a member: what is under way may yet land.
+            transactions.end().await;
+        }
         self.leave();
         let Some(done) = self.done.take() else { return Ok(()) };
         // What is left is not numbered, hence not acknowledged, hence read again by someone.

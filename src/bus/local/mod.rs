@@ -12,6 +12,7 @@
 //! async side is busy; a publisher has one (`publisher`), which puts all that waits into one transaction.
 //! Offsets start at 0 in each partition and have no holes; nothing expires.
 
+mod append;
 mod assign;
 mod browse;
 mod file;
@@ -23,6 +24,7 @@ mod publisher;
 mod shared;
 mod source;
 mod step;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

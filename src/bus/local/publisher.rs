@@ -1,17 +1,15 @@
 //! Publishing: one thread, one transaction for all that waits, one `fsync` for the transaction.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::append::{self, Topics};
 use super::file::{BusFile, Fault};
-use super::log::{self, Topic};
-use super::{group, no_file, partitioner, size};
+use super::no_file;
 use crate::bus::{BusError, Placed, Publisher};
-use crate::message::{Outgoing, Partition};
+use crate::message::Outgoing;
 
 /// Calls that may wait for the thread; more wait before the channel.
 const WAITING_CALLS: usize = 64;
@@ -47,15 +45,7 @@ impl Publisher for LocalPublisher {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
-        for message in messages {
-            let size = size(message);
-            if size > self.max_message_bytes {
-                return Err(BusError::TooLarge(format!(
-                    "{size} bytes for topic {}, which takes {}",
-                    message.topic, self.max_message_bytes
-                )));
-            }
-        }
+        append::check_sizes(messages, self.max_message_bytes)?;
         let (reply, answer) = oneshot::channel();
         let gone = || BusError::Failed("the publisher's thread has ended".to_owned());
         self.calls.send(Call { messages: messages.to_vec(), reply }).await.map_err(|_| gone())?;
@@ -110,57 +100,17 @@ impl Writer {
         };
         let turn = &mut self.turn;
         file.write(|transaction| {
-            let mut topics = HashMap::new();
+            let mut topics = Topics::new();
             let mut answers = Vec::with_capacity(calls.len());
             for call in calls {
-                answers.push(match check(transaction, &mut topics, &call.messages) {
-                    Ok(()) => Ok(append(transaction, &mut topics, &call.messages, turn)?),
+                answers.push(match append::check(transaction, &mut topics, &call.messages) {
+                    Ok(()) => Ok(append::append(transaction, &mut topics, &call.messages, turn)?),
                     Err(Fault::Bus(error)) => Err(error),
                     Err(fault) => return Err(fault),
                 });
             }
-            for log in topics.values().flat_map(|topic| &topic.partitions) {
-                log::set_end(transaction, log)?;
-            }
+            append::set_ends(transaction, &topics)?;
             Ok(answers)
         })
     }
-}
-
-/// Loads the topics of a call and checks what it asks for, so that nothing of it is written when one of its
-/// messages cannot be.
-fn check(connection: &Connection, topics: &mut HashMap<String, Topic>, messages: &[Outgoing]) -> Result<(), Fault> {
-    for message in messages {
-        if !topics.contains_key(&message.topic) {
-            topics.insert(message.topic.clone(), log::topic(connection, &message.topic)?);
-        }
-        let count = topics[&message.topic].partitions.len();
-        if let Some(number) = message.partition
-            && usize::try_from(number).map_or(true, |number| number >= count)
-        {
-            let topic = &message.topic;
-            return Err(
-                BusError::NotFound(format!("{topic} has no partition {number}; it has 0 to {}", count - 1)).into()
-            );
-        }
-    }
-    Ok(())
-}
-
-fn append(
-    connection: &Connection,
-    topics: &mut HashMap<String, Topic>,
-    messages: &[Outgoing],
-    turn: &mut usize,
-) -> Result<Vec<Placed>, Fault> {
-    let now = group::now_ms();
-    messages
-        .iter()
-        .map(|message| {
-            let topic = topics.get_mut(&message.topic).expect("`check` has loaded it");
-            let number = partitioner::partition(message, topic.partitions.len(), turn);
-            let offset = log::append(connection, &mut topic.partitions[number as usize], message, now)?;
-            Ok(Placed { partition: Partition { topic: topic.name.clone(), number }, offset })
-        })
-        .collect()
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::bus::BusError;
-use crate::message::Message;
+use crate::message::{Message, Outgoing};
 
 /// Messages of one partition without a hole between them, read in one generation of its ownership.
 pub(super) struct Chunk {
@@ -23,6 +23,35 @@ pub(super) struct Acknowledged {
     pub(super) generation: i64,
     pub(super) position: i64,
 }
+
+/// Messages delivered without a break in number and offset, and not acknowledged yet.
+pub(super) struct Span {
+    pub(super) number: i32,
+    pub(super) generation: i64,
+    /// Number of the first.
+    pub(super) delivery: u64,
+    /// Offset of the first.
+    pub(super) offset: i64,
+    pub(super) count: u64,
+}
+
+/// A position to be moved, in the generation in which what lies before it was delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    pub(super) number: i32,
+    pub(super) generation: i64,
+    pub(super) next: i64,
+}
+
+/// A transaction that waits for the thread.
+pub(super) struct Request {
+    pub(super) messages: Vec<Outgoing>,
+    pub(super) moved: Vec<Moved>,
+    pub(super) reply: oneshot::Sender<Result<Landed, BusError>>,
+}
+
+/// What became of it: the partitions that stood in its way, of which it took none where there are any.
+pub(super) type Landed = Vec<i32>;
 
 /// The state between the two sides.
 pub(super) struct State {
@@ -41,6 +70,10 @@ pub(super) struct State {
     pub(super) trouble: Option<BusError>,
     /// The thread has ended with it.
     pub(super) failed: Option<BusError>,
+    /// Delivered, in the order of their numbers.
+    pub(super) spans: VecDeque<Span>,
+    /// Transactions to be made, in order.
+    pub(super) requests: VecDeque<Request>,
     /// Not yet taken over by the thread.
     pub(super) acknowledged: BTreeMap<i32, Acknowledged>,
     /// The thread is to commit, to leave the group and to end.
@@ -69,6 +102,8 @@ impl Shared {
             ended: false,
             trouble: None,
             failed: None,
+            spans: VecDeque::new(),
+            requests: VecDeque::new(),
             acknowledged: BTreeMap::new(),
             closing: false,
             closed: None,

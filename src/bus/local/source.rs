@@ -1,6 +1,5 @@
 //! The async side of a consumer: numbers messages, and turns an acknowledged number into positions.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Options;
 use super::member::{Member, Plan};
-use super::shared::{Acknowledged, Chunk, Shared, State};
-use crate::bus::{BusError, Received, Source, Subscribe, Subscription};
+use super::shared::{Acknowledged, Chunk, Shared, Span, State};
+use super::transactions::LocalTransactions;
+use crate::bus::{BusError, Received, Source, Subscribe, Subscription, Transactions};
 use crate::message::Delivery;
 
 /// Handovers that may wait to be heard; the next ones wait for the first anyway.
@@ -28,26 +28,19 @@ pub(super) async fn subscribe(
     let (status_sender, status) = watch::channel(Vec::new());
     let (ready, joined) = oneshot::channel();
     let session_timeout = options.session_timeout;
+    let transactions = subscribe.transactional.then(|| {
+        let transactions = LocalTransactions::new(shared.clone(), subscribe.topic.as_str(), options.max_message_bytes);
+        Arc::new(transactions) as Arc<dyn Transactions>
+    });
     let plan = Plan { path, subscribe, options: options.clone() };
     // Made before the thread starts, so that a cancelled call makes it leave again.
-    let source = LocalSource { shared: shared.clone(), session_timeout, next: 0, spans: VecDeque::new() };
+    let source = LocalSource { shared: shared.clone(), session_timeout, next: 0 };
     std::thread::Builder::new()
         .name("bus-member".to_owned())
         .spawn(move || Member::run(plan, shared, handover_sender, status_sender, ready))
         .map_err(|error| BusError::Unavailable(format!("no thread for the consumer: {error}")))?;
     joined.await.map_err(|_| BusError::Failed("the consumer's thread has ended".to_owned()))??;
-    Ok(Subscription { source: Box::new(source), handovers, status })
-}
-
-/// Messages delivered without a break in number and offset, and not acknowledged yet.
-struct Span {
-    number: i32,
-    generation: i64,
-    /// Number of the first.
-    delivery: u64,
-    /// Offset of the first.
-    offset: i64,
-    count: u64,
+    Ok(Subscription { source: Box::new(source), handovers, status, transactions })
 }
 
 struct LocalSource {
@@ -55,8 +48,6 @@ struct LocalSource {
     session_timeout: Duration,
     /// The next number to be given.
     next: u64,
-    /// In the order of their numbers.
-    spans: VecDeque<Span>,
 }
 
 #[async_trait]
@@ -74,14 +65,15 @@ impl Source for LocalSource {
 
     fn acknowledge(&mut self, last: Delivery) {
         let mut state = self.shared.lock();
-        while let Some(span) = self.spans.front_mut()
+        let State { spans, acknowledged, .. } = &mut *state;
+        while let Some(span) = spans.front_mut()
             && span.delivery <= last.0
         {
             let done = (last.0 - span.delivery + 1).min(span.count);
             let position = span.offset + done as i64;
-            state.acknowledged.insert(span.number, Acknowledged { generation: span.generation, position });
+            acknowledged.insert(span.number, Acknowledged { generation: span.generation, position });
             if done == span.count {
-                self.spans.pop_front();
+                spans.pop_front();
             } else {
                 *span = Span { delivery: span.delivery + done, offset: position, count: span.count - done, ..*span };
             }
@@ -122,16 +114,17 @@ impl LocalSource {
             return None;
         }
         if let Some(chunk) = next_chunk(&mut state) {
+            let messages = self.number(chunk, &mut state);
             drop(state);
             shared.work.notify_one();
-            return Some(Ok(Received::Messages(self.number(chunk))));
+            return Some(Ok(Received::Messages(messages)));
         }
         std::mem::take(&mut state.caught_up).then_some(Ok(Received::CaughtUp))
     }
 
-    fn number(&mut self, mut chunk: Chunk) -> Vec<crate::message::Message> {
+    fn number(&mut self, mut chunk: Chunk, state: &mut State) -> Vec<crate::message::Message> {
         let count = chunk.messages.len() as u64;
-        self.spans.push_back(Span {
+        state.spans.push_back(Span {
             number: chunk.number,
             generation: chunk.generation,
             delivery: self.next,

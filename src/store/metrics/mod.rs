@@ -48,6 +48,11 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreErr
     super::open(NAME, METRICS_STORES, options)
 }
 
+/// Whether a URI is of a store of this version.
+pub fn check(uri: &str) -> Result<(), StoreError> {
+    super::find(NAME, METRICS_STORES, uri).map(drop)
+}
+
 /// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
 pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
     super::find(NAME, METRICS_STORES, uri).map(|kind| kind.absorbs_repeats)

@@ -8,6 +8,7 @@ use crate::message::envelope::{Carrier, Event};
 use crate::message::{EventType, Outgoing, Partition};
 use crate::proto::writer::v1::{ErrorBatch, ErrorRow};
 use crate::row::contribution::{Contribution, Forward};
+use crate::runtime::{Emit, Emitted};
 use crate::sink::{ErrorClass, Refusal};
 
 /// Makes the messages for a topic.
@@ -21,22 +22,13 @@ pub struct Emitter {
     pub limit: usize,
 }
 
-/// What results came to.
-#[derive(Clone, Debug, Default)]
-pub struct Emitted {
-    /// To be published, in this order.
-    pub messages: Vec<Outgoing>,
-    /// Results of which nothing is published, and why.
-    pub refused: Vec<(usize, Refusal)>,
-}
-
-impl Emitter {
+impl Emit<Contribution> for Emitter {
     /// What the results of one partition in a batch come to; each has the number of its message in the batch.
     ///
     /// Metrics are named after the batch, `id`, which is another one when messages are read again: they are partial
     /// results, and no two of them are the same. What is passed on is named after the event that it came in, so
     /// that a store with keys has it once.
-    pub fn emit(&self, id: &str, partition: &Partition, results: &[(usize, &Contribution)]) -> Emitted {
+    fn emit(&self, id: &str, partition: &Partition, results: &[(usize, &Contribution)]) -> Emitted {
         let mut windows = Windows::default();
         let mut emitted = Emitted::default();
         let mut forwarded = Vec::new();
@@ -62,7 +54,9 @@ impl Emitter {
         emitted.messages.extend(forwarded);
         emitted
     }
+}
 
+impl Emitter {
     /// The event of a batch of metrics.
     fn metrics<'a>(&'a self, id: &'a str, environment: &'a str, deployment: &'a str, time: i64) -> Event<'a> {
         Event {

@@ -30,6 +30,7 @@ mod features;
 mod forward;
 mod layout;
 mod partials;
+mod preview;
 mod queries;
 mod resolvers;
 mod tables;
@@ -38,5 +39,5 @@ mod tests;
 mod windows;
 
 pub use decode::MetricsDecoder;
-pub use emit::{Emitted, Emitter};
+pub use emit::Emitter;
 pub use windows::{Batch, Windows};

@@ -5,6 +5,8 @@
 
 #![allow(clippy::float_cmp, reason = "sums that are exact are equal to the last bit")]
 
+mod chain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,11 +25,12 @@ use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 use crate::proto::writer::v1::{self, ErrorBatch, ResolverRun};
 use crate::result::{Persistence, QueryResult, Source};
 use crate::row::contribution::{Contribution, Measure, Name, Namespace, Series, Tags};
+use crate::runtime::{Emit as _, Emitted};
 use crate::sink::{ErrorClass, Row as _};
 use crate::sketch::UddSketch;
 use crate::value::Value;
 use crate::writer::testing::{NOW, SECOND, any_result, any_table, message, one, result, rows_of, settings, table};
-use crate::writer::{WriterType, skip};
+use crate::writer::{Shown as _, WriterType, skip};
 
 const MINUTE: i64 = 60 * SECOND;
 
@@ -280,6 +283,29 @@ fn values_that_errors_queries_and_runs_speak_of() {
             "QUERY/LATENCY fraud SUCCESS CRON gpu: 1 from 0.5 to 0.5, 0 null",
         ]
     );
+}
+
+#[test]
+fn a_person_is_shown_what_a_result_adds() {
+    let mut with = result(vec![one("user.score", Value::Int(3))]);
+    with.query = Some(Box::new(query()));
+    with.errors = vec![ChalkError::default()];
+    let shown = serde_json::to_value(decoded(&with).rows[0].shown()).expect("JSON");
+    let window = crate::value::time::format_timestamp(NOW);
+    let at = |at: usize| shown[at].clone();
+    assert_eq!(
+        at(0),
+        serde_json::json!({"what": "metric", "fields": [
+            ["namespace", "FEATURE"], ["metric_name", "REQUEST"], ["source", "user.score"], ["window", window],
+            ["tag1", "SUCCESS"], ["tag2", "CACHE_MISS"], ["tag4", "INFERENCE"], ["tag5", "NON_NULL"], ["tag6", "SCALAR"],
+            ["sum", 1],
+        ]})
+    );
+    assert_eq!(at(4)["fields"][5], serde_json::json!(["values", [3.0]]));
+    assert_eq!(at(7)["fields"][0], serde_json::json!(["type", "chalk.query.v1"]));
+    assert_eq!(at(7)["fields"][1][1]["query_name"], "fraud");
+    assert_eq!(at(8)["fields"][0], serde_json::json!(["type", "chalk.query_error.v1"]));
+    assert_eq!(shown.as_array().map(Vec::len), Some(9));
 }
 
 #[test]

@@ -67,6 +67,11 @@ pub struct Batch {
     pub metrics: MetricBatch,
 }
 
+/// The window of a time: the beginning of its minute.
+pub(super) fn window(event_time: i64) -> i64 {
+    event_time.div_euclid(WINDOW) * WINDOW
+}
+
 impl Windows {
     /// Adds a result.
     pub fn add(&mut self, contribution: &Contribution) {
@@ -118,7 +123,7 @@ impl Windows {
 impl Group {
     fn total(&mut self, event_time: i64, series: &Series, measure: &Measure) -> &mut Total {
         let Self { totals, places, .. } = self;
-        let window = event_time.div_euclid(WINDOW) * WINDOW;
+        let window = window(event_time);
         let place = *places.entry((window, series.clone())).or_insert_with(|| {
             let sum = match measure {
                 Measure::Sum(_) => Sum::Count(0),

@@ -17,6 +17,7 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::conform;
 use crate::writer::catalog::Catalog;
+use crate::writer::drop_ratio::dropped;
 use crate::writer::open::{Gate, Opened};
 use crate::writer::time::{Believable, MessageTimes, observed_at};
 use crate::writer::{entity, skip};
@@ -115,7 +116,7 @@ impl OfflineDecoder {
         let id = opened.id();
         let operation_id = [query.operation_id.as_str(), opened.operation()].into_iter().find(|id| !id.is_empty());
         let operation_id = ByteString::from(operation_id.unwrap_or(&id));
-        if query_log::dropped(&operation_id, self.query_drop_ratio) {
+        if dropped(&operation_id, self.query_drop_ratio) {
             return decoded.skip(skip::QUERY_DROPPED, 1);
         }
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.

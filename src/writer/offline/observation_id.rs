@@ -1,6 +1,6 @@
 //! The id of a row of history: the same for the same row of the same event, however often it comes.
 
-use xxhash_rust::xxh3::xxh3_128;
+use crate::writer::digest::{digest, put};
 
 /// Makes the `__observation_id__`s of one message.
 ///
@@ -33,19 +33,8 @@ impl ObservationIds {
         put(&mut self.bytes, primary_key);
         self.bytes.extend_from_slice(&(table as u64).to_le_bytes());
         self.bytes.extend_from_slice(&(row as u64).to_le_bytes());
-        hexadecimal(xxh3_128(&self.bytes))
+        digest(&self.bytes)
     }
-}
-
-/// Thirty-two digits; written out because the general way takes longer than the hash.
-fn hexadecimal(number: u128) -> String {
-    let digit = |at: u32| char::from(b"0123456789abcdef"[(number >> (124 - 4 * at) & 0xf) as usize]);
-    (0..32).map(digit).collect()
-}
-
-fn put(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Bus for ScriptedBus {
     async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
         *self.subscribed.lock().expect("no panic") = Some(subscription);
         let (_, handovers) = mpsc::channel(1);
-        Ok(Subscription { source: Box::new(NoSource), handovers, status: watch::channel(Vec::new()).1 })
+        Ok(Subscription { source: Box::new(NoSource), handovers, status: watch::channel(Vec::new()).1, transactions: None })
     }
 
     async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {

@@ -7,6 +7,7 @@ mod messages;
 mod sharing;
 mod status;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 
@@ -91,5 +92,29 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("the_position_of_a_group_that_was_never_there_can_be_moved", |h| {
         Box::pin(by_hand::the_position_of_a_group_that_was_never_there_can_be_moved(h))
+    }),
+    ("messages_and_positions_move_together_and_in_no_other_way", |h| {
+        Box::pin(transactions::messages_and_positions_move_together_and_in_no_other_way(h))
+    }),
+    ("a_transaction_that_is_asked_for_again_lands_once", |h| {
+        Box::pin(transactions::a_transaction_that_is_asked_for_again_lands_once(h))
+    }),
+    ("a_transaction_with_a_message_that_is_refused_does_nothing", |h| {
+        Box::pin(transactions::a_transaction_with_a_message_that_is_refused_does_nothing(h))
+    }),
+    ("a_lost_partition_keeps_all_of_a_transaction_from_landing", |h| {
+        Box::pin(transactions::a_lost_partition_keeps_all_of_a_transaction_from_landing(h))
+    }),
+    ("a_partition_that_is_being_let_go_can_still_be_committed", |h| {
+        Box::pin(transactions::a_partition_that_is_being_let_go_can_still_be_committed(h))
+    }),
+    ("a_closed_member_commits_nothing", |h| {
+        Box::pin(transactions::a_closed_member_commits_nothing(h))
+    }),
+    ("members_that_come_and_go_count_every_message_once", |h| {
+        Box::pin(transactions::members_that_come_and_go_count_every_message_once(h))
+    }),
+    ("a_drain_in_transactions_ends_where_transactions_left_marks", |h| {
+        Box::pin(transactions::a_drain_in_transactions_ends_where_transactions_left_marks(h))
     }),
 ];

@@ -96,7 +96,7 @@ pub async fn nothing_of_a_lost_partition_comes_after_its_release(harness: Arc<dy
 pub async fn a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped(harness: Arc<dyn Harness>) {
     let topic = filled(&harness, "unread").await;
     let subscribed = harness.bus().subscribe(subscribe(&topic, "unread", false)).await.expect("joined");
-    let Subscription { mut source, mut handovers, mut status } = subscribed;
+    let Subscription { mut source, mut handovers, mut status, .. } = subscribed;
     let patience = harness.capabilities().patience;
     // Kafka assigns only to who polls; one message is enough to be a holder.
     let first = tokio::time::timeout(patience, source.next()).await.expect("in time").expect("read");

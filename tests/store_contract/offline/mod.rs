@@ -10,4 +10,4 @@ mod postgres;
 mod postgres_tables;
 mod race;
 mod readers;
-mod support;
+pub(crate) mod support;

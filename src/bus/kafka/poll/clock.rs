@@ -14,7 +14,10 @@ use crate::bus::kafka::rebalance::Member;
 impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Member>) {
         self.pass_gaps(consumer);
-        consumer.context().store(consumer);
+        match &self.transactions {
+            None => consumer.context().store(consumer),
+            Some(transactions) => transactions.pass(),
+        }
         if consumer.context().connected.load(Ordering::Acquire) {
             // A refusal ends a client soon; one that has nothing to read has no other way to see that it is over.
             let spare = self.shared.ledger.held().is_empty() && self.client_since.elapsed() > ALLOWED_AFTER;

@@ -3,6 +3,7 @@
 mod hand_over;
 mod read_ahead;
 mod status;
+mod transact;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ pub(super) struct Member {
     last_commit: Option<Instant>,
     last_status: Option<Instant>,
     told_trouble: bool,
+    /// Where messages without a key go next.
+    turn: usize,
 }
 
 impl Member {
@@ -146,6 +149,7 @@ impl Member {
             last_commit: None,
             last_status: None,
             told_trouble: false,
+            turn: fastrand::usize(..),
         };
         member.beat()?;
         Ok(member)
@@ -188,6 +192,7 @@ impl Member {
             self.look()?;
         }
         self.take_acknowledgements();
+        self.transact();
         self.hand_over()?;
         let until_commit = self.commit_when_due()?;
         let more = self.read_ahead()?;
@@ -300,6 +305,10 @@ impl Member {
 
     fn take_acknowledgements(&mut self) {
         let taken = std::mem::take(&mut self.shared.lock().acknowledged);
+        if self.plan.subscribe.transactional {
+            // Positions move in transactions, and have.
+            return;
+        }
         for (number, Acknowledged { generation, position }) in taken {
             if let Some(owned) = self.owned.get_mut(&number).filter(|owned| owned.generation == generation) {
                 owned.acknowledge(position);
@@ -356,7 +365,10 @@ impl Member {
             }
         };
         self.tell_last_status(closed.is_ok());
-        self.shared.lock().closed = Some(closed);
+        let mut state = self.shared.lock();
+        state.closed = Some(closed);
+        state.requests.clear();
+        drop(state);
         self.shared.news.notify_one();
     }
 
@@ -365,6 +377,7 @@ impl Member {
         self.tell_last_status(false);
         let mut state = self.shared.lock();
         state.closed = Some(Err(error.clone()));
+        state.requests.clear();
         state.failed = Some(error);
         drop(state);
         self.shared.news.notify_one();

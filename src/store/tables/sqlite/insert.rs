@@ -22,7 +22,7 @@ pub(super) fn statement(shape: &Shape, columns: &[usize]) -> String {
     // order they come; the same row changes nothing.
     let order = |of: &str| {
         let time = columns.contains(&shape.time).then(|| format!("coalesce({of}.{}, '')", name(&shape.time)));
-        let text = others.iter().map(|at| format!("quote({of}.{})", name(at)));
+        let text = others.iter().map(|at| format!("coalesce(nullif(quote({of}.{}), 'NULL'), '')", name(at)));
         time.into_iter().chain(text).collect::<Vec<_>>().join(", ")
     };
     let set: Vec<String> = others.iter().map(|at| format!("{0} = excluded.{0}", name(at))).collect();

@@ -11,7 +11,7 @@
 //! | --- | --- | --- |
 //! | bool | `BOOLEAN` | 0 or 1 |
 //! | int64 | `BIGINT` | integer |
-//! | float64 | `DOUBLE` | real; not-a-number, which SQLite has no number for, is the text `NaN` |
+//! | float64 | `DOUBLE` | real; zero has no sign, and not-a-number, which SQLite has no number for, is the text `NaN` |
 //! | string | `TEXT` | text |
 //! | bytes | `BLOB` | blob |
 //! | timestamp | `TIMESTAMP TEXT` | RFC 3339 in UTC with six digits, which sorts as time does |
@@ -22,7 +22,7 @@
 //! # Guarantees
 //! A write is one transaction, durable when it returns. Of two rows of one key the shape says which stands
 //! ([`Repeats`](crate::row::table::Repeats)): the first, or the newest, and of two of one time the larger one, column by
-//! column as SQLite quotes its values. So what comes again changes nothing. A row that a table cannot hold is refused
+//! column as SQLite quotes its values, a null being the smallest. So what comes again changes nothing. A row that a table cannot hold is refused
 //! alone and leaves no column. Several processes may write one file; each waits for the other's transaction.
 
 mod file;

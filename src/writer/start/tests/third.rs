@@ -228,5 +228,5 @@ fn only_a_store_has_settings_to_look_into_and_only_its_uri_is_checked_beforehand
     assert!(AnyPlan::destinations(&with_store)[0].1.is_some());
     assert!(AnyPlan::destinations(&to_a_topic(&Arc::default()))[0].1.is_none());
     let openable = |uri: &str| crate::writer::destinations::openable(&store(uri), &STORE);
-    assert_eq!((openable("any:x"), openable("none:x")), (Ok(()), Err("`plain text` is no store".to_owned())));
+    assert_eq!((openable("any:x"), openable("none:x")), (Ok(()), Err("`none:…` is no store".to_owned())));
 }

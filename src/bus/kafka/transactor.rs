@@ -1,0 +1,325 @@
+//! One transaction after the other, by calls that wait.
+//!
+//! The broker takes positions from who is in the group in its present generation. So that is asked for last,
+//! and then once more whether the partitions are ours: what is taken from us after that makes a new
+//! generation, in which ours is refused.
+//!
+//! A commit that is not answered may have happened. Then another producer takes over the same transactional
+//! id, for which the broker first ends the old transaction, in one way or the other; and since positions
+//! are part of it, the group's positions tell which way that was. This is why the id is made once and
+//! not with every producer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::Producer;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+
+use super::access::Access;
+use super::client::{self, code_of};
+use super::ledger::{Claim, Standing};
+use super::publisher::{self, Client};
+use super::rebalance::Shared;
+use super::{group, properties};
+use crate::bus::{BusError, Subscribe};
+use crate::config::settings::KafkaSettings;
+use crate::message::Outgoing;
+
+/// How long one question of the protocol may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a commit is asked for, before it is found out in the other way.
+const COMMIT_WITHIN: Duration = Duration::from_secs(30);
+/// How long attempts go on before whoever waits hears of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts, and between two looks at whether it is time to end.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The partitions that stood in the way of a transaction, of which nothing landed where there are any.
+pub(super) type Landed = Vec<i32>;
+
+/// Makes the transactions of one consumer.
+pub(super) struct Transactor {
+    settings: Arc<KafkaSettings>,
+    topic: String,
+    group: String,
+    /// The transactional id: that of this consumer and of no other.
+    id: String,
+    shared: Arc<Shared>,
+    ending: Arc<AtomicBool>,
+    runtime: Handle,
+    client: Option<Client>,
+    /// What the broker has of earlier transactions is not known, until it was asked.
+    unknown: bool,
+}
+
+/// Why an attempt did not land.
+enum Setback {
+    /// Another one may.
+    Again(String),
+    /// One request was too large for several messages; each may fit by itself.
+    TooLargeTogether,
+    /// It is for the caller.
+    Told(BusError),
+}
+
+impl Transactor {
+    pub(super) fn new(
+        settings: Arc<KafkaSettings>,
+        subscribe: &Subscribe,
+        shared: Arc<Shared>,
+        ending: Arc<AtomicBool>,
+        runtime: Handle,
+    ) -> Self {
+        let (topic, group) = (subscribe.topic.clone(), subscribe.group.clone());
+        // Rights are given by the prefix.
+        let id = format!("chalk-{group}-{}", uuid::Uuid::new_v4());
+        Self { settings, topic, group, id, shared, ending, runtime, client: None, unknown: false }
+    }
+
+    /// Makes the producer, where there is none, and has the broker end what one before it left open.
+    pub(super) fn prepare(&mut self) -> Result<(), BusError> {
+        if self.client.is_some() {
+            return Ok(());
+        }
+        let access = self.runtime.block_on(Access::fetch(&self.settings))?;
+        let client = Client::new(&properties::transactor(&self.settings, &access, &self.id))?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match client.producer.init_transactions(PAUSE * 20) {
+                Ok(()) => break,
+                Err(error) if is_retriable(&error) && Instant::now() < until && !self.is_ending() => {
+                    if let Some((code, reason)) = client.complaints.last().filter(|(code, _)| client::is_denied(*code)) {
+                        self.drop_apart(client);
+                        return Err(client::classify(code, format!("transactions are not possible: {reason}")));
+                    }
+                }
+                Err(error) => {
+                    let told = client.complaints.explain("transactions are not possible", &error);
+                    self.drop_apart(client);
+                    return Err(transient(told));
+                }
+            }
+        }
+        self.client = Some(client);
+        self.unknown = true;
+        Ok(())
+    }
+
+    /// Publishes and commits in one, if all of these partitions are still ours.
+    pub(super) fn land(&mut self, messages: &[Outgoing], claims: &[Claim]) -> Result<Landed, BusError> {
+        let until = Instant::now() + PATIENCE;
+        let mut alone = false;
+        loop {
+            if self.is_ending() {
+                return Err(BusError::Unavailable("the consumer is being closed".to_owned()));
+            }
+            self.prepare()?;
+            self.find_out(claims)?;
+            let open = match self.shared.ledger.standing(claims) {
+                Standing::Lost(lost) => return Ok(lost),
+                Standing::Open(open) if open.is_empty() && !claims.is_empty() => return Ok(Landed::new()),
+                Standing::Open(open) => open,
+            };
+            match self.attempt(messages, &open, alone) {
+                Ok(lost) => return Ok(lost),
+                Err(Setback::TooLargeTogether) => alone = true,
+                Err(Setback::Told(error)) => return Err(error),
+                Err(Setback::Again(reason)) => {
+                    tracing::debug!(topic = self.topic, "a transaction did not land, trying again: {reason}");
+                    if Instant::now() > until {
+                        return Err(BusError::Unavailable(reason));
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Drops the producer. A transaction that it has open is ended by the next one of this id, or by the broker.
+    pub(super) fn discard(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.drop_apart(client);
+        }
+    }
+
+    /// Notes which of these positions the broker has, where that is not known.
+    fn find_out(&mut self, claims: &[Claim]) -> Result<(), BusError> {
+        if !self.unknown || claims.is_empty() {
+            return Ok(());
+        }
+        let partitions = claims.iter().map(|claim| claim.partition).collect();
+        let reached = self.runtime.block_on(async {
+            let access = Access::fetch(&self.settings).await?;
+            group::reached(&self.settings, &access, &self.topic, &self.group, partitions).await
+        })?;
+        let has = |claim: &&Claim| reached.get(&claim.partition).is_some_and(|position| *position >= claim.next);
+        let landed: Vec<Claim> = claims.iter().filter(has).copied().collect();
+        self.shared.ledger.landed(&landed);
+        self.unknown = false;
+        Ok(())
+    }
+
+    fn attempt(&mut self, messages: &[Outgoing], open: &[Claim], alone: bool) -> Result<Landed, Setback> {
+        let Some(client) = self.client.clone() else {
+            return Err(Setback::Again("there is no producer".to_owned()));
+        };
+        if let Err(error) = client.producer.begin_transaction() {
+            self.discard();
+            return Err(Setback::Again(format!("a transaction did not begin: {error}")));
+        }
+        let sent = self.send(&client, messages, alone).and_then(|()| self.add_positions(&client, open));
+        match sent {
+            Ok(lost) if lost.is_empty() => self.commit(&client, open).map(|()| lost),
+            sent => {
+                self.abort(&client);
+                sent
+            }
+        }
+    }
+
+    /// Sends messages, and returns once the broker has them, for nobody to see yet.
+    fn send(&self, client: &Client, messages: &[Outgoing], alone: bool) -> Result<(), Setback> {
+        let together = async {
+            let mut sent = FuturesUnordered::new();
+            for message in messages {
+                let delivery = publisher::enqueue(client, message).await.map_err(Setback::Told)?;
+                sent.push(delivery.map(move |outcome| (message, publisher::flatten(outcome))));
+            }
+            // Whichever comes first: after a failure librdkafka keeps the others back.
+            while let Some((message, outcome)) = sent.next().await {
+                self.judge(client, message, outcome, messages.len() > 1)?;
+            }
+            Ok(())
+        };
+        let one_by_one = async {
+            for message in messages {
+                let outcome = publisher::enqueue(client, message).await.map_err(Setback::Told)?.await;
+                self.judge(client, message, publisher::flatten(outcome), false)?;
+            }
+            Ok(())
+        };
+        let ending = async {
+            while !self.is_ending() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                sent = together, if !alone => sent,
+                sent = one_by_one, if alone => sent,
+                refusal = publisher::refused(client) => Err(Setback::Told(refusal)),
+                () = ending => Err(Setback::Again("the consumer is being closed".to_owned())),
+            }
+        })
+    }
+
+    /// What became of one message. Once one has failed, the others do for no reason of their own.
+    fn judge(
+        &self,
+        client: &Client,
+        message: &Outgoing,
+        outcome: Result<(i32, i64), KafkaError>,
+        has_neighbours: bool,
+    ) -> Result<(), Setback> {
+        let Err(error) = outcome else { return Ok(()) };
+        match code_of(&error) {
+            Some(Code::MessageSizeTooLarge) if has_neighbours => Err(Setback::TooLargeTogether),
+            _ if client.producer.client().fatal_error().is_some() => {
+                Err(Setback::Again(format!("the producer is beyond repair: {error}")))
+            }
+            _ => Err(Setback::Told(transient(publisher::explain(client, message, &error)))),
+        }
+    }
+
+    /// Adds positions to the transaction, in the name of what the group takes the consumer for. Returns the
+    /// partitions that are not ours any more.
+    fn add_positions(&self, client: &Client, open: &[Claim]) -> Result<Landed, Setback> {
+        let Some(metadata) = self.shared.group_metadata() else {
+            return Err(Setback::Again("the consumer is not in its group".to_owned()));
+        };
+        // After the question: what went before it is seen here, what goes after it has another generation.
+        if let Standing::Lost(lost) = self.shared.ledger.standing(open) {
+            return Ok(lost);
+        }
+        let mut list = TopicPartitionList::with_capacity(open.len());
+        for Claim { partition, next, .. } in open {
+            let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next));
+            added.map_err(|error| Setback::Told(BusError::Failed(format!("a position cannot be named: {error}"))))?;
+        }
+        match client.producer.send_offsets_to_transaction(&list, &metadata, ANSWER_WITHIN) {
+            Ok(()) => Ok(Landed::new()),
+            Err(error) if code_of(&error).is_some_and(client::is_denied) => {
+                Err(Setback::Told(client.complaints.explain("positions were not taken into the transaction", &error)))
+            }
+            // A rebalance, mostly: until it is over the ledger does not know whose the partitions are.
+            Err(error) => Err(Setback::Again(format!("positions were not taken into the transaction: {error}"))),
+        }
+    }
+
+    /// Commits; an answer that does not come is found out by the next producer.
+    fn commit(&mut self, client: &Client, open: &[Claim]) -> Result<(), Setback> {
+        let until = Instant::now() + COMMIT_WITHIN;
+        loop {
+            match client.producer.commit_transaction(PAUSE * 20) {
+                Ok(()) => {
+                    client.complaints.clear();
+                    self.shared.ledger.landed(open);
+                    tracing::debug!(topic = self.topic, ?open, "a transaction has landed");
+                    return Ok(());
+                }
+                Err(error) if is_retriable(&error) && Instant::now() < until => {}
+                Err(error) => {
+                    self.discard();
+                    return Err(Setback::Again(format!("it is not known whether a transaction landed: {error}")));
+                }
+            }
+        }
+    }
+
+    /// Nothing of it is to be seen by anyone. Where that is not confirmed, the next producer has it confirmed.
+    fn abort(&mut self, client: &Client) {
+        let until = Instant::now() + ANSWER_WITHIN;
+        loop {
+            match client.producer.abort_transaction(PAUSE * 20) {
+                Ok(()) => return,
+                Err(error) if is_retriable(&error) && Instant::now() < until => {}
+                Err(error) => {
+                    tracing::debug!(topic = self.topic, %error, "a transaction was not aborted");
+                    return self.discard();
+                }
+            }
+        }
+    }
+
+    /// Ending a producer waits for its threads.
+    fn drop_apart(&self, client: Client) {
+        self.runtime.spawn_blocking(move || drop(client));
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+}
+
+/// Whether the same call may go on where it was.
+fn is_retriable(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(error) => error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort(),
+        // Messages are still on their way.
+        KafkaError::Flush(_) => true,
+        _ => false,
+    }
+}
+
+/// A state of this producer is not one of the next.
+fn transient(error: BusError) -> BusError {
+    match error {
+        BusError::Failed(text) => BusError::Unavailable(text),
+        other => other,
+    }
+}

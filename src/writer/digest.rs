@@ -1,0 +1,17 @@
+//! Names that are made of what they name: the same for the same, in every process and version.
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The XXH3 hash (128 bits, no seed) as 32 lower-case hexadecimal digits, the highest first; written out because the
+/// general way takes longer than the hash.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    let number = xxh3_128(bytes);
+    let digit = |at: u32| char::from(b"0123456789abcdef"[(number >> (124 - 4 * at) & 0xf) as usize]);
+    (0..32).map(digit).collect()
+}
+
+/// Appends a text so that none runs into the next: its length in bytes (u64, little-endian) and its UTF-8.
+pub(super) fn put(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
