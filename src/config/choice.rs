@@ -6,6 +6,7 @@ use super::errors::Problem;
 use super::found::found;
 use super::settings::{CacheStrategy, OnGap};
 use crate::nearest::hint;
+use crate::value::Metric;
 
 /// A word out of a fixed set.
 pub(super) trait Choice: Copy + PartialEq + 'static {
@@ -126,6 +127,20 @@ impl Choice for SaslMechanism {
     ];
 }
 
+/// `mirror.body`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MirrorBodyName {
+    Auto,
+    Json,
+    Feather,
+}
+
+impl Choice for MirrorBodyName {
+    const NAME: &'static str = "mirror body";
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("json", Self::Json), ("feather", Self::Feather)];
+}
+
 /// `chalk_queries_clickhouse_write_mode`, `chalk_errors_clickhouse_write_mode`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClickHouseWriteMode {
@@ -169,6 +184,13 @@ impl Choice for MetricsEmissionMode {
 impl Choice for OnGap {
     const NAME: &'static str = "on gap";
     const ALL: &'static [(&'static str, Self)] = &[("continue", Self::Continue), ("stop", Self::Stop)];
+}
+
+impl Choice for Metric {
+    const NAME: &'static str = "metric";
+    const PREFIX: &'static str = "VECTOR_METRIC_";
+    const ALL: &'static [(&'static str, Self)] =
+        &[("UNSPECIFIED", Self::L2), ("l2", Self::L2), ("ip", Self::Ip), ("cos", Self::Cos)];
 }
 
 impl Choice for CacheStrategy {

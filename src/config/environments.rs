@@ -79,6 +79,7 @@ pub(super) fn environments(
             offline_store: one(StoreKind::Offline),
             usage_store: one(StoreKind::Usage),
             vector_store: one(StoreKind::Vector),
+            vector_metric: environment.vector_store.as_ref().and_then(|store| get(store.metric.as_ref())),
             metrics_store: environment.metrics_store.as_ref().map(|_| MetricsStores {
                 main: stores.remove(&(StoreKind::Metrics, "uri")),
                 clickhouse: stores.remove(&(StoreKind::Metrics, "clickhouse_uri")),
@@ -229,6 +230,7 @@ fn feature(raw: &RawFeature, at: &str, findings: &mut EnvironmentFindings) -> Op
         cache_strategy,
         internal_version,
         default: raw.default.clone(),
+        metric: get(raw.metric.as_ref()),
     })
 }
 

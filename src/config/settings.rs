@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::metrics_stores::MetricsStores;
+pub use super::mirror::{MirrorBody, MirrorSettings};
 pub use super::of_type::{MetricsModes, Sides, TypeSettings};
 use crate::config::secret::SecretRef;
+use crate::value::Metric;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
 
@@ -125,6 +127,8 @@ pub struct Environment {
     pub usage_store: Option<StoreSettings>,
     /// Where its vectors live.
     pub vector_store: Option<StoreSettings>,
+    /// How its vectors are compared, where nothing else says it for a feature.
+    pub vector_metric: Option<Metric>,
     /// For features without a staleness of their own; `None` where it is not given.
     pub default_max_staleness: Option<MaxStaleness>,
     /// Declared features by FQN; `None` where there is no list at all, and so every feature is stored.
@@ -172,6 +176,8 @@ pub struct Feature {
     pub internal_version: u32,
     /// The feature's default value, for the strategies, as JSON; `None` where it has none.
     pub default: Option<serde_json::Value>,
+    /// How its vectors are compared; `None` takes the environment's.
+    pub metric: Option<Metric>,
 }
 
 /// Columns that every table of the offline store has, in order, which no feature can be named like.

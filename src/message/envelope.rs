@@ -75,6 +75,8 @@ pub struct Envelope<'a> {
     pub source: Option<&'a str>,
     /// Its type as written; the default type's name where it says none.
     pub type_name: &'a str,
+    /// Whether it says so itself.
+    pub says_its_type: bool,
     /// Event time in microseconds since 1970.
     pub time: Option<i64>,
     /// `content-type`
@@ -103,6 +105,7 @@ impl<'a> Envelope<'a> {
             id: None,
             source: None,
             type_name: default.as_str(),
+            says_its_type: false,
             time: None,
             content_type: None,
             content_encoding: None,
@@ -127,7 +130,10 @@ impl<'a> Envelope<'a> {
                 Attribute::SpecVersion => {}
                 Attribute::Id => envelope.id = given,
                 Attribute::Source => envelope.source = given,
-                Attribute::Type => envelope.type_name = given.unwrap_or(default.as_str()),
+                Attribute::Type => {
+                    envelope.type_name = given.unwrap_or(default.as_str());
+                    envelope.says_its_type = given.is_some();
+                }
                 Attribute::Time => match given.map(time::parse_timestamp) {
                     Some(None) => {
                         return Err(refused(format!("expected an RFC 3339 time, found `{}`", cut(value, QUOTED))));

@@ -3,3 +3,4 @@
 pub mod contribution;
 pub mod feature;
 pub mod table;
+pub mod vector;

@@ -7,8 +7,8 @@ use hashbrown::HashSet;
 
 use super::budget::Budget;
 use super::burial::Graveyard;
-use super::health::Health;
 use super::emit::Emission;
+use super::health::Health;
 use super::{Destination, Policy};
 use crate::bus::Transactions;
 use crate::sink::Row;
@@ -40,12 +40,7 @@ pub(super) struct Shared<R: Row> {
 const ENVIRONMENTS: usize = 200;
 
 impl<R: Row> Shared<R> {
-    pub(super) fn new(
-        target: Target<R>,
-        graveyard: Option<Graveyard>,
-        policy: Policy,
-        health: Arc<Health>,
-    ) -> Self {
+    pub(super) fn new(target: Target<R>, graveyard: Option<Graveyard>, policy: Policy, health: Arc<Health>) -> Self {
         let Target { destinations, emission, transactions } = target;
         let budget = Mutex::new(Budget::new(policy.budget));
         let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();

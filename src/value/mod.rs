@@ -9,11 +9,14 @@ pub mod json;
 pub mod jsonb;
 pub mod msgpack;
 pub mod time;
+mod vector;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+
+pub use vector::Metric;
 
 /// One value with its type. Text and bytes are slices of the message that they came in.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,8 +12,9 @@ use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
 use crate::row::table::TableRows;
+use crate::row::vector::VectorRow;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, metrics, offline, online};
+use crate::store::{StoreError, StoreOptions, metrics, offline, online, vector};
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -153,6 +154,18 @@ pub const METRICS_VICTORIA: Kind<TableRows> = Kind {
     uri: "victoria_metrics_uri",
     of: |environment| environment.metrics_store.as_ref()?.victoria_metrics.as_ref(),
     ..METRICS
+};
+
+/// The stores of vectors.
+pub const VECTOR: Kind<VectorRow> = Kind {
+    name: "vector store",
+    field: "vector_store",
+    uri: "uri",
+    of: |environment| environment.vector_store.as_ref(),
+    check: vector::check,
+    open: Opener::Store(|options| vector::open(options).map(|store| store as Arc<dyn Sink<VectorRow>>)),
+    absorbs_repeats: vector::absorbs_repeats,
+    has_tombstones: true,
 };
 
 /// The destinations of a writer, and how its environments find theirs.

@@ -2,7 +2,8 @@
 
 use bytestring::ByteString;
 
-use crate::result::{Cell, FeatureTable, TableBody, arrow};
+use super::skip;
+use crate::result::{Cell, FeatureTable, Source, TableBody, arrow};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::conform::Mismatch;
@@ -103,6 +104,22 @@ pub(super) fn no_namespace(body: &TableBody) -> Refusal {
 pub(super) fn type_mismatch(feature: &str, mismatch: &Mismatch) -> Refusal {
     let about = format!("feature `{feature}`: expected {}", mismatch.expected);
     Refusal::new(mismatch.class(), format!("feature `{feature}`: {mismatch}")).about(about)
+}
+
+/// Why values from a source do not go online: a cache hit is there already and must not look
+/// fresher, what the caller gave is not known to be true, and what is missing is no value.
+pub(super) fn not_online(source: Source) -> Option<&'static str> {
+    match source {
+        Source::OnlineStore => Some(skip::CACHE_HIT),
+        Source::Given => Some(skip::GIVEN),
+        Source::Missing => Some(skip::MISSING),
+        Source::Unknown | Source::Resolver | Source::OfflineStore | Source::Default => None,
+    }
+}
+
+/// A feature as it is stored: `score`, `score@2`, and `~N` after it for an internal version above 0.
+pub(super) fn persistence_key(name: &str, internal_version: u32) -> String {
+    if internal_version == 0 { name.to_owned() } else { format!("{name}~{internal_version}") }
 }
 
 /// A cell of a column that the table does not have.

@@ -185,7 +185,7 @@ fn shown(row: &TableRow) -> ShownRow {
 }
 
 /// A value as JSON, with the spellings that the message encodings have.
-fn json(value: &Value) -> Json {
+pub(super) fn json(value: &Value) -> Json {
     use base64::Engine;
     let number = |number: f64| match number {
         number if number.is_nan() => Json::from("NaN"),

@@ -74,6 +74,7 @@ pub(super) fn feature(fqn: &str) -> Feature {
         cache_strategy: CacheStrategy::All,
         internal_version: 0,
         default: None,
+        metric: None,
     }
 }
 

@@ -156,7 +156,7 @@ impl WriterType {
         name: "ONLINE_VECTOR_STORE_WRITER",
         aliases: &[],
         summary: "vectors to a vector database",
-        messages: &[EventType::VectorBatch, EventType::Result],
+        messages: &[EventType::Result, EventType::VectorBatch],
         reads: "vector_store_subscription_id",
         reads_topic: Some("result_bus_topic_id"),
         publishes: None,

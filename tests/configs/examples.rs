@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness};
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody};
 use chalk_writer::config::{Overrides, Selection, check, load};
+use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
@@ -52,6 +53,20 @@ fn the_local_example_makes_both_writers() {
 }
 
 #[test]
+fn the_example_of_vectors_names_their_store_and_their_metrics() {
+    let loaded = load(&examples().join("vectors.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("ONLINE_VECTOR_STORE_WRITER".to_owned())).expect("of vectors");
+    assert_eq!(writer.subscription, "results");
+    let prod = writer.environments.get("prod").expect("prod");
+    let store = prod.vector_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("vectors.sqlite").display()));
+    assert_eq!(prod.vector_metric, Some(Metric::Cos));
+    let features = prod.features.as_ref().expect("a list");
+    assert_eq!((features["user.embedding"].metric, features["document.summary"].metric), (None, Some(Metric::Ip)));
+}
+
+#[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
     let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");
@@ -87,6 +102,24 @@ fn the_postgres_example_shows_no_credential_and_both_ways_in() {
 }
 
 #[test]
+fn the_mirror_example_makes_a_mirror() {
+    let loaded = load(&examples().join("kafka-mirror.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let mirror = loaded.writer(&Selection::Type("QUERY_MIRROR_CONSUMER".to_owned())).expect("a mirror");
+    assert_eq!(mirror.subscription, "query-log");
+    assert_eq!(mirror.publishes.as_ref().map(|publishes| publishes.topic.as_str()), Some("query-mirror"));
+    assert_eq!(mirror.tuning.concurrency, 8);
+    let settings = &mirror.of_type.mirror;
+    assert_eq!(settings.server.as_deref(), Some("https://staging.example.com"));
+    assert_eq!((settings.sample_ratio, settings.max_per_second), (0.05, Some(50.0)));
+    assert_eq!((settings.deadline, settings.max_age), (Duration::from_secs(2), Duration::from_mins(5)));
+    assert_eq!((settings.absolute_tolerance, settings.relative_tolerance), (0.0, 1e-6));
+    assert_eq!((settings.body, settings.branch.as_deref()), (MirrorBody::Auto, Some("next-model")));
+    let (id, secret) = settings.client.as_ref().expect("credentials");
+    assert_eq!((id.as_str(), secret.describe().as_str()), ("client-mirror", "secret:/run/secrets/chalk-client-secret"));
+}
+
+#[test]
 fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default(), &registry());
     let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
@@ -103,7 +136,6 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         warnings,
         [
-            "writers[0].bus_subscriber_type: METRICS_BUS_WRITER is not in this version",
             "writers[1].bus_subscriber_type: METRICS_WRITER is not in this version",
             "common_persistence_specs.bigquery_upload_bucket: is deprecated; use `bq_upload_bucket`",
             "common_persistence_specs.bigquery_upload_topic: is deprecated; use `bq_upload_topic`",
@@ -113,13 +145,13 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         writers,
         [
-            ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "not in this version"),
+            ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "works"),
             ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "not in this version"),
         ]
     );
     assert_eq!(report.writers[1].publishes_to.as_deref(), Some("metrics-bus-1"));
     assert!(report.unused.contains(&"writers[0].request".to_owned()));
-    assert!(report.unused.contains(&"api_server_host".to_owned()));
+    assert!(!report.unused.contains(&"api_server_host".to_owned()), "QUERY_MIRROR_CONSUMER reads it");
 }
 
 #[test]
@@ -127,15 +159,22 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let text = std::fs::read_to_string(examples().join("chalk-documented-example.json")).expect("read");
     let mut file: Value = serde_json::from_str(&text).expect("JSON");
     file["common_persistence_specs"]["secret_client"] = json!("FILE");
-    file["environments"] = json!({"prod": {"online_store": {"uri": "redis://localhost"}}});
+    file["environments"] = json!({
+        "prod": {"online_store": {"uri": "redis://localhost"}, "metrics_store": {"uri": "sqlite:metrics.db"}},
+    });
     file["writers"].as_array_mut().expect("a list").push(json!({"bus_subscriber_type": "ONLINE_WRITER"}));
     let loaded = loaded(&file);
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
     assert_eq!(online.subscription, "result-bus-1");
     let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
     assert!(store.clustered, "as the example says");
-    let error = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect_err("not yet");
-    assert_eq!(error.to_string(), "METRICS_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER");
+    let metrics = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect("settings");
+    assert_eq!(metrics.subscription, "metrics-bus-1");
+    let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
+    assert_eq!(
+        error.to_string(),
+        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+    );
     assert!(error.is_usage());
 }
 

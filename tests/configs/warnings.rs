@@ -41,8 +41,8 @@ fn every_warning_has_its_words() {
              and their values are gone",
         ),
         (
-            with("/environments/prod/metrics_store", json!({"uri": "postgres://h/db"})),
-            "environments.prod.metrics_store.uri: scheme `postgres` is not in this version",
+            with("/environments/prod/metrics_store", json!({"uri": "clickhouse://h/db"})),
+            "environments.prod.metrics_store.uri: scheme `clickhouse` is not in this version",
         ),
         (
             with("/writers/-", json!({"bus_subscriber_type": "CLUSTER_MANAGER"})),

@@ -10,7 +10,14 @@ use tempfile::TempDir;
 use super::{PARTITIONS, PATIENCE, browse, bus, join, publish, read};
 
 fn subscribe(on_gap: OnGap, drain: bool) -> Subscribe {
-    Subscribe { topic: "t".to_owned(), group: "g".to_owned(), drain, fetch_bytes: 1 << 20, on_gap, transactional: false }
+    Subscribe {
+        topic: "t".to_owned(),
+        group: "g".to_owned(),
+        drain,
+        fetch_bytes: 1 << 20,
+        on_gap,
+        transactional: false,
+    }
 }
 
 /// Three hundred messages, a third in each partition; and SQL by hand.

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chalk_writer::bus::{
-    BusError, Committed, Consumed, Handover, Received, Source, Subscription, Transactions,
-};
+use chalk_writer::bus::{BusError, Committed, Consumed, Handover, Received, Source, Subscription, Transactions};
 use chalk_writer::message::{Delivery, Headers, Message, Outgoing, Partition};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};

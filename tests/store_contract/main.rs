@@ -15,3 +15,4 @@ mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
 mod tables;
+mod vector;

@@ -11,9 +11,7 @@ use chalk_writer::bus::{Bus, OnGap, Subscribe};
 use chalk_writer::config::settings::{BusSettings, KafkaSettings};
 use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::message::{Message, Outgoing, Partition};
-use chalk_writer::runtime::{
-    DeadLetterBudget, DeadLetterTopic, Emission, Emit, Emitted, Pipeline, Policy, Retry, Run,
-};
+use chalk_writer::runtime::{DeadLetterBudget, DeadLetterTopic, Emission, Emit, Emitted, Pipeline, Policy, Retry, Run};
 use chalk_writer::sink::{ErrorClass, Refusal, Row};
 use tokio_util::sync::CancellationToken;
 

@@ -230,7 +230,8 @@ impl Ledger {
     /// Positions that moved without a message: passed over, or where reading began.
     pub(super) fn unclaimed(&self) -> Vec<Claim> {
         let books = self.lock();
-        let due = books.held.iter().filter(|(_, held)| held.is_idle() && !held.leaving && held.committed < held.position);
+        let due =
+            books.held.iter().filter(|(_, held)| held.is_idle() && !held.leaving && held.committed < held.position);
         let claim = |(partition, held): (&i32, &Held)| Claim {
             partition: *partition,
             generation: held.generation,
@@ -243,8 +244,7 @@ impl Ledger {
     pub(super) fn standing(&self, claims: &[Claim]) -> Standing {
         let books = self.lock();
         let held = |claim: &Claim| books.held.get(&claim.partition).filter(|held| held.generation == claim.generation);
-        let lost: Vec<i32> =
-            claims.iter().filter(|claim| held(claim).is_none()).map(|claim| claim.partition).collect();
+        let lost: Vec<i32> = claims.iter().filter(|claim| held(claim).is_none()).map(|claim| claim.partition).collect();
         if !lost.is_empty() {
             return Standing::Lost(lost);
         }

@@ -71,7 +71,10 @@ impl KafkaTransactions {
             Ok(())
         });
         if tokio::time::timeout(END_WITHIN, ended).await.is_err() {
-            tracing::warn!(topic = &*self.topic, "a transaction was left open; its readers wait until the broker ends it");
+            tracing::warn!(
+                topic = &*self.topic,
+                "a transaction was left open; its readers wait until the broker ends it"
+            );
         }
     }
 

@@ -19,9 +19,10 @@ use super::choice;
 use super::errors::Problem;
 use super::found::found;
 use super::settings::{CacheStrategy, MaxStaleness, OnGap};
+use crate::value::Metric;
 use crate::value::dtype::DataType;
 
-pub(super) use number::{Bytes, Memory, Ratio};
+pub(super) use number::{Amount, Bytes, Memory, Ratio};
 pub(super) use text::{Brokers, Bucket, Listen, Scalar};
 pub(super) use word::{Caching, Endless};
 
@@ -91,6 +92,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<u64>(),
         of::<NonZeroUsize>(),
         of::<Ratio>(),
+        of::<Amount>(),
         of::<Bytes>(),
         of::<Memory>(),
         of::<Duration>(),
@@ -106,8 +108,10 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<choice::SaslMechanism>(),
         of::<choice::ClickHouseWriteMode>(),
         of::<choice::MetricsEmissionMode>(),
+        of::<choice::MirrorBodyName>(),
         of::<OnGap>(),
         of::<CacheStrategy>(),
+        of::<Metric>(),
     ];
     KINDS.iter().find(|kind| kind.name == name)
 }

@@ -8,6 +8,7 @@ use super::{Maybe, get};
 use crate::config::leaf::Caching;
 use crate::config::settings::{CacheStrategy, MaxStaleness};
 use crate::config::store_kind::StoreKind;
+use crate::value::Metric;
 use crate::value::dtype::DataType;
 
 /// One environment.
@@ -26,7 +27,7 @@ pub(in crate::config) struct RawEnvironment {
     pub(in crate::config) usage_store: Option<RawPlainStore>,
     /// Where vectors go.
     #[schemars(extend("x-read-by" = ["ONLINE_VECTOR_STORE_WRITER"]))]
-    pub(in crate::config) vector_store: Option<RawPlainStore>,
+    pub(in crate::config) vector_store: Option<RawVectorStore>,
     /// How long a feature without a staleness of its own counts as fresh.
     pub(in crate::config) default_max_staleness: Maybe<MaxStaleness>,
     /// Declared features. Without a list every feature is stored; with one, others stay out of the online store.
@@ -71,6 +72,17 @@ pub(in crate::config) struct RawPlainStore {
     pub(in crate::config) uri: Maybe<String>,
 }
 
+/// A store of vectors.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawVectorStore {
+    /// Its URI, or `secret:NAME`; the scheme picks the store.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) uri: Maybe<String>,
+    /// How vectors are compared, for features that have no metric of their own: `l2` (the default), `ip` or `cos`.
+    pub(in crate::config) metric: Maybe<Metric>,
+}
+
 impl RawEnvironment {
     /// Every URI of a store: the store's kind, the field of the URI, and what it says where it says something.
     pub(in crate::config) fn uris(&self) -> impl Iterator<Item = (StoreKind, &'static str, Option<String>)> {
@@ -86,7 +98,7 @@ impl RawEnvironment {
             metrics("clickhouse_uri", |store| &store.clickhouse_uri),
             metrics("victoria_metrics_uri", |store| &store.victoria_metrics_uri),
             plain(StoreKind::Usage, &self.usage_store),
-            plain(StoreKind::Vector, &self.vector_store),
+            self.vector_store.as_ref().map(|store| (StoreKind::Vector, "uri", get(store.uri.as_ref()))),
         ]
         .into_iter()
         .flatten()
@@ -117,4 +129,7 @@ pub(in crate::config) struct RawFeature {
     pub(in crate::config) internal_version: Maybe<u64>,
     /// The feature's default value.
     pub(in crate::config) default: Option<Value>,
+    /// How its vectors are compared, in a vector store: `l2`, `ip` or `cos`.
+    #[schemars(extend("x-read-by" = ["ONLINE_VECTOR_STORE_WRITER"]))]
+    pub(in crate::config) metric: Maybe<Metric>,
 }

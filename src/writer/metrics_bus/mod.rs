@@ -11,6 +11,8 @@ mod metrics_v4;
 mod partial;
 mod queries;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use decode::MetricsBusDecoder;

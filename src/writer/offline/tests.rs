@@ -28,6 +28,7 @@ use crate::writer::testing::{
 const NEVER_OPENED: Kind<TableRows> = Kind {
     name: "offline store",
     field: "offline_store",
+    uri: "uri",
     of: |environment| environment.offline_store.as_ref(),
     check: crate::store::offline::check,
     open: Opener::Store(never),

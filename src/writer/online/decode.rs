@@ -125,7 +125,7 @@ impl Context<'_> {
                 Some(Column::Refuse(reason)) => return Err(Refusal::new(ErrorClass::Decode, &**reason)),
                 None => return Err(entity::no_column(cell.column)),
             };
-            if let Some(reason) = unwritten(cell.source) {
+            if let Some(reason) = entity::not_online(cell.source) {
                 decoded.skip(reason, 1);
                 continue;
             }
@@ -174,15 +174,4 @@ fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, V
         && (source == Source::Default
             || stored.default.as_ref().is_some_and(|default| declared::same(default, &value)));
     Ok((update(stored.strategy, is_null, is_default), value))
-}
-
-/// Why values from a source do not go online: a cache hit is there already and must not look
-/// fresher, what the caller gave is not known to be true, and what is missing is no value.
-fn unwritten(source: Source) -> Option<&'static str> {
-    match source {
-        Source::OnlineStore => Some(skip::CACHE_HIT),
-        Source::Given => Some(skip::GIVEN),
-        Source::Missing => Some(skip::MISSING),
-        Source::Unknown | Source::Resolver | Source::OfflineStore | Source::Default => None,
-    }
 }

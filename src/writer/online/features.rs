@@ -13,10 +13,9 @@ use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
-use crate::writer::declared;
 use crate::writer::layouts::Layouts;
-use crate::writer::skip;
 use crate::writer::time::micros;
+use crate::writer::{declared, entity, skip};
 
 /// One environment, prepared.
 #[derive(Debug)]
@@ -209,7 +208,7 @@ fn listed_column(
         None
     });
     Column::Store(Arc::new(Stored {
-        feature: persistence_key(name, feature.internal_version).into(),
+        feature: entity::persistence_key(name, feature.internal_version).into(),
         dtype: feature.dtype.clone(),
         expiry,
         tombstone_expiry: expiry.no_shorter_than(tombstone_retention),
@@ -217,9 +216,4 @@ fn listed_column(
         default,
         plain: feature.dtype.is_none() && feature.cache_strategy == CacheStrategy::All,
     }))
-}
-
-/// `score`, `score@2`, and `~N` after it for an internal version above 0.
-fn persistence_key(name: &str, internal_version: u32) -> String {
-    if internal_version == 0 { name.to_owned() } else { format!("{name}~{internal_version}") }
 }

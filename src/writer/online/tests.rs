@@ -27,6 +27,7 @@ const HOUR: i64 = 3_600 * SECOND;
 const NEVER_OPENED: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
+    uri: "uri",
     of: |environment| environment.online_store.as_ref(),
     check: crate::store::online::check,
     open: Opener::Store(never),

@@ -36,6 +36,7 @@ impl Sink<FeatureRow> for NoSink {
 const STORE: Kind<FeatureRow> = Kind {
     name: "online store",
     field: "online_store",
+    uri: "uri",
     of: |environment| environment.online_store.as_ref(),
     check: |_| Ok(()),
     open: Opener::Store(|options| {
@@ -87,7 +88,12 @@ impl Bus for ScriptedBus {
     async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
         *self.subscribed.lock().expect("no panic") = Some(subscription);
         let (_, handovers) = mpsc::channel(1);
-        Ok(Subscription { source: Box::new(NoSource), handovers, status: watch::channel(Vec::new()).1, transactions: None })
+        Ok(Subscription {
+            source: Box::new(NoSource),
+            handovers,
+            status: watch::channel(Vec::new()).1,
+            transactions: None,
+        })
     }
 
     async fn publisher(&self) -> Result<Arc<dyn Publisher>, BusError> {

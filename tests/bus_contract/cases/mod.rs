@@ -108,9 +108,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("a_partition_that_is_being_let_go_can_still_be_committed", |h| {
         Box::pin(transactions::a_partition_that_is_being_let_go_can_still_be_committed(h))
     }),
-    ("a_closed_member_commits_nothing", |h| {
-        Box::pin(transactions::a_closed_member_commits_nothing(h))
-    }),
+    ("a_closed_member_commits_nothing", |h| Box::pin(transactions::a_closed_member_commits_nothing(h))),
     ("members_that_come_and_go_count_every_message_once", |h| {
         Box::pin(transactions::members_that_come_and_go_count_every_message_once(h))
     }),

@@ -112,6 +112,7 @@ impl Sink<Note> for PassOn {
 const STORE: Kind<Note> = Kind {
     name: "offline store",
     field: "offline_store",
+    uri: "uri",
     of: |environment| environment.offline_store.as_ref(),
     check: |uri| if uri.starts_with("any:") { Ok(()) } else { Err(StoreError(format!("`{uri}` is no store"))) },
     open: Opener::Publishing(|_, outlet| Ok(Arc::new(PassOn(outlet.clone())))),
