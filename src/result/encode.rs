@@ -3,7 +3,7 @@
 
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
-use super::{Cell, EntityRow, FeatureTable, QueryResult, Source, TableBody};
+use super::{Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody};
 use crate::proto::common::v1::OperationKind;
 use crate::proto::writer::v1;
 use crate::proto::writer::v1::value::Kind;
@@ -20,14 +20,23 @@ impl From<&QueryResult> for v1::QueryResult {
             operation_kind: result.operation_kind,
             observed_at: result.observed_at.map(timestamp),
             tables: result.tables.iter().map(v1::FeatureTable::from).collect(),
-            persistence: Some(v1::PersistenceSettings {
-                persist_online_storage: Some(result.persistence.online),
-                persist_offline_storage: Some(result.persistence.offline),
-                ..v1::PersistenceSettings::default()
-            }),
+            persistence: Some(result.persistence.into()),
             query: result.query.as_deref().cloned(),
-            errors: Vec::new(),
-            resolver_runs: Vec::new(),
+            errors: result.errors.clone(),
+            resolver_runs: result.resolver_runs.clone(),
+        }
+    }
+}
+
+impl From<Persistence> for v1::PersistenceSettings {
+    fn from(persistence: Persistence) -> Self {
+        Self {
+            persist_online_storage: Some(persistence.online),
+            persist_offline_storage: Some(persistence.offline),
+            // What is true anyway goes without saying.
+            persist_verbose_metrics: (!persistence.verbose_metrics).then_some(false),
+            persist_status_metrics: (!persistence.status_metrics).then_some(false),
+            ..Self::default()
         }
     }
 }

@@ -20,6 +20,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::proto;
+use crate::proto::common::v1::ChalkError;
+use crate::proto::writer::v1::ResolverRun;
 use crate::value::Value;
 
 pub use columns::{ListId, Names};
@@ -51,20 +53,28 @@ pub struct QueryResult {
     pub tables: Vec<FeatureTable>,
     /// Whether the results are to be stored online and offline at all.
     pub persistence: Persistence,
+    /// What went wrong; empty where nobody asked for it.
+    pub errors: Vec<ChalkError>,
+    /// The resolvers that ran; empty where nobody asked for them.
+    pub resolver_runs: Vec<ResolverRun>,
 }
 
-/// Whether a query's results are to be stored; both default to true.
+/// Whether a query's results are to be stored and measured; all default to true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {
     /// `persist_online_storage`
     pub online: bool,
     /// `persist_offline_storage`
     pub offline: bool,
+    /// `persist_verbose_metrics`; true where nobody asked for it.
+    pub verbose_metrics: bool,
+    /// `persist_status_metrics`; true where nobody asked for it.
+    pub status_metrics: bool,
 }
 
 impl Default for Persistence {
     fn default() -> Self {
-        Self { online: true, offline: true }
+        Self { online: true, offline: true, verbose_metrics: true, status_metrics: true }
     }
 }
 
@@ -73,6 +83,14 @@ impl Default for Persistence {
 pub struct Wanted {
     /// [`QueryResult::query`]
     pub query: bool,
+    /// What only metrics are made of: [`QueryResult::errors`], [`QueryResult::resolver_runs`], and of
+    /// [`QueryResult::persistence`] the two flags about metrics.
+    pub metrics: bool,
+}
+
+impl Wanted {
+    /// All that a result says.
+    pub const ALL: Self = Self { query: true, metrics: true };
 }
 
 /// The rows of one namespace.

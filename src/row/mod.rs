@@ -1,5 +1,6 @@
 //! What writers make of messages and stores write: plain data.
 
+pub mod contribution;
 pub mod feature;
 pub mod table;
 pub mod vector;

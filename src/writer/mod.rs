@@ -18,6 +18,7 @@ mod digest;
 mod drop_ratio;
 mod entity;
 pub mod layouts;
+pub mod metrics;
 pub mod metrics_bus;
 pub mod offline;
 pub mod online;

@@ -35,7 +35,10 @@ pub const EMPTY_ROW: &str = "empty_row";
 pub const NOT_A_VECTOR: &str = "not_a_vector";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
-
+/// The query asked for these metrics not to be made, or the writer is told to make none of features.
+pub const METRICS_OFF: &str = "metrics_off";
+/// A value that no distribution can take: not finite, or a duration below zero.
+pub const NOT_A_NUMBER: &str = "not_a_number";
 /// The query is not among those that are asked again (`mirror.sample_ratio`).
 pub const NOT_SAMPLED: &str = "not_sampled";
 /// The query was asked by a mirror.
@@ -44,7 +47,7 @@ pub const MIRRORED_ALREADY: &str = "mirrored_already";
 pub const TOO_OLD: &str = "too_old";
 
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 20] = [
+pub const ALL: [&str; 22] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -61,6 +64,8 @@ pub const ALL: [&str; 20] = [
     EMPTY_ROW,
     NOT_A_VECTOR,
     QUERY_DROPPED,
+    METRICS_OFF,
+    NOT_A_NUMBER,
     NOT_SAMPLED,
     MIRRORED_ALREADY,
     TOO_OLD,

@@ -106,6 +106,8 @@ pub(super) fn result(tables: Vec<FeatureTable>) -> QueryResult {
         query: None,
         tables,
         persistence: Persistence::default(),
+        errors: Vec::new(),
+        resolver_runs: Vec::new(),
     }
 }
 
@@ -199,7 +201,7 @@ pub(super) fn any_result() -> impl proptest::strategy::Strategy<Value = QueryRes
         |(tables, observed_at, operation_kind, online, offline)| QueryResult {
             observed_at,
             operation_kind,
-            persistence: Persistence { online, offline },
+            persistence: Persistence { online, offline, ..Persistence::default() },
             ..result(tables)
         },
     )

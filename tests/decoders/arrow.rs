@@ -228,8 +228,9 @@ fn a_message_that_is_one_table_says_the_rest_in_its_schema() {
         ("chalk.operation_kind", "OFFLINE_QUERY"),
         ("chalk.observed_at", "2026-11-22T18:32:00Z"),
         ("chalk.query", r#"{"query_name": "q", "createdAt": "7"}"#),
-        ("chalk.persistence", r#"{"persist_online_storage": false}"#),
-        ("chalk.errors", "[]"),
+        ("chalk.persistence", r#"{"persist_online_storage": false, "persistVerboseMetrics": false}"#),
+        ("chalk.errors", r#"[{"code": "RESOLVER_FAILED", "resolver": "r"}]"#),
+        ("chalk.resolver_runs", r#"[{"resolver": "r", "kind": "ONLINE", "status": "FAILURE", "rows": "2"}]"#),
         ("chalk.something_new", "?"),
         ("pandas", "{}"),
     ]))
@@ -239,6 +240,11 @@ fn a_message_that_is_one_table_says_the_rest_in_its_schema() {
     let query = result.query.expect("a query");
     assert_eq!((query.query_name.as_deref(), query.created_at), (Some("q"), 7));
     assert_eq!((result.persistence.online, result.persistence.offline), (false, true));
+    assert_eq!((result.persistence.verbose_metrics, result.persistence.status_metrics), (false, true));
+    let [error] = &result.errors[..] else { panic!("one error") };
+    assert_eq!((error.code, error.resolver.as_deref()), (5, Some("r")));
+    let [run] = &result.resolver_runs[..] else { panic!("one run") };
+    assert_eq!((&*run.resolver, run.kind, run.status, run.rows), ("r", 2, 2, 2));
     assert_eq!(&*result.tables[0].namespace, "user", "the one that all features have");
     assert_eq!(&*read(body(&[("chalk.namespace", "card")])).expect("sound").tables[0].namespace, "card");
     let two = batch_of(&[("__id__", ids.clone()), ("user.x", ids.clone()), ("card.x", ids)]);
@@ -247,6 +253,7 @@ fn a_message_that_is_one_table_says_the_rest_in_its_schema() {
     for (key, value, expected) in [
         ("chalk.query", "{", "`chalk.query` of the schema's metadata: EOF"),
         ("chalk.query", r#"{}, "environment_id": "other""#, "trailing characters"),
+        ("chalk.resolver_runs", "7", "`resolver_runs`: expected a list, found an integer"),
         ("chalk.query", "[1]", "`chalk.…` of the schema's metadata, as JSON"),
         ("chalk.observed_at", "soon", "expected an RFC 3339 time, found `soon`"),
     ] {
@@ -479,8 +486,7 @@ fn whole(bytes: Vec<u8>) {
     }
     let message = message(bytes);
     let envelope = Envelope::read(&message, EventType::Result).expect("no headers");
-    let _: Result<QueryResult, _> =
-        decode(&message, &envelope, Wanted { query: true }, 1 << 20).map(|read| read.result);
+    let _: Result<QueryResult, _> = decode(&message, &envelope, Wanted::ALL, 1 << 20).map(|read| read.result);
 }
 
 #[test]

@@ -40,6 +40,11 @@ fn check(result: &QueryResult) {
         ]
     );
     assert!(result.persistence.online && result.persistence.offline);
+    let [run] = result.resolver_runs.as_slice() else { panic!("one run") };
+    let kind_and_status = (v1::ResolverKind::Online.into(), v1::ResolverStatus::Success.into());
+    assert_eq!((&*run.resolver, (run.kind, run.status)), ("fraud.get_score", kind_and_status));
+    assert_eq!((run.duration_seconds, run.rows), (0.003, 1));
+    assert!(result.errors.is_empty());
 }
 
 #[test]
@@ -123,14 +128,20 @@ fn the_compact_form_of_json_takes_typed_values_and_plain_ones() {
 }
 
 #[test]
-fn a_query_that_nobody_wants_is_passed_over_but_checked() {
+fn what_nobody_wants_is_passed_over_but_checked() {
     use chalk_writer::message::{Envelope, EventType};
     use chalk_writer::result::{Wanted, decode};
     let read = |text: String| {
         let message = super::message(text);
         let envelope = Envelope::read(&message, EventType::Result).expect("no envelope");
-        decode(&message, &envelope, Wanted { query: false }, super::LIMIT).map(|read| read.result)
+        decode(&message, &envelope, Wanted::default(), super::LIMIT).map(|read| read.result)
     };
-    assert!(read(EXAMPLE.to_owned()).expect("sound").query.is_none());
+    let result = read(EXAMPLE.to_owned()).expect("sound");
+    assert!(result.query.is_none() && result.resolver_runs.is_empty());
     assert!(read(EXAMPLE.replace("\"trace_id\"", "\"status\"")).is_err());
+    assert!(read(EXAMPLE.replace("\"duration_seconds\"", "\"rows\"")).is_err());
+    let body = r#"{"errors": 5, "resolver_runs": ["a"], "persistence": {"persist_status_metrics": "no"}}"#;
+    let result = read(body.to_owned()).expect("nobody asks what is in them");
+    assert!(result.persistence.status_metrics && result.errors.is_empty());
+    assert!(super::read(body).is_err());
 }

@@ -1,5 +1,6 @@
 //! What is wrong with a row is told of that row; what is wrong with a message refuses it.
 
+use chalk_writer::proto::common::v1::ChalkError;
 use chalk_writer::proto::writer::v1;
 use chalk_writer::result::{EntityRow, TableBody};
 use chalk_writer::sink::ErrorClass;
@@ -96,6 +97,19 @@ fn a_message_with_a_wrong_syntax_is_refused_with_the_place() {
         ("{\"errors\": []} {}", "DECODE: JSON: trailing characters at line 1, column 16 (byte 16)"),
         ("{\"errors\": [", "DECODE: JSON: EOF while parsing a list at line 1, column 12 (byte 12)"),
         ("[]", "DECODE: JSON: expected a QueryResult as an object, found a list at line 1, column 2 (byte 2)"),
+        (
+            "{\"errors\": [5]}",
+            "DECODE: JSON: `errors`: expected errors as objects, found an integer at line 1, column 13 (byte 13)",
+        ),
+        ("{\"errors\": {}}", "DECODE: JSON: `errors`: expected a list, found an object at line 1, column 13 (byte 13)"),
+        (
+            "{\"resolver_runs\": [{\"duration_seconds\": \"long\"}]}",
+            "DECODE: JSON: `duration_seconds`: expected a number, found text at line 1, column 46 (byte 46)",
+        ),
+        (
+            "{\"resolver_runs\": [null]}",
+            "DECODE: JSON: `resolver_runs`: expected runs as objects, found null at line 1, column 23 (byte 23)",
+        ),
         ("{\"tables\": 5}", "DECODE: JSON: `tables`: expected a list, found an integer at line 1, column 12 (byte 12)"),
         (
             "{\"observed_at\": \"x\"}",
@@ -121,6 +135,10 @@ fn a_key_that_stands_twice_is_refused_wherever_it_is() {
         r#"{"errors": [{"a": 1, "\u0061": 2}]}"#,
         &format!(r#"{{"errors": [{{{many} "k39": 1}}]}}"#),
         r#"{"query": {"query_name": "a", "queryName": "b"}}"#,
+        r#"{"errors": [{"feature": "a", "feature": null}]}"#,
+        r#"{"errors": [{"exception": {"internal_stacktrace": "a", "internalStacktrace": "b"}}]}"#,
+        r#"{"resolver_runs": [{"duration_seconds": 1, "durationSeconds": 1}]}"#,
+        r#"{"persistence": {"persist_status_metrics": true, "persistStatusMetrics": true}}"#,
         r#"{"query": {"query_meta": {"a": "", "a": ""}}}"#,
         r#"{"tables": [{"namespace": "u", "rows": {"rows": [{"id": 1, "features": {"u.a": 1, "u.a": 1}}]}}]}"#,
         r#"{"tables": [{"namespace": "u", "rows": {"rows": [{"id": 1, "meta": {"u.a": {}, "u.a": {}}}]}}]}"#,
@@ -136,7 +154,7 @@ fn a_key_that_stands_twice_is_refused_wherever_it_is() {
 
 #[test]
 fn nesting_is_bounded_at_64_and_a_million_brackets_are_only_refused() {
-    let nested = |depth: usize| format!(r#"{{"errors": {}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let nested = |depth: usize| format!(r#"{{"errors": [], "x": {}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
     assert!(read(nested(64)).is_ok());
     assert!(refusal(nested(65)).contains("nested deeper than 64"));
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
@@ -259,9 +277,19 @@ fn small_things_without_end_do_not_fill_the_memory() {
             v1::QueryResult { tables: vec![table], ..v1::QueryResult::default() }.encode_to_vec()
         })
     };
-    let bodies = |count| json(count).into_iter().map(String::into_bytes).chain(protobuf(count));
+    // What only metrics are made of is within the same allowance.
+    let around = |count| {
+        let text = |field: &str| format!(r#"{{"{field}": [{}]}}"#, vec!["{}"; count].join(","));
+        let errors = v1::QueryResult { errors: vec![ChalkError::default(); count], ..v1::QueryResult::default() };
+        let resolver_runs = vec![v1::ResolverRun::default(); count];
+        let runs = v1::QueryResult { resolver_runs, ..v1::QueryResult::default() };
+        let json = ["errors", "resolver_runs"].map(|field| text(field).into_bytes());
+        json.into_iter().chain([errors.encode_to_vec(), runs.encode_to_vec()])
+    };
+    let rows = |count| json(count).into_iter().map(String::into_bytes).chain(protobuf(count));
+    let bodies = |count| rows(count).chain(around(count));
     for body in bodies(1_000) {
-        read_within(body.clone(), body.len().max(16_000)).expect("within the limit");
+        read_within(body.clone(), body.len().max(32_000)).expect("within the limit");
     }
     for body in bodies(100_000) {
         let refused = read_within(body.clone(), body.len()).expect_err("too much of it");

@@ -27,6 +27,8 @@ proptest! {
     #[test]
     fn anything_like_json_is_read_or_refused(text in r#"[\[\]{}",:a-c0-9.eE+\\ u-]{0,80}"#) {
         let _ = read(format!("{{\"tables\": {text}"));
+        let _ = read(format!("{{\"errors\": [{{\"exception\": {{\"kind\": {text}"));
+        let _ = read(format!("{{\"resolver_runs\": [{{\"rows\": {text}"));
         let _ = read(format!("{{\"tables\": [{{\"namespace\": \"u\", \"rows\": {{\"rows\": [{{\"id\": 1, \"features\": {{\"a\": {text}"));
     }
 

@@ -38,7 +38,7 @@ fn read(body: impl Into<Bytes>) -> Result<QueryResult, Refusal> {
 fn read_within(body: impl Into<Bytes>, limit: usize) -> Result<QueryResult, Refusal> {
     let message = message(body);
     let envelope = Envelope::read(&message, EventType::Result)?;
-    decode(&message, &envelope, Wanted { query: true }, limit).map(|read| read.result)
+    decode(&message, &envelope, Wanted::ALL, limit).map(|read| read.result)
 }
 
 fn read_json(text: impl Into<String>) -> QueryResult {
@@ -59,14 +59,16 @@ fn same(one: &QueryResult, two: &QueryResult) -> bool {
 fn plain(result: &QueryResult) -> String {
     use std::fmt::Write as _;
     let mut text = format!(
-        "{} {} {} {} {:?} {:?} {:?}\n",
+        "{} {} {} {} {:?} {:?} {:?} {:?} {:?}\n",
         result.environment_id,
         result.deployment_id,
         result.operation_id,
         result.operation_kind,
         result.observed_at,
         result.query,
-        result.persistence
+        result.persistence,
+        result.errors,
+        result.resolver_runs
     );
     for table in &result.tables {
         let _ = writeln!(text, "table {}", table.namespace);

@@ -41,7 +41,7 @@ fn read(
     let headers: Headers = named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let message = Message { headers, ..message(body) };
     let envelope = Envelope::read(&message, EventType::Result)?;
-    let read = decode(&message, &envelope, Wanted { query: true }, LIMIT)?;
+    let read = decode(&message, &envelope, Wanted::ALL, LIMIT)?;
     assert!(read.unpacked <= LIMIT, "{} bytes unpacked", read.unpacked);
     Ok((read.result, read.unpacked))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use chalk_writer::proto::common::v1::{ChalkError, ChalkException};
 use chalk_writer::proto::pubsub::v1::QueryMessagePubSub;
 use chalk_writer::proto::writer::v1;
 use chalk_writer::result::encode::person_json;
@@ -108,16 +109,40 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn error()(code in 0..12_i32, category in 0..3_i32, message in any::<String>(), feature in option::of(any::<String>()),
+               resolver in option::of(any::<String>()), key in option::of(any::<String>()),
+               exception in option::of((any::<String>(), option::of(any::<String>())))) -> ChalkError {
+        let exception = exception.map(|(kind, internal_stacktrace)| ChalkException {
+            message: message.clone(), stacktrace: kind.repeat(2), kind, internal_stacktrace,
+        });
+        ChalkError { code, category, message, display_primary_key_fqn: key.clone(), display_primary_key: key, exception, feature, resolver }
+    }
+}
+
+prop_compose! {
+    fn run()(resolver in any::<String>(), kind in 0..4_i32, status in 0..4_i32, duration_seconds in double(), rows in any::<i64>())
+            -> v1::ResolverRun {
+        // Protobuf leaves out what is equal to zero, and so the sign of zero.
+        let duration_seconds = if duration_seconds == 0.0 { 0.0 } else { duration_seconds };
+        v1::ResolverRun { resolver, kind, status, duration_seconds, rows }
+    }
+}
+
+prop_compose! {
     pub(super) fn result()(environment in text(), operation in text(), kind in 0..16_i32, observed_at in option::of(time()),
-                query in option::of(query()), tables in vec(table(), 0..3), online in any::<bool>(),
-                arrow in option::of(vec(any::<u8>(), 0..9))) -> QueryResult {
+                query in option::of(query()), tables in vec(table(), 0..3), flags in any::<[bool; 4]>(),
+                arrow in option::of(vec(any::<u8>(), 0..9)), errors in vec(error(), 0..3), resolver_runs in vec(run(), 0..3))
+                -> QueryResult {
         let mut tables = tables;
         if let Some(arrow) = arrow {
             tables.push(FeatureTable { namespace: "arrow".into(), body: TableBody::Arrow(arrow.into()) });
         }
         QueryResult {
             environment_id: environment, deployment_id: "dep".into(), operation_id: operation, operation_kind: kind,
-            observed_at, query: query.map(Box::new), tables, persistence: Persistence { online, offline: true },
+            observed_at, query: query.map(Box::new), tables, errors, resolver_runs,
+            persistence: Persistence {
+                online: flags[0], offline: flags[1], verbose_metrics: flags[2], status_metrics: flags[3],
+            },
         }
     }
 }

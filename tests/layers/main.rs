@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("cut", &[]),
     ("value", &["cut", "sink"]),
-    ("row", &["sink", "value"]),
+    ("row", &["proto", "sink", "value"]),
     ("message", &["cut", "sink", "value"]),
     ("writer_type", &["message", "nearest"]),
     ("config", &["nearest", "value", "writer_type"]),

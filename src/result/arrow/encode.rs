@@ -153,11 +153,9 @@ fn metadata(result: &QueryResult, namespace: &str) -> Result<BTreeMap<String, St
     if let Some(query) = &result.query {
         put("query", json(query)?);
     }
-    let persistence = serde_json::json!({
-        "persist_online_storage": result.persistence.online,
-        "persist_offline_storage": result.persistence.offline,
-    });
-    put("persistence", persistence.to_string());
+    put("persistence", json(&v1::PersistenceSettings::from(result.persistence))?);
+    put("errors", json(&result.errors)?);
+    put("resolver_runs", json(&result.resolver_runs)?);
     Ok(metadata)
 }
 
@@ -168,12 +166,10 @@ fn json(value: &impl serde::Serialize) -> Result<String, String> {
 /// A published result with its tables in Arrow form: a whole message where it has one, else tables of a
 /// message in protobuf.
 pub fn body(message: &v1::QueryResult) -> Result<(Vec<u8>, Encoding), String> {
-    let result = protobuf::decode(&message.encode_to_vec().into(), Wanted { query: true }, usize::MAX);
+    let result = protobuf::decode(&message.encode_to_vec().into(), Wanted::ALL, usize::MAX);
     let result = result.map_err(|refusal| refusal.message)?;
     if let [table] = result.tables.as_slice() {
-        let mut metadata = metadata(&result, &table.namespace)?;
-        metadata.insert("chalk.errors".to_owned(), json(&message.errors)?);
-        metadata.insert("chalk.resolver_runs".to_owned(), json(&message.resolver_runs)?);
+        let metadata = metadata(&result, &table.namespace)?;
         let body = ipc(&batch(table)?, metadata, Form::File).map_err(|error| error.to_string())?;
         return Ok((body, Encoding::ArrowFile));
     }

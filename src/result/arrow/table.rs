@@ -182,10 +182,14 @@ fn texts(found: &StructArray, field: &str, column: &str) -> Result<Vec<Value>, R
 
 impl Sources {
     fn of(&self, row: usize) -> (Source, Option<Box<ByteString>>) {
-        let id = match self.ids.get(row) {
-            Some(Value::Text(id)) => source_id(id.clone()),
+        (self.sources[row], self.id(row).cloned().and_then(source_id))
+    }
+
+    /// The resolver behind a value, where it is known.
+    pub fn id(&self, row: usize) -> Option<&ByteString> {
+        match self.ids.get(row) {
+            Some(Value::Text(id)) if !id.is_empty() => Some(id),
             _ => None,
-        };
-        (self.sources[row], id)
+        }
     }
 }

@@ -5,10 +5,12 @@
 //! rows refuses the message; what is wrong inside a row is a fault of that row alone.
 
 mod check;
+mod errors;
 mod part;
 mod query;
 mod reader;
 mod row;
+mod runs;
 mod scan;
 mod table;
 mod unknown;
@@ -20,9 +22,11 @@ pub use unknown::unknown_fields;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use self::part::{Ignored, Part, Seen};
+use self::errors::QueryError;
+use self::part::{Each, Ignored, Part, Seen};
 use self::query::Query;
 use self::reader::{Enum, Flag, Reader, Text, Time};
+use self::runs::Run;
 use self::scan::{Fault, Object, Scanner};
 use self::table::Tables;
 use super::sniff::without_mark;
@@ -108,7 +112,7 @@ impl<'de> Part<'de> for Message<'_, 'de> {
                 }
                 "persistence" => {
                     seen.field(6, "persistence")?;
-                    result.persistence = object.value(PersistenceSettings)?;
+                    result.persistence = object.value(PersistenceSettings { wanted })?;
                 }
                 "query" => {
                     seen.field(7, "query")?;
@@ -120,11 +124,19 @@ impl<'de> Part<'de> for Message<'_, 'de> {
                 }
                 "errors" => {
                     seen.field(8, "errors")?;
-                    object.value(Ignored)?;
+                    if wanted.metrics {
+                        result.errors = object.value(Each { field: "errors", of: || QueryError { reader } })?;
+                    } else {
+                        object.value(Ignored)?;
+                    }
                 }
                 "resolver_runs" | "resolverRuns" => {
                     seen.field(9, "resolver_runs")?;
-                    object.value(Ignored)?;
+                    if wanted.metrics {
+                        result.resolver_runs = object.value(Each { field: "resolver_runs", of: || Run { reader } })?;
+                    } else {
+                        object.value(Ignored)?;
+                    }
                 }
                 _ => {
                     seen.key(key)?;
@@ -144,7 +156,9 @@ fn operation_kind() -> Enum<fn(i32) -> Option<&'static str>> {
     }
 }
 
-struct PersistenceSettings;
+struct PersistenceSettings {
+    wanted: Wanted,
+}
 
 impl<'de> Part<'de> for PersistenceSettings {
     type Output = Persistence;
@@ -169,6 +183,14 @@ impl<'de> Part<'de> for PersistenceSettings {
                 "persist_offline_storage" | "persistOfflineStorage" => {
                     seen.field(1, "persist_offline_storage")?;
                     persistence.offline = object.value(Flag("persist_offline_storage"))?.unwrap_or(true);
+                }
+                "persist_verbose_metrics" | "persistVerboseMetrics" if self.wanted.metrics => {
+                    seen.field(2, "persist_verbose_metrics")?;
+                    persistence.verbose_metrics = object.value(Flag("persist_verbose_metrics"))?.unwrap_or(true);
+                }
+                "persist_status_metrics" | "persistStatusMetrics" if self.wanted.metrics => {
+                    seen.field(3, "persist_status_metrics")?;
+                    persistence.status_metrics = object.value(Flag("persist_status_metrics"))?.unwrap_or(true);
                 }
                 _ => {
                     seen.key(key)?;

@@ -108,6 +108,33 @@ pub(super) fn twice(key: &str) -> Fault {
     Fault::new(format!("key `{}` stands twice in one object", &key[..key.floor_char_boundary(80)]))
 }
 
+/// A list of parts alike; null is an empty one.
+pub(super) struct Each<F> {
+    pub(super) field: &'static str,
+    /// Makes the part that reads one.
+    pub(super) of: F,
+}
+
+impl<'de, P: Part<'de>, F: Fn() -> P> Part<'de> for Each<F> {
+    type Output = Vec<P::Output>;
+
+    fn wrong(self, found: &str) -> Result<Self::Output, Fault> {
+        Err(Fault::new(format!("`{}`: expected a list, found {found}", self.field)))
+    }
+
+    fn null(self) -> Result<Self::Output, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn list(self, mut list: List<'_, 'de>) -> Result<Self::Output, Fault> {
+        let mut found = Vec::new();
+        while let Some(one) = list.next((self.of)())? {
+            found.push(one);
+        }
+        Ok(found)
+    }
+}
+
 /// Passes over a part that nobody asks for.
 pub(super) struct Ignored;
 

@@ -1,9 +1,9 @@
 //! The query of a result in JSON. Written out rather than left to the generated mapping, which takes
 //! an enum's names with their prefix only, and keys twice.
 
-use super::part::{Ignored, Part, Seen, twice};
-use super::reader::{Enum, Flag, Integer, Reader, Text, unexpected};
-use super::scan::{Fault, List, Object};
+use super::part::{Each, Ignored, Part, Seen, twice};
+use super::reader::{Double, Enum, Flag, Integer, OptionalText, OwnedText, Reader, Text, unexpected};
+use super::scan::{Fault, Object};
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 
 /// The object `query`.
@@ -35,7 +35,7 @@ impl<'de> Part<'de> for Query<'_, 'de> {
             let name = FIELDS[field].0;
             seen.field(field as u32, name)?;
             let text = OptionalText(Text(reader, name));
-            let list = Texts { reader, field: name };
+            let list = Each { field: name, of: || OwnedText(Text(reader, name)) };
             let flag = Flag(name);
             match name {
                 "operation_id" => query.operation_id = object.value(text)?.unwrap_or_default(),
@@ -60,7 +60,7 @@ impl<'de> Part<'de> for Query<'_, 'de> {
                 "has_plan_stages" => query.has_plan_stages = object.value(flag)?,
                 "meta_query_hash" => query.meta_query_hash = object.value(text)?,
                 "query_duration_seconds" => {
-                    query.query_duration_seconds = object.value(Seconds(name))?;
+                    query.query_duration_seconds = object.value(Double(name))?.map(|seconds| seconds as f32);
                 }
                 "trace_id" => query.trace_id = object.value(text)?,
                 "resource_group" => query.resource_group = object.value(text)?,
@@ -106,50 +106,6 @@ fn status() -> Enum<fn(i32) -> Option<&'static str>> {
     }
 }
 
-/// A text that may be absent.
-struct OptionalText<'r, 'de>(Text<'r, 'de>);
-
-impl<'de> Part<'de> for OptionalText<'_, 'de> {
-    type Output = Option<String>;
-
-    fn wrong(self, found: &str) -> Result<Self::Output, Fault> {
-        self.0.wrong(found).map(|text| Some(text.to_string()))
-    }
-
-    fn null(self) -> Result<Self::Output, Fault> {
-        Ok(None)
-    }
-
-    fn text(self, value: &str) -> Result<Self::Output, Fault> {
-        Ok(Some(value.to_owned()))
-    }
-}
-
-struct Texts<'r, 'de> {
-    reader: &'r Reader<'de>,
-    field: &'static str,
-}
-
-impl<'de> Part<'de> for Texts<'_, 'de> {
-    type Output = Vec<String>;
-
-    fn wrong(self, found: &str) -> Result<Vec<String>, Fault> {
-        Err(unexpected(self.field, "a list of texts", found))
-    }
-
-    fn null(self) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
-    }
-
-    fn list(self, mut list: List<'_, 'de>) -> Result<Vec<String>, Fault> {
-        let mut texts = Vec::new();
-        while let Some(text) = list.next(Text(self.reader, self.field))? {
-            texts.push(text.to_string());
-        }
-        Ok(texts)
-    }
-}
-
 /// The query's own map of texts.
 struct QueryMeta<'r, 'de> {
     reader: &'r Reader<'de>,
@@ -175,36 +131,5 @@ impl<'de> Part<'de> for QueryMeta<'_, 'de> {
             }
         }
         Ok(())
-    }
-}
-
-/// A duration as a number, or as text for those that JSON has no number for.
-struct Seconds(&'static str);
-
-impl<'de> Part<'de> for Seconds {
-    type Output = Option<f32>;
-
-    fn wrong(self, found: &str) -> Result<Option<f32>, Fault> {
-        Err(unexpected(self.0, "a number", found))
-    }
-
-    fn null(self) -> Result<Option<f32>, Fault> {
-        Ok(None)
-    }
-
-    fn int(self, value: i64) -> Result<Option<f32>, Fault> {
-        Ok(Some(value as f32))
-    }
-
-    fn big(self, digits: &'de str) -> Result<Option<f32>, Fault> {
-        self.text(digits)
-    }
-
-    fn double(self, value: f64) -> Result<Option<f32>, Fault> {
-        Ok(Some(value as f32))
-    }
-
-    fn text(self, value: &str) -> Result<Option<f32>, Fault> {
-        value.parse().map(Some).or_else(|_| self.wrong("text"))
     }
 }

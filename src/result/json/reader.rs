@@ -94,6 +94,44 @@ impl<'de> Part<'de> for Text<'_, 'de> {
     }
 }
 
+/// A text that is kept apart from the message; null is none.
+pub(super) struct OwnedText<'r, 'de>(pub(super) Text<'r, 'de>);
+
+impl<'de> Part<'de> for OwnedText<'_, 'de> {
+    type Output = String;
+
+    fn wrong(self, found: &str) -> Result<String, Fault> {
+        self.0.wrong(found).map(|text| text.to_string())
+    }
+
+    fn null(self) -> Result<String, Fault> {
+        Ok(String::new())
+    }
+
+    fn text(self, value: &str) -> Result<String, Fault> {
+        Ok(value.to_owned())
+    }
+}
+
+/// The same, told apart from an empty one where it is null.
+pub(super) struct OptionalText<'r, 'de>(pub(super) Text<'r, 'de>);
+
+impl<'de> Part<'de> for OptionalText<'_, 'de> {
+    type Output = Option<String>;
+
+    fn wrong(self, found: &str) -> Result<Option<String>, Fault> {
+        OwnedText(self.0).wrong(found).map(Some)
+    }
+
+    fn null(self) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
+    fn text(self, value: &str) -> Result<Option<String>, Fault> {
+        Ok(Some(value.to_owned()))
+    }
+}
+
 /// A time of the message itself.
 pub(super) struct Time(pub(super) &'static str);
 
@@ -155,6 +193,37 @@ impl Part<'_> for Integer {
 
     fn text(self, value: &str) -> Result<i64, Fault> {
         value.parse().or_else(|_| self.wrong("text"))
+    }
+}
+
+/// A number as a number, or as text for those that JSON has no number for; `None` where it is null.
+pub(super) struct Double(pub(super) &'static str);
+
+impl<'de> Part<'de> for Double {
+    type Output = Option<f64>;
+
+    fn wrong(self, found: &str) -> Result<Option<f64>, Fault> {
+        Err(unexpected(self.0, "a number", found))
+    }
+
+    fn null(self) -> Result<Option<f64>, Fault> {
+        Ok(None)
+    }
+
+    fn int(self, value: i64) -> Result<Option<f64>, Fault> {
+        Ok(Some(value as f64))
+    }
+
+    fn big(self, digits: &'de str) -> Result<Option<f64>, Fault> {
+        self.text(digits)
+    }
+
+    fn double(self, value: f64) -> Result<Option<f64>, Fault> {
+        Ok(Some(value))
+    }
+
+    fn text(self, value: &str) -> Result<Option<f64>, Fault> {
+        value.parse().map(Some).or_else(|_| self.wrong("text"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `QueryResult` as protobuf, read straight into the model: texts and bytes are slices of the
-//! message, and no generated type is built on the way but for the query, where it is wanted.
+//! message, and no generated type is built on the way but for the query, errors and resolver runs, where
+//! they are wanted.
 //!
 //! Fields may come in any order and more than once: of a scalar the last counts, messages merge,
 //! lists grow, as the format has it.
@@ -12,7 +13,7 @@ use bytestring::ByteString;
 use prost::Message as _;
 
 use self::value::{TimestampParts, merge_value};
-use self::wire::{Malformed, Wire, refused};
+use self::wire::{Field, Malformed, Wire, refused};
 use super::allowance::Allowance;
 use super::columns::Columns;
 use super::meta::{Meta, Metas, source_id};
@@ -43,7 +44,7 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
             4 => result.operation_kind = wire.integer("operation_kind", field)? as i32,
             5 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
             6 => result.tables.push(table(wire.message("tables", field)?)?),
-            7 => persistence(wire.message("persistence", field)?, &mut result.persistence)?,
+            7 => persistence(wire.message("persistence", field)?, wanted, &mut result.persistence)?,
             8 => {
                 let content = wire.bytes("query", field)?;
                 if wanted.query {
@@ -51,7 +52,9 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
                     query.merge(content).map_err(|error| refused(format!("protobuf: `query`: {error}")))?;
                 }
             }
+            9 if wanted.metrics => result.errors.push(generated(&wire, "errors", field)?),
             9 => drop(wire.bytes("errors", field)?),
+            10 if wanted.metrics => result.resolver_runs.push(generated(&wire, "resolver_runs", field)?),
             10 => drop(wire.bytes("resolver_runs", field)?),
             _ => {}
         }
@@ -66,9 +69,22 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
     Ok(result)
 }
 
-fn persistence(mut wire: Wire<'_>, persistence: &mut Persistence) -> Result<(), Malformed> {
+/// A message as its generated type reads it.
+fn generated<M: prost::Message + Default>(wire: &Wire<'_>, name: &str, field: Field<'_>) -> Result<M, Malformed> {
+    wire.take::<M>()?;
+    let content = wire.content(name, field)?;
+    M::decode(content).map_err(|error| refused(format!("protobuf: `{name}`: {error}")))
+}
+
+fn persistence(mut wire: Wire<'_>, wanted: Wanted, persistence: &mut Persistence) -> Result<(), Malformed> {
     while let Some((number, field)) = wire.next()? {
         match number {
+            1 if wanted.metrics => {
+                persistence.verbose_metrics = wire.integer("persist_verbose_metrics", field)? != 0;
+            }
+            2 if wanted.metrics => {
+                persistence.status_metrics = wire.integer("persist_status_metrics", field)? != 0;
+            }
             3 => persistence.online = wire.integer("persist_online_storage", field)? != 0,
             4 => persistence.offline = wire.integer("persist_offline_storage", field)? != 0,
             _ => {}

@@ -54,7 +54,7 @@ pub(super) struct Context<'a> {
 
 impl Decoder<TableRows> for OfflineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TableRows>) {
-        match self.gate.open(message, Wanted { query: true }) {
+        match self.gate.open(message, Wanted { query: true, ..Wanted::default() }) {
             Ok(opened) => self.rows(opened, decoded),
             Err(unopened) => self.catalog.unopened(unopened, decoded),
         }

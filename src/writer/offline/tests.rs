@@ -274,7 +274,7 @@ fn history_may_be_old_but_not_from_the_future() {
 #[test]
 fn a_result_that_is_not_to_be_stored_offline_is_not() {
     let mut silent = with_query(query());
-    silent.persistence = Persistence { online: true, offline: false };
+    silent.persistence = Persistence { offline: false, ..Persistence::default() };
     skipped(&decoded_by(&decoder_with(environment(None), |_| {}), silent), &[(skip::PERSISTENCE_OFF, 1)]);
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Context<'a> {
 
 impl Decoder<FeatureRow> for OnlineDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<FeatureRow>) {
-        match self.gate.open(message, Wanted { query: false }) {
+        match self.gate.open(message, Wanted::default()) {
             Ok(opened) => self.rows(opened, decoded),
             Err(unopened) => self.catalog.unopened(unopened, decoded),
         }

@@ -325,7 +325,7 @@ fn a_default_that_is_not_of_its_features_type_is_an_error_of_the_settings() {
 #[test]
 fn a_result_that_is_not_to_be_stored_online_is_not() {
     let mut silent = result(vec![one("user.a", Value::Int(1))]);
-    silent.persistence = Persistence { online: false, offline: true };
+    silent.persistence = Persistence { online: false, ..Persistence::default() };
     skipped(&decode_with(environment(None), silent), skip::PERSISTENCE_OFF);
 }
 

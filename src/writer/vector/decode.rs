@@ -33,7 +33,7 @@ impl VectorDecoder {
         if admitted.event_type == EventType::VectorBatch {
             return self.batch(&admitted, body::read(&admitted)?, decoded);
         }
-        let opened = self.gate.open(message, Wanted { query: false });
+        let opened = self.gate.open(message, Wanted::default());
         // A message that does not say what it is, is a result; but a batch is told by what is in it, so that none
         // is passed over as a result without tables.
         let is_none = opened.as_ref().map_or(true, |opened| opened.result.tables.is_empty());

@@ -133,7 +133,7 @@ fn what_does_not_go_online_does_not_go_here() {
         let row = (Value::Int(1), vec![("user.embedding", value(singles(&[1.0])), source)]);
         skipped(&decode_with(environment(None), result(vec![table("user", vec![row])])), reason);
     }
-    let persistence = Persistence { online: false, offline: true };
+    let persistence = Persistence { online: false, ..Persistence::default() };
     let off = QueryResult { persistence, ..result(vec![one("user.embedding", value(singles(&[1.0])))]) };
     skipped(&decode_with(environment(None), off), skip::PERSISTENCE_OFF);
 }

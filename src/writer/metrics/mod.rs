@@ -1,0 +1,43 @@
+//! `METRICS_WRITER`: results → what they say of features, resolvers and queries, as series of the metrics bus.
+//!
+//! A result is counted where it is decoded ([`MetricsDecoder`]); the results of one partition in a batch are added
+//! up by the minute ([`Windows`]) and published as partial results with what is passed on as it is, the query's row
+//! and those of its errors ([`Emitter`]).
+//!
+//! | series | of what | value |
+//! | --- | --- | --- |
+//! | `FEATURE`/`REQUEST` | every value | count, by status (`FAILURE` where an error names the feature), cache (`CACHE_HIT` from the online store; none where the caller gave it), nullness, form (`HAS_MANY` for a list of structs; none for null) |
+//! | `FEATURE`/`COMPUTED`, `LOOKED_UP` | values of a resolver or of no known source; of a store | count, by nullness |
+//! | `FEATURE`/`USED`, `REFERENCED` | values that the query asked for, or needed on the way | count, by nullness |
+//! | `FEATURE`/`WRITE` | values that go into the online store | count, by kind of resolver |
+//! | `FEATURE`/`FEATURE_VALUE` | numbers and nulls | distribution |
+//! | `FEATURE`/`STALENESS` | values of a store whose row has a time of its own | distribution of the seconds from that time to the query |
+//! | `FEATURE`/`LATENCY` | features that a resolver of the query computed | distribution of that resolver's seconds |
+//! | `RESOLVER`/`REQUEST`, `LATENCY`, `RESOLVER_ROWS_RETURNED` | resolvers that ran | count, distribution of seconds, sum; by status and kind |
+//! | `QUERY`/`REQUEST`, `LATENCY` | the query | count, distribution of seconds; by status |
+//! | `BATCH` and `STREAM`/`REQUEST`, `LATENCY` | resolvers of scheduled runs, and of streams | as those of resolvers |
+//!
+//! All are by environment, deployment, resource group and what the query was for. Not in a result, and so not made
+//! here: the latency of planning, and how far behind a stream is.
+
+mod arrow;
+mod cells;
+mod context;
+mod decode;
+mod durations;
+mod emit;
+mod features;
+mod forward;
+mod layout;
+mod partials;
+mod preview;
+mod queries;
+mod resolvers;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+pub use decode::MetricsDecoder;
+pub use emit::Emitter;
+pub use windows::{Batch, Windows};
