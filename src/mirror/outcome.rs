@@ -217,7 +217,7 @@ mod tests {
         let names = fitted(whole.clone(), 400);
         assert!(names.encoded_len() <= 400 && error(&names).starts_with("left out: outputs and values, because"));
         assert_eq!(names.differences[0].output, "a");
-        let least = fitted(whole, 180);
+        let least = fitted(whole, 60);
         assert!(least.differences.is_empty() && error(&least).starts_with("left out: outputs, differences"));
     }
 }

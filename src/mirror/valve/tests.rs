@@ -273,7 +273,6 @@ fn a_server_that_slows_down_under_load_is_left_alone_and_found_again() {
     let mut seen = world.run(20_000, every);
     assert!(seen.mirrored * 10 < seen.offered, "{} of {}", seen.mirrored, seen.offered);
     assert!(seen.p99() <= 2 * alone(19 * MS), "{:?} beside {:?}", seen.p99(), alone(19 * MS));
-    eprintln!("{} of {}", seen.mirrored, seen.offered);
 
     // And back.
     world.server.takes = 10 * MS;

@@ -105,7 +105,7 @@ impl MirrorSink {
         loop {
             while let Some(row) = rows.get(next) {
                 let now = Instant::now();
-                let admission = if now < until { locked(&self.valve).admit(now) } else { Admission::Shed(NO_SLOT) };
+                let admission = self.admit(now, now < until);
                 match admission {
                     Admission::Go(ticket) => {
                         under_way.push(self.under_way(next, row, ticket));
@@ -122,6 +122,14 @@ impl MirrorSink {
                 None => {}
             }
         }
+    }
+
+    fn admit(&self, now: Instant, in_time: bool) -> Admission {
+        let mut valve = locked(&self.valve);
+        if in_time {
+            return valve.admit(now);
+        }
+        Admission::Shed(if valve.closed_for(now).is_zero() { NO_SLOT } else { BACKING_OFF })
     }
 
     fn under_way<'a>(&'a self, at: usize, row: &'a Mirrored, ticket: Ticket) -> BoxFuture<'a, Published> {
