@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness};
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody};
 use chalk_writer::config::{Overrides, Selection, check, load};
+use chalk_writer::value::Metric;
 use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
@@ -67,6 +68,20 @@ fn the_example_of_vectors_names_their_store_and_their_metrics() {
 }
 
 #[test]
+fn the_example_of_vectors_names_their_store_and_their_metrics() {
+    let loaded = load(&examples().join("vectors.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("ONLINE_VECTOR_STORE_WRITER".to_owned())).expect("of vectors");
+    assert_eq!(writer.subscription, "results");
+    let prod = writer.environments.get("prod").expect("prod");
+    let store = prod.vector_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("vectors.sqlite").display()));
+    assert_eq!(prod.vector_metric, Some(Metric::Cos));
+    let features = prod.features.as_ref().expect("a list");
+    assert_eq!((features["user.embedding"].metric, features["document.summary"].metric), (None, Some(Metric::Ip)));
+}
+
+#[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
     let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");
@@ -102,6 +117,24 @@ fn the_postgres_example_shows_no_credential_and_both_ways_in() {
 }
 
 #[test]
+fn the_mirror_example_makes_a_mirror() {
+    let loaded = load(&examples().join("kafka-mirror.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let mirror = loaded.writer(&Selection::Type("QUERY_MIRROR_CONSUMER".to_owned())).expect("a mirror");
+    assert_eq!(mirror.subscription, "query-log");
+    assert_eq!(mirror.publishes.as_ref().map(|publishes| publishes.topic.as_str()), Some("query-mirror"));
+    assert_eq!(mirror.tuning.concurrency, 8);
+    let settings = &mirror.of_type.mirror;
+    assert_eq!(settings.server.as_deref(), Some("https://staging.example.com"));
+    assert_eq!((settings.sample_ratio, settings.max_per_second), (0.05, Some(50.0)));
+    assert_eq!((settings.deadline, settings.max_age), (Duration::from_secs(2), Duration::from_mins(5)));
+    assert_eq!((settings.absolute_tolerance, settings.relative_tolerance), (0.0, 1e-6));
+    assert_eq!((settings.body, settings.branch.as_deref()), (MirrorBody::Auto, Some("next-model")));
+    let (id, secret) = settings.client.as_ref().expect("credentials");
+    assert_eq!((id.as_str(), secret.describe().as_str()), ("client-mirror", "secret:/run/secrets/chalk-client-secret"));
+}
+
+#[test]
 fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default(), &registry());
     let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
@@ -133,7 +166,7 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     );
     assert_eq!(report.writers[1].publishes_to.as_deref(), Some("metrics-bus-1"));
     assert!(report.unused.contains(&"writers[0].request".to_owned()));
-    assert!(report.unused.contains(&"api_server_host".to_owned()));
+    assert!(!report.unused.contains(&"api_server_host".to_owned()), "QUERY_MIRROR_CONSUMER reads it");
 }
 
 #[test]
@@ -155,8 +188,7 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
     assert_eq!(
         error.to_string(),
-        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, \
-         ONLINE_VECTOR_STORE_WRITER"
+        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
     );
     assert!(error.is_usage());
 }
