@@ -29,6 +29,7 @@ pub mod decode;
 pub mod generate;
 pub mod insert;
 pub mod message;
+pub mod mirror;
 mod nearest;
 mod panics;
 pub mod proto;

@@ -142,6 +142,11 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
 pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
     let kafka = backend(raw) == Some(BusBackend::Kafka) && raw.kafka_sasl_secret.is_some();
     let mut paths: Vec<String> = kafka.then(|| "kafka_sasl_secret".to_owned()).into_iter().collect();
+    for (number, writer) in raw.writers.iter().enumerate() {
+        if get(writer.mirror.client_secret.as_ref()).is_some_and(|secret| SecretRef::is_name(&secret)) {
+            paths.push(format!("writers[{number}].mirror.client_secret"));
+        }
+    }
     for (id, environment) in raw.environments.iter().flatten() {
         for (kind, field, uri) in environment.uris() {
             if uri.is_some_and(|uri| SecretRef::is_name(&uri)) {

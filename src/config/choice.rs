@@ -127,6 +127,20 @@ impl Choice for SaslMechanism {
     ];
 }
 
+/// `mirror.body`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MirrorBodyName {
+    Auto,
+    Json,
+    Feather,
+}
+
+impl Choice for MirrorBodyName {
+    const NAME: &'static str = "mirror body";
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("json", Self::Json), ("feather", Self::Feather)];
+}
+
 /// `chalk_queries_clickhouse_write_mode`, `chalk_errors_clickhouse_write_mode`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClickHouseWriteMode {

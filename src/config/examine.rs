@@ -14,7 +14,6 @@ use super::environments::{EnvironmentFindings, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
-use super::modes;
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::Registry;
@@ -24,6 +23,7 @@ use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
+use super::{mirroring, modes};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -203,9 +203,11 @@ impl Examined {
 
     /// What is wrong with the ways that a writer's rows and messages take, by path.
     fn ways(&self, writer: &Outline) -> Vec<(String, Problem)> {
-        let modes = modes::of_type(&self.entry(writer)).metrics;
+        let entry = self.entry(writer);
+        let modes = modes::of_type(&entry, &self.raw, &self.folder).metrics;
         let stores = modes::missing_stores(writer, &modes, &self.raw);
-        modes::publishing(writer, self.backend).into_iter().chain(stores).collect()
+        let mirror = mirroring::problems(writer, &entry, &self.raw);
+        modes::publishing(writer, self.backend).into_iter().chain(stores).chain(mirror).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -381,7 +383,7 @@ impl Examined {
             dlq_topic: writers::common(&self.file, "kafka_dlq_topic"),
             environments: Arc::new(self.environments(writer)),
             tuning,
-            of_type: modes::of_type(&entry),
+            of_type: modes::of_type(&entry, &self.raw, &self.folder),
             query_table_write_drop_ratio: get(entry.query_table_write_drop_ratio.as_ref()).map_or(0.0, |ratio| ratio.0),
             skip_offline_writes_for_online_cached_features,
             listen,

@@ -18,6 +18,8 @@ mod leaf;
 mod load;
 mod memory;
 mod metrics_stores;
+mod mirror;
+mod mirroring;
 mod modes;
 mod of_type;
 mod path;

@@ -1,17 +1,20 @@
 //! Where the rows and messages of a writer go: the modes of its entry, the topic that it publishes to, and
 //! what either asks for that the file does not have.
 
+use std::path::Path;
+
 use super::choice::{BusBackend, ClickHouseWriteMode, MetricsEmissionMode};
 use super::errors::Problem;
 use super::of_type::{MetricsModes, Sides, TypeSettings};
-use super::path;
 use super::raw::{RawDeployment, RawMetricsStore, RawWriter, get};
 use super::store_kind::StoreKind;
 use super::writers::{COMMON, Outline};
+use super::{mirroring, path};
 
 /// The settings of its type that a writer's entry has.
-pub(super) fn of_type(entry: &RawWriter) -> TypeSettings {
+pub(super) fn of_type(entry: &RawWriter, raw: &RawDeployment, folder: &Path) -> TypeSettings {
     TypeSettings {
+        mirror: mirroring::settings(entry, raw, folder),
         skip_feature_metrics: get(entry.results_writer_skip_producing_feature_metrics.as_ref()).unwrap_or(false),
         metrics: MetricsModes {
             queries: rows(get(entry.chalk_queries_clickhouse_write_mode.as_ref())),

@@ -1,12 +1,16 @@
 //! Settings that only some types of writers read, each with what holds where the file says nothing.
 
+use super::mirror::MirrorSettings;
+
 /// Settings of a writer that its type alone has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct TypeSettings {
     /// `METRICS_WRITER`: leaves features out of the metrics (`results_writer_skip_producing_feature_metrics`).
     pub skip_feature_metrics: bool,
     /// `METRICS_BUS_WRITER`: which stores take what.
     pub metrics: MetricsModes,
+    /// `QUERY_MIRROR_CONSUMER`: how queries are asked again.
+    pub mirror: MirrorSettings,
 }
 
 /// Which of the stores of [`MetricsStores`](super::settings::MetricsStores) take what.

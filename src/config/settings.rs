@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::metrics_stores::MetricsStores;
+pub use super::mirror::{MirrorBody, MirrorSettings};
 pub use super::of_type::{MetricsModes, Sides, TypeSettings};
 use crate::config::secret::SecretRef;
 use crate::value::Metric;

@@ -65,7 +65,7 @@ pub(super) fn make<R: Row>(
         let bad: HashSet<usize> = refused.iter().map(|(message, _)| *message).collect();
         let rows = rows.iter().filter(|(at, _)| !bad.contains(at)).map(|(_, row)| row.rows() as u64).sum();
         for (message, refusal) in refused {
-            if !batch.messages.get(message).is_some_and(|held| held.message.partition == consumed.partition) {
+            if batch.messages.get(message).is_none_or(|held| held.message.partition != consumed.partition) {
                 let text = format!("{}: message {message} was refused, which is not of that partition", emission.name);
                 return Err(PipelineError::Bug(text));
             }

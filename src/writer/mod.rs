@@ -26,6 +26,7 @@ pub mod outlet;
 pub mod plan;
 mod plan_error;
 pub mod preview;
+pub mod query_mirror;
 pub mod skip;
 pub mod start;
 #[cfg(test)]
@@ -90,8 +91,13 @@ impl<W: Writer> AnyWriter for W {
 }
 
 /// Every writer of this version.
-pub static WRITERS: &[&dyn AnyWriter] =
-    &[&online::OnlineWriter, &offline::OfflineWriter, &metrics_bus::MetricsBusWriter, &vector::VectorWriter];
+pub static WRITERS: &[&dyn AnyWriter] = &[
+    &online::OnlineWriter,
+    &offline::OfflineWriter,
+    &metrics_bus::MetricsBusWriter,
+    &query_mirror::QueryMirrorConsumer,
+    &vector::VectorWriter,
+];
 
 /// The writer of a type, where this version has it.
 pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
@@ -149,12 +155,12 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 5);
+        assert_eq!(absent.len(), 4);
         let error = PlanError::NotInThisVersion(WriterType::METRICS).to_string();
         assert_eq!(
             error,
             "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, \
-             ONLINE_VECTOR_STORE_WRITER"
+             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

@@ -36,8 +36,15 @@ pub const NOT_A_VECTOR: &str = "not_a_vector";
 /// A query's row that `query_table_write_drop_ratio` drops.
 pub const QUERY_DROPPED: &str = "query_dropped";
 
+/// The query is not among those that are asked again (`mirror.sample_ratio`).
+pub const NOT_SAMPLED: &str = "not_sampled";
+/// The query was asked by a mirror.
+pub const MIRRORED_ALREADY: &str = "mirrored_already";
+/// The query is older than those that are asked again (`mirror.max_age`).
+pub const TOO_OLD: &str = "too_old";
+
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 20] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -54,5 +61,8 @@ pub const ALL: [&str; 17] = [
     EMPTY_ROW,
     NOT_A_VECTOR,
     QUERY_DROPPED,
+    NOT_SAMPLED,
+    MIRRORED_ALREADY,
+    TOO_OLD,
     NOTHING_IN_IT,
 ];

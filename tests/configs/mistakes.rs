@@ -114,10 +114,6 @@ fn every_mistake_has_its_words() {
             with("/writers/-", json!({"bus_subscriber_type": "USAGE_BUS_WRITER"})),
             "common_persistence_specs.usage_events_subscription_id: writer `usage-bus-writer` (USAGE_BUS_WRITER) needs `usage_events_subscription_id`, which is missing; add it or `usage_bus_topic_id` under `common_persistence_specs`",
         ),
-        (
-            with("/writers/-", json!({"name": "m", "bus_subscriber_type": "QUERY_MIRROR_CONSUMER"})),
-            "common_persistence_specs.query_log_subscription_id: writer `m` (QUERY_MIRROR_CONSUMER) needs `query_log_subscription_id`, which is missing; add it under `common_persistence_specs`",
-        ),
         // Stores.
         (
             with(&format!("{prod}/online_store"), json!({"uri": "reddis://h"})),

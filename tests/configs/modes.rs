@@ -109,8 +109,61 @@ fn a_writer_that_publishes_needs_its_topic() {
     );
     file["common_persistence_specs"]["query_log_subscription_id"] = json!("log");
     file["common_persistence_specs"]["query_log_result_topic"] = json!("log");
+    file["api_server_host"] = json!("api.example.com");
     file["writers"] = json!([{"bus_subscriber_type": "QUERY_MIRROR_CONSUMER"}]);
     assert_eq!(errors(&file), Vec::<String>::new(), "it passes over what it publishes");
+}
+
+#[test]
+fn a_mirror_needs_its_topics_and_a_server_and_says_what_of_its_settings_cannot_be() {
+    let mirror = |settings: Value| {
+        json!({
+            "common_persistence_specs": {"bus_backend": "LOCAL", "query_log_subscription_id": "log",
+                                         "query_log_result_topic": "outcomes"},
+            "api_server_host": "api.example.com",
+            "writers": [{"name": "m", "bus_subscriber_type": "QUERY_MIRROR_CONSUMER", "mirror": settings}],
+        })
+    };
+    let mut bare = mirror(json!({}));
+    assert_eq!(errors(&bare), Vec::<String>::new());
+    bare["common_persistence_specs"] = json!({"bus_backend": "LOCAL"});
+    bare["api_server_host"] = Value::Null;
+    let needs = |field: &str, add: &str| {
+        format!(
+            "{field}: writer `m` (QUERY_MIRROR_CONSUMER) needs `{}`, which is missing; {add}",
+            field.rsplit('.').next().unwrap_or(field)
+        )
+    };
+    let mut found = errors(&bare);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            needs("api_server_host", "add the host name or URL of the API server at the top level"),
+            needs("common_persistence_specs.query_log_result_topic", "add it under `common_persistence_specs`"),
+            needs("common_persistence_specs.query_log_subscription_id", "add it under `common_persistence_specs`"),
+        ]
+    );
+    for (settings, expected) in [
+        (json!({"sample_ratio": 2}), "writers[0].mirror.sample_ratio: expected a number from 0 to 1, found 2"),
+        (json!({"max_per_second": -1}), "writers[0].mirror.max_per_second: expected a number from 0 on, found -1"),
+        (
+            json!({"max_per_second": 0}),
+            "writers[0].mirror.max_per_second: is 0, so that no query would be asked; leave the writer out instead",
+        ),
+        (json!({"deadline": "0s"}), "writers[0].mirror.deadline: is 0, so that no query could be answered in time"),
+        (
+            json!({"client_id": "id"}),
+            "writers[0].mirror.client_secret: is missing; `client_id` is of no use without it",
+        ),
+        (
+            json!({"client_id": "id", "client_secret": "secret:x"}),
+            "common_persistence_specs.secret_client: is missing, and writers[0].mirror.client_secret asks for it; use ENV \
+             or FILE",
+        ),
+    ] {
+        assert_eq!(errors(&mirror(settings)), [expected]);
+    }
 }
 
 #[test]
@@ -159,7 +212,7 @@ fn modes_stores_and_topics_reach_the_writer() {
     assert_eq!(shown.unused, Vec::<String>::new());
     assert_eq!(
         shown.writers[1].environments[0].store.as_deref(),
-        Some("postgres:…, clickhouse_uri postgres:…, victoria_metrics_uri postgres:…")
+        Some("postgres://h/main, clickhouse_uri postgres://…@h/rows, victoria_metrics_uri postgres://h/metrics")
     );
 }
 

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generate", &["message", "proto", "result", "value"]),
     ("insert", &["panics", "sink"]),
     ("bus", &["config", "message", "panics"]),
+    ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),
     ("store", &["config", "row", "sink", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
@@ -41,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dead_letter",
             "decode",
             "message",
+            "mirror",
             "proto",
             "result",
             "row",

@@ -33,11 +33,18 @@ pub fn rows_of(body: &[u8]) -> Option<Vec<TestRow>> {
     Some(rows.into_iter().map(row).collect())
 }
 
+/// What a message begins with of which half cannot be read.
+pub const HALF: &[u8] = b"half ";
+
 pub struct TestDecoder;
 
 impl Decoder<TestRow> for TestDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TestRow>) {
-        match rows_of(message.body()) {
+        let half = message.body().strip_prefix(HALF);
+        if half.is_some() {
+            decoded.refused.push(Refusal::new(ErrorClass::Decode, "half of it cannot be read"));
+        }
+        match rows_of(half.unwrap_or(message.body())) {
             Some(rows) => decoded.rows.extend(rows),
             None => decoded.refused.push(Refusal::new(ErrorClass::Decode, "not a message")),
         }

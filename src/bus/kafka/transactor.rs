@@ -324,3 +324,61 @@ fn transient(error: BusError) -> BusError {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rdkafka::config::FromClientConfigAndContext;
+    use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+
+    use super::*;
+    use crate::bus::OnGap;
+    use crate::bus::kafka::client::Asking;
+    use crate::bus::kafka::positions::Start;
+
+    // Seen to fail when a new producer took nothing that was before it for possible.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_landed_without_our_hearing_of_it_is_not_published_again() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).expect("a mock cluster");
+        for topic in ["t", "out"] {
+            cluster.create_topic(topic, 1, 1).expect("made");
+        }
+        let settings = Arc::new(KafkaSettings {
+            bootstrap_servers: vec![cluster.bootstrap_servers()],
+            security_protocol: "PLAINTEXT".to_owned(),
+            sasl_mechanism: None,
+            sasl_secret: None,
+            properties: BTreeMap::new(),
+        });
+        let subscribe = Subscribe {
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            drain: false,
+            fetch_bytes: 1 << 20,
+            on_gap: OnGap::Stop,
+            transactional: true,
+        };
+        let shared = Arc::new(Shared::new(true));
+        shared.ledger.take(&[Start { partition: 0, offset: 0, committed: true }]);
+        let access = Access::fetch(&settings).await.expect("no secret");
+        let config = properties::browser(&settings, &access, "g");
+        let mut transactor =
+            Transactor::new(settings, &subscribe, Arc::clone(&shared), Arc::default(), Handle::current());
+        let landed = tokio::task::spawn_blocking(move || {
+            let group = BaseConsumer::from_config_and_context(&config, Asking::default()).expect("a client");
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset("t", 0, Offset::Offset(5)).expect("a position");
+            group.commit(&list, CommitMode::Sync).expect("committed");
+            let message = Outgoing { topic: "out".to_owned(), payload: Some("once".into()), ..Outgoing::default() };
+            let claims = [Claim { partition: 0, generation: 1, next: 5 }];
+            let landed = transactor.land(&[message], &claims).map_err(|error| error.to_string());
+            drop(list);
+            (landed, group.fetch_watermarks("out", 0, ANSWER_WITHIN).expect("an answer").1)
+        });
+        assert_eq!(landed.await.expect("no panic"), (Ok(Landed::new()), 0));
+        assert_eq!(shared.ledger.positions()[&0], 5);
+    }
+}

@@ -22,7 +22,7 @@ use super::settings::{CacheStrategy, MaxStaleness, OnGap};
 use crate::value::Metric;
 use crate::value::dtype::DataType;
 
-pub(super) use number::{Bytes, Memory, Ratio};
+pub(super) use number::{Amount, Bytes, Memory, Ratio};
 pub(super) use text::{Brokers, Bucket, Listen, Scalar};
 pub(super) use word::{Caching, Endless};
 
@@ -92,6 +92,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<u64>(),
         of::<NonZeroUsize>(),
         of::<Ratio>(),
+        of::<Amount>(),
         of::<Bytes>(),
         of::<Memory>(),
         of::<Duration>(),
@@ -107,6 +108,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<choice::SaslMechanism>(),
         of::<choice::ClickHouseWriteMode>(),
         of::<choice::MetricsEmissionMode>(),
+        of::<choice::MirrorBodyName>(),
         of::<OnGap>(),
         of::<CacheStrategy>(),
         of::<Metric>(),

@@ -73,6 +73,30 @@ impl Leaf for Ratio {
     }
 }
 
+/// Any number from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::config) struct Amount(pub(in crate::config) f64);
+
+impl Leaf for Amount {
+    const KIND: &'static str = "amount";
+    const TYPES: &'static [&'static str] = &["number", "string"];
+
+    fn expected() -> Cow<'static, str> {
+        "a number from 0 on".into()
+    }
+
+    fn read(value: &Value) -> Result<Self, Problem> {
+        match value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+        .filter(|amount| (0.0..f64::INFINITY).contains(amount))
+        .map(Self)
+        .ok_or_else(|| wrong::<Self>(value))
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::config) struct Bytes(pub(in crate::config) usize);

@@ -21,8 +21,8 @@ pub(in crate::config) struct RawDeployment {
     #[schemars(extend("x-aliases" = ["common_specs"]))]
     pub(in crate::config) common_persistence_specs: RawCommon,
     /// Host name of the API server, for metadata and mirrored queries.
-    #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
-    api_server_host: Maybe<String>,
+    #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"], "x-plain-env" = true))]
+    pub(in crate::config) api_server_host: Maybe<String>,
     /// Name of the secret with Kafka's user name and password.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) kafka_sasl_secret: Maybe<String>,
@@ -48,8 +48,8 @@ pub(in crate::config) struct RawDeployment {
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     redis_lightning_supports_has_many: Maybe<bool>,
     /// Whether the API server is reached without TLS.
-    #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
-    insecure: Maybe<bool>,
+    #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"], "x-plain-env" = true))]
+    pub(in crate::config) insecure: Maybe<bool>,
     /// The writers; a process runs one of them.
     pub(in crate::config) writers: Vec<RawWriter>,
     /// Whether Chalk makes the cloud resources.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Given, Maybe, RawTuning};
-use crate::config::choice::{ClickHouseWriteMode, MetricsEmissionMode};
-use crate::config::leaf::{Ratio, Scalar};
+use crate::config::choice::{ClickHouseWriteMode, MetricsEmissionMode, MirrorBodyName};
+use crate::config::leaf::{Amount, Ratio, Scalar};
 
 /// One writer.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -104,6 +105,9 @@ pub(in crate::config) struct RawWriter {
     /// Where metrics go.
     #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
     pub(in crate::config) metrics_emission_mode: Maybe<MetricsEmissionMode>,
+    /// How logged queries are asked again.
+    #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"]))]
+    pub(in crate::config) mirror: RawMirror,
     /// Pods that a disruption must leave: a number or a percentage.
     #[schemars(extend("x-unused" = true))]
     pub(in crate::config) pdb_min_available: Maybe<Scalar>,
@@ -113,6 +117,33 @@ pub(in crate::config) struct RawWriter {
     /// Tuning of this writer alone.
     #[serde(flatten)]
     tuning: RawTuning,
+}
+
+/// How logged queries are asked again.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawMirror {
+    /// Share of queries that are asked, by the hash of their id; default 1.
+    pub(in crate::config) sample_ratio: Maybe<Ratio>,
+    /// Queries a second at the most; without it only the server's own pace is a bound.
+    pub(in crate::config) max_per_second: Maybe<Amount>,
+    /// How long one query may take; default `5s`.
+    pub(in crate::config) deadline: Maybe<Duration>,
+    /// Queries that are older are not asked; default `5m`.
+    pub(in crate::config) max_age: Maybe<Duration>,
+    /// Numbers so far apart count as equal; default 0.
+    pub(in crate::config) absolute_tolerance: Maybe<Amount>,
+    /// Numbers so far apart, in parts of the larger of both, count as equal; default `1e-9`.
+    pub(in crate::config) relative_tolerance: Maybe<Amount>,
+    /// In which form queries are asked: `auto` is `feather` where every input is a list of as many values, else `json`.
+    pub(in crate::config) body: Maybe<MirrorBodyName>,
+    /// Branch that is asked, whatever branch a query was asked on.
+    pub(in crate::config) branch: Maybe<String>,
+    /// Client id for access tokens; without it no token is sent.
+    pub(in crate::config) client_id: Maybe<String>,
+    /// Client secret, or `secret:NAME`.
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) client_secret: Maybe<String>,
 }
 
 /// Autoscaling.

@@ -43,7 +43,7 @@ pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
         fields.push(Field::new(name, array.data_type().clone(), true));
         arrays.push(array);
     };
-    push(ID.to_owned(), typed(ID, rows.iter().map(|row| row.id.clone()).collect())?);
+    push(ID.to_owned(), column(ID, rows.iter().map(|row| row.id.clone()).collect())?);
     if rows.iter().any(|row| row.observed_at.is_some()) {
         let time = |row: &EntityRow| row.observed_at.map_or(Value::Null, Value::Timestamp);
         push("__ts__".to_owned(), of_type(&timestamp(), &rows.iter().map(time).collect::<Vec<_>>())?);
@@ -51,7 +51,7 @@ pub fn batch(table: &FeatureTable) -> Result<RecordBatch, String> {
     for (at, name) in columns.iter().enumerate() {
         let cells = || rows.iter().map(move |row| row.cells.iter().find(|cell| cell.column == at));
         let values = cells().map(|cell| cell.map_or(Value::Null, |cell| cell.value.clone()));
-        push(name.to_string(), typed(name, values.collect())?);
+        push(name.to_string(), column(name, values.collect())?);
         if cells().flatten().any(|cell| cell.source != Source::Unknown || cell.source_id.is_some()) {
             let meta = cells().map(|cell| {
                 let cell = cell?;
@@ -83,8 +83,8 @@ fn of_type(data_type: &Arrow, values: &[Value]) -> Result<ArrayRef, String> {
     array(data_type, &values.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())
 }
 
-/// An array of the type that the values have in common.
-fn typed(name: &str, values: Vec<Value>) -> Result<ArrayRef, String> {
+/// An array of the type that the values have in common; refused, as a sentence, where they have none.
+pub fn column(name: &str, values: Vec<Value>) -> Result<ArrayRef, String> {
     let mut common: Option<DataType> = None;
     for found in values.iter().filter_map(DataType::of) {
         common = Some(match common {

@@ -16,10 +16,14 @@ mod header;
 mod ipc;
 mod table;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::FieldRef;
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{FeatureTable, QueryResult, TableBody, Wanted};
 use crate::sink::{ErrorClass, Refusal};
+use crate::value::Value;
 
 pub use budget::Budget;
 pub use columns::{Column, Faults};
@@ -43,6 +47,23 @@ pub(super) fn decode(body: &Bytes, wanted: Wanted) -> Result<QueryResult, Refusa
 /// Opens a table; what it takes in memory comes out of the budget.
 pub fn table(ipc: &Bytes, budget: &mut Budget) -> Result<ArrowTable, Refusal> {
     ArrowTable::of(ipc::open(ipc)?, budget)
+}
+
+/// The columns of any table, with or without keys, as values; those whose rows cannot all be used are refused.
+pub fn values(ipc: &Bytes, budget: &mut Budget) -> Result<Vec<(ByteString, Vec<Value>)>, Refusal> {
+    let ipc = ipc::open(ipc)?;
+    let batches = ipc.read(budget)?;
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let column = |(at, field): (usize, &FieldRef)| {
+        let parts: Result<Vec<_>, _> = batches.iter().map(|batch| Column::of(batch.column(at), budget)).collect();
+        let Column { array, faults } = Column::concatenated(parts?)?;
+        if let Some((row, fault)) = faults.first_key_value() {
+            return Err(malformed(format_args!("column `{}`, row {row}: {fault}", field.name())));
+        }
+        budget.take_rows(rows, size_of::<Value>())?;
+        Ok((field.name().as_str().into(), crate::value::arrow::values(&array)))
+    };
+    ipc.schema.fields().iter().enumerate().map(column).collect()
 }
 
 /// The verdict on a table that has no namespace, neither said nor in the names of its columns.

@@ -1,7 +1,7 @@
 //! `chalk.metrics.v1`: a metric → its row.
 
 use super::event::Event;
-use super::partial::{Metric, Parts, Sketch};
+use super::partial::{Metric, Parts, Sketch, dimensions};
 use super::values::{count, decode, either, micros, number, optional, text, word};
 use crate::proto::metrics::v1;
 use crate::proto::metrics::v1::metric::Value as Content;
@@ -96,7 +96,7 @@ impl Metric for v1::Metric {
         values.push(sketch);
         values.append(&mut moments);
         values.extend([buckets, compactions]);
-        let key = parts.next(&super::dimensions(&values), observed_at);
+        let key = parts.next(&dimensions(&values), observed_at);
         values.extend(key);
         Ok(values)
     }

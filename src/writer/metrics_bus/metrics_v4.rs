@@ -1,7 +1,7 @@
 //! `chalk.metrics.v4`: a metric → its row, beside those of the older form.
 
 use super::event::Event;
-use super::partial::{Metric, Parts, Sketch};
+use super::partial::{Metric, Parts, Sketch, dimensions};
 use super::values::{count, decode, either, map, micros, number, text, word};
 use crate::proto::metrics::v4;
 use crate::proto::metrics::v4::metric::Value as Content;
@@ -66,7 +66,7 @@ impl Metric for v4::Metric {
         values.extend([value, sketch, number(statistics.min), number(statistics.max)]);
         values.extend([counted("count", numbers)?, counted("null_count", statistics.null_count)?]);
         values.extend([number(mean), number(statistics.variance), buckets, compactions]);
-        let key = parts.next(&super::dimensions(&values), observed_at);
+        let key = parts.next(&dimensions(&values), observed_at);
         values.extend(key);
         Ok(values)
     }

@@ -26,7 +26,6 @@ use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
-use crate::value::Value;
 use routes::Routes;
 
 /// The descriptor.
@@ -68,13 +67,4 @@ pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRows>
         believable: Believable::new(EARLIEST, clock, micros(settings.tuning.max_future_skew)),
         query_drop_ratio: settings.query_table_write_drop_ratio,
     }
-}
-
-/// Of the first values of a metric's row those that tell its series from others.
-fn dimensions(values: &[Value]) -> Vec<&Value> {
-    // All but `id`, the time and `operation_id`, which tell partials of one series apart.
-    const NOT: [usize; 3] = [1, 4, 8];
-    // Up to `additional_tags`; behind them is what was measured.
-    const ALL: usize = 20;
-    values.iter().take(ALL).enumerate().filter(|(at, _)| !NOT.contains(at)).map(|(_, value)| value).collect()
 }

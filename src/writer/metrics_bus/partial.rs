@@ -3,8 +3,8 @@
 use hashbrown::HashMap;
 
 use super::event::Event;
-use super::values::{count, decode};
-use crate::sink::Refusal;
+use super::values::count;
+use crate::sink::{ErrorClass, Refusal};
 use crate::sketch::UddSketch;
 use crate::value::Value;
 use crate::writer::digest::{digest, put};
@@ -42,6 +42,15 @@ impl Parts {
     }
 }
 
+/// Of the first values of a metric's row those that tell its series from others.
+pub(super) fn dimensions(values: &[Value]) -> Vec<&Value> {
+    // All but `id`, the time and `operation_id`, which tell partials of one series apart.
+    const NOT: [usize; 3] = [1, 4, 8];
+    // Up to `additional_tags`; behind them is what was measured.
+    const ALL: usize = 20;
+    values.iter().take(ALL).enumerate().filter(|(at, _)| !NOT.contains(at)).map(|(_, value)| value).collect()
+}
+
 /// The name of a series: the hash of its dimensions in the order of the columns, each a byte that says whether it has
 /// one and its text with its length.
 fn series(dimensions: &[&Value]) -> String {
@@ -72,7 +81,7 @@ pub(super) struct Sketch {
 
 impl Sketch {
     pub(super) fn read(text: &str) -> Result<Self, Refusal> {
-        let sketch = UddSketch::from_text(text).map_err(|error| decode(error.to_string()))?;
+        let sketch = UddSketch::from_text(text).map_err(|error| Refusal::new(ErrorClass::Decode, error.to_string()))?;
         let mut buckets = Vec::with_capacity(sketch.buckets().len());
         for (bucket, numbers) in sketch.buckets() {
             let numbers = count("count of a bucket", *numbers)?;

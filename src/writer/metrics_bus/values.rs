@@ -59,7 +59,7 @@ pub(super) fn micros(time: Option<&Timestamp>) -> Option<i64> {
     time.map(|time| time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos) / 1_000))
 }
 
-/// A refusal of a body that says too little or too much.
+/// A refusal of a body that says too little; what it says of it holds no value.
 pub(super) fn decode(message: impl Into<String>) -> Refusal {
-    Refusal::new(ErrorClass::Decode, message)
+    Refusal::new(ErrorClass::Decode, message).harmless()
 }

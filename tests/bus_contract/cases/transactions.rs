@@ -1,4 +1,7 @@
 //! Transactions: messages and positions, both or neither, and only for who has the partitions.
+//!
+//! Seen to fail when: owner and generation were not looked at (LOCAL) or the ledger was not asked (Kafka); what has
+//! landed was published again; positions were left out of the transaction, or followed acknowledgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,10 +53,10 @@ pub async fn messages_and_positions_move_together_and_in_no_other_way(harness: A
     let member = Member::join_in_transactions(&harness, &from, "together", READS).await;
     let read = member.messages(40).await;
     let first = &read[..15];
-    assert_eq!(member.commit(&copies(&to, first), first).await.unwrap(), Committed::Done);
+    assert_eq!(member.commit(&copies(&to, first), first).await.expect("the bus answers"), Committed::Done);
     assert_eq!(seen(&harness, &to).await, bodies_of(first));
     // Nothing to publish is no reason not to move.
-    assert_eq!(member.commit(&[], &read[15..30]).await.unwrap(), Committed::Done);
+    assert_eq!(member.commit(&[], &read[15..30]).await.expect("the bus answers"), Committed::Done);
     // An acknowledgement says that a message is done with; no position follows from it.
     member.acknowledge(read[39].delivery).await;
     member.close().await;
@@ -74,7 +77,7 @@ pub async fn a_transaction_that_is_asked_for_again_lands_once(harness: Arc<dyn H
     let member = Member::join_in_transactions(&harness, &from, "again", READS).await;
     let read = member.messages(10).await;
     for _ in 0..3 {
-        assert_eq!(member.commit(&copies(&to, &read), &read).await.unwrap(), Committed::Done);
+        assert_eq!(member.commit(&copies(&to, &read), &read).await.expect("the bus answers"), Committed::Done);
     }
     member.close().await;
     assert_eq!(seen(&harness, &to).await, bodies_of(&read));
@@ -85,21 +88,21 @@ pub async fn a_transaction_with_a_message_that_is_refused_does_nothing(harness: 
         return;
     }
     let (from, to) = topics(&harness, "refused", 1, 4).await;
-    let limit = harness.bus().topic(&to).await.unwrap().max_message_bytes.expect("it tells its limit");
+    let limit = harness.bus().topic(&to).await.expect("the bus answers").max_message_bytes.expect("it tells its limit");
     let member = Member::join_in_transactions(&harness, &from, "refused", READS).await;
     let read = member.messages(4).await;
     let mut messages = copies(&to, &read);
     // Random, so that no compression makes it fit.
     let large: Vec<u8> = (0..=limit).map(|_| fastrand::u8(..)).collect();
     messages.insert(2, Outgoing { payload: Some(large.into()), ..text(&to, 0, "") });
-    let error = member.commit(&messages, &read).await.unwrap_err();
+    let error = member.commit(&messages, &read).await.expect_err("it is too large");
     assert!(matches!(error, BusError::TooLarge(_)), "{error:?}");
     assert_eq!(seen(&harness, &to).await, Vec::<String>::new());
     assert_eq!(left(&harness, &from, "refused").await, BTreeMap::from([(0, 4)]));
     // Several that are too large together only.
     let half: Vec<u8> = (0..limit / 2).map(|_| fastrand::u8(..)).collect();
     let halves = vec![Outgoing { payload: Some(half.into()), ..text(&to, 1, "") }; 4];
-    assert_eq!(member.commit(&halves, &read).await.unwrap(), Committed::Done);
+    assert_eq!(member.commit(&halves, &read).await.expect("the bus answers"), Committed::Done);
     member.close().await;
     assert_eq!(browse(&harness, &to, BrowseFrom::Earliest).await.len(), 4);
     assert_eq!(left(&harness, &from, "refused").await, BTreeMap::new());
@@ -112,7 +115,7 @@ pub async fn a_lost_partition_keeps_all_of_a_transaction_from_landing(harness: A
     let new = Member::join_in_transactions(&harness, &from, "lost", READS).await;
     let got = new.partitions(2).await;
     let kept = old.partitions(2).await;
-    let Committed::Lost(lost) = old.commit(&copies(&to, &read), &read).await.unwrap() else {
+    let Committed::Lost(lost) = old.commit(&copies(&to, &read), &read).await.expect("the bus answers") else {
         panic!("it landed for partitions that another member has");
     };
     let mut lost: Vec<i32> = lost.into_iter().map(|partition| partition.number).collect();
@@ -122,9 +125,9 @@ pub async fn a_lost_partition_keeps_all_of_a_transaction_from_landing(harness: A
     assert!(if eager { lost == [0, 1, 2, 3] } else { lost == got }, "lost {lost:?} and has {kept:?}");
     assert_eq!(seen(&harness, &to).await, Vec::<String>::new());
     let still = if eager { of(&old.messages(60).await[40..], &kept) } else { of(&read, &kept) };
-    assert_eq!(old.commit(&copies(&to, &still), &still).await.unwrap(), Committed::Done);
+    assert_eq!(old.commit(&copies(&to, &still), &still).await.expect("the bus answers"), Committed::Done);
     let theirs = new.until("it reads its own", |seen| seen.messages.len() >= 20).await.messages;
-    assert_eq!(new.commit(&copies(&to, &theirs), &theirs).await.unwrap(), Committed::Done);
+    assert_eq!(new.commit(&copies(&to, &theirs), &theirs).await.expect("the bus answers"), Committed::Done);
     old.close().await;
     new.close().await;
     assert_eq!(seen(&harness, &to).await, bodies_of(&read));
@@ -143,13 +146,13 @@ pub async fn a_partition_that_is_being_let_go_can_still_be_committed(harness: Ar
     let new = Member::join_in_transactions(&harness, &from, "last", READS).await;
     old.until("a handover comes", |seen| !seen.handovers.is_empty()).await;
     // Whoever waits for the release must not be waited for.
-    assert_eq!(old.commit(&copies(&to, &read), &read).await.unwrap(), Committed::Done);
+    assert_eq!(old.commit(&copies(&to, &read), &read).await.expect("the bus answers"), Committed::Done);
     old.release().await;
     let got = new.partitions(1).await;
     publish(&harness, &from, got[0], 10..11).await;
     let theirs = new.messages(1).await;
     assert_eq!(body(&theirs[0]), format!("{}:10", got[0]), "nothing that was committed comes again");
-    assert_eq!(new.commit(&copies(&to, &theirs), &theirs).await.unwrap(), Committed::Done);
+    assert_eq!(new.commit(&copies(&to, &theirs), &theirs).await.expect("the bus answers"), Committed::Done);
     old.close().await;
     new.close().await;
     assert_eq!(seen(&harness, &to).await.len(), 21);
@@ -258,14 +261,14 @@ pub async fn a_drain_in_transactions_ends_where_transactions_left_marks(harness:
     let (from, to) = topics(&harness, "marks", 1, 5).await;
     let member = Member::join_in_transactions(&harness, &from, "marks", READS).await;
     let read = member.messages(5).await;
-    assert_eq!(member.commit(&copies(&to, &read), &read).await.unwrap(), Committed::Done);
+    assert_eq!(member.commit(&copies(&to, &read), &read).await.expect("the bus answers"), Committed::Done);
     member.close().await;
     // One partition ends in a mark that is no message, the other is empty.
     let behaviour = Behaviour { drains: true, ..READS };
     let member = Member::join_in_transactions(&harness, &to, "marks", behaviour).await;
     let read = member.messages(5).await;
     assert!(!member.seen().ended, "nothing is committed yet");
-    assert_eq!(member.commit(&[], &read).await.unwrap(), Committed::Done);
+    assert_eq!(member.commit(&[], &read).await.expect("the bus answers"), Committed::Done);
     member.acknowledge(read[4].delivery).await;
     member.until("the drain ends", |seen| seen.ended).await;
     member.close().await;

@@ -167,3 +167,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn in_transactions_positions_move_when_one_has_landed_and_under_the_assignment_of_its_messages() {
+    let ledger = Ledger::of_transactions();
+    take(&ledger, &[(0, 10), (1, 0)]);
+    let messages = deliver(&ledger, &[(0, 10, 5), (1, 0, 5), (0, 15, 5)]);
+    let claim = |partition, at: usize, next| ledger.claim(partition, messages[at].delivery, next);
+    let (of_0, of_1) = (claim(0, 14, 20).expect("handed out"), claim(1, 9, 5).expect("handed out"));
+    assert_eq!(claim(1, 14, 20), None, "that message is another partition's");
+    assert_eq!(ledger.standing(&[of_0, of_1]), Standing::Open(vec![of_0, of_1]));
+    ledger.landed(&[of_0]);
+    assert_eq!(ledger.standing(&[of_0, of_1]), Standing::Open(vec![of_1]));
+    ledger.acknowledge(messages[14].delivery);
+    assert_eq!(ledger.positions(), BTreeMap::from([(0, 20), (1, 0)]), "an acknowledgement moves nothing");
+    ledger.let_go(&[1]);
+    assert_eq!(ledger.standing(&[of_0, of_1]), Standing::Lost(vec![1]));
+    take(&ledger, &[(1, 0)]);
+    assert_eq!(ledger.standing(&[of_0, of_1]), Standing::Lost(vec![1]), "what came back is read anew");
+    ledger.landed(&[of_1]);
+    assert_eq!(ledger.positions()[&1], 0);
+    ledger.reached_end(0, of_0.generation);
+    ledger.pass(0, 23);
+    assert_eq!(ledger.unclaimed(), [Claim { next: 23, ..of_0 }], "a position that no message stands for");
+}

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::layout::{Layout, NewTable};
 use super::names;
 use super::plan::{Change, Plan, Table, plan};
 use super::types::ColumnType;
-use super::{Layout, NewTable};
 use crate::row::table::{Shape, TableRow};
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;

@@ -10,8 +10,8 @@ use futures::SinkExt;
 use hashbrown::{HashMap, HashSet};
 use tokio_postgres::Statement;
 
-use super::Layout;
 use super::encode::{self, HEAD, Misplaced, TAIL};
+use super::layout::Layout;
 use super::plan::{INSERTED_AT, Plan};
 use super::table::{Name, Tables};
 use super::types::{ColumnType, Scalar};

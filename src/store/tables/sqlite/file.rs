@@ -6,8 +6,9 @@ use hashbrown::HashMap;
 use rusqlite::types::Value as Sql;
 use rusqlite::{ErrorCode, Transaction, TransactionBehavior, params_from_iter};
 
+use super::insert;
+use super::layout::Layout;
 use super::table::{self, Table};
-use super::{Layout, insert};
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Outcome, Refusal, SinkError};
 use crate::store::sqlite::{Database, Opened};

@@ -27,6 +27,7 @@
 
 mod file;
 mod insert;
+mod layout;
 mod table;
 mod types;
 
@@ -36,19 +37,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::file::Tables;
+pub(in crate::store) use self::layout::Layout;
 use super::row_wise::RowWise;
 use crate::config::secret::expose;
 use crate::row::table::{TableRow, TableRows};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::{StoreError, StoreOptions, sqlite};
-
-/// What is particular to the tables of one kind of store.
-pub(in crate::store) struct Layout {
-    /// How the store is called in messages.
-    pub(in crate::store) store: &'static str,
-    /// Statements that are run when a table was made, in its transaction.
-    pub(in crate::store) with_table: fn(table: &str) -> Vec<String>,
-}
 
 struct SqliteTables {
     file: sqlite::File<Tables>,

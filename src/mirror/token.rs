@@ -1,0 +1,92 @@
+//! Access tokens: asked for with a client's id and secret, kept until shortly before they end.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use url::Url;
+
+use super::reason::reason;
+use crate::config::secret::SecretRef;
+
+/// So long before its end a token is not used any more.
+const BEFORE_THE_END: Duration = Duration::from_mins(1);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The client's id.
+    pub client_id: String,
+    /// Its secret, fetched for each token: a new one needs no restart.
+    pub client_secret: SecretRef,
+}
+
+/// The token of one client, renewed when it is time.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    credentials: Credentials,
+    url: Url,
+    known: Mutex<Option<Token>>,
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    text: SecretString,
+    until: Instant,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    client_id: &'a str,
+    client_secret: &'a str,
+    grant_type: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl Tokens {
+    /// For the server of that URL.
+    pub(super) fn new(credentials: Credentials, url: Url) -> Self {
+        Self { credentials, url, known: Mutex::new(None) }
+    }
+
+    /// A token that is good for a while; an error says why there is none, without a secret.
+    ///
+    /// Those who come while one is asked for wait for that one.
+    pub(super) async fn get(&self, http: &reqwest::Client) -> Result<SecretString, String> {
+        let mut known = self.known.lock().await;
+        if let Some(token) = known.as_ref().filter(|token| Instant::now() < token.until) {
+            return Ok(token.text.clone());
+        }
+        let Credentials { client_id, client_secret } = &self.credentials;
+        let secret = client_secret.fetch().await.map_err(|error| error.to_string())?;
+        let asked = Asked { client_id, client_secret: secret.expose_secret(), grant_type: "client_credentials" };
+        let body = serde_json::to_vec(&asked).expect("texts always have a JSON form");
+        let request = http.post(self.url.clone()).header("Content-Type", "application/json").body(body);
+        let response = request.send().await.map_err(|error| reason(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(format!("{} answered {status}", self.url.path()));
+        }
+        let body = response.bytes().await.map_err(|error| reason(&error))?;
+        // The library's words quote the text, which is a secret.
+        let given: Given =
+            serde_json::from_slice(&body).map_err(|_| format!("{} answered no token", self.url.path()))?;
+        let good_for = Duration::from_secs(given.expires_in.unwrap_or(3_600)).saturating_sub(BEFORE_THE_END);
+        let token = Token { text: given.access_token.into(), until: Instant::now() + good_for };
+        *known = Some(token.clone());
+        Ok(token.text)
+    }
+
+    /// The server no longer takes the token: the next query asks for another.
+    pub(super) async fn forget(&self) {
+        *self.known.lock().await = None;
+    }
+}
