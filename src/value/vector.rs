@@ -62,7 +62,7 @@ impl Vector {
             Precision::Fp32 => Self::Fp32(elements.iter().map(|element| *element as f32).collect()),
             Precision::Fp16 => {
                 let halves: Vec<f16> = elements.iter().map(|element| f16::from_f64(*element)).collect();
-                let same = |(half, element): (&f16, &f64)| half.to_f64() == *element || element.is_nan();
+                let same = |(half, element): (&f16, &f64)| half.to_f64().total_cmp(element).is_eq() || element.is_nan();
                 if !halves.iter().zip(&elements).all(same) {
                     return None;
                 }

@@ -70,21 +70,20 @@ impl VectorDecoder {
                 return Ok(());
             }
         };
-        let (metric, precision) = match (metric(batch.metric), precision(batch.precision)) {
-            (Some(metric), Some(precision)) => (metric, precision),
-            _ => {
-                let message = "a metric or precision with a number that is none of theirs".to_owned();
-                decoded.refuse(refused(message).table(&batch.feature));
-                return Ok(());
-            }
+        let metric = VectorMetric::try_from(batch.metric).ok();
+        let precision = VectorPrecision::try_from(batch.precision).ok();
+        let (Some(metric), Some(precision)) = (metric, precision) else {
+            let message = "a metric or precision with a number that is none of theirs".to_owned();
+            decoded.refuse(refused(message).table(&batch.feature));
+            return Ok(());
         };
         let context = Context {
             decoder: self,
             environment: environment.id.clone(),
             destination,
             stored: &stored,
-            metric: metric.or(stored.metric).unwrap_or_default(),
-            precision,
+            metric: named_metric(metric).or(stored.metric).unwrap_or_default(),
+            precision: named_precision(precision),
             dimension: batch.dimension as usize,
             times: MessageTimes { message: admitted.envelope.time, bus: admitted.bus_time() },
         };
@@ -182,23 +181,22 @@ impl Context<'_> {
     }
 }
 
-/// `Some(None)` where the batch does not say; `None` where it says what nobody knows.
-fn metric(number: i32) -> Option<Option<Metric>> {
-    Some(match VectorMetric::try_from(number).ok()? {
+fn named_metric(metric: VectorMetric) -> Option<Metric> {
+    match metric {
         VectorMetric::Unspecified => None,
         VectorMetric::L2 => Some(Metric::L2),
         VectorMetric::Ip => Some(Metric::Ip),
         VectorMetric::Cos => Some(Metric::Cos),
-    })
+    }
 }
 
-fn precision(number: i32) -> Option<Option<Precision>> {
-    Some(match VectorPrecision::try_from(number).ok()? {
+fn named_precision(precision: VectorPrecision) -> Option<Precision> {
+    match precision {
         VectorPrecision::Unspecified => None,
         VectorPrecision::Fp16 => Some(Precision::Fp16),
         VectorPrecision::Fp32 => Some(Precision::Fp32),
         VectorPrecision::Fp64 => Some(Precision::Fp64),
-    })
+    }
 }
 
 fn elements(vector: wire::VectorValue) -> Result<Vector, String> {

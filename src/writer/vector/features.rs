@@ -77,9 +77,12 @@ impl VectorEnvironment {
     pub(super) fn layout(&self, namespace: &str, columns: &[ByteString], list: Option<ListId>) -> Arc<Vec<Column>> {
         self.layouts.get(namespace, columns, list, || {
             let mut seen = HashSet::with_capacity(columns.len());
-            let column = |name: &ByteString| match seen.insert(name.clone()) {
-                true => self.column(namespace, name),
-                false => Column::Refuse(format!("column `{name}` stands twice").into()),
+            let column = |name: &ByteString| {
+                if seen.insert(name.clone()) {
+                    self.column(namespace, name)
+                } else {
+                    Column::Refuse(format!("column `{name}` stands twice").into())
+                }
             };
             columns.iter().map(column).collect()
         })

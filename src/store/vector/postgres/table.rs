@@ -54,13 +54,14 @@ const FIND: &str = "
     LEFT JOIN pg_type AS types ON types.oid = columns.atttypid
     WHERE known.namespace = $1 AND known.feature = $2";
 
-const UPSERT: &str = r#"
+const UPSERT: &str = "
     INSERT INTO {table} AS old (environment, id, {embedding} payload, observed_at, evicted)
     SELECT environment, id, {given} payload, observed_at, payload IS NULL
-    FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::timestamptz[] {parameter}) AS given (environment, id, payload, observed_at {column})
+    FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::timestamptz[] {parameter})
+        AS given (environment, id, payload, observed_at {column})
     ON CONFLICT (environment, id) DO UPDATE
     SET {set} payload = excluded.payload, observed_at = excluded.observed_at, evicted = excluded.evicted
-    WHERE excluded.observed_at > old.observed_at {tie}"#;
+    WHERE excluded.observed_at > old.observed_at {tie}";
 
 /// The order of [`order`](crate::store::vector): a tombstone before every vector, then elements, then the payload's
 /// text by its bytes.

@@ -48,7 +48,7 @@ pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, Store
 #[async_trait]
 impl Sink<VectorRow> for SqliteVectors {
     async fn write(&self, write: Write<'_, VectorRow>) -> Result<Outcome, SinkError> {
-        let rows: Vec<VectorRow> = write.rows.iter().map(|row| VectorRow::clone(row)).collect();
+        let rows: Vec<VectorRow> = write.rows.iter().copied().cloned().collect();
         let retention = self.retention;
         self.file.with(move |file| file.write(&rows, retention)).await
     }
