@@ -6,7 +6,6 @@ use std::time::Duration;
 use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
-use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
@@ -51,20 +50,6 @@ fn the_local_example_makes_both_writers() {
     assert_eq!(features["user.embedding"].dtype.as_ref().map(ToString::to_string).as_deref(), Some("vector<fp32, 8>"));
     let offline = loaded.writer(&Selection::Writer("offline-writer".to_owned())).expect("offline");
     assert_eq!((offline.writer_type, offline.listen.as_deref()), (WriterType::OFFLINE, Some("0.0.0.0:9091")));
-}
-
-#[test]
-fn the_example_of_vectors_names_their_store_and_their_metrics() {
-    let loaded = load(&examples().join("vectors.json"), &Overrides::default(), &registry()).expect("sound");
-    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
-    let writer = loaded.writer(&Selection::Type("ONLINE_VECTOR_STORE_WRITER".to_owned())).expect("of vectors");
-    assert_eq!(writer.subscription, "results");
-    let prod = writer.environments.get("prod").expect("prod");
-    let store = prod.vector_store.as_ref().expect("a store");
-    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("vectors.sqlite").display()));
-    assert_eq!(prod.vector_metric, Some(Metric::Cos));
-    let features = prod.features.as_ref().expect("a list");
-    assert_eq!((features["user.embedding"].metric, features["document.summary"].metric), (None, Some(Metric::Ip)));
 }
 
 #[test]
