@@ -6,7 +6,6 @@ use std::time::Duration;
 use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
-use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
@@ -51,20 +50,6 @@ fn the_local_example_makes_both_writers() {
     assert_eq!(features["user.embedding"].dtype.as_ref().map(ToString::to_string).as_deref(), Some("vector<fp32, 8>"));
     let offline = loaded.writer(&Selection::Writer("offline-writer".to_owned())).expect("offline");
     assert_eq!((offline.writer_type, offline.listen.as_deref()), (WriterType::OFFLINE, Some("0.0.0.0:9091")));
-}
-
-#[test]
-fn the_example_of_vectors_names_their_store_and_their_metrics() {
-    let loaded = load(&examples().join("vectors.json"), &Overrides::default(), &registry()).expect("sound");
-    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
-    let writer = loaded.writer(&Selection::Type("ONLINE_VECTOR_STORE_WRITER".to_owned())).expect("of vectors");
-    assert_eq!(writer.subscription, "results");
-    let prod = writer.environments.get("prod").expect("prod");
-    let store = prod.vector_store.as_ref().expect("a store");
-    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("vectors.sqlite").display()));
-    assert_eq!(prod.vector_metric, Some(Metric::Cos));
-    let features = prod.features.as_ref().expect("a list");
-    assert_eq!((features["user.embedding"].metric, features["document.summary"].metric), (None, Some(Metric::Ip)));
 }
 
 #[test]
@@ -151,7 +136,6 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         warnings,
         [
-            "writers[1].bus_subscriber_type: METRICS_WRITER is not in this version",
             "common_persistence_specs.bigquery_upload_bucket: is deprecated; use `bq_upload_bucket`",
             "common_persistence_specs.bigquery_upload_topic: is deprecated; use `bq_upload_topic`",
         ]
@@ -161,7 +145,7 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
         writers,
         [
             ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "works"),
-            ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "not in this version"),
+            ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "works"),
         ]
     );
     assert_eq!(report.writers[1].publishes_to.as_deref(), Some("metrics-bus-1"));
@@ -185,12 +169,9 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     assert!(store.clustered, "as the example says");
     let metrics = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect("settings");
     assert_eq!(metrics.subscription, "metrics-bus-1");
-    let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
-    assert_eq!(
-        error.to_string(),
-        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
-    );
-    assert!(error.is_usage());
+    let source = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect("settings");
+    let publishes = source.publishes.as_ref().map(|publishes| publishes.topic.as_str());
+    assert_eq!((source.subscription.as_str(), publishes), ("result-bus-1", Some("metrics-bus-1")));
 }
 
 /// Turns every key into lowerCamelCase, but for those that people choose.
