@@ -20,6 +20,7 @@ use crate::result::encode::timestamp;
 use crate::row::table::TableRow;
 use crate::sink::ErrorClass;
 use crate::sketch::Distribution;
+use crate::value::Value;
 use crate::writer::skip;
 use crate::writer::testing::{DAY, NOW, SECOND, message, settings, store};
 
