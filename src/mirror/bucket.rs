@@ -20,11 +20,11 @@ impl Bucket {
 
     /// Takes a permit where there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
+        // Fractions of seconds add up a little short of the whole.
+        const ALMOST: f64 = 1.0 - 1e-9;
         let passed = now.saturating_duration_since(self.seen);
         self.seen = self.seen.max(now);
         self.permits = (self.permits + passed.as_secs_f64() * self.per_second).min(self.most);
-        // Fractions of seconds add up a little short of the whole.
-        const ALMOST: f64 = 1.0 - 1e-9;
         let has = self.permits >= ALMOST;
         if has {
             self.permits -= 1.0;
