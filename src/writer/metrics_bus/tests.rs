@@ -52,10 +52,12 @@ fn one_store(kind: &str, body: Vec<u8>) -> Decoded<TableRows> {
 }
 
 fn rows(decoded: &Decoded<TableRows>) -> Vec<&TableRow> {
-    let row = |rows| match rows {
-        &TableRows::Row(ref row) => row,
-        TableRows::Columns(_) => panic!("rows come one by one"),
-    };
+    fn row(rows: &TableRows) -> &TableRow {
+        match rows {
+            TableRows::Row(row) => row,
+            TableRows::Columns(_) => panic!("rows come one by one"),
+        }
+    }
     decoded.rows.iter().map(row).collect()
 }
 
