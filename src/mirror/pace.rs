@@ -44,10 +44,8 @@ impl Pace {
         let step = 1.0 + (0.5 / usual.answers).max(0.001);
         // Both ways or neither: what only goes down ends at the fastest answer ever, beside which all are slow.
         if nothing || self.slowness < USUAL.ln() || usual.answers < LEARNING {
-            usual.seconds = match took < usual.seconds {
-                true => (usual.seconds / step).max(took),
-                false => (usual.seconds * step).min(took),
-            };
+            usual.seconds =
+                if took < usual.seconds { (usual.seconds / step).max(took) } else { (usual.seconds * step).min(took) };
         }
         // One answer alone proves nothing, however late it came.
         let now = (took / usual.seconds).clamp(0.1, 10.0).ln();

@@ -95,6 +95,7 @@ impl<W: Writer> AnyWriter for W {
 pub static WRITERS: &[&dyn AnyWriter] = &[
     &online::OnlineWriter,
     &offline::OfflineWriter,
+    &metrics::MetricsWriter,
     &metrics_bus::MetricsBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
@@ -156,12 +157,12 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 4);
-        let error = PlanError::NotInThisVersion(WriterType::METRICS).to_string();
+        assert_eq!(absent.len(), 3);
+        let error = PlanError::NotInThisVersion(WriterType::USAGE_BUS).to_string();
         assert_eq!(
             error,
-            "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, \
-             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+            "USAGE_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_WRITER, \
+             METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

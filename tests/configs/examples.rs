@@ -136,7 +136,6 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         warnings,
         [
-            "writers[1].bus_subscriber_type: METRICS_WRITER is not in this version",
             "common_persistence_specs.bigquery_upload_bucket: is deprecated; use `bq_upload_bucket`",
             "common_persistence_specs.bigquery_upload_topic: is deprecated; use `bq_upload_topic`",
         ]
@@ -146,7 +145,7 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
         writers,
         [
             ("go-metrics-bus-writer", "chalk-go-metrics-bus-writer", "works"),
-            ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "not in this version"),
+            ("go-result-bus-metrics-writer", "chalk-go-result-bus-metrics-writer", "works"),
         ]
     );
     assert_eq!(report.writers[1].publishes_to.as_deref(), Some("metrics-bus-1"));
@@ -170,12 +169,9 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     assert!(store.clustered, "as the example says");
     let metrics = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect("settings");
     assert_eq!(metrics.subscription, "metrics-bus-1");
-    let error = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect_err("not yet");
-    assert_eq!(
-        error.to_string(),
-        "METRICS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
-    );
-    assert!(error.is_usage());
+    let source = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect("settings");
+    let publishes = source.publishes.as_ref().map(|publishes| publishes.topic.as_str());
+    assert_eq!((source.subscription.as_str(), publishes), ("result-bus-1", Some("metrics-bus-1")));
 }
 
 /// Turns every key into lowerCamelCase, but for those that people choose.

@@ -28,7 +28,8 @@ use process::Process;
 use role::Place;
 
 const PARTITIONS: u32 = 4;
-const MESSAGES: usize = 2000;
+/// Published before each process starts: more than it makes batches of before it is killed.
+const MESSAGES: usize = 500;
 /// The longest that one wait may take: a transaction that nobody ends, and some more.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -47,22 +48,28 @@ fn kafka() -> String {
     })
 }
 
-/// Topics of its own, the one to read filled with numbers of which every hundredth cannot be read.
-async fn filled(bus: &Arc<dyn Bus>, at: &str) -> Place {
+/// Topics of its own.
+async fn made(bus: &Arc<dyn Bus>, at: &str) -> Place {
     let name = |hint: &str| format!("{hint}-{}", uuid::Uuid::new_v4().simple());
     let place = Place { bus: at.to_owned(), from: name("numbers"), to: name("counted"), dlq: name("letters") };
     bus.create_topic(&place.from, PARTITIONS).await.unwrap();
     bus.create_topic(&place.to, 1).await.unwrap();
     bus.create_topic(&place.dlq, 1).await.unwrap();
-    let publisher = bus.publisher().await.unwrap();
+    place
+}
+
+/// Numbers of which every hundredth cannot be read; returns how many there are with those before.
+async fn filled(bus: &Arc<dyn Bus>, place: &Place, before: usize) -> usize {
+    let numbers = before..before + MESSAGES;
     let message = |number: usize| Outgoing {
         topic: place.from.clone(),
         partition: Some((number % PARTITIONS as usize) as i32),
         payload: Some(Bytes::from(if number % 100 == 99 { format!("bad {number}") } else { number.to_string() })),
         ..Outgoing::default()
     };
-    publisher.publish(&(0..MESSAGES).map(message).collect::<Vec<_>>()).await.unwrap();
-    place
+    let publisher = bus.publisher().await.unwrap();
+    publisher.publish(&numbers.clone().map(message).collect::<Vec<_>>()).await.unwrap();
+    numbers.end
 }
 
 /// How often each number is in a topic, for who reads what was committed.
@@ -99,16 +106,16 @@ async fn until_done(bus: &Arc<dyn Bus>, place: &Place) {
 }
 
 /// Every number once, and what cannot be read in the dead letter topic, before it was passed over.
-async fn check(bus: &Arc<dyn Bus>, place: &Place) {
+async fn check(bus: &Arc<dyn Bus>, place: &Place, total: usize) {
     let counts = counted(bus, &place.to).await;
     let wrong: Vec<_> = counts.iter().filter(|(_, count)| **count != 1).take(5).collect();
     assert!(wrong.is_empty(), "counted more than once: {wrong:?}");
-    let expected: BTreeSet<String> = (0..MESSAGES).filter(|number| number % 100 != 99).map(|n| n.to_string()).collect();
+    let expected: BTreeSet<String> = (0..total).filter(|number| number % 100 != 99).map(|n| n.to_string()).collect();
     let missing: Vec<_> = expected.iter().filter(|number| !counts.contains_key(*number)).take(5).collect();
     assert!(missing.is_empty(), "not counted: {missing:?}");
     assert_eq!(counts.len(), expected.len());
     let buried: BTreeSet<String> = counted(bus, &place.dlq).await.into_keys().collect();
-    assert_eq!(buried, (0..MESSAGES).filter(|number| number % 100 == 99).map(|n| format!("bad {n}")).collect());
+    assert_eq!(buried, (0..total).filter(|number| number % 100 == 99).map(|n| format!("bad {n}")).collect());
 }
 
 /// A process that is killed soon after it has made a batch's messages.
@@ -124,14 +131,16 @@ async fn a_reader_of_the_embedded_bus_counts_once_what_killed_processes_publish(
     let folder = tempfile::TempDir::new().unwrap();
     let at = format!("local:{}", folder.path().join("bus.sqlite").display());
     let bus = role::open(&at);
-    let place = filled(&bus, &at).await;
+    let place = made(&bus, &at).await;
+    let mut total = 0;
     for _ in 0..5 {
+        total = filled(&bus, &place, total).await;
         killed(&place).await;
     }
     let last = Process::start(&place);
     until_done(&bus, &place).await;
     drop(last);
-    check(&bus, &place).await;
+    check(&bus, &place, total).await;
 }
 
 /// Bodies in a topic for who reads also what was not committed.
@@ -193,14 +202,16 @@ async fn a_reader_of_kafka_counts_once_what_killed_processes_publish() {
     let servers = kafka();
     let at = format!("kafka:{servers}");
     let bus = role::open(&at);
-    let place = filled(&bus, &at).await;
-    // Until at least two were killed after their messages had come and before they were committed.
+    let place = made(&bus, &at).await;
+    let mut total = 0;
+    // Until one was killed after its messages had come and before they were committed.
     let mut rounds = 0;
     let mut cut = 0;
     let mut between = 0;
-    while between < 2 {
+    while between == 0 {
         rounds += 1;
-        assert!(rounds <= 12, "no process of {rounds} was killed between publishing and committing");
+        assert!(rounds <= 30, "no process of {rounds} was killed between publishing and committing");
+        total = filled(&bus, &place, total).await;
         killed(&place).await;
         // Nobody is left to commit what was open.
         until_settled(&bus, &servers, &place.to).await;
@@ -212,7 +223,7 @@ async fn a_reader_of_kafka_counts_once_what_killed_processes_publish() {
     until_done(&bus, &place).await;
     drop(last);
     until_settled(&bus, &servers, &place.to).await;
-    check(&bus, &place).await;
+    check(&bus, &place, total).await;
     println!("{rounds} processes were killed, {between} of them between publishing and committing");
 }
 
@@ -221,16 +232,18 @@ async fn a_process_that_is_stopped_in_a_transaction_and_goes_on_counts_nothing_t
     let servers = kafka();
     let at = format!("kafka:{servers}");
     let bus = role::open(&at);
-    let place = filled(&bus, &at).await;
+    let place = made(&bus, &at).await;
+    let total = filled(&bus, &place, 0).await;
     let stopped = Process::start(&place);
     stopped.emits(3).await;
     stopped.signal(Signal::SIGSTOP);
     // Another takes over once its session and its transaction have run out.
+    let total = filled(&bus, &place, total).await;
     let other = Process::start(&place);
     other.emits(5).await;
     stopped.signal(Signal::SIGCONT);
     until_done(&bus, &place).await;
     drop((stopped, other));
     until_settled(&bus, &servers, &place.to).await;
-    check(&bus, &place).await;
+    check(&bus, &place, total).await;
 }

@@ -188,7 +188,12 @@ struct World {
 impl World {
     fn new(valve: Option<Limits>) -> Self {
         let now = Instant::now();
-        let server = Server { at_once: 10, takes: 10 * MS, busy: BinaryHeap::new(), queue: Default::default() };
+        let server = Server {
+            at_once: 10,
+            takes: 10 * MS,
+            busy: BinaryHeap::new(),
+            queue: std::collections::VecDeque::default(),
+        };
         let valve = valve.map(|limits| Valve::new(limits, now));
         Self { server, valve, now, asked: Vec::new(), deadline: Duration::from_secs(5) }
     }

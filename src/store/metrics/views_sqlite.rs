@@ -96,7 +96,7 @@ FROM (
             sum(numbers) OVER (PARTITION BY {dimensions}, window_start ORDER BY sign, sign * idx) AS upto,
             sum(numbers) OVER (PARTITION BY {dimensions}, window_start) AS whole
         FROM (
-            SELECT merged.*, CASE compactions {errors} ELSE 1.0 END AS error,
+            SELECT {dimensions}, window_start, count, compactions, CASE compactions {errors} ELSE 1.0 END AS error,
                 json_extract(bucket.value, '$[0]') AS sign, json_extract(bucket.value, '$[1]') AS idx,
                 json_extract(bucket.value, '$[2]') AS numbers
             FROM {merged} AS merged, json_each(merged.buckets) AS bucket

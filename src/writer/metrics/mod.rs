@@ -38,6 +38,57 @@ mod tables;
 mod tests;
 mod windows;
 
+use std::sync::Arc;
+
 pub use decode::MetricsDecoder;
 pub use emit::Emitter;
 pub use windows::{Batch, Windows};
+
+use super::destinations::{PlannedDestination, To};
+use super::outlet::{Outlet, Publishes};
+use super::plan::{Plan, Reads, StoreLimits, policy};
+use super::plan_error::PlanError;
+use super::time::system_clock;
+use super::{Facts, Writer, WriterType};
+use crate::config::settings::WriterSettings;
+use crate::row::contribution::Contribution;
+use crate::runtime::Emit;
+
+/// The descriptor.
+pub struct MetricsWriter;
+
+static FACTS: Facts = Facts {
+    writer_type: WriterType::METRICS,
+    guarantee: "each result counts once for readers of what is committed, on LOCAL and on Kafka: metrics and the \
+                positions that were read up to land in one transaction",
+};
+
+impl Writer for MetricsWriter {
+    type Row = Contribution;
+
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn plan(&self, settings: &WriterSettings) -> Result<Plan<Contribution>, PlanError> {
+        let source = format!("chalk-writer/{}", settings.group);
+        let open = move |outlet: &Outlet| -> Arc<dyn Emit<Contribution>> {
+            let (topic, limit) = (outlet.topic().to_owned(), outlet.limit());
+            Arc::new(Emitter { topic, source: source.clone(), limit })
+        };
+        let topic = settings.publishes.as_ref().map_or("", |publishes| &publishes.topic);
+        let (name, to) = (format!("metrics topic {topic}"), To::Transactions(Box::new(open)));
+        Ok(Plan {
+            reads: Reads::new(settings),
+            dead_letter_topic: settings.dlq_topic.clone(),
+            publishes: settings.publishes.as_ref().map(|publishes| Publishes {
+                topic: publishes.topic.clone(),
+                named_by: format!("`{}`", publishes.named_by),
+            }),
+            decoder: Arc::new(MetricsDecoder::new(settings, system_clock())),
+            destinations: vec![PlannedDestination { name, to }],
+            store_limits: StoreLimits::new(&settings.tuning, 1),
+            policy: policy(settings),
+        })
+    }
+}

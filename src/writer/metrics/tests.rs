@@ -5,8 +5,6 @@
 
 #![allow(clippy::float_cmp, reason = "sums that are exact are equal to the last bit")]
 
-mod chain;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -52,11 +52,11 @@ fn one_store(kind: &str, body: Vec<u8>) -> Decoded<TableRows> {
 }
 
 fn rows(decoded: &Decoded<TableRows>) -> Vec<&TableRow> {
-    let row = |rows| match rows {
-        &TableRows::Row(ref row) => row,
+    let rows = decoded.rows.iter().map(|rows| match rows {
+        TableRows::Row(row) => row,
         TableRows::Columns(_) => panic!("rows come one by one"),
-    };
-    decoded.rows.iter().map(row).collect()
+    });
+    rows.collect()
 }
 
 /// What is not null of a row.

@@ -132,7 +132,7 @@ async fn batches_of_one_key_end_in_one_state_in_whatever_order_they_come() {
             second.reverse();
             write(&store, &part(true)).await.expect("written");
             write(&store, &second).await.expect("written");
-            ends.insert(Json::from_iter(place.rows("newest").into_iter().map(Json::Object)).to_string());
+            ends.insert(place.rows("newest").into_iter().map(Json::Object).collect::<Json>().to_string());
             place.run("DELETE FROM newest");
         }
         assert_eq!(ends.len(), 1, "{ends:?}");

@@ -65,7 +65,9 @@ fn sketched(series: &'static str, at: i64, part: i64, distribution: &Distributio
 
 fn distribution(values: &[f64], nulls: u64) -> Distribution {
     let mut distribution = Distribution::new();
-    values.iter().for_each(|value| assert!(distribution.add(*value)));
+    for value in values {
+        assert!(distribution.add(*value));
+    }
     distribution.add_nulls(nulls);
     distribution
 }
@@ -98,7 +100,7 @@ async fn each_kind_of_partial_is_merged_in_its_way() {
         let at = |series: &str, minute: &str| {
             found[&(series.to_owned(), format!("2026-11-22T18:{minute}:00Z"))]
                 .get("value")
-                .and_then(|value| value.as_f64())
+                .and_then(serde_json::Value::as_f64)
         };
         let merged = ["SUM", "MAX", "MIN", "GAUGE_FIRST", "GAUGE_LAST", "OTHER"].map(|series| at(series, "32"));
         assert_eq!(merged, [Some(19.0), Some(7.0), Some(3.0), Some(3.0), Some(4.0), None]);
@@ -189,7 +191,9 @@ fn views_merge_as_sketches_do(place: &Place) {
             let (merged, quantiles) = (place.rows("metrics_merged"), place.rows("metrics_quantiles"));
             place.run("DELETE FROM metrics");
             let mut whole = Distribution::new();
-            distributions.iter().for_each(|part| whole.merge(part));
+            for part in &distributions {
+                whole.merge(part);
+            }
             let (expected, merged) = (whole.statistics(), &merged[0]);
             prop_assert_eq!(&merged["count"], &json!(expected.count));
             prop_assert_eq!(&merged["null_count"], &json!(expected.null_count));

@@ -110,7 +110,9 @@ fn every_order_and_cut_ends_in_the_same_state_and_repetition_changes_nothing() {
                     if together {
                         // One write, of which rows of one vector are collapsed as the runtime does it.
                         let mut by_key: BTreeMap<&VectorKey, Vec<&VectorRow>> = BTreeMap::new();
-                        rows.iter().for_each(|row| by_key.entry(&row.key).or_default().push(row));
+                        for row in &rows {
+                            by_key.entry(&row.key).or_default().push(row);
+                        }
                         let rows: Vec<VectorRow> = by_key
                             .into_iter()
                             .map(|(key, rows)| match &*rows {
