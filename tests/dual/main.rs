@@ -1,6 +1,4 @@
 //! Two stores for every row: neither loses nor doubles, whichever of them is away and whenever the writer dies.
-//!
-//! Seen to fail when rows went to one side alone, and when a row's key was made new for each decoding of its message.
 
 #[path = "../services/postgres/server.rs"]
 mod postgres;

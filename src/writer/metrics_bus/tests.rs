@@ -1,7 +1,4 @@
 //! Which rows a message of the metrics bus makes, and where they go.
-//!
-//! Seen to fail when null dimensions ran into one another, when a partial's time or query was one of them, when one
-//! store in both roles took a row twice, and when a metric that is refused took its batch with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

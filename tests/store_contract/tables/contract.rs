@@ -1,7 +1,4 @@
 //! The points that every store must show (page "stores" of the documentation), for tables with keys.
-//!
-//! Seen to fail when a repeated row replaced the first, when the newest was told by arrival, when a tie was left to
-//! it, and when a refused row's column was made.
 
 use std::sync::Arc;
 

@@ -1,7 +1,4 @@
 //! The views merge partials as sketches and statistics merge in memory, and nothing that is sent takes them away.
-//!
-//! Seen to fail when buckets were halved towards zero, when partials of other minutes were taken along, when the mean
-//! was that of the means, and when a square of a large mean was taken as it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
