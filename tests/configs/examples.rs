@@ -67,6 +67,17 @@ fn the_example_of_vectors_names_their_store_and_their_metrics() {
 }
 
 #[test]
+fn the_example_of_metrics_chains_its_two_writers() {
+    let loaded = load(&examples().join("metrics.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let source = loaded.writer(&Selection::Type("METRICS_WRITER".to_owned())).expect("of results");
+    let publishes = source.publishes.as_ref().map(|publishes| publishes.topic.as_str());
+    assert_eq!((source.subscription.as_str(), publishes), ("results", Some("metrics")));
+    let bus = loaded.writer(&Selection::Type("METRICS_BUS_WRITER".to_owned())).expect("of metrics");
+    assert_eq!((bus.subscription.as_str(), bus.publishes.is_none()), ("metrics", true));
+}
+
+#[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
     let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");

@@ -162,7 +162,10 @@ fn what_it_would_write_is_shown_and_environments_are_placed_one_by_one() {
         shown["rows"],
         json!([{"destination": "offline store of prod", "what": "message", "fields": [["text", "e"]]}])
     );
-    assert_eq!((&shown["skipped"], &shown["event_time"]), (&json!({"no_store": 1}), &json!("2026-11-22T18:32:00Z")));
+    assert_eq!(
+        (&shown["skipped"], &shown["event_time"]),
+        (&json!({"no_store": 1}), &json!("2026-11-22T18:32:00.000000Z"))
+    );
     assert_eq!(shown["refused"][0]["class"], "UNKNOWN_ENVIRONMENT");
 }
 
