@@ -16,7 +16,7 @@ use crate::row::feature::Entity;
 use crate::runtime::{Health, HealthState};
 use crate::telemetry::metrics::recorder;
 use crate::telemetry::watched::Watched;
-use crate::writer::{self, WRITERS};
+use crate::writer::{self, WriterType};
 
 use super::deployment::{Deployment, Selection};
 use super::exit::{Exit, Failure, OrExit};
@@ -37,7 +37,17 @@ pub(super) struct Arguments {
     messages: u64,
 }
 
+/// The writers that it runs, each after those whose messages it reads. A mirror has no server to ask here.
+const SHOWN: [WriterType; 5] = [
+    WriterType::ONLINE,
+    WriterType::OFFLINE,
+    WriterType::METRICS,
+    WriterType::METRICS_BUS,
+    WriterType::ONLINE_VECTOR_STORE,
+];
+
 const RESULTS: &str = "results";
+const METRICS: &str = "metrics";
 const DEAD_LETTERS: &str = "dead-letters";
 const ENVIRONMENT: &str = "prod";
 
@@ -56,12 +66,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let deployment = Deployment::load(&config)?;
     let bus = deployment.bus()?;
-    for topic in [RESULTS, DEAD_LETTERS] {
+    for topic in [RESULTS, METRICS, DEAD_LETTERS] {
         make_topic(&*bus, deployment.bus_settings(), topic, None).await?;
     }
     let example = publish(&*bus, arguments.messages).await?;
-    for writer in WRITERS {
-        drain(Selection::of(writer.facts().writer_type, &config).load(None)?).await?;
+    for writer in SHOWN {
+        drain(Selection::of(writer, &config).load(None)?).await?;
     }
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
@@ -88,17 +98,18 @@ fn write_configuration(folder: &Path, config: &Path) -> Result<(), Failure> {
             "result_bus_topic_id": RESULTS,
             "result_bus_online_store_subscription_id": RESULTS,
             "result_bus_offline_store_subscription_id": RESULTS,
+            "metrics_bus_topic_id": METRICS,
         },
         "metadata_provider": "CONFIG",
         "local_bus_path": path("bus.sqlite"),
-        "writers": WRITERS.iter().map(|writer| {
-            serde_json::json!({ "bus_subscriber_type": writer.facts().writer_type.as_str() })
-        }).collect::<Vec<_>>(),
+        "writers": SHOWN.map(|writer| serde_json::json!({ "bus_subscriber_type": writer.as_str() })),
         "environments": {
             ENVIRONMENT: {
                 "default_max_staleness": "7d",
                 "online_store": { "uri": format!("sqlite:{}", path("online.sqlite")) },
                 "offline_store": { "uri": format!("file://{}", path("lake")) },
+                "metrics_store": { "uri": format!("sqlite:{}", path("metrics.sqlite")) },
+                "vector_store": { "uri": format!("sqlite:{}", path("vectors.sqlite")) },
             }
         }
     });

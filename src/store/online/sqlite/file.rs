@@ -29,27 +29,27 @@ const TABLE: &str = "
 /// The order of `merge`: time, then no value before null before any other, then text by its bytes,
 /// then expiry. `IS NULL` and the comparison with `'null'` are 0 or 1.
 const UPSERT: &str = "
-    INSERT INTO online_features AS old (environment, namespace, pkey, feature, value, observed_at, expires_at, evicted)
+    INSERT INTO online_features (environment, namespace, pkey, feature, value, observed_at, expires_at, evicted)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5 IS NULL)
     ON CONFLICT (environment, namespace, pkey, feature) DO UPDATE
     SET value = excluded.value, observed_at = excluded.observed_at,
         expires_at = excluded.expires_at, evicted = excluded.evicted
-    WHERE excluded.observed_at > old.observed_at
-       OR (excluded.observed_at = old.observed_at
+    WHERE excluded.observed_at > online_features.observed_at
+       OR (excluded.observed_at = online_features.observed_at
            AND (excluded.value IS NOT NULL, excluded.value IS NOT 'null', coalesce(excluded.value, ''),
                 excluded.expires_at IS NULL, coalesce(excluded.expires_at, 0))
-             > (old.value IS NOT NULL, old.value IS NOT 'null', coalesce(old.value, ''),
-                old.expires_at IS NULL, coalesce(old.expires_at, 0)))";
+             > (online_features.value IS NOT NULL, online_features.value IS NOT 'null', coalesce(online_features.value, ''),
+                online_features.expires_at IS NULL, coalesce(online_features.expires_at, 0)))";
 
 /// A cell that has expired takes what it would replace with it.
 const EXPIRED: &str = "
-    DELETE FROM online_features AS old
+    DELETE FROM online_features
     WHERE environment = ?1 AND namespace = ?2 AND pkey = ?3 AND feature = ?4
-      AND (?6 > old.observed_at
-       OR (?6 = old.observed_at
+      AND (?6 > online_features.observed_at
+       OR (?6 = online_features.observed_at
            AND (?5 IS NOT NULL, ?5 IS NOT 'null', coalesce(?5, ''), ?7 IS NULL, ?7)
-             > (old.value IS NOT NULL, old.value IS NOT 'null', coalesce(old.value, ''),
-                old.expires_at IS NULL, coalesce(old.expires_at, 0))))";
+             > (online_features.value IS NOT NULL, online_features.value IS NOT 'null', coalesce(online_features.value, ''),
+                online_features.expires_at IS NULL, coalesce(online_features.expires_at, 0))))";
 
 const READ: &str = "
     SELECT feature, value, observed_at, expires_at FROM online_features
