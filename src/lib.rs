@@ -16,7 +16,7 @@
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
 //! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages; [`insert`] reads the
 //! parquet bodies of streaming inserts, for the writer of them that is to come; [`sketch`] keeps distributions in little
-//! space, for the metrics that are to come; [`tls`] is how stores are spoken to in private.
+//! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private.
 //!
 //! Who may use whom is a table in `tests/layers`, kept by a test.
 
