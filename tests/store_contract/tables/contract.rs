@@ -1,4 +1,7 @@
 //! The points that every store must show (page "stores" of the documentation), for tables with keys.
+//!
+//! Seen to fail, in the statement of SQLite: a repeated row replaces the first; the last to arrive stands in place of
+//! the newest.
 
 use std::sync::Arc;
 
