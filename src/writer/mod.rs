@@ -30,6 +30,7 @@ pub mod preview;
 pub mod query_mirror;
 pub mod skip;
 pub mod start;
+pub mod streaming_insert;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -99,6 +100,7 @@ pub static WRITERS: &[&dyn AnyWriter] = &[
     &metrics_bus::MetricsBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
+    &streaming_insert::StreamingInsertWriter,
 ];
 
 /// The writer of a type, where this version has it.
@@ -157,12 +159,12 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 3);
+        assert_eq!(absent.len(), 2);
         let error = PlanError::NotInThisVersion(WriterType::USAGE_BUS).to_string();
         assert_eq!(
             error,
             "USAGE_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_WRITER, \
-             METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+             METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER, OFFLINE_STORE_STREAMING_INSERT_WRITER"
         );
     }
 }

@@ -2,6 +2,7 @@
 //! tables.
 
 pub(in crate::store) mod postgres;
+pub mod prepare;
 pub mod row_wise;
 pub(in crate::store) mod sqlite;
 

@@ -47,6 +47,7 @@ mod fit;
 mod layout;
 mod ledger;
 mod plan;
+mod prepare;
 pub mod read;
 mod schema;
 mod types;
@@ -60,12 +61,18 @@ use url::Url;
 use crate::config::secret::expose;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
+use crate::store::tables::prepare::TableStore;
 use crate::store::{StoreError, StoreOptions};
 
 pub use write::Lake;
 
 /// Checks the URI and makes a lake that has not touched its folder yet.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+    open_tables(options).map(|store| store as Arc<dyn Sink<TableRows>>)
+}
+
+/// The same, as a store that can also be asked to make tables alone.
+pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
     let root = root(expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
 }
