@@ -34,6 +34,7 @@ pub mod start;
 mod testing;
 pub mod time;
 pub mod vector;
+pub mod weight;
 
 use std::collections::BTreeMap;
 
