@@ -18,11 +18,18 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// What a command prints, or what it complains of.
+pub fn tried(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let done = command(folder, arguments).output().unwrap();
+    if done.status.success() {
+        return Ok(String::from_utf8(done.stdout).unwrap());
+    }
+    Err(format!("{arguments:?}: {} {}", done.status, String::from_utf8_lossy(&done.stderr)))
+}
+
 /// What a command prints; it must succeed.
 pub fn run(folder: &Path, arguments: &[&str]) -> String {
-    let done = command(folder, arguments).output().unwrap();
-    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    tried(folder, arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A writer, killed when dropped.
