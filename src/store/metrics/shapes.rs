@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::row::table::{Column, Repeats, Shape};
+use crate::row::table::{Repeats, Shape};
+use crate::store::tables::fixed::{self, json};
 use crate::value::dtype::DataType;
 
 /// One row per series, moment, message and place in it.
@@ -65,24 +66,7 @@ impl Place {
 }
 
 fn shape(place: &Place, columns: &[(&'static str, DataType)], time: &str, name: &str, key: &[&str]) -> Shape {
-    let at = |wanted: &str| columns.iter().position(|(name, _)| *name == wanted).unwrap_or_default();
-    Shape {
-        schema: place.schema.clone(),
-        table: place.table.clone(),
-        columns: columns
-            .iter()
-            .map(|(name, data_type)| Column { name: ByteString::from_static(name), data_type: Some(data_type.clone()) })
-            .collect(),
-        time: at(time),
-        name: at(name),
-        key: key.iter().map(|name| at(name)).collect(),
-        repeats: Repeats::First,
-    }
-}
-
-/// Any JSON: a struct of no declared fields is `jsonb` in Postgres and text of JSON in SQLite, for lists as well.
-fn json() -> DataType {
-    DataType::Struct(Vec::new())
+    fixed::shape(place.schema.clone(), place.table.clone(), columns, time, name, key)
 }
 
 /// The table of metrics. The order of the columns is that of a row's values.

@@ -2,11 +2,11 @@
 
 use super::event::Event;
 use super::partial::{Metric, Parts, Sketch, dimensions};
-use super::values::{count, decode, either, micros, number, optional, text, word};
 use crate::proto::metrics::v1;
 use crate::proto::metrics::v1::metric::Value as Content;
 use crate::sink::Refusal;
 use crate::value::Value;
+use crate::writer::fields::{count, decode, either, micros, number, optional, text, word};
 
 const OF_ALL: &str = "METRICS1_PROTO_REPRESENTATION_";
 

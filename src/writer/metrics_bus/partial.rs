@@ -3,11 +3,11 @@
 use hashbrown::HashMap;
 
 use super::event::Event;
-use super::values::count;
 use crate::sink::{ErrorClass, Refusal};
 use crate::sketch::UddSketch;
 use crate::value::Value;
 use crate::writer::digest::{digest, put};
+use crate::writer::fields::count;
 
 /// A metric of either form.
 pub(super) trait Metric {
