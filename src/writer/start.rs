@@ -171,8 +171,8 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
     };
-    for reason in skip::ALL {
-        metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
+    for (reason, _) in skip::ALL {
+        metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(0);
     }
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health }))
