@@ -66,7 +66,7 @@ fn odd() -> Vec<Outgoing> {
         of(
             3,
             json!([row(
-                json!("seven"),
+                json!(7),
                 json!({"user.n": 9_007_199_254_740_992_i64, "user.text": "déjà vu \u{1f600}"})
             )]),
         ),
