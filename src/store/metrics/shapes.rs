@@ -180,11 +180,17 @@ mod tests {
         };
         let metrics = metrics(&Place::usual(METRICS));
         assert_eq!(names(&metrics, &metrics.key), ["series", "observed_at", "emitter", "part"]);
-        assert_eq!(names(&metrics, &[metrics.time, metrics.name]), ["observed_at", "metric_name"]);
+        assert_eq!(
+            names(&metrics, &[metrics.time.column().expect("a column"), metrics.name]),
+            ["observed_at", "metric_name"]
+        );
         assert!(DIMENSIONS.iter().all(|name| metrics.columns.iter().any(|column| column.name == *name)));
         let queries = queries(&Place::named("chalk.queries"));
         assert_eq!(names(&queries, &queries.key), ["environment_id", "operation_id"]);
-        assert_eq!(names(&queries, &[queries.time, queries.name]), ["created_at", "operation_id"]);
+        assert_eq!(
+            names(&queries, &[queries.time.column().expect("a column"), queries.name]),
+            ["created_at", "operation_id"]
+        );
         assert_eq!((queries.schema.as_deref(), &*queries.table), (Some("chalk"), "queries"));
         let errors = errors(&Place::named("failures"));
         assert_eq!(names(&errors, &errors.key), ["error_id", "created_at"]);

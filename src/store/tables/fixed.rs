@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::row::table::{Column, Repeats, Shape};
+use crate::row::table::{Column, Repeats, Shape, When};
 use crate::value::dtype::DataType;
 
 /// A table of these columns; the others name some of them. Of two rows of one key the first stands.
@@ -22,10 +22,11 @@ pub(in crate::store) fn shape(
             .iter()
             .map(|(name, data_type)| Column { name: ByteString::from_static(name), data_type: Some(data_type.clone()) })
             .collect(),
-        time: at(time),
+        time: When::Column(at(time)),
         name: at(name),
         key: key.iter().map(|name| at(name)).collect(),
         repeats: Repeats::First,
+        create: true,
     }
 }
 
