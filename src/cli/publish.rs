@@ -120,7 +120,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(path) = seekable.filter(|_| arguments.content_type.is_none()) {
         for value in Input::open(path).or_exit(Exit::Failed)? {
             value.map_err(|error| {
-                Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display()))
+                Failure::new(Exit::Failed, format_args!("{}: {error:#}; nothing was published", path.display()))
             })?;
         }
     }
