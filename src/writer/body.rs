@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::open::{Admitted, Unopened};
+use super::weight::{self, Weighed};
 use crate::result::body::unpacked;
 use crate::result::checked;
 use crate::result::sniff::Encoding;
@@ -27,10 +28,10 @@ pub struct Read<M> {
 /// either spelling), JSON nested deeper than 64 (protobuf deeper than 100, as its reader has it), and a message in
 /// which nothing is set: it is some other message.
 ///
-/// What it takes in memory is not bounded by the size of the body: that is for whoever knows `M`.
+/// What it takes in memory is bounded: a body that would become more than eight times the limit is too large as well.
 pub fn read<'a, M>(admitted: &Admitted<'a>) -> Result<Read<M>, Unopened<'a>>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     read_plain(admitted, |_| Ok(None), M::NAME).map_err(|refusal| admitted.refused(refusal))
 }
@@ -39,9 +40,10 @@ where
 /// told apart.
 pub fn read_batch<'a, M, One>(admitted: &Admitted<'a>, batch: fn(One) -> M) -> Result<Read<M>, Unopened<'a>>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
     One: Name + Default + PartialEq + DeserializeOwned,
 {
+    // One message of its bytes at the most: only lists of them can be more.
     let one = |body: &[u8]| Ok(Some(json::<One>(body)?).filter(|one| *one != One::default()).map(batch));
     let expected = format!("{} or a {}", M::NAME, One::NAME);
     read_plain(admitted, one, &expected).map_err(|refusal| admitted.refused(refusal))
@@ -54,14 +56,18 @@ fn read_plain<M>(
     expected: &str,
 ) -> Result<Read<M>, Refusal>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     let Admitted { message, envelope, limit, .. } = admitted;
     let body = unpacked(message, envelope, *limit, M::NAME)?;
     let encoding = Encoding::of(envelope.content_type, &body.bytes)?;
     let read = match encoding {
-        Encoding::Json => json(&body.bytes)?,
+        Encoding::Json => {
+            weight::json::<M>(&body.bytes, *limit)?;
+            json(&body.bytes)?
+        }
         Encoding::Protobuf => {
+            weight::protobuf::<M>(&body.bytes, *limit)?;
             M::decode(body.bytes.as_ref().clone()).map_err(|error| decode(format!("protobuf: {error}")))?
         }
         other => return Err(decode(format!("a body of type {} is not a {}", other.content_type(), M::NAME))),

@@ -37,6 +37,7 @@ mod testing;
 pub mod time;
 pub mod usage;
 pub mod vector;
+pub mod weight;
 
 use std::collections::BTreeMap;
 
@@ -115,6 +116,7 @@ pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
 pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
+        guarantees: WRITERS.iter().map(|writer| (writer.facts().writer_type, writer.facts().guarantee)).collect(),
         stores: BTreeMap::from([
             (
                 StoreKind::Online,

@@ -59,13 +59,14 @@ impl UsageDecoder {
                 decoded.unpacked = unpacked;
                 self.status(&admitted, &self.pods, message, &times, decoded)
             }
-            _ => {
+            EventType::Usage => {
                 let one = |event| UsageBatch { events: vec![event] };
                 let Read { message, unpacked } = body::read_batch::<UsageBatch, UsageEvent>(&admitted, one)?;
                 decoded.unpacked = unpacked;
                 self.events(&admitted, message.events, &times, decoded);
                 Ok(())
             }
+            other => Err(admitted.unread(other)),
         }
     }
 

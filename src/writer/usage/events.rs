@@ -9,7 +9,8 @@ use super::times::Times;
 
 /// When an event was over, or else when it began.
 pub(super) fn latest(event: &UsageEvent) -> Option<i64> {
-    micros(event.ended_at.as_ref()).or_else(|| micros(event.started_at.as_ref()))
+    let known = |time: Option<&_>| micros(time).ok().flatten();
+    known(event.ended_at.as_ref()).or_else(|| known(event.started_at.as_ref()))
 }
 
 /// The values of an event's row, in the order of [`shapes::usage_events`](crate::store::usage::shapes::usage_events).
@@ -24,8 +25,8 @@ pub(super) fn values(event: UsageEvent, environment: &str, times: &Times<'_>) ->
         let message = format!("`quantity` is {}, which nobody can add up", event.quantity);
         return Err(Refusal::new(ErrorClass::ValueRefused, message).harmless());
     }
-    let ended_at = micros(event.ended_at.as_ref());
-    let started_at = times.of(micros(event.started_at.as_ref()).or(ended_at))?;
+    let ended_at = micros(event.ended_at.as_ref())?;
+    let started_at = times.of(micros(event.started_at.as_ref())?.or(ended_at))?;
     let kind = UsageKind::try_from(event.kind).ok().map(|known| known.as_str_name());
     Ok(vec![
         Value::text(event.event_id),
