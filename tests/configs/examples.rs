@@ -78,6 +78,7 @@ fn the_example_of_metrics_chains_its_two_writers() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn the_example_of_two_stages_chains_its_two_writers() {
     let loaded = load(&examples().join("two-stage.json"), &Overrides::default(), &registry()).expect("sound");
     assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
@@ -88,6 +89,16 @@ fn the_example_of_two_stages_chains_its_two_writers() {
     let second =
         loaded.writer(&Selection::Type("OFFLINE_STORE_STREAMING_INSERT_WRITER".to_owned())).expect("the second");
     assert_eq!((second.subscription.as_str(), second.publishes.is_none()), ("inserts", true));
+=======
+fn the_example_of_usage_names_its_store() {
+    let loaded = load(&examples().join("usage.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("USAGE_BUS_WRITER".to_owned())).expect("of usage");
+    assert_eq!((writer.subscription.as_str(), writer.dlq_topic.as_deref()), ("usage", Some("dead-letters")));
+    let prod = writer.environments.get("prod").expect("prod");
+    let store = prod.usage_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("usage.sqlite").display()));
+>>>>>>> usage
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 5] = ["results", "metrics", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 6] = ["results", "metrics", "usage", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -39,6 +39,10 @@ fn logged_query() -> Value {
         "request": r#"{"inputs": {"customer.id": 42}, "outputs": ["customer.score"], "query_name": "risk"}"#,
         "recorded": {"outputs": r#"{"customer.score": 0.7}"#, "duration_seconds": 0.004},
     })
+}
+
+fn usage() -> Value {
+    json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
 }
 
 /// The server that the mirror asks: it has come to another answer by now.
@@ -112,6 +116,9 @@ impl<'a> Plant<'a> {
         let writers: Vec<Writer> = types.into_iter().map(|name| Writer::start(&self.folder, name)).collect();
         self.publish("results", "chalk.result.v1", &result());
         self.publish("query-log", "chalk.query_log.v1", &logged_query());
+        // Twice, and counted once.
+        self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("usage", "chalk.usage.v1", &usage());
 
         self.finds(
             "ONLINE_WRITER: the newest values",
@@ -129,6 +136,7 @@ impl<'a> Plant<'a> {
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events"), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })
