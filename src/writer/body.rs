@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::open::{Admitted, Unopened};
+use super::weight::{self, Weighed};
 use crate::result::body::unpacked;
 use crate::result::checked;
 use crate::result::sniff::Encoding;
@@ -27,23 +28,27 @@ pub struct Read<M> {
 /// either spelling), JSON nested deeper than 64 (protobuf deeper than 100, as its reader has it), and a message in
 /// which nothing is set: it is some other message.
 ///
-/// What it takes in memory is not bounded by the size of the body: that is for whoever knows `M`.
+/// What it takes in memory is bounded: a body that would become more than eight times the limit is too large as well.
 pub fn read<'a, M>(admitted: &Admitted<'a>) -> Result<Read<M>, Unopened<'a>>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     read_plain(admitted).map_err(|refusal| admitted.refused(refusal))
 }
 
 fn read_plain<M>(admitted: &Admitted<'_>) -> Result<Read<M>, Refusal>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     let Admitted { message, envelope, limit, .. } = admitted;
     let body = unpacked(message, envelope, *limit, M::NAME)?;
     let read = match Encoding::of(envelope.content_type, &body.bytes)? {
-        Encoding::Json => json(&body.bytes)?,
+        Encoding::Json => {
+            weight::json::<M>(&body.bytes, *limit)?;
+            json(&body.bytes)?
+        }
         Encoding::Protobuf => {
+            weight::protobuf::<M>(&body.bytes, *limit)?;
             M::decode(body.bytes.as_ref().clone()).map_err(|error| decode(format!("protobuf: {error}")))?
         }
         other => return Err(decode(format!("a body of type {} is not a {}", other.content_type(), M::NAME))),

@@ -34,6 +34,7 @@ pub mod start;
 mod testing;
 pub mod time;
 pub mod vector;
+pub mod weight;
 
 use std::collections::BTreeMap;
 
@@ -110,6 +111,7 @@ pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
 pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
+        guarantees: WRITERS.iter().map(|writer| (writer.facts().writer_type, writer.facts().guarantee)).collect(),
         stores: BTreeMap::from([
             (
                 StoreKind::Online,

@@ -119,6 +119,12 @@ impl<'a> Admitted<'a> {
         self.envelope.time.or(body).or_else(|| self.bus_time())
     }
 
+    /// It as one of a type that is said to be read by its writer, and is not.
+    pub fn unread(&self, event_type: EventType) -> Unopened<'a> {
+        let message = format!("this version has no reader for messages of type `{}`", event_type.as_str());
+        self.refused(Refusal::new(ErrorClass::UnknownType, message).harmless())
+    }
+
     /// It as one that nothing is to be written of.
     pub fn refused(&self, refusal: Refusal) -> Unopened<'a> {
         Unopened::Refused { refusal: Box::new(refusal), environment: self.envelope.environment }

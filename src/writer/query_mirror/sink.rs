@@ -255,6 +255,10 @@ fn count_asked(verdict: Verdict, times: u64) {
 
 #[async_trait]
 impl Sink<Mirrored> for MirrorSink {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, write: Write<'_, Mirrored>) -> Result<Outcome, SinkError> {
         locked(&self.progress).begin(write.id, self.client.deadline());
         loop {
