@@ -104,7 +104,7 @@ impl Tokens {
 /// For how long a token is used that is good for so many seconds.
 fn used_for(expires_in: Option<u64>) -> Duration {
     let good_for = expires_in.map_or(USUALLY_GOOD_FOR, Duration::from_secs).min(LONGEST);
-    good_for - BEFORE_THE_END.min(good_for / 10)
+    good_for.saturating_sub(BEFORE_THE_END.min(good_for / 10))
 }
 
 #[cfg(test)]
