@@ -154,6 +154,12 @@ impl Sink<Line> for AuditFile {
         Ok(Outcome { stored: write.rows.len() as u64, ..Outcome::default() })
     }
 
+    /// Asked at the start until it answers: the writer is not ready before.
+    async fn probe(&self) -> Result<(), SinkError> {
+        let opened = OpenOptions::new().create(true).append(true).open(&self.path);
+        opened.map(drop).map_err(|error| SinkError::Transient { reason: format!("{}: {error}", self.path.display()) })
+    }
+
     fn collapse(&self, key: &Infallible, _: &[&Line]) -> Line {
         match *key {}
     }
@@ -171,7 +177,7 @@ const AUDIT_FILES: Kind<Line> = Kind {
     has_tombstones: false,
 };
 
-/// Contacts nothing: a disk that is not there yet is waited for in `write`.
+/// Contacts nothing: a disk that is not there yet is waited for in `probe` and `write`.
 fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<Line>>, StoreError> {
     Ok(Arc::new(AuditFile { path: path(expose(&options.fetched))? }))
 }

@@ -33,16 +33,34 @@ pub fn read<'a, M>(admitted: &Admitted<'a>) -> Result<Read<M>, Unopened<'a>>
 where
     M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
-    read_plain(admitted).map_err(|refusal| admitted.refused(refusal))
+    read_plain(admitted, |_| Ok(None), M::NAME).map_err(|refusal| admitted.refused(refusal))
 }
 
-fn read_plain<M>(admitted: &Admitted<'_>) -> Result<Read<M>, Refusal>
+/// As [`read`], where JSON may also be a single `One`, of which `batch` makes an `M`. In protobuf the two cannot be
+/// told apart.
+pub fn read_batch<'a, M, One>(admitted: &Admitted<'a>, batch: fn(One) -> M) -> Result<Read<M>, Unopened<'a>>
+where
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
+    One: Name + Default + PartialEq + DeserializeOwned,
+{
+    let one = |body: &[u8]| Ok(Some(json::<One>(body)?).filter(|one| *one != One::default()).map(batch));
+    let expected = format!("{} or a {}", M::NAME, One::NAME);
+    read_plain(admitted, one, &expected).map_err(|refusal| admitted.refused(refusal))
+}
+
+/// `otherwise` reads JSON that has none of the fields of an `M`.
+fn read_plain<M>(
+    admitted: &Admitted<'_>,
+    otherwise: impl FnOnce(&[u8]) -> Result<Option<M>, Refusal>,
+    expected: &str,
+) -> Result<Read<M>, Refusal>
 where
     M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     let Admitted { message, envelope, limit, .. } = admitted;
     let body = unpacked(message, envelope, *limit, M::NAME)?;
-    let read = match Encoding::of(envelope.content_type, &body.bytes)? {
+    let encoding = Encoding::of(envelope.content_type, &body.bytes)?;
+    let read = match encoding {
         Encoding::Json => {
             weight::json::<M>(&body.bytes, *limit)?;
             json(&body.bytes)?
@@ -53,10 +71,13 @@ where
         }
         other => return Err(decode(format!("a body of type {} is not a {}", other.content_type(), M::NAME))),
     };
-    if read == M::default() {
-        return Err(decode(format!("none of the fields of a {} is in it", M::NAME)));
+    if read != M::default() {
+        return Ok(Read { message: read, unpacked: body.unpacked });
     }
-    Ok(Read { message: read, unpacked: body.unpacked })
+    let other = if encoding == Encoding::Json { otherwise(&body.bytes)? } else { None };
+    let expected = if encoding == Encoding::Json { expected } else { M::NAME };
+    let message = other.ok_or_else(|| decode(format!("none of the fields of a {expected} is in it")))?;
+    Ok(Read { message, unpacked: body.unpacked })
 }
 
 fn json<M: DeserializeOwned>(body: &[u8]) -> Result<M, Refusal> {

@@ -17,6 +17,7 @@ pub mod destinations;
 mod digest;
 mod drop_ratio;
 mod entity;
+mod fields;
 pub mod layouts;
 pub mod metrics;
 pub mod metrics_bus;
@@ -33,6 +34,7 @@ pub mod start;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod usage;
 pub mod vector;
 pub mod weight;
 
@@ -98,6 +100,7 @@ pub static WRITERS: &[&dyn AnyWriter] = &[
     &offline::OfflineWriter,
     &metrics::MetricsWriter,
     &metrics_bus::MetricsBusWriter,
+    &usage::UsageBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
 ];
@@ -135,6 +138,13 @@ pub fn registry() -> Registry {
                 },
             ),
             (
+                StoreKind::Usage,
+                KindOfStore {
+                    schemes: store::schemes(store::usage::USAGE_STORES),
+                    check: |settings| destinations::openable(settings, &destinations::USAGE),
+                },
+            ),
+            (
                 StoreKind::Vector,
                 KindOfStore {
                     schemes: store::schemes(store::vector::VECTOR_STORES),
@@ -159,12 +169,12 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 3);
-        let error = PlanError::NotInThisVersion(WriterType::USAGE_BUS).to_string();
+        assert_eq!(absent.len(), 2);
+        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_BULK_INSERT).to_string();
         assert_eq!(
             error,
-            "USAGE_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_WRITER, \
-             METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+            "OFFLINE_STORE_BULK_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
+             METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

@@ -100,10 +100,15 @@ impl Gate {
 impl<'a> Admitted<'a> {
     /// Says of a body that names an environment whether it may: headers that name one name the same.
     pub fn is_of(&self, environment: &str) -> Result<(), Unopened<'a>> {
+        self.has_of(environment).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The same of a part of the body, which names one of its own.
+    pub fn has_of(&self, environment: &str) -> Result<(), Refusal> {
         match self.envelope.environment {
             Some(header) if !environment.is_empty() && header != environment => {
                 let message = format!("the headers name environment `{header}`, the body `{environment}`");
-                Err(self.refused(Refusal::new(ErrorClass::EnvironmentMismatch, message)))
+                Err(Refusal::new(ErrorClass::EnvironmentMismatch, message))
             }
             _ => Ok(()),
         }

@@ -9,6 +9,9 @@ use crate::value::time::{format_timestamp, from_parts, now};
 /// Says what time it is, in microseconds since 1970. Tests give a fixed one.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// 0001-01-01T00:00:00Z: the first time that every store has a date for.
+pub const EARLIEST: i64 = -62_135_596_800_000_000;
+
 /// The system's clock.
 pub fn system_clock() -> Clock {
     Arc::new(now)

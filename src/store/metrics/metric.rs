@@ -1,5 +1,6 @@
 //! A row of the table of metrics: its columns, and which of them are what a series is about.
 
+use crate::store::tables::fixed;
 use crate::value::Value;
 use crate::value::dtype::DataType;
 
@@ -74,7 +75,7 @@ metric_row! {
     tag7: DataType::String, Dimension;
     aggregation_type: DataType::String, Dimension;
     metric_type: DataType::String, Dimension;
-    additional_tags: super::shapes::json(), Dimension;
+    additional_tags: fixed::json(), Dimension;
     value: DataType::Float64, Measured;
     sketch: DataType::String, Measured;
     min: DataType::Float64, Measured;
@@ -83,7 +84,7 @@ metric_row! {
     null_count: DataType::Int64, Measured;
     mean: DataType::Float64, Measured;
     variance: DataType::Float64, Measured;
-    buckets: super::shapes::json(), Measured;
+    buckets: fixed::json(), Measured;
     compactions: DataType::Int64, Measured;
     series: DataType::String, Partial;
     emitter: DataType::String, Partial;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::metric;
-use crate::row::table::{Column, Repeats, Shape, When};
+use crate::row::table::{Repeats, Shape};
+use crate::store::tables::fixed;
 use crate::value::dtype::DataType;
 
 /// One row per series, moment, message and place in it.
@@ -44,25 +45,7 @@ impl Place {
 }
 
 fn shape(place: &Place, columns: &[(&'static str, DataType)], time: &str, name: &str, key: &[&str]) -> Shape {
-    let at = |wanted: &str| columns.iter().position(|(name, _)| *name == wanted).unwrap_or_default();
-    Shape {
-        schema: place.schema.clone(),
-        table: place.table.clone(),
-        columns: columns
-            .iter()
-            .map(|(name, data_type)| Column { name: ByteString::from_static(name), data_type: Some(data_type.clone()) })
-            .collect(),
-        time: When::Column(at(time)),
-        name: at(name),
-        key: key.iter().map(|name| at(name)).collect(),
-        repeats: Repeats::First,
-        create: true,
-    }
-}
-
-/// Any JSON: a struct of no declared fields is `jsonb` in Postgres and text of JSON in SQLite, for lists as well.
-pub(super) fn json() -> DataType {
-    DataType::Struct(Vec::new())
+    fixed::shape(place.schema.clone(), place.table.clone(), columns, time, name, key)
 }
 
 /// The table of metrics: the columns of a [`MetricRow`](super::metric::MetricRow).
@@ -78,15 +61,15 @@ pub fn queries(place: &Place) -> Arc<Shape> {
     let columns = [
         ("operation_id", String),
         ("environment_id", String),
-        ("query_meta", json()),
+        ("query_meta", fixed::json()),
         ("query_name", String),
         ("query_name_version", String),
         ("correlation_id", String),
-        ("input_features", json()),
-        ("output_features", json()),
-        ("output_root_fqns", json()),
-        ("intermediate_features", json()),
-        ("resolvers", json()),
+        ("input_features", fixed::json()),
+        ("output_features", fixed::json()),
+        ("output_root_fqns", fixed::json()),
+        ("intermediate_features", fixed::json()),
+        ("resolvers", fixed::json()),
         ("query_plan_id", String),
         ("created_at", Timestamp),
         ("has_errors", Bool),

@@ -93,7 +93,7 @@ impl MetricsBusDecoder {
         let (mut budget, emitter) = (Budget::new(admitted.limit), event.emitter());
         for (at, metric) in metrics.into_iter().enumerate() {
             let named = |refusal: Refusal| refusal.row(format!("metrics[{at}]")).table("metrics");
-            if let Err(refusal) = in_one_environment(admitted, metric.environment()) {
+            if let Err(refusal) = admitted.has_of(metric.environment()) {
                 decoded.refuse(named(refusal));
                 continue;
             }
@@ -166,14 +166,6 @@ impl MetricsBusDecoder {
             return None;
         }
         Some(known.entry)
-    }
-}
-
-/// As [`Admitted::is_of`], for one metric among others.
-fn in_one_environment(admitted: &Admitted<'_>, environment: &str) -> Result<(), Refusal> {
-    match admitted.is_of(environment) {
-        Err(Unopened::Refused { refusal, .. }) => Err(*refusal),
-        Ok(()) | Err(Unopened::Skipped(_)) => Ok(()),
     }
 }
 

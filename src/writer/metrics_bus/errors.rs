@@ -1,11 +1,11 @@
 //! `chalk.query_error.v1` and `chalk.resolver_error.v1`: an error → its row.
 
 use super::event::Event;
-use super::values::{decode, either, micros, optional, text, word};
 use crate::proto::common::v1::{ErrorCode, ErrorCodeCategory, OperationKind};
 use crate::proto::writer::v1::ErrorRow;
 use crate::sink::Refusal;
 use crate::value::Value;
+use crate::writer::fields::{decode, either, micros, optional, text, word};
 
 /// What a batch says of all of its errors.
 pub(super) struct Batch {

@@ -2,12 +2,12 @@
 
 use super::event::Event;
 use super::partial::{Metric, sketch};
-use super::values::{count, decode, either, micros, optional, text, word};
 use crate::proto::metrics::v1;
 use crate::proto::metrics::v1::metric::Value as Content;
 use crate::sink::Refusal;
 use crate::store::metrics::metric::MetricRow;
 use crate::value::Value;
+use crate::writer::fields::{count, decode, either, micros, optional, text, word};
 
 const OF_ALL: &str = "METRICS1_PROTO_REPRESENTATION_";
 

@@ -2,12 +2,12 @@
 
 use super::event::Event;
 use super::partial::{Metric, sketch};
-use super::values::{count, decode, either, map, micros, number, text, word};
 use crate::proto::metrics::v4;
 use crate::proto::metrics::v4::metric::Value as Content;
 use crate::sink::Refusal;
 use crate::store::metrics::metric::MetricRow;
 use crate::value::Value;
+use crate::writer::fields::{count, decode, either, map, micros, number, text, word};
 
 /// How partials of a type become one, in the words of the older form.
 fn aggregation(metric_type: i32) -> Value {

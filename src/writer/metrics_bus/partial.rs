@@ -1,12 +1,12 @@
 //! What both forms of a metric have: a series, a place in the message, a sketch.
 
 use super::event::Event;
-use super::values::{count, decode, number};
 use crate::sink::Refusal;
 use crate::sketch::UddSketch;
 use crate::store::metrics::metric::MetricRow;
 use crate::value::Value;
 use crate::writer::digest::{digest, put};
+use crate::writer::fields::{count, decode, number};
 
 /// A metric of either form.
 pub(super) trait Metric {

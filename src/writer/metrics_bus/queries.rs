@@ -1,10 +1,10 @@
 //! `chalk.query.v1`: a query → its row.
 
 use super::event::Event;
-use super::values::{either, list, map, optional, text, word};
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 use crate::sink::Refusal;
 use crate::value::Value;
+use crate::writer::fields::{either, list, map, optional, text, word};
 
 /// The query's id, else that of the headers, else the event's: never empty.
 pub(super) fn operation(query: &QueryMessagePubSub, event: &Event<'_>) -> String {
