@@ -78,7 +78,6 @@ fn the_example_of_metrics_chains_its_two_writers() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn the_example_of_two_stages_chains_its_two_writers() {
     let loaded = load(&examples().join("two-stage.json"), &Overrides::default(), &registry()).expect("sound");
     assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
@@ -89,7 +88,9 @@ fn the_example_of_two_stages_chains_its_two_writers() {
     let second =
         loaded.writer(&Selection::Type("OFFLINE_STORE_STREAMING_INSERT_WRITER".to_owned())).expect("the second");
     assert_eq!((second.subscription.as_str(), second.publishes.is_none()), ("inserts", true));
-=======
+}
+
+#[test]
 fn the_example_of_usage_names_its_store() {
     let loaded = load(&examples().join("usage.json"), &Overrides::default(), &registry()).expect("sound");
     assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
@@ -98,7 +99,6 @@ fn the_example_of_usage_names_its_store() {
     let prod = writer.environments.get("prod").expect("prod");
     let store = prod.usage_store.as_ref().expect("a store");
     assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("usage.sqlite").display()));
->>>>>>> usage
 }
 
 #[test]
