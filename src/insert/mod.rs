@@ -1,11 +1,13 @@
-//! Bodies of streaming inserts: parquet files, made batches within a bound.
+//! Parquet that is to be inserted, made batches within a bound: bodies of streaming inserts, and files ([`stored`]).
 //!
 //! A parquet file says in many places how large something is, and the library takes memory by it: the
 //! footer's lists, each page's size unpacked, and how many values a run of a few bytes stands for. Those
 //! numbers are read and added up first ([`pages`], [`thrift`]); what is read then is validated by the library,
 //! and counted again as it comes.
 
+pub mod object;
 mod pages;
+pub mod stored;
 mod thrift;
 
 use arrow::array::RecordBatch;

@@ -70,6 +70,16 @@ impl<E> Catalog<E> {
         Some(Known { id, entry: star.entry.clone() })
     }
 
+    /// The environment of a message that names none and is of a type that cannot: `*` stands for any, else there is but
+    /// one entry.
+    pub fn only(&self) -> Option<Known<E>> {
+        if let Some(star) = &self.star {
+            return Some(Known { id: "*".into(), entry: star.entry.clone() });
+        }
+        let mut named = self.named.values();
+        named.next().filter(|_| named.next().is_none()).cloned()
+    }
+
     /// Tells why nothing is to be written of a message.
     pub fn unopened<R: Row>(&self, unopened: Unopened<'_>, decoded: &mut Decoded<R>) {
         match unopened {
@@ -140,6 +150,14 @@ mod tests {
         assert_eq!(found(""), None);
         assert_eq!(found("*"), None);
         assert!(Arc::ptr_eq(&catalog.get("dev").expect("star").id, &catalog.get("dev").expect("star").id));
+    }
+
+    #[test]
+    fn who_names_no_environment_is_of_the_star_or_the_only_one() {
+        let only = |ids: &[&str]| catalog(ids).only().map(|known| known.id.to_string());
+        assert_eq!(only(&["prod"]).as_deref(), Some("prod"));
+        assert_eq!(only(&["prod", "*"]).as_deref(), Some("*"));
+        assert_eq!((only(&["prod", "dev"]), only(&[])), (None, None));
     }
 
     #[test]

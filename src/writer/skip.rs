@@ -46,8 +46,13 @@ pub const MIRRORED_ALREADY: &str = "mirrored_already";
 /// The query is older than those that are asked again (`mirror.max_age`).
 pub const TOO_OLD: &str = "too_old";
 
+/// A notification of something else than a new object: one that was removed, or a test of the notifications.
+pub const NOT_A_NEW_OBJECT: &str = "not_a_new_object";
+/// A new object that is no file of a table: outside the folder of uploads, a folder itself, or hidden by its name.
+pub const NOT_AN_UPLOAD: &str = "not_an_upload";
+
 /// Every reason: each is counted from zero on.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 24] = [
     OTHER_TYPE,
     OTHER_GROUP,
     NO_STORE,
@@ -69,5 +74,7 @@ pub const ALL: [&str; 22] = [
     NOT_SAMPLED,
     MIRRORED_ALREADY,
     TOO_OLD,
+    NOT_A_NEW_OBJECT,
+    NOT_AN_UPLOAD,
     NOTHING_IN_IT,
 ];

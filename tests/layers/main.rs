@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decode", &["message", "sink"]),
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "value"]),
-    ("insert", &["panics", "sink"]),
+    ("insert", &["cut", "panics", "row", "sink"]),
     ("bus", &["config", "message", "panics"]),
     ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),
     ("store", &["config", "row", "sink", "tls", "value"]),
