@@ -3,11 +3,14 @@
 //! A parquet file says in many places how large something is, and the library takes memory by it: the
 //! footer's lists, each page's size unpacked, and how many values a run of a few bytes stands for. Those
 //! numbers are read and added up first ([`pages`], [`thrift`]); what is read then is validated by the library,
-//! and counted again as it comes.
+//! and counted again as it comes. [`target`] says where its rows go, [`rows`] what
+//! those of one file are.
 
 pub mod object;
 mod pages;
+pub mod rows;
 pub mod stored;
+pub mod target;
 mod thrift;
 
 use arrow::array::RecordBatch;

@@ -14,7 +14,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::row::load::{LoadFile, Which};
@@ -116,13 +116,16 @@ fn place(uri: &str) -> Result<(Bucket<'_>, Path), String> {
         let path = Url::parse(uri).ok().and_then(|url| url.to_file_path().ok()).ok_or("not a path")?;
         return Ok((Bucket::Files, Path::from_absolute_path(path).map_err(wrong)?));
     }
-    let of: fn(&str) -> Bucket<'_> = match scheme {
-        "s3" | "s3a" => Bucket::S3,
-        "gs" | "gcs" => Bucket::Gcs,
+    let (bucket, key) = rest.split_once('/').unwrap_or_default();
+    if bucket.is_empty() || key.is_empty() {
+        return Err("names no file".to_owned());
+    }
+    let bucket = match scheme {
+        "s3" | "s3a" => Bucket::S3(bucket),
+        "gs" | "gcs" => Bucket::Gcs(bucket),
         _ => return Err(format!("scheme `{scheme}` is not in this version")),
     };
-    let (bucket, key) = rest.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()).ok_or("no key")?;
-    Ok((of(bucket), Path::parse(key).map_err(wrong)?))
+    Ok((bucket, Path::parse(key).map_err(wrong)?))
 }
 
 /// The last bytes of an object, and what its store says of it.

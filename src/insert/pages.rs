@@ -54,16 +54,23 @@ pub(super) fn place(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
     u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok())
 }
 
-/// How many rows of a group may be made a batch, where `limit` bytes may be in memory; refuses a group of which less
-/// than a batch takes more.
+/// How large the rows of a group are.
+pub(super) struct Rows {
+    /// Bytes of one, but for values of dictionaries.
+    pub(super) one: usize,
+    /// Columns that have a dictionary.
+    pub(super) with_dictionary: Vec<usize>,
+}
+
+/// Adds up the pages of a group; refuses one of which less than a row takes more than `limit` bytes.
 ///
 /// `bytes` are those of the group, which begin at byte `start` of its file.
-pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit: usize) -> Result<usize, Refusal> {
+pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit: usize) -> Result<Rows, Refusal> {
     let size = |size: i64| usize::try_from(size).map_err(|_| malformed(format_args!("a size of {size}")));
     let rows = size(group.num_rows())?;
     // At once: a page and the dictionary of each column, unpacked, and the rows of a batch.
-    let (mut held, mut row) = (0_usize, 0_usize);
-    for column in group.columns() {
+    let (mut held, mut one, mut with_dictionary) = (0_usize, 0_usize, Vec::new());
+    for (at, column) in group.columns().iter().enumerate() {
         let place = place(column).and_then(|(from, length)| {
             let from = usize::try_from(from.checked_sub(start)?).ok()?;
             bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)
@@ -88,12 +95,14 @@ pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit
             })?;
         }
         held = held.saturating_add(page).saturating_add(dictionary);
-        // A value of a dictionary is copied for each row that has it, and could be all of the dictionary. A row of
-        // lists has as many values as it likes: how many bytes it takes is known on the average alone, and it is
-        // counted as eight times that.
+        if dictionary > 0 {
+            with_dictionary.push(at);
+        }
+        // A row of lists has as many values as it likes: how many bytes it takes is known on the average alone, and it
+        // is counted as eight times that.
         let of_lists = |all: usize| (all / rows.max(1)).saturating_mul(8);
-        let one = if flat { widest.max(8) } else { of_lists(unpacked.saturating_add(values.saturating_mul(8))) };
-        row = row.saturating_add(one.saturating_add(dictionary));
+        let width = if flat { widest.max(8) } else { of_lists(unpacked.saturating_add(values.saturating_mul(8))) };
+        one = one.saturating_add(width);
     }
     if held > limit {
         return Err(malformed(format_args!(
@@ -101,5 +110,5 @@ pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit
              (`memory_limit`)"
         )));
     }
-    Ok(limit / row.max(1))
+    Ok(Rows { one, with_dictionary })
 }

@@ -12,9 +12,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Type;
+use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
 use tokio::sync::mpsc;
 
 use super::object::{Buckets, Object, Unread, invalid};
@@ -151,7 +154,15 @@ fn decode(
 ) -> Result<bool, Refusal> {
     let described = metadata.metadata().row_group(number);
     let said = described.num_rows().unsigned_abs();
-    let rows = pages::of_group(&group.bytes, group.start, described, limit).map_err(as_file)?.clamp(1, ROWS);
+    let pages::Rows { mut one, with_dictionary } =
+        pages::of_group(&group.bytes, group.start, described, limit).map_err(as_file)?;
+    let group = Arc::new(group);
+    for column in with_dictionary {
+        // A value of a dictionary is copied for each row that has it.
+        one = one.saturating_add(longest(&group, described, column)?);
+    }
+    let rows = (limit / one.max(1)).clamp(1, ROWS);
+    let group = Arc::unwrap_or_clone(group);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(group, metadata)
         .with_row_groups(vec![number])
         .with_batch_size(rows)
@@ -169,6 +180,24 @@ fn decode(
         return Err(malformed(format_args!("{found} rows in a group of which its footer says {said}")));
     }
     Ok(true)
+}
+
+/// Bytes of the longest value in the dictionary of a column.
+fn longest(group: &Arc<Group>, described: &RowGroupMetaData, column: usize) -> Result<usize, Refusal> {
+    let column = described.column(column);
+    if column.column_descr().physical_type() != Type::BYTE_ARRAY {
+        return Ok(usize::try_from(column.column_descr().type_length()).unwrap_or_default().max(16));
+    }
+    let rows = usize::try_from(described.num_rows()).unwrap_or_default();
+    let mut pages = SerializedPageReader::new(Arc::clone(group), column, rows, None).map_err(malformed)?;
+    let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page().map_err(malformed)? else { return Ok(0) };
+    let (mut longest, mut rest) = (0, &buf[..]);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        longest = longest.max(length);
+        rest = after.get(length..).ok_or_else(|| malformed("a dictionary whose values are cut off"))?;
+    }
+    Ok(longest)
 }
 
 /// The bytes of the footer, from the end of a file of so many bytes.
@@ -214,7 +243,7 @@ fn span(group: &RowGroupMetaData, size: u64) -> Result<Range<u64>, Refusal> {
 }
 
 /// One group of a file in memory, which the library reads as if it were all of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     bytes: Bytes,
     start: u64,

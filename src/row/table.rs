@@ -23,14 +23,26 @@ pub struct Shape {
     pub table: ByteString,
     /// The columns, in the order of a row's values.
     pub columns: Vec<Column>,
-    /// Index of the timestamp column whose UTC date the lake partitions by.
-    pub time: usize,
+    /// The time of a row, by whose UTC date the lake partitions, and by which the newest of one key is told.
+    pub time: When,
     /// Index of the column that names a row inside its message, behind the table's name, for a dead letter (`user/42`).
     pub name: usize,
     /// Columns whose values together are a row's key, for stores that keep one.
     pub key: Vec<usize>,
     /// What a store that keeps a key does with a row whose key it has already.
     pub repeats: Repeats,
+    /// Whether the table is made where it is not there. Else rows wait until somebody has made it.
+    pub create: bool,
+}
+
+/// The time of a table's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum When {
+    /// In this column, by its index: a timestamp.
+    Column(usize),
+    /// Of a table without such a column: this one for every row, in microseconds since 1970. It is a property of
+    /// their message, so that they are put in the same place when it comes again.
+    At(i64),
 }
 
 /// Which of two rows of one key stands.
@@ -101,6 +113,16 @@ pub enum TableRows {
     Columns(Box<TableColumns>),
 }
 
+impl When {
+    /// The index of the column that it is in.
+    pub fn column(self) -> Option<usize> {
+        match self {
+            Self::Column(column) => Some(column),
+            Self::At(_) => None,
+        }
+    }
+}
+
 impl Shape {
     /// How a row with this name and place is called, for a dead letter.
     fn row_name(&self, value: Option<&Value>, row: Option<usize>) -> ByteString {
@@ -164,6 +186,16 @@ impl ColumnData {
             Self::Array(array) => value::arrow::size(array),
             Self::Values(values) => values.iter().map(Value::size).sum(),
             Self::Constant(value) => value.size(),
+        }
+    }
+}
+
+impl TableRows {
+    /// Their table and columns.
+    pub fn shape(&self) -> &Arc<Shape> {
+        match self {
+            Self::Row(row) => &row.shape,
+            Self::Columns(columns) => &columns.shape,
         }
     }
 }
@@ -234,10 +266,11 @@ mod tests {
             schema: None,
             table: "user".into(),
             columns,
-            time: 0,
+            time: When::Column(0),
             name: 0,
             key: vec![],
             repeats: Repeats::First,
+            create: true,
         });
         let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(7), None, Some(9)]));
         let columns = vec![

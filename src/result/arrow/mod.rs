@@ -17,11 +17,12 @@ mod ipc;
 mod table;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{FieldRef, Schema};
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{FeatureTable, QueryResult, TableBody, Wanted};
+use crate::panics::caught;
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 
@@ -54,16 +55,32 @@ pub fn values(ipc: &Bytes, budget: &mut Budget) -> Result<Vec<(ByteString, Vec<V
     let ipc = ipc::open(ipc)?;
     let batches = ipc.read(budget)?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let column = |(at, field): (usize, &FieldRef)| {
-        let parts: Result<Vec<_>, _> = batches.iter().map(|batch| Column::of(batch.column(at), budget)).collect();
-        let Column { array, faults } = Column::concatenated(parts?)?;
+    let columns = columns(&ipc.schema, &batches, budget)?;
+    let value = |(name, Column { array, faults })| {
         if let Some((row, fault)) = faults.first_key_value() {
-            return Err(malformed(format_args!("column `{}`, row {row}: {fault}", field.name())));
+            return Err(malformed(format_args!("column `{name}`, row {row}: {fault}")));
         }
         budget.take_rows(rows, size_of::<Value>())?;
-        Ok((field.name().as_str().into(), crate::value::arrow::values(&array)))
+        Ok((name, crate::value::arrow::values(&array)))
     };
-    ipc.schema.fields().iter().enumerate().map(column).collect()
+    columns.into_iter().map(value).collect()
+}
+
+/// The columns of batches of one schema, by their names, each whole and in a type that values have.
+pub fn columns(
+    schema: &Schema,
+    batches: &[RecordBatch],
+    budget: &mut Budget,
+) -> Result<Vec<(ByteString, Column)>, Refusal> {
+    let column = |(at, field): (usize, &FieldRef)| {
+        let whole = || -> Result<Column, Refusal> {
+            let parts = batches.iter().map(|batch| Column::of(batch.column(at), budget));
+            Column::concatenated(parts.collect::<Result<_, _>>()?)
+        };
+        let whole = caught(whole).unwrap_or_else(|| Err(malformed("a column made the reader give up")))?;
+        Ok((field.name().as_str().into(), whole))
+    };
+    schema.fields().iter().enumerate().map(column).collect()
 }
 
 /// The verdict on a table that has no namespace, neither said nor in the names of its columns.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::row::table::{Column, Repeats, Shape};
+use crate::row::table::{Column, Repeats, Shape, When};
 use crate::value::dtype::DataType;
 
 /// One row per series, moment, message and place in it.
@@ -73,10 +73,11 @@ fn shape(place: &Place, columns: &[(&'static str, DataType)], time: &str, name: 
             .iter()
             .map(|(name, data_type)| Column { name: ByteString::from_static(name), data_type: Some(data_type.clone()) })
             .collect(),
-        time: at(time),
+        time: When::Column(at(time)),
         name: at(name),
         key: key.iter().map(|name| at(name)).collect(),
         repeats: Repeats::First,
+        create: true,
     }
 }
 
@@ -196,11 +197,17 @@ mod tests {
         };
         let metrics = metrics(&Place::usual(METRICS));
         assert_eq!(names(&metrics, &metrics.key), ["series", "observed_at", "emitter", "part"]);
-        assert_eq!(names(&metrics, &[metrics.time, metrics.name]), ["observed_at", "metric_name"]);
+        assert_eq!(
+            names(&metrics, &[metrics.time.column().expect("a column"), metrics.name]),
+            ["observed_at", "metric_name"]
+        );
         assert!(DIMENSIONS.iter().all(|name| metrics.columns.iter().any(|column| column.name == *name)));
         let queries = queries(&Place::named("chalk.queries"));
         assert_eq!(names(&queries, &queries.key), ["environment_id", "operation_id"]);
-        assert_eq!(names(&queries, &[queries.time, queries.name]), ["created_at", "operation_id"]);
+        assert_eq!(
+            names(&queries, &[queries.time.column().expect("a column"), queries.name]),
+            ["created_at", "operation_id"]
+        );
         assert_eq!((queries.schema.as_deref(), &*queries.table), (Some("chalk"), "queries"));
         let errors = errors(&Place::named("failures"));
         assert_eq!(names(&errors, &errors.key), ["error_id", "created_at"]);

@@ -5,6 +5,14 @@ pub(in crate::store) mod postgres;
 pub mod row_wise;
 pub(in crate::store) mod sqlite;
 
+use crate::sink::SinkError;
+
+/// A table is not there, and it is not ours to make.
+pub(in crate::store) fn not_there(place: &str, table: &str) -> SinkError {
+    let reason = format!("{place}: table {table} is not there and is not to be made (`createtable` is false): make it");
+    SinkError::Transient { reason }
+}
+
 /// Integers up to here are exact as doubles.
 const EXACT: u64 = 1 << 53;
 /// Years 1 to 9999, which is what RFC 3339 and most readers' types hold.

@@ -147,7 +147,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::row::table::{Column, ColumnData, Repeats, Shape, TableColumns};
+    use crate::row::table::{Column, ColumnData, Repeats, Shape, TableColumns, When};
     use crate::sink::ErrorClass;
 
     /// Remembers ids and rows of each call; refuses negative numbers, and for `silent` without saying which.
@@ -195,10 +195,11 @@ mod tests {
             schema: None,
             table: "t".into(),
             columns,
-            time: 0,
+            time: When::Column(0),
             name: 0,
             key: vec![],
             repeats: Repeats::First,
+            create: true,
         })
     }
 

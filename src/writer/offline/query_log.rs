@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::kind;
 use super::shapes::QUERY_LOG;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::row::table::{Column, Repeats, Shape};
+use crate::row::table::{Column, Repeats, Shape, When};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 
@@ -62,10 +62,11 @@ pub(super) fn shape() -> Arc<Shape> {
         schema: None,
         table: ByteString::from_static(QUERY_LOG),
         columns,
-        time: QUERY_TIMESTAMP,
+        time: When::Column(QUERY_TIMESTAMP),
         name: OPERATION_ID,
         key: vec![ENVIRONMENT_ID, OPERATION_ID],
         repeats: Repeats::Newest,
+        create: true,
     })
 }
 

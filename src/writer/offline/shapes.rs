@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{Environment, Feature, SYSTEM_COLUMNS};
 use crate::result::ListId;
-use crate::row::table::{Column, Repeats, Shape};
+use crate::row::table::{Column, Repeats, Shape, When};
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
@@ -124,10 +124,11 @@ impl OfflineEnvironment {
             schema: None,
             table,
             columns,
-            time: TS,
+            time: When::Column(TS),
             name: ID,
             key: vec![OBSERVATION_ID],
             repeats: Repeats::First,
+            create: true,
         });
         Layout { shape, columns: targets, times, id_type }
     }

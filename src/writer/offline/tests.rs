@@ -146,7 +146,7 @@ fn a_row_has_the_system_columns_and_one_per_feature() {
             Value::Double(0.7)
         ]
     );
-    assert_eq!((&*row.shape.table, row.shape.time, &row.shape.key[..]), ("user", 6, &[0][..]));
+    assert_eq!((&*row.shape.table, row.shape.time.column(), &row.shape.key[..]), ("user", Some(6), &[0][..]));
     assert_eq!(&*row.name(), "user/42");
 }
 
@@ -303,7 +303,7 @@ fn a_message_with_its_query_makes_a_row_of_the_17_public_columns() {
     assert_eq!((&*row.shape.table, row.shape.columns.len()), ("query_log", 17));
     let key: Vec<_> = row.shape.key.iter().map(|at| &*row.shape.columns[*at].name).collect();
     assert_eq!(key, ["environment_id", "operation_id"]);
-    assert_eq!(&*row.shape.columns[row.shape.time].name, "query_timestamp");
+    assert_eq!(&*row.shape.columns[row.shape.time.column().expect("a column")].name, "query_timestamp");
     for (column, expected) in [
         ("operation_id", Value::text("op-9")),
         ("environment_id", Value::text("prod")),
@@ -388,7 +388,7 @@ proptest! {
             names.sort();
             names.dedup();
             prop_assert_eq!(names.len(), row.shape.columns.len());
-            let Value::Timestamp(time) = row.values[row.shape.time] else { panic!("a time") };
+            let Value::Timestamp(time) = row.values[row.shape.time.column().expect("a column")] else { panic!("a time") };
             prop_assert!(time <= NOW + DAY);
         }
     }

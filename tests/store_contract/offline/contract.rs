@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use chalk_writer::row::table::{Column, Repeats, Shape};
+use chalk_writer::row::table::{Column, Repeats, Shape, When};
 use chalk_writer::sink::ErrorClass::{DimensionMismatch, TypeMismatch, ValueRefused};
 use chalk_writer::store::offline::{OFFLINE_STORES, lake};
 use chalk_writer::value::{Value, Vector};
@@ -232,10 +232,11 @@ async fn query_log_is_cut_by_its_own_time_and_gets_no_column_of_ours() {
         schema: None,
         table: "query_log".into(),
         columns: columns.into(),
-        time: 1,
+        time: When::Column(1),
         name: 0,
         key: vec![0],
         repeats: Repeats::Newest,
+        create: true,
     });
     let mut query = row(&super::support::shape("query_log", &[]), 0, NOON, []);
     query.shape = shape;

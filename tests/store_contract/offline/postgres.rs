@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, When};
 use chalk_writer::sink::ErrorClass::{TypeMismatch, ValueRefused};
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::{Value, Vector};
@@ -321,10 +321,11 @@ fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
         schema: None,
         table: "query_log".into(),
         columns,
-        time: 2,
+        time: When::Column(2),
         name: 0,
         key: vec![1, 0],
         repeats: Repeats::Newest,
+        create: true,
     });
     let values = vec![
         Value::text(operation.to_owned()),

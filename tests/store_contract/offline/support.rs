@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType as Arrow, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
 use chalk_writer::store::{StoreOptions, offline};
 use chalk_writer::value::{Value, Vector};
@@ -52,10 +52,11 @@ pub(crate) fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape
         schema: None,
         table: table.into(),
         columns: columns.collect(),
-        time: 2,
+        time: When::Column(2),
         name: 1,
         key: vec![0],
         repeats: Repeats::First,
+        create: true,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{SinkError, Write};
 use chalk_writer::store::offline;
 use chalk_writer::value::Value;
@@ -28,10 +28,11 @@ fn table(name: &'static str, key: &'static str) -> TableRows {
         schema: None,
         table: name.into(),
         columns,
-        time: 1,
+        time: When::Column(1),
         name: 0,
         key: vec![0],
         repeats: Repeats::First,
+        create: true,
     });
     let values = vec![Value::text("1"), Value::Timestamp(1), Value::text("x")];
     TableRows::Row(TableRow { destination: 0, shape, values })

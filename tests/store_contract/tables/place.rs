@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows};
+use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
 use chalk_writer::store::{StoreError, StoreOptions, metrics};
 use chalk_writer::value::Value;
@@ -140,7 +140,8 @@ pub(crate) fn shape(table: &str, columns: &[(&str, Option<&str>)], repeats: Repe
         name: name.trim_end_matches('*').into(),
         data_type: data_type.map(|text| text.parse().expect("a known type")),
     });
-    Arc::new(Shape { schema: None, table: table.into(), columns: columns.collect(), time, name: 0, key, repeats })
+    let (columns, time) = (columns.collect(), When::Column(time));
+    Arc::new(Shape { schema: None, table: table.into(), columns, time, name: 0, key, repeats, create: true })
 }
 
 pub(crate) fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::row::table::TableRows;
 use crate::sink::SinkError;
+use crate::store::tables::not_there;
 
 use super::files::Files;
 use super::layout;
@@ -49,6 +50,9 @@ impl Ledger {
         rows: &[(usize, &'a TableRows)],
     ) -> Result<Plan<'a>, SinkError> {
         let mut known = self.newest(files, table, folder).await?;
+        if known.version == 0 && rows.iter().any(|(_, rows)| !rows.shape().create) {
+            return Err(not_there("the lake", table));
+        }
         for _ in 0..ROUNDS {
             let mut planned = plan(&known, rows)?;
             if !planned.evolved {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::row::table::{Shape, TableColumns, TableRow, TableRows};
+use crate::row::table::{Shape, TableColumns, TableRow, TableRows, When};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::value::Value;
 
@@ -200,7 +200,7 @@ fn bind(schema: &mut TableSchema, shape: &Shape) -> Result<Vec<usize>, Refusal> 
             schema.set_type(index, wider);
         }
         columns.push(index);
-        if system && at == shape.time {
+        if system && shape.time == When::Column(at) {
             schema.add(INSERTED_AT, &ColumnType::Timestamp);
         }
     }
@@ -240,7 +240,16 @@ fn judge(
             wider.push((*column, data_type));
         }
     }
-    match row.values.get(shape.time) {
+    let time = match shape.time {
+        When::Column(column) => row.values.get(column),
+        When::At(time) => return Ok(layout::day(time)),
+    };
+    day(shape, time)
+}
+
+/// The day of the value in the column of times.
+fn day(shape: &Shape, time: Option<&Value>) -> Result<i64, Refusal> {
+    match time {
         Some(Value::Timestamp(time)) => Ok(layout::day(*time)),
         _ => Err(no_time(shape)),
     }
@@ -266,7 +275,7 @@ fn takes(name: &str, current: &ColumnType, value: &Value) -> Result<Option<Colum
 }
 
 fn no_time(shape: &Shape) -> Refusal {
-    let name = shape.columns.get(shape.time).map_or("", |column| &*column.name);
+    let name = shape.time.column().and_then(|column| shape.columns.get(column)).map_or("", |column| &*column.name);
     let message = format!("column `{name}`: a row has no timestamp there to choose its date by");
     Refusal::new(ErrorClass::TypeMismatch, message)
 }
@@ -295,10 +304,11 @@ mod tests {
             schema: None,
             table: "user".into(),
             columns: columns.collect(),
-            time: 0,
+            time: When::Column(0),
             name: 0,
             key: vec![],
             repeats: Repeats::First,
+            create: true,
         })
     }
 

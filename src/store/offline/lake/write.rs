@@ -95,12 +95,8 @@ impl Lake {
         let mut order: Vec<&str> = Vec::new();
         let mut tables: HashMap<&str, Vec<(usize, &'a TableRows)>> = HashMap::new();
         for (index, row) in rows.iter().enumerate() {
-            let shape = match row {
-                TableRows::Row(row) => &row.shape,
-                TableRows::Columns(columns) => &columns.shape,
-            };
             tables
-                .entry(&shape.table)
+                .entry(&row.shape().table)
                 .or_insert_with_key(|table| {
                     order.push(table);
                     Vec::new()

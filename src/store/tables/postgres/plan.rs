@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use super::fit::{self, Misfit};
 use super::names;
 use super::types::{ColumnType, Scalar};
-use crate::row::table::{Repeats, Shape, TableRow};
+use crate::row::table::{Repeats, Shape, TableRow, When};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::store::postgres::LONGEST_KEY;
 use crate::value::Value;
@@ -177,7 +177,7 @@ impl<'a> Binding<'a> {
             let mut columns = Vec::with_capacity(names.len());
             for (at, name) in names.iter().enumerate() {
                 columns.push(table.add(name, ColumnType::Unknown));
-                if history && at == shape.time {
+                if history && shape.time == When::Column(at) {
                     inserted_at = Some(table.add(INSERTED_AT, ColumnType::Unknown));
                 }
             }
@@ -192,7 +192,7 @@ impl<'a> Binding<'a> {
     }
 
     fn time(&self) -> Option<usize> {
-        self.columns.as_deref().unwrap_or_default().get(self.shape.time).copied()
+        self.columns.as_deref().unwrap_or_default().get(self.shape.time.column()?).copied()
     }
 
     /// For each of some columns of the table where a row of this shape has its value.
@@ -320,10 +320,11 @@ mod tests {
             schema: None,
             table: "user".into(),
             columns: columns.collect(),
-            time: 1,
+            time: When::Column(1),
             name: 0,
             key: vec![0],
             repeats: Repeats::First,
+            create: true,
         })
     }
 

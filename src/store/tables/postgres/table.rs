@@ -13,7 +13,7 @@ use crate::row::table::{Shape, TableRow};
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::{quoted, tables};
-use crate::store::tables::EXACT;
+use crate::store::tables::{EXACT, not_there};
 
 /// Each round is lost only to a writer that won, so a table in peace settles in one or two.
 const ROUNDS: usize = 20;
@@ -120,6 +120,9 @@ impl Tables {
         let mut rigid = Rigid::default();
         for _ in 0..ROUNDS {
             let described = describe(connection, &table, &rigid).await?;
+            if described.table.columns.is_empty() && rows.iter().any(|(_, row)| !row.shape.create) {
+                return Err(not_there(&connection.address.to_string(), &table));
+            }
             let planned = plan(&described.table, rows)?;
             if planned.rows.is_empty() || described.holds(&planned) {
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(described));

@@ -12,6 +12,7 @@ use super::table::{self, Table};
 use crate::row::table::TableRow;
 use crate::sink::{ErrorClass, Outcome, Refusal, SinkError};
 use crate::store::sqlite::{Database, Opened};
+use crate::store::tables::not_there;
 
 /// The open file.
 pub(super) struct Tables {
@@ -36,9 +37,23 @@ impl Tables {
             let reason = format!("a row of {} values under {} columns", row.values.len(), row.shape.columns.len());
             return Err(SinkError::Bug { reason });
         }
+        self.made(rows)?;
         let outcome = self.transaction(layout, rows).map_err(|error| self.database.failure(&error))?;
         self.database.is_still_there()?;
         Ok(outcome)
+    }
+
+    /// Whether the tables are there that are not ours to make.
+    fn made(&self, rows: &[TableRow]) -> Result<(), SinkError> {
+        let connection = &self.database.connection;
+        for row in rows.iter().filter(|row| !row.shape.create) {
+            let table = &row.shape.table;
+            let is_there = connection.table_exists(None, &**table).map_err(|error| self.database.failure(&error))?;
+            if !is_there {
+                return Err(not_there("the file", table));
+            }
+        }
+        Ok(())
     }
 
     fn transaction(&mut self, layout: &Layout, rows: &[TableRow]) -> rusqlite::Result<Outcome> {

@@ -21,7 +21,8 @@ pub(super) fn statement(shape: &Shape, columns: &[usize]) -> String {
     // A row without a time is older than any. Of one time the larger stands, so that the same one does in whatever
     // order they come; the same row changes nothing.
     let order = |of: &str| {
-        let time = columns.contains(&shape.time).then(|| format!("coalesce({of}.{}, '')", name(&shape.time)));
+        let time = shape.time.column().filter(|time| columns.contains(time));
+        let time = time.map(|time| format!("coalesce({of}.{}, '')", name(&time)));
         let text = others.iter().map(|at| format!("coalesce(nullif(quote({of}.{}), 'NULL'), '')", name(at)));
         time.into_iter().chain(text).collect::<Vec<_>>().join(", ")
     };

@@ -9,16 +9,15 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{max, min, take};
 use arrow::datatypes::DataType as Arrow;
 
-use crate::row::table::{ColumnData, TableColumns};
+use crate::row::table::{ColumnData, TableColumns, When};
 use crate::sink::{Refusal, SinkError};
 use crate::value::Value;
 use crate::value::dtype::Precision;
 
 use super::super::fit::{DAYS, TIMES};
-use super::super::layout;
 use super::super::schema::TableSchema;
 use super::super::types::{ColumnType, DECIMAL, MOST_FIELDS};
-use super::{may_widen, no_time, takes};
+use super::{day, may_widen, takes};
 
 /// What becomes of some rows.
 pub(super) struct Judged {
@@ -69,7 +68,10 @@ pub(super) fn judge(
         };
         slow.push(Slow { place: *place, data_type: current.clone(), values });
     }
-    let times = rows.columns.get(rows.shape.time).map(|column| column.values(0, rows.rows)).unwrap_or_default();
+    let times = match rows.shape.time {
+        When::Column(at) => rows.columns.get(at).map(|column| column.values(0, rows.rows)).unwrap_or_default(),
+        When::At(time) => vec![Value::Timestamp(time); rows.rows],
+    };
     let mut judged = Judged { days: Vec::new(), refused: None };
     let mut index = BTreeMap::new();
     let mut tentative = Vec::new();
@@ -132,10 +134,7 @@ fn judge_row(
             tentative.push((at, data_type));
         }
     }
-    match times.get(row) {
-        Some(Value::Timestamp(time)) => Ok(layout::day(*time)),
-        _ => Err(no_time(&rows.shape)),
-    }
+    day(&rows.shape, times.get(row))
 }
 
 /// The type of a column, its own or a wider one, that holds every value of an array; `None` where that has to be
