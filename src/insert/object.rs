@@ -230,11 +230,13 @@ fn whole(error: &Error) -> String {
     crate::cut::cut(&text.replace('\n', " "), 400).into_owned()
 }
 
+/// The verdict on a file that is not.
 pub(super) fn missing(what: impl Into<String>) -> Refusal {
     Refusal::new(ErrorClass::FileMissing, what)
 }
 
-pub(super) fn invalid(what: impl Into<String>) -> Refusal {
+/// The verdict on a file that is there.
+pub fn invalid(what: impl Into<String>) -> Refusal {
     Refusal::new(ErrorClass::FileInvalid, what)
 }
 

@@ -68,9 +68,9 @@ impl Stored {
         self.metadata.metadata().file_metadata().num_rows().unsigned_abs()
     }
 
-    /// Its bytes.
-    pub const fn size(&self) -> u64 {
-        self.size
+    /// Bytes of its rows once unpacked, by what its footer says.
+    pub fn unpacked(&self) -> u64 {
+        self.groups().iter().fold(0, |all: u64, group| all.saturating_add(group.total_byte_size().unsigned_abs()))
     }
 
     fn groups(&self) -> &[RowGroupMetaData] {

@@ -142,6 +142,10 @@ impl BulkInsertDecoder {
     }
 }
 
+/// Bytes of a load's id at the most: more than a bucket, a key of 1024 bytes and a version, and less than what a key of
+/// Postgres takes.
+const LONGEST_ID: usize = 2_000;
+
 /// The notification of S3 in a message that does not say what it is.
 fn notification(admitted: &Admitted<'_>) -> Result<Option<s3::Notification>, Refusal> {
     let Admitted { message, envelope, limit, .. } = admitted;
@@ -157,6 +161,9 @@ fn notification(admitted: &Admitted<'_>) -> Result<Option<s3::Notification>, Ref
 fn load(insert: BulkInsert, environment: &Arc<str>, time: i64, skips_bad_files: bool) -> Result<Load, Refusal> {
     if insert.load_id.is_empty() {
         return Err(wrong("load_id", "is missing; a load lands once by it"));
+    }
+    if insert.load_id.len() > LONGEST_ID || insert.load_id.contains('\0') {
+        return Err(wrong("load_id", "expected at most 2000 bytes, and no U+0000"));
     }
     match FileFormat::try_from(insert.format) {
         Ok(FileFormat::Unspecified | FileFormat::Parquet) => {}
@@ -180,8 +187,8 @@ fn load(insert: BulkInsert, environment: &Arc<str>, time: i64, skips_bad_files: 
             let number = number.map(u64::try_from).transpose();
             number.map_err(|_| wrong(&format!("files[{at}].{name}"), "expected a number not below 0"))
         };
-        if uri.is_empty() {
-            return Err(wrong(&format!("files[{at}].uri"), "is missing"));
+        if uri.is_empty() || uri.contains('\0') {
+            return Err(wrong(&format!("files[{at}].uri"), "is missing, or holds U+0000"));
         }
         let (rows, bytes) = (number("row_count", row_count)?, number("size_bytes", size_bytes)?);
         // A file that is named twice is one file.

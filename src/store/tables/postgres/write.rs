@@ -23,7 +23,7 @@ use crate::store::postgres::{ONLINE_TABLE, quoted};
 use crate::value::Value;
 
 /// Bytes that are sent at a time.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Rows of this many bytes are worth a transaction: measured with 8 to 24 MiB, the writer's CPU time and the
 /// server's are the same, and the writer takes a third less memory.
@@ -153,7 +153,7 @@ fn by_table<'a>(rows: &[&'a TableRow], refused: &mut Vec<(usize, Refusal)>) -> V
 }
 
 /// The columns of the table that some row of the plan may have a value of.
-fn staged(planned: &Plan<'_>) -> Vec<usize> {
+pub(super) fn staged(planned: &Plan<'_>) -> Vec<usize> {
     let all = planned.table.columns.iter().enumerate();
     let typed = all.filter(|(_, column)| !matches!(column.column_type, ColumnType::Unknown | ColumnType::Other(_)));
     let ours = typed.filter(|(_, column)| !(planned.history && column.name == INSERTED_AT));
@@ -235,7 +235,7 @@ async fn stage(
 }
 
 /// Inserts rows of which those that are there stay as they are.
-fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
+pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
     let (names, key) = (names.join(", "), key.join(", "));
     let (inserted_at, now) =
         if history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
@@ -247,7 +247,7 @@ fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], histo
 /// text, byte by byte, so that the same one stands in whatever order they came; the same row changes nothing.
 ///
 /// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], time: Option<&str>) -> String {
+pub(super) fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], time: Option<&str>) -> String {
     let order = |of: &str| {
         let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
         let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
