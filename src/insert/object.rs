@@ -156,10 +156,11 @@ impl Object {
         {
             return Err(Unread::Refused(self.replaced()));
         }
-        match version {
-            Some(version) => self.version = Some(version),
-            None => self.tag = e_tag,
-        }
+        // Either holds the object still.
+        (self.version, self.tag) = match version.or(self.version.take()) {
+            Some(version) => (Some(version), None),
+            None => (None, e_tag),
+        };
         Ok(Tail { bytes, size })
     }
 
@@ -197,7 +198,9 @@ impl Object {
             Error::NotFound { .. } if text.contains("NoSuchBucket") => Unread::Store(SinkError::Transient { reason }),
             Error::NotFound { .. } => Unread::Refused(missing("there is no such file")),
             Error::Precondition { .. } => Unread::Refused(self.replaced()),
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Unread::Store(SinkError::Denied { reason }),
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                Unread::Store(SinkError::Denied { reason })
+            }
             _ if is_denied(error) => Unread::Store(SinkError::Denied { reason }),
             _ => Unread::Store(SinkError::Transient { reason }),
         }
@@ -251,7 +254,9 @@ mod tests {
         assert_eq!(read("gs://b/a").as_deref(), Ok("Gcs(\"b\") a"));
         assert_eq!(read("gcs://b/a").as_deref(), Ok("Gcs(\"b\") a"));
         assert_eq!(read("file:///data/a%20b.parquet").as_deref(), Ok("Files data/a b.parquet"));
-        for wrong in ["", "b/a", "s3://b", "s3:///a", "s3://b/", "s3://b/a//c", "az://b/a", "file://host/a", "http://b/a"] {
+        for wrong in
+            ["", "b/a", "s3://b", "s3:///a", "s3://b/", "s3://b/a//c", "az://b/a", "file://host/a", "http://b/a"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

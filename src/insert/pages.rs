@@ -77,7 +77,8 @@ pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit
         });
         let mut rest = place.ok_or_else(|| malformed("a column that is not in its group"))?;
         let flat = column.column_descr().max_rep_level() == 0;
-        let (mut dictionary, mut page, mut widest, mut unpacked, mut values) = (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
+        let (mut dictionary, mut page, mut widest, mut unpacked, mut values) =
+            (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
         while !rest.is_empty() {
             let header = thrift::page(rest)?;
             let (whole, count) = (size(header.unpacked)?, size(header.values)?);

@@ -52,7 +52,8 @@ impl Stored {
             return Err(invalid(format!("has {} bytes, and the message says {said}", tail.size)).into());
         }
         let footer = footer(&object, tail.bytes, tail.size, limit).await?;
-        let metadata = caught(|| metadata(&footer)).unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
+        let metadata =
+            caught(|| metadata(&footer)).unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
         let stored = Self { object, metadata, size: tail.size, limit };
         stored.check(file)?;
         Ok(stored)
@@ -104,13 +105,13 @@ impl Stored {
         }
     }
 
-    /// Begins to read its rows, in their order. The channel ends after the last of them, or the first error.
+    /// Begins to read its rows, in their order.
     ///
     /// Reading goes no more than a batch ahead, and ends when nobody listens.
-    pub fn batches(&self) -> mpsc::Receiver<Result<RecordBatch, Unread>> {
+    pub fn batches(&self) -> Batches {
         let (send, receive) = mpsc::channel(WAITING);
         tokio::spawn(self.clone().read(send));
-        receive
+        Batches { receive, left: self.rows() }
     }
 
     async fn read(self, send: mpsc::Sender<Result<RecordBatch, Unread>>) {
@@ -141,6 +142,30 @@ impl Stored {
         let Range { start, end } = span(group, self.size)?;
         let bytes = if start == end { Bytes::new() } else { self.object.range(start..end).await? };
         Ok(Group { bytes, start, size: self.size })
+    }
+}
+
+/// The rows of a file as they are read.
+#[derive(Debug)]
+pub struct Batches {
+    receive: mpsc::Receiver<Result<RecordBatch, Unread>>,
+    left: u64,
+}
+
+impl Batches {
+    /// The next rows; `None` after the last. Nothing comes after an error.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch, Unread>> {
+        match self.receive.recv().await {
+            Some(Ok(batch)) => {
+                self.left = self.left.saturating_sub(batch.num_rows() as u64);
+                Some(Ok(batch))
+            }
+            None if self.left > 0 => {
+                let reason = format!("reading ended with {} rows to come", std::mem::take(&mut self.left));
+                Some(Err(Unread::Store(SinkError::Transient { reason })))
+            }
+            end => end,
+        }
     }
 }
 
@@ -254,7 +279,8 @@ impl Group {
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
         let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         let at = at.filter(|at| *at <= self.bytes.len());
-        at.map(|at| self.bytes.slice(at..)).ok_or_else(|| ParquetError::EOF(format!("byte {start} is of another group")))
+        at.map(|at| self.bytes.slice(at..))
+            .ok_or_else(|| ParquetError::EOF(format!("byte {start} is of another group")))
     }
 }
 

@@ -142,4 +142,3 @@ impl Cloud {
 pub(crate) fn variables<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     of.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
-

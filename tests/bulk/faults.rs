@@ -76,7 +76,7 @@ async fn with_each_bad_file(store: &str, on_error: &str, read: impl Fn(&Plant) -
 async fn in_postgres_a_bad_file_keeps_its_load_out_or_itself_alone() {
     for on_error in ["abort", "SKIP_FILE"] {
         let server = PostgresServer::start(Version::Debian, &[]);
-        let read = |_: &Plant| {
+        let read = |_: &Plant| -> Vec<i64> {
             let ids = server.sql("SELECT id FROM \"user\" ORDER BY id");
             ids.lines().map(|id| id.parse().expect("a number")).collect()
         };

@@ -25,12 +25,7 @@ fn s3(records: &[Value]) -> String {
 }
 
 fn finalized<'a>(name: &'a str, generation: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("eventType", "OBJECT_FINALIZE"),
-        ("bucketId", BUCKET),
-        ("objectId", name),
-        ("objectGeneration", generation),
-    ]
+    [("eventType", "OBJECT_FINALIZE"), ("bucketId", BUCKET), ("objectId", name), ("objectGeneration", generation)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +113,9 @@ async fn a_bucket_that_is_missing_or_away_is_waited_for() {
     let mut plant = Plant::new(&[("prod", Plant::lake())], json!({})).await;
     plant.set(&variables(&variables_of));
     let here = put(plant.path(), "1.parquet", &parquet(&rows(0, 10), 30));
-    plant.load(&[insert("elsewhere", "user", &["s3://no-such-bucket/1.parquet"]), insert("here", "user", &[&here])]).await;
+    plant
+        .load(&[insert("elsewhere", "user", &["s3://no-such-bucket/1.parquet"]), insert("here", "user", &[&here])])
+        .await;
     let writer = plant.start();
     until("the other load lands", || ids(&plant.path().join("lake"), "user").len() == 10);
     drop(writer);

@@ -25,7 +25,8 @@ async fn a_load_that_comes_again_changes_nothing() {
         assert_eq!(lake_rows(&plant), (0..150).collect::<Vec<_>>(), "{what}");
     };
     held("twice in a batch");
-    let ledger = "SELECT environment_id, load_id, table_name, cardinality(files), cardinality(skipped), rows FROM chalk.loads";
+    let ledger =
+        "SELECT environment_id, load_id, table_name, cardinality(files), cardinality(skipped), rows FROM chalk.loads";
     assert_eq!(server.sql(ledger), "prod|load-1|user|2|0|150");
     for name in ["1.parquet", "2.parquet"] {
         std::fs::remove_file(plant.path().join(name)).expect("removed");
@@ -60,7 +61,9 @@ async fn killed_between_the_load_and_its_acknowledgement_it_lands_once() {
     let writer = plant.start();
     let landed = || server.try_sql("SELECT count(*) FROM chalk.loads").is_ok_and(|count| count == "1");
     until("the load is in the ledger", landed);
-    until("the load is in the lake", || std::fs::read_dir(plant.path().join("lake/_loads")).is_ok_and(|all| all.count() == 1));
+    until("the load is in the lake", || {
+        std::fs::read_dir(plant.path().join("lake/_loads")).is_ok_and(|all| all.count() == 1)
+    });
     drop(writer);
     away.start_again();
     plant.drain();
@@ -75,7 +78,8 @@ async fn killed_between_the_load_and_its_acknowledgement_it_lands_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_again_and_again_every_row_is_there_once() {
     let server = PostgresServer::start(Version::Debian, &[]);
-    let plant = Plant::new(&[("prod", &server.uri()), ("lake", Plant::lake())], json!({"batch": {"max_rows": 3}})).await;
+    let plant =
+        Plant::new(&[("prod", &server.uri()), ("lake", Plant::lake())], json!({"batch": {"max_rows": 3}})).await;
     let mut loads = Vec::new();
     for number in 0..8 {
         let from = number * 4_000;

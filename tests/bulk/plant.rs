@@ -149,10 +149,7 @@ impl Plant {
         let listing: Value = serde_json::from_str(&ended.stdout).expect("JSON");
         let letters = listing["letters"].as_array().expect("a list").clone();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        letters
-            .iter()
-            .map(|letter| [text(&letter["class"]), text(&letter["row"]), text(&letter["message"])])
-            .collect()
+        letters.iter().map(|letter| [text(&letter["class"]), text(&letter["row"]), text(&letter["message"])]).collect()
     }
 
     /// Publishes every dead letter again.

@@ -239,10 +239,9 @@ fn a_folder_of_uploads_is_a_path_however_it_is_written_and_on_error_has_its_word
                 "bus_backend": "LOCAL", "bq_upload_topic": "uploads", "kafka_dlq_topic": "dead-letters",
                 "bq_upload_bucket": bucket,
             },
-            "environments": {"prod": {"offline_store": {"uri": "file:lake"}}},
+            "environments": {"prod": {"offline_store": {"uri": "file:./lake"}}},
             "writers": [entry],
         });
-        file["environments"]["prod"]["offline_store"]["uri"] = json!("file:./lake");
         file["writers"][0]["bus_subscriber_type"] = json!("OFFLINE_STORE_BULK_INSERT_WRITER");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("chalk.json");

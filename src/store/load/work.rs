@@ -144,12 +144,7 @@ mod tests {
     use crate::row::load::{Mode, Target, Which};
 
     fn load(id: &'static str, files: usize, skips_bad_files: bool) -> FileLoad {
-        let file = |at| LoadFile {
-            uri: format!("file:///{at}").into(),
-            rows: None,
-            bytes: None,
-            which: Which::Newest,
-        };
+        let file = |at| LoadFile { uri: format!("file:///{at}").into(), rows: None, bytes: None, which: Which::Newest };
         let load = Load {
             environment: "prod".into(),
             id: id.into(),

@@ -214,4 +214,3 @@ fn load(insert: BulkInsert, environment: &Arc<str>, time: i64, skips_bad_files: 
 fn wrong(field: &str, what: &str) -> Refusal {
     Refusal::new(ErrorClass::Decode, format!("{field}: {what}")).harmless()
 }
-

@@ -70,7 +70,8 @@ impl Shown for FileLoad {
     fn shown(&self) -> Vec<ShownRow> {
         let load = &self.load;
         let Target { database, schema, table } = &load.target;
-        let target: Vec<&str> = [database.as_deref(), schema.as_deref(), Some(&**table)].into_iter().flatten().collect();
+        let target: Vec<&str> =
+            [database.as_deref(), schema.as_deref(), Some(&**table)].into_iter().flatten().collect();
         let mut all = vec![("load_id", Json::from(&*load.id)), ("table", Json::from(target.join(".")))];
         match &load.mode {
             Mode::Append => all.push(("write_mode", Json::from("append"))),
@@ -93,10 +94,7 @@ impl Shown for FileLoad {
                 Which::Tag(tag) => fields.push(("etag", Json::from(&**tag))),
             }
             let fields = all.iter().cloned().chain(fields);
-            ShownRow::Other {
-                what: "file",
-                fields: fields.map(|(name, value)| (name.to_owned(), value)).collect(),
-            }
+            ShownRow::Other { what: "file", fields: fields.map(|(name, value)| (name.to_owned(), value)).collect() }
         };
         load.files.iter().map(shown).collect()
     }

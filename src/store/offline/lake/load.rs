@@ -162,7 +162,7 @@ impl Loads {
         let inserted_at = now();
         let (mut part, mut held, mut size, mut number, mut before) = (Vec::new(), 0, 0, 0, 0);
         let mut batches = stored.batches();
-        while let Some(batch) = batches.recv().await {
+        while let Some(batch) = batches.next().await {
             let mut batch = batch?;
             while batch.num_rows() > 0 {
                 let some = batch.num_rows().min(most - held);
@@ -172,7 +172,9 @@ impl Loads {
                 size += columns.size();
                 part.push(columns);
                 if size > LARGER * PART as usize {
-                    return Err(invalid(format!("has rows of {size} bytes where its footer says less than {PART}")).into());
+                    return Err(
+                        invalid(format!("has rows of {size} bytes where its footer says less than {PART}")).into()
+                    );
                 }
                 if held == most {
                     let name = format!("load-{hash:032x}-{number:05}.parquet");

@@ -104,11 +104,7 @@ pub(super) fn plan<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<
 }
 
 /// The same, and for columns without rows.
-pub(super) fn held<'a>(
-    known: &Table,
-    rows: &[(usize, &'a TableRow)],
-    against: Against,
-) -> Result<Plan<'a>, SinkError> {
+pub(super) fn held<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> Result<Plan<'a>, SinkError> {
     let mut from = known.clone();
     loop {
         let (mut planned, widened) = pass(&from, rows, against)?;
@@ -134,11 +130,7 @@ fn changes(known: &Table, needed: &Table) -> Vec<Change> {
 }
 
 /// Judges the rows one after the other; also says whether a type that was known became wider.
-fn pass<'a>(
-    known: &Table,
-    rows: &[(usize, &'a TableRow)],
-    against: Against,
-) -> Result<(Plan<'a>, bool), SinkError> {
+fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> Result<(Plan<'a>, bool), SinkError> {
     let mut table = known.clone();
     let mut bindings: Vec<Binding<'a>> = Vec::new();
     let mut places: HashMap<usize, usize> = HashMap::new();

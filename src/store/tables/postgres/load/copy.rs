@@ -126,7 +126,7 @@ pub(super) async fn copy(
         let destination = work.loads[file.load].destination;
         let mut batches = file.stored.batches();
         let mut before = 0;
-        while let Some(batch) = batches.recv().await {
+        while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|unread| match unread {
                 Unread::Refused(refusal) => bad(refusal),
                 Unread::Store(error) => Stop::Away { file: *at, error },

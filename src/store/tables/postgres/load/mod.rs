@@ -197,8 +197,7 @@ impl Loads {
                 let shape = &rows.shape;
                 let nulls = vec![Value::Null; shape.columns.len()];
                 let row = TableRow { destination: 0, shape: shape.clone(), values: nulls };
-                let mut planned =
-                    self.tables.agree_on(connection, name, &[(0, &row)], Against::Columns).await?;
+                let mut planned = self.tables.agree_on(connection, name, &[(0, &row)], Against::Columns).await?;
                 if let Some((_, refusal)) = planned.refused.pop() {
                     work.loads[*load].spoil(*file, Refusal { row: None, ..refusal });
                     continue;
