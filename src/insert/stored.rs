@@ -314,3 +314,6 @@ fn malformed(what: impl std::fmt::Display) -> Refusal {
 fn as_file(refusal: Refusal) -> Refusal {
     malformed(refusal.message.strip_prefix("parquet: ").unwrap_or(&refusal.message))
 }
+
+#[cfg(test)]
+mod tests;
