@@ -99,10 +99,9 @@ pub trait Sink<R: Row>: Send + Sync {
     /// Must stand repetition: the same rows may come again, after a crash in another cut.
     async fn write(&self, write: Write<'_, R>) -> Result<Outcome, SinkError>;
 
-    /// Connects and is let in, where the store has that, and changes no row: says whether it can be reached.
-    async fn probe(&self) -> Result<(), SinkError> {
-        Ok(())
-    }
+    /// Connects and is let in, where the store has that, and changes no row: says whether it can be reached. A writer
+    /// is not ready before every store of its has answered.
+    async fn probe(&self) -> Result<(), SinkError>;
 
     /// One row that leaves this store in the state in which writing all of these would.
     ///

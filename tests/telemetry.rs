@@ -25,7 +25,7 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
     let recorder = recorder(&labels).expect("the buckets are sound");
     let recorded = recorder.handle();
     metrics::set_global_recorder(recorder).expect("nothing else records in this process");
-    describe();
+    describe("chalk-writer", "results");
     let identity = Identity {
         writer: "demo".to_owned(),
         writer_type: "ONLINE_WRITER",

@@ -73,7 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let recorder = recorder(&labels).or_exit(Exit::Failed)?;
     let recorded = recorder.handle();
     metrics::set_global_recorder(recorder).or_exit(Exit::Failed)?;
-    describe();
+    describe(&identity.group, &identity.topic);
 
     let health = Arc::new(Health::default());
     let watched = Watched::new(identity, health, recorded, settings.tuning.drain_timeout);

@@ -143,9 +143,10 @@ pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
     let kafka = backend(raw) == Some(BusBackend::Kafka) && raw.kafka_sasl_secret.is_some();
     let mut paths: Vec<String> = kafka.then(|| "kafka_sasl_secret".to_owned()).into_iter().collect();
     for (number, writer) in raw.writers.iter().enumerate() {
-        if get(writer.mirror.client_secret.as_ref()).is_some_and(|secret| SecretRef::is_name(&secret)) {
-            paths.push(format!("writers[{number}].mirror.client_secret"));
-        }
+        let own =
+            [("mirror.client_secret", &writer.mirror.client_secret), ("usage_store_uri", &writer.usage_store_uri)];
+        let named = own.iter().filter(|(_, value)| get(value.as_ref()).is_some_and(|text| SecretRef::is_name(&text)));
+        paths.extend(named.map(|(field, _)| format!("writers[{number}].{field}")));
     }
     for (id, environment) in raw.environments.iter().flatten() {
         for (kind, field, uri) in environment.uris() {

@@ -35,12 +35,22 @@ pub(super) struct Surroundings<'a> {
     pub(super) registry: &'a Registry,
 }
 
-/// The environments of the file for a writer with the given `storage_cache_prefix`.
+/// What an entry of `writers` says of stores.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Own {
+    /// `storage_cache_prefix`
+    pub(super) cache_prefix: Option<String>,
+    /// The one usage store of all environments: where it stands, and its URI.
+    pub(super) usage_store: Option<(String, String)>,
+}
+
+/// The environments of the file for a writer whose entry says this.
 pub(super) fn environments(
     raw: &RawDeployment,
-    cache_prefix: Option<&str>,
+    own: &Own,
     surroundings: &Surroundings<'_>,
 ) -> (Environments, EnvironmentFindings) {
+    let cache_prefix = own.cache_prefix.as_deref();
     let clustered = get(raw.redis_is_clustered.as_ref()).unwrap_or(false);
     let mut findings = EnvironmentFindings::default();
     let mut entries = BTreeMap::new();
@@ -56,19 +66,19 @@ pub(super) fn environments(
                 }
                 return None;
             };
-            let own = match kind {
+            let entry = match kind {
                 StoreKind::Online => environment.online_store.as_ref(),
                 StoreKind::Offline => environment.offline_store.as_ref(),
                 StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => None,
             };
             let redis = kind == StoreKind::Online;
             let keys = Keys {
-                cache_prefix: own
-                    .and_then(|own| get(own.cache_prefix.as_ref()))
+                cache_prefix: entry
+                    .and_then(|entry| get(entry.cache_prefix.as_ref()))
                     .or_else(|| cache_prefix.filter(|_| redis).map(str::to_owned))
                     .unwrap_or_default(),
                 clustered: redis && clustered,
-                wait_replicas: own.and_then(|own| wait_replicas(own, redis, &place, &mut findings)),
+                wait_replicas: entry.and_then(|entry| wait_replicas(entry, redis, &place, &mut findings)),
             };
             Some(((kind, field), store(&uri, kind, keys, uri_at, surroundings, &mut findings)?))
         });
@@ -90,6 +100,12 @@ pub(super) fn environments(
         };
         entries.insert(id.clone(), entry);
     }
+    if let Some((at, uri)) = &own.usage_store
+        && let Some(one) = store(uri, StoreKind::Usage, Keys::default(), at.clone(), surroundings, &mut findings)
+    {
+        entries.entry("*".to_owned()).or_default();
+        entries.values_mut().for_each(|entry| entry.usage_store = Some(one.clone()));
+    }
     (Environments { entries }, findings)
 }
 
@@ -99,6 +115,7 @@ fn needs_uri(kind: StoreKind, environment: &RawEnvironment) -> bool {
 }
 
 /// What a store has of settings beside its URI.
+#[derive(Default)]
 struct Keys {
     cache_prefix: String,
     clustered: bool,

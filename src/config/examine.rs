@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::bus;
 use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
-use super::environments::{EnvironmentFindings, Surroundings, environments};
+use super::environments::{EnvironmentFindings, Own, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
@@ -20,7 +20,7 @@ use super::registry::Registry;
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
 use super::tuning::{Tuned, machine_memory, tune};
-use super::walk::{Findings, ReadBy};
+use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
 use super::{mirroring, modes};
@@ -82,12 +82,11 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
     }
     examined.judge(&mut notes);
     let Notes { findings, mut warnings } = notes;
-    warnings.extend(
-        findings
-            .deprecated
-            .iter()
-            .map(|(path, message)| Warning { path: path.clone(), message: format!("is deprecated; {message}") }),
-    );
+    let mut deprecated = findings.deprecated;
+    let retired = findings.retired.into_iter().filter(|place| !examined.is_subscription(place));
+    deprecated.extend(retired.map(|place| (place.given, "Chalk no longer uses it".to_owned())));
+    let deprecated = deprecated.into_iter();
+    warnings.extend(deprecated.map(|(path, message)| Warning { path, message: format!("is deprecated; {message}") }));
     examined.errors = findings.errors;
     examined.warnings = warnings;
     let unread = findings.read_by.into_iter().filter(|field| !examined.is_read(field)).map(|field| field.place.given);
@@ -201,6 +200,16 @@ impl Examined {
             .any(|name| ours(name) && field.types.iter().any(|reads| reads == name))
     }
 
+    /// Whether a field names what a writer of the file reads, whatever Chalk does with it.
+    fn is_subscription(&self, place: &Place) -> bool {
+        let mut fields = self
+            .writers
+            .iter()
+            .filter(|writer| self.works(writer))
+            .flat_map(|writer| std::iter::once(writer.info.reads).chain(writer.info.reads_topic));
+        fields.any(|field| place.canonical == format!("{COMMON}.{field}"))
+    }
+
     /// What is wrong with the ways that a writer's rows and messages take, by path.
     fn ways(&self, writer: &Outline) -> Vec<(String, Problem)> {
         let entry = self.entry(writer);
@@ -236,15 +245,19 @@ impl Examined {
     }
 
     fn judge_environments(&self, notes: &mut Notes) {
-        let (found, findings) = environments(&self.raw, None, &self.surroundings());
+        let (_, findings) = environments(&self.raw, &Own::default(), &self.surroundings());
         for (path, problem) in findings.errors {
             notes.error(&path, problem);
         }
         let mut judged = BTreeSet::new();
         for writer in self.writers.iter().filter(|writer| self.works(writer)) {
             let ours = |kind: &StoreKind| writer.info.store == Some(kind.field());
-            // The writer's own prefix is part of how its store is opened.
-            for (path, _, text) in self.found(writer).1.unopenable.into_iter().filter(|(_, kind, _)| ours(kind)) {
+            // What the writer's entry says is part of how its store is opened.
+            let found = self.found(writer).1;
+            for (path, problem) in found.errors {
+                notes.error(&path, problem);
+            }
+            for (path, _, text) in found.unopenable.into_iter().filter(|(_, kind, _)| ours(kind)) {
                 if judged.insert(path.clone()) {
                     notes.error(&path, Problem::Rule(format!("{text}, and `{}` writes there", writer.name)));
                 }
@@ -277,6 +290,7 @@ impl Examined {
             if let Some(problem) = self.missing_store(writer) {
                 notes.error("environments", problem);
             }
+            let found = self.environments(writer);
             let kind = writer.info.store.and_then(StoreKind::of_field);
             let has_store = |id: &&String| kind.is_none_or(|kind| !found.entries[*id].stores(kind).is_empty());
             let online = kind == Some(StoreKind::Online);
@@ -312,13 +326,17 @@ impl Examined {
     /// Why a writer has nowhere to write, where no environment has a store for it.
     fn missing_store(&self, writer: &Outline) -> Option<Problem> {
         let field = writer.info.store?;
+        if self.own(writer).usage_store.is_some() {
+            return None;
+        }
         let has = |environment: &Value| environment.get(field).is_some();
         let environments = self.file.get("environments").and_then(Value::as_object);
         if environments.is_some_and(|environments| environments.values().any(has)) {
             return None;
         }
         let id = environments.and_then(|environments| environments.keys().next()).map_or("prod", String::as_str);
-        let add = format!("add it under `environments.{id}`, with its `uri`");
+        let or = if field == StoreKind::Usage.field() { ", or `usage_store_uri` to the writer's entry" } else { "" };
+        let add = format!("add it under `environments.{id}`, with its `uri`{or}");
         Some(Problem::Missing {
             writer: writer.name.clone(),
             writer_type: writer.info.name,
@@ -349,8 +367,18 @@ impl Examined {
     }
 
     fn found(&self, writer: &Outline) -> (Environments, EnvironmentFindings) {
-        let prefix = get(self.entry(writer).storage_cache_prefix.as_ref());
-        environments(&self.raw, prefix.as_deref(), &self.surroundings())
+        environments(&self.raw, &self.own(writer), &self.surroundings())
+    }
+
+    /// What a writer's entry says of stores.
+    fn own(&self, writer: &Outline) -> Own {
+        let entry = self.entry(writer);
+        let of_usage = writer.info.store == Some(StoreKind::Usage.field());
+        let usage_store = get(entry.usage_store_uri.as_ref()).filter(|_| of_usage);
+        Own {
+            cache_prefix: get(entry.storage_cache_prefix.as_ref()),
+            usage_store: usage_store.map(|uri| (format!("{}.usage_store_uri", writer.at), uri)),
+        }
     }
 
     /// The settings of a writer; fails only for one that the file does not list.

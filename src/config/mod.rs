@@ -23,6 +23,7 @@ mod mirroring;
 mod modes;
 mod of_type;
 mod path;
+mod plain;
 mod raw;
 mod registry;
 mod schema;

@@ -23,6 +23,8 @@ pub struct KindOfStore {
 pub struct Registry {
     /// Types of writers that run.
     pub writers: Vec<WriterType>,
+    /// What those guarantee, for people.
+    pub guarantees: BTreeMap<WriterType, &'static str>,
     /// Stores by their kind; without an entry a kind has none.
     pub stores: BTreeMap<StoreKind, KindOfStore>,
     /// Schemes of stores that keep nothing of what is written to them.

@@ -15,22 +15,30 @@ pub struct ListedType {
     pub info: &'static TypeInfo,
     /// Whether this version runs it.
     pub works: bool,
+    /// What it guarantees, where it does.
+    pub guarantee: Option<&'static str>,
 }
 
 /// Every type, in the order of the documentation.
 pub fn types(registry: &Registry) -> Vec<ListedType> {
-    WriterType::ALL.map(|known| ListedType { info: known.info(), works: registry.runs(known) }).to_vec()
+    let listed = |known: WriterType| ListedType {
+        info: known.info(),
+        works: registry.runs(known),
+        guarantee: registry.guarantees.get(&known).copied(),
+    };
+    WriterType::ALL.map(listed).to_vec()
 }
 
 /// The types for a terminal, one paragraph each.
 pub fn types_text(registry: &Registry) -> String {
     let mut text = String::new();
-    for ListedType { info, .. } in types(registry) {
+    for ListedType { info, guarantee, .. } in types(registry) {
         let parts = [
             ("reads", Some(info.reads)),
             ("publishes to", info.publishes),
             ("store", info.store),
             ("also named", info.aliases.first().copied()),
+            ("guarantee", guarantee),
         ];
         let _ = write!(text, "{} ({})\n  {}\n", info.name, registry.state(info.writer_type()), info.summary);
         let messages = info.messages.iter().map(|message| message.as_str()).collect::<Vec<_>>().join(", ");

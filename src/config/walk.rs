@@ -45,6 +45,8 @@ pub(super) struct Findings {
     pub(super) read_by: Vec<ReadBy>,
     /// Deprecated spellings in use, with what replaces them.
     pub(super) deprecated: BTreeMap<String, String>,
+    /// Fields in use that Chalk has no use for any more.
+    pub(super) retired: Vec<Place>,
     /// Paths that the file spells differently, by the schema's names.
     pub(super) spelled: BTreeMap<String, String>,
     /// Whose values are being walked; `None` is the file.
@@ -100,7 +102,7 @@ impl Findings {
             if strings(field, "x-deprecated").iter().any(|old| *old == key || camel_case(old) == key) {
                 self.deprecated.insert(at.given.clone(), format!("use `{name}`"));
             } else if marked(field, "deprecated") {
-                self.deprecated.insert(at.given.clone(), "Chalk no longer uses it".to_owned());
+                self.retired.push(at.clone());
             }
             let secret = marked(node, "x-secret");
             let Some(value) = self.walk(field, value, &at) else { continue };

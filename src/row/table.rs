@@ -52,6 +52,9 @@ pub enum Repeats {
     First,
     /// The one with the later time; of two of one time the larger, by an order that is the store's own.
     Newest,
+    /// The one with the larger number in the column of this index, which says how far the row is on; of two that are
+    /// equally far the newest.
+    Furthest(usize),
 }
 
 /// One column.

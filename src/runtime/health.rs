@@ -14,6 +14,9 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// and one that fails in a new way after this long.
 const BRIEFLY: Duration = Duration::from_secs(5);
 
+/// Ways in which one part fails that are remembered: a store that is away may say so in turns.
+const TOLD: usize = 16;
+
 /// How many errors are remembered.
 const REMEMBERED: usize = 10;
 
@@ -34,6 +37,8 @@ pub struct HealthState {
     pub stale: u64,
     /// Messages buried.
     pub buried: u64,
+    /// Values left out on purpose.
+    pub skipped: u64,
     /// Messages that were read and are not acknowledged.
     pub in_hand: u64,
     /// When the loop last turned; `None` before it started.
@@ -61,6 +66,8 @@ pub struct Trouble {
     pub denied: bool,
     /// When it was last logged.
     said: Option<Instant>,
+    /// In which ways it failed that were logged.
+    told: Vec<String>,
 }
 
 impl Health {
@@ -96,17 +103,21 @@ impl Health {
             reason: reason.to_owned(),
             denied,
             said: None,
+            told: Vec::new(),
         });
-        let changed = trouble.reason != reason || trouble.denied != denied;
+        let new = !trouble.told.iter().any(|told| told == bare(reason)) || trouble.denied != denied;
         let say = trouble.said.is_none_or(|said| {
             let silence = now.duration_since(said);
-            silence >= REMINDER || (changed && silence >= BRIEFLY)
+            silence >= REMINDER || (new && silence >= BRIEFLY)
         });
         trouble.attempts += 1;
         reason.clone_into(&mut trouble.reason);
         trouble.denied = denied;
         if say {
             trouble.said = Some(now);
+            if new && trouble.told.len() < TOLD {
+                trouble.told.push(bare(reason).to_owned());
+            }
         }
         let attempts = trouble.attempts;
         if say {
@@ -142,6 +153,11 @@ impl Health {
         // A panic while it was held ends the process anyway; until then the numbers are still true.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A reason without what says that it is one for now.
+fn bare(reason: &str) -> &str {
+    reason.strip_prefix("not now: ").unwrap_or(reason)
 }
 
 /// One attempt's reports on a part. Dropped in trouble, because the attempt was cancelled, it takes
@@ -190,6 +206,27 @@ mod tests {
         health.works("store");
         health.failed("store", "connection reset", false);
         assert_eq!(health.not_ready(), []);
+    }
+
+    #[test]
+    fn a_part_that_fails_in_two_ways_in_turns_is_told_of_once_in_each() {
+        let health = Health::default();
+        let long_ago = |health: &Health| {
+            health.update(|state| {
+                let trouble = state.troubles.get_mut("store").expect("failing");
+                trouble.said = trouble.said.and_then(|said| said.checked_sub(2 * BRIEFLY));
+            });
+        };
+        for _ in 0..4 {
+            health.failed("store", "not now: connection refused", false);
+            long_ago(&health);
+            health.failed("store", "connection refused", false);
+            long_ago(&health);
+            health.failed("store", "timed out", false);
+            long_ago(&health);
+        }
+        let told: Vec<String> = health.state().last_errors.into_iter().map(|(_, error)| error).collect();
+        assert_eq!(told, ["store: not now: connection refused", "store: timed out"]);
     }
 
     #[test]

@@ -92,12 +92,12 @@ pub enum PipelineError {
     Bus(#[from] BusError),
     /// More bad messages than the budget allows; exit code 65.
     #[error(
-        "stopped by the dead letter budget, with nothing of that batch buried or acknowledged: {0} (`peek --group` shows why)"
+        "stopped by the dead letter budget, with nothing of that batch buried or acknowledged: {0} (`peek --group` shows these messages)"
     )]
     Budget(String),
     /// A bad message and no topic to bury it in; exit code 65.
     #[error(
-        "a bad message, and no dead letter topic to keep it in (set `kafka_dlq_topic`): {0} (`peek --group` shows why)"
+        "a bad message, and no dead letter topic to keep it in (set `kafka_dlq_topic`): {0} (`peek --group` shows it)"
     )]
     NoDeadLetterTopic(String),
     /// A drain ran out of time; says how much was left.

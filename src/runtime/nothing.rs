@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::decode::{Decoded, NOTHING_IN_IT};
-use crate::message::Message;
+use crate::message::{Message, Partition};
 
 /// One is named this often at most.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -18,6 +18,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 pub(super) struct Nothing {
     said: Option<Instant>,
     unsaid: u64,
+    last: Option<(Partition, i64)>,
 }
 
 impl Nothing {
@@ -28,18 +29,29 @@ impl Nothing {
         }
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => NOTHING_IN_IT).increment(1);
         self.unsaid += 1;
-        if self.said.is_some_and(|said| said.elapsed() < REMINDER) {
-            return;
+        self.last = Some((message.partition.clone(), message.offset));
+        self.remind();
+    }
+
+    /// Says how many there were, unless that was said just now. Asked now and then too: of a burst only the first is
+    /// told when it comes.
+    pub(super) fn remind(&mut self) {
+        if self.said.is_none_or(|said| said.elapsed() >= REMINDER) {
+            self.say();
         }
+    }
+
+    /// Says how many there were since it was last said.
+    pub(super) fn say(&mut self) {
+        let Some((Partition { topic, number: partition }, offset)) = self.last.take() else { return };
         self.said = Some(Instant::now());
-        let (partition, offset) = (message.partition.number, message.offset);
         tracing::warn!(
-            topic = &*message.partition.topic,
+            topic = &*topic,
             partition,
             offset,
             messages = std::mem::take(&mut self.unsaid),
             "nothing to write was in messages, which are acknowledged: no rows at all; `peek --position \
-             {partition}:{offset}` shows this one, and fields in it that are not known"
+             {partition}:{offset}` shows the last, and fields in it that are not known"
         );
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Loop<R: Row> {
     ahead: Option<(Message, Decoded<R>, usize)>,
     decoded: Decoded<R>,
     nothing: Nothing,
+    /// Values left out on purpose so far.
+    skipped: u64,
     filling: Batch<R>,
     /// One that was written, cleared: the next one's memory.
     spare: Option<Batch<R>>,
@@ -80,6 +82,7 @@ impl<R: Row> Loop<R> {
             ahead: None,
             decoded: Decoded::default(),
             nothing: Nothing::default(),
+            skipped: 0,
             filling: Batch::default(),
             spare: None,
             flights: Flights::default(),
@@ -124,6 +127,8 @@ impl<R: Row> Loop<R> {
     /// Cancels what is being written, makes every acknowledgement durable and leaves the group.
     pub(super) async fn leave(&mut self) -> Result<(), BusError> {
         self.flights.abandon();
+        self.report();
+        self.nothing.say();
         // Bounded by the bus itself, which knows what it waits for.
         self.subscription.source.close().await
     }
@@ -145,6 +150,7 @@ impl<R: Row> Loop<R> {
             self.decoder.decode(&message, &mut self.decoded);
             for (reason, values) in &self.decoded.skipped {
                 metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
+                self.skipped += values;
             }
             self.nothing.look(&message, &self.decoded);
             let size = size_of(&message, &self.decoded);
@@ -326,13 +332,15 @@ impl<R: Row> Loop<R> {
     }
 
     /// Once a second, busy or not: that the loop turns, what it holds, and what its destinations say.
-    fn report(&self) {
+    fn report(&mut self) {
+        self.nothing.remind();
         let in_hand = self.in_hand() as u64;
         metrics::gauge!("chalk_writer_in_hand_messages").set(in_hand as f64);
         let destinations = self.shared.destinations.iter();
         let summaries = destinations.filter_map(|known| Some((known.name.clone(), known.sink.summary()?))).collect();
         self.shared.health.update(|state| {
             state.in_hand = in_hand;
+            state.skipped = self.skipped;
             state.summaries = summaries;
             state.turned = Some(std::time::Instant::now());
         });

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// The relative error of a sketch that was never compacted.
-pub(super) const FIRST_ERROR: f64 = 0.001;
+pub const FIRST_ERROR: f64 = 0.001;
 
 /// A class of numbers that a sketch does not tell apart.
 ///
@@ -82,12 +82,13 @@ impl Bucket {
     }
 }
 
-/// The relative error after so many compactions.
-pub(super) fn error_after(first_error: f64, compactions: u32) -> f64 {
+/// The relative error after so many compactions of a sketch that began with this one.
+pub fn error_after(first_error: f64, compactions: u32) -> f64 {
     (0..compactions).fold(first_error, |error, _| 2.0 * error / (1.0 + error * error))
 }
 
-fn gamma(error: f64) -> f64 {
+/// What an index more multiplies by, at this relative error.
+pub fn gamma(error: f64) -> f64 {
     (1.0 + error) / (1.0 - error)
 }
 

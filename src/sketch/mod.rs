@@ -11,7 +11,7 @@ mod exact;
 mod text;
 mod udd;
 
-pub use bucket::Bucket;
+pub use bucket::{Bucket, FIRST_ERROR, error_after, gamma};
 pub use distribution::{Distribution, Statistics};
 pub use exact::ExactSum;
 pub use text::BadSketch;

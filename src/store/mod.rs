@@ -9,6 +9,7 @@ pub mod online;
 mod postgres;
 mod sqlite;
 pub mod tables;
+pub mod usage;
 pub mod vector;
 
 use std::sync::Arc;

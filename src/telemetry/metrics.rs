@@ -173,7 +173,12 @@ pub static METRICS: &[Metric] = &[
         &[],
         "Queries that a mirror may have under way at once; below 1, for what share of time one may be",
     ),
-    gauge("chalk_writer_build_info", Unit::Count, &["version"], "Always 1; the label is the version that runs"),
+    gauge(
+        "chalk_writer_build_info",
+        Unit::Count,
+        &["version", "group", "topic"],
+        "Always 1; the labels say which version runs, and in which consumer group it reads which topic",
+    ),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
     gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of this process that is in RAM"),
     gauge("process_open_fds", Unit::Count, &[], "Open file descriptors of this process"),
@@ -229,7 +234,9 @@ pub fn recorder(labels: &[(&'static str, String)]) -> Result<PrometheusRecorder,
 
 /// Describes every metric to the recorder in place, and shows those without labels from the start,
 /// so that a rate can be taken from the first scrape on.
-pub fn describe() {
+/// `group` and `topic` say what this process reads: two types of writers that share a group each get a part of the
+/// messages, and nothing else would show it.
+pub fn describe(group: &str, topic: &str) {
     for metric in METRICS.iter().filter(|metric| !read_at_scrape(metric)) {
         match metric.kind {
             Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
@@ -244,7 +251,9 @@ pub fn describe() {
             }
         }
     }
-    metrics::gauge!("chalk_writer_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.);
+    let labels =
+        [("version", env!("CARGO_PKG_VERSION").to_owned()), ("group", group.to_owned()), ("topic", topic.to_owned())];
+    metrics::gauge!("chalk_writer_build_info", &labels).set(1.);
 }
 
 /// Whether a metric is not recorded but looked up when somebody asks: no partition that has gone to

@@ -34,6 +34,8 @@ pub struct Status {
     pub stale: u64,
     /// Messages in the dead letter topic because of it.
     pub buried: u64,
+    /// Values left out on purpose; `measures` says why.
+    pub skipped: u64,
     /// Messages that were read and are not acknowledged.
     pub in_hand: u64,
     /// Acknowledged messages per second.
@@ -144,6 +146,7 @@ impl Status {
             stored: state.stored,
             stale: state.stale,
             buried: state.buried,
+            skipped: state.skipped,
             in_hand: state.in_hand,
             messages_per_second: Rates {
                 last_10_seconds: writer.rate(Duration::from_secs(10)),

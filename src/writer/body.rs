@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::open::{Admitted, Unopened};
+use super::weight::{self, Weighed};
 use crate::result::body::unpacked;
 use crate::result::checked;
 use crate::result::sniff::Encoding;
@@ -27,31 +28,56 @@ pub struct Read<M> {
 /// either spelling), JSON nested deeper than 64 (protobuf deeper than 100, as its reader has it), and a message in
 /// which nothing is set: it is some other message.
 ///
-/// What it takes in memory is not bounded by the size of the body: that is for whoever knows `M`.
+/// What it takes in memory is bounded: a body that would become more than eight times the limit is too large as well.
 pub fn read<'a, M>(admitted: &Admitted<'a>) -> Result<Read<M>, Unopened<'a>>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
-    read_plain(admitted).map_err(|refusal| admitted.refused(refusal))
+    read_plain(admitted, |_| Ok(None), M::NAME).map_err(|refusal| admitted.refused(refusal))
 }
 
-fn read_plain<M>(admitted: &Admitted<'_>) -> Result<Read<M>, Refusal>
+/// As [`read`], where JSON may also be a single `One`, of which `batch` makes an `M`. In protobuf the two cannot be
+/// told apart.
+pub fn read_batch<'a, M, One>(admitted: &Admitted<'a>, batch: fn(One) -> M) -> Result<Read<M>, Unopened<'a>>
 where
-    M: Name + Default + PartialEq + DeserializeOwned,
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
+    One: Name + Default + PartialEq + DeserializeOwned,
+{
+    let one = |body: &[u8]| Ok(Some(json::<One>(body)?).filter(|one| *one != One::default()).map(batch));
+    let expected = format!("{} or a {}", M::NAME, One::NAME);
+    read_plain(admitted, one, &expected).map_err(|refusal| admitted.refused(refusal))
+}
+
+/// `otherwise` reads JSON that has none of the fields of an `M`.
+fn read_plain<M>(
+    admitted: &Admitted<'_>,
+    otherwise: impl FnOnce(&[u8]) -> Result<Option<M>, Refusal>,
+    expected: &str,
+) -> Result<Read<M>, Refusal>
+where
+    M: Name + Default + PartialEq + DeserializeOwned + Weighed,
 {
     let Admitted { message, envelope, limit, .. } = admitted;
     let body = unpacked(message, envelope, *limit, M::NAME)?;
-    let read = match Encoding::of(envelope.content_type, &body.bytes)? {
-        Encoding::Json => json(&body.bytes)?,
+    let encoding = Encoding::of(envelope.content_type, &body.bytes)?;
+    let read = match encoding {
+        Encoding::Json => {
+            weight::json::<M>(&body.bytes, *limit)?;
+            json(&body.bytes)?
+        }
         Encoding::Protobuf => {
+            weight::protobuf::<M>(&body.bytes, *limit)?;
             M::decode(body.bytes.as_ref().clone()).map_err(|error| decode(format!("protobuf: {error}")))?
         }
         other => return Err(decode(format!("a body of type {} is not a {}", other.content_type(), M::NAME))),
     };
-    if read == M::default() {
-        return Err(decode(format!("none of the fields of a {} is in it", M::NAME)));
+    if read != M::default() {
+        return Ok(Read { message: read, unpacked: body.unpacked });
     }
-    Ok(Read { message: read, unpacked: body.unpacked })
+    let other = if encoding == Encoding::Json { otherwise(&body.bytes)? } else { None };
+    let expected = if encoding == Encoding::Json { expected } else { M::NAME };
+    let message = other.ok_or_else(|| decode(format!("none of the fields of a {expected} is in it")))?;
+    Ok(Read { message, unpacked: body.unpacked })
 }
 
 fn json<M: DeserializeOwned>(body: &[u8]) -> Result<M, Refusal> {

@@ -16,7 +16,7 @@ use crate::row::table::TableRows;
 use crate::row::vector::VectorRow;
 use crate::runtime::Emit;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, load, metrics, offline, online, vector};
+use crate::store::{StoreError, StoreOptions, load, metrics, offline, online, usage, vector};
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -174,6 +174,18 @@ pub const METRICS_VICTORIA: Kind<TableRows> = Kind {
     uri: "victoria_metrics_uri",
     of: |environment| environment.metrics_store.as_ref()?.victoria_metrics.as_ref(),
     ..METRICS
+};
+
+/// The stores of usage.
+pub const USAGE: Kind<TableRows> = Kind {
+    name: "usage store",
+    field: "usage_store",
+    uri: "uri",
+    of: |environment| environment.usage_store.as_ref(),
+    check: usage::check,
+    open: Opener::Store(usage::open),
+    absorbs_repeats: usage::absorbs_repeats,
+    has_tombstones: false,
 };
 
 /// The stores of vectors.

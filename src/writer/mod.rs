@@ -18,6 +18,7 @@ pub mod destinations;
 mod digest;
 mod drop_ratio;
 mod entity;
+mod fields;
 pub mod layouts;
 pub mod metrics;
 pub mod metrics_bus;
@@ -34,7 +35,9 @@ pub mod start;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod usage;
 pub mod vector;
+pub mod weight;
 
 use std::collections::BTreeMap;
 
@@ -99,6 +102,7 @@ pub static WRITERS: &[&dyn AnyWriter] = &[
     &bulk_insert::BulkInsertWriter,
     &metrics::MetricsWriter,
     &metrics_bus::MetricsBusWriter,
+    &usage::UsageBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
 ];
@@ -112,6 +116,7 @@ pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
 pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
+        guarantees: WRITERS.iter().map(|writer| (writer.facts().writer_type, writer.facts().guarantee)).collect(),
         stores: BTreeMap::from([
             (
                 StoreKind::Online,
@@ -132,6 +137,13 @@ pub fn registry() -> Registry {
                 KindOfStore {
                     schemes: store::schemes(store::metrics::METRICS_STORES),
                     check: |settings| destinations::openable(settings, &destinations::METRICS),
+                },
+            ),
+            (
+                StoreKind::Usage,
+                KindOfStore {
+                    schemes: store::schemes(store::usage::USAGE_STORES),
+                    check: |settings| destinations::openable(settings, &destinations::USAGE),
                 },
             ),
             (
@@ -159,13 +171,13 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 2);
-        let error = PlanError::NotInThisVersion(WriterType::USAGE_BUS).to_string();
+        assert_eq!(absent.len(), 1);
+        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_STREAMING_INSERT).to_string();
         assert_eq!(
             error,
-            "USAGE_BUS_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
-             OFFLINE_STORE_BULK_INSERT_WRITER, METRICS_WRITER, \
-             METRICS_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+            "OFFLINE_STORE_STREAMING_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
+             OFFLINE_STORE_BULK_INSERT_WRITER, METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, \
+             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

@@ -100,10 +100,15 @@ impl Gate {
 impl<'a> Admitted<'a> {
     /// Says of a body that names an environment whether it may: headers that name one name the same.
     pub fn is_of(&self, environment: &str) -> Result<(), Unopened<'a>> {
+        self.has_of(environment).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The same of a part of the body, which names one of its own.
+    pub fn has_of(&self, environment: &str) -> Result<(), Refusal> {
         match self.envelope.environment {
             Some(header) if !environment.is_empty() && header != environment => {
                 let message = format!("the headers name environment `{header}`, the body `{environment}`");
-                Err(self.refused(Refusal::new(ErrorClass::EnvironmentMismatch, message)))
+                Err(Refusal::new(ErrorClass::EnvironmentMismatch, message))
             }
             _ => Ok(()),
         }
@@ -117,6 +122,12 @@ impl<'a> Admitted<'a> {
     /// The time that freshness is measured from; `body` is what the body says of it.
     pub fn event_time(&self, body: Option<i64>) -> Option<i64> {
         self.envelope.time.or(body).or_else(|| self.bus_time())
+    }
+
+    /// It as one of a type that is said to be read by its writer, and is not.
+    pub fn unread(&self, event_type: EventType) -> Unopened<'a> {
+        let message = format!("this version has no reader for messages of type `{}`", event_type.as_str());
+        self.refused(Refusal::new(ErrorClass::UnknownType, message).harmless())
     }
 
     /// It as one that nothing is to be written of.

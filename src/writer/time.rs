@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::time::{format_timestamp, now};
+use crate::value::time::{format_timestamp, from_parts, now};
 
 /// Says what time it is, in microseconds since 1970. Tests give a fixed one.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// 0001-01-01T00:00:00Z: the first time that every store has a date for.
+pub const EARLIEST: i64 = -62_135_596_800_000_000;
 
 /// The system's clock.
 pub fn system_clock() -> Clock {
@@ -17,6 +20,14 @@ pub fn system_clock() -> Clock {
 /// Microseconds of a duration; one too long for them counts as the longest.
 pub fn micros(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Microseconds since 1970 of a published message's time; or why that is no time.
+pub fn from_proto(given: &pbjson_types::Timestamp) -> Result<i64, String> {
+    from_parts(given.seconds, given.nanos).ok_or_else(|| {
+        let pbjson_types::Timestamp { seconds, nanos } = given;
+        format!("expected a time in the years 1 to 9999, found {seconds} seconds and {nanos} nanoseconds")
+    })
 }
 
 /// The times that a row may take its own from, all in microseconds since 1970.

@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
     ("bus", &["config", "message", "panics"]),
     ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),
-    ("store", &["config", "insert", "row", "sink", "tls", "value"]),
+    ("store", &["config", "insert", "row", "sink", "sketch", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),

@@ -38,6 +38,10 @@ struct Silent;
 
 #[async_trait]
 impl Sink<TestRow> for Silent {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
         std::future::pending().await
     }
@@ -99,6 +103,10 @@ async fn a_kept_partition_is_written_on_when_another_is_taken_too_early() {
     struct Away(Instant, FaultyStore);
     #[async_trait]
     impl Sink<TestRow> for Away {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, write: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             if Instant::now() < self.0 {
                 return Err(SinkError::Transient { reason: "away".into() });
@@ -178,6 +186,10 @@ async fn a_panic_in_a_store_ends_the_pipeline_with_nothing_acknowledged() {
     struct Panics;
     #[async_trait]
     impl Sink<TestRow> for Panics {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             panic!("an index out of range");
         }
@@ -197,6 +209,10 @@ async fn missing_rights_are_retried_and_never_bury() {
     struct Denies(AtomicUsize);
     #[async_trait]
     impl Sink<TestRow> for Denies {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             if self.0.fetch_add(1, Ordering::Relaxed) < 50 {
                 return Err(SinkError::Denied { reason: "wrong password".into() });
@@ -345,6 +361,10 @@ async fn a_cancelled_write_leaves_no_trouble_behind() {
     struct Denies;
     #[async_trait]
     impl Sink<TestRow> for Denies {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             Err(SinkError::Denied { reason: "wrong password".into() })
         }
@@ -372,6 +392,10 @@ async fn a_bug_in_one_store_ends_the_pipeline_though_another_is_away() {
     struct Broken;
     #[async_trait]
     impl Sink<TestRow> for Broken {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, _: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             Err(SinkError::Bug { reason: "impossible".into() })
         }
@@ -430,6 +454,10 @@ async fn what_a_destination_says_of_itself_is_known_to_health_and_kept_up_to_dat
     struct Counts(AtomicUsize);
     #[async_trait]
     impl Sink<TestRow> for Counts {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, write: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
             self.0.fetch_add(write.rows.len(), Ordering::Relaxed);
             Ok(Outcome::default())

@@ -144,6 +144,10 @@ fn refusal() -> Refusal {
 
 #[async_trait]
 impl Sink<TestRow> for FaultyStore {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, write: Write<'_, TestRow>) -> Result<Outcome, SinkError> {
         self.watch(&write);
         let _under_way = UnderWay(self);

@@ -68,9 +68,9 @@ pub(in crate::config) struct RawWriter {
     offline_store_inserter_db_type: Maybe<String>,
     /// Put before every key of an online store that has no `cache_prefix`.
     pub(in crate::config) storage_cache_prefix: Maybe<String>,
-    /// URI of the usage store.
-    #[schemars(extend("x-unused" = true, "x-secret" = true))]
-    usage_store_uri: Maybe<String>,
+    /// URI of the usage store of all environments, or `secret:NAME`, in place of the one that each has.
+    #[schemars(extend("x-read-by" = ["USAGE_BUS_WRITER"], "x-secret" = true))]
+    pub(in crate::config) usage_store_uri: Maybe<String>,
     /// Leaves features out of the metrics.
     #[schemars(extend("x-read-by" = ["METRICS_WRITER"]))]
     pub(in crate::config) results_writer_skip_producing_feature_metrics: Maybe<bool>,

@@ -15,6 +15,7 @@
 //! as it is: whoever made it makes the views.
 
 mod hypertables;
+pub mod metric;
 pub mod shapes;
 mod sketch;
 mod views_postgres;
@@ -122,12 +123,12 @@ mod tests {
         let toolkit = made("metrics", &["timescaledb", "timescaledb_toolkit"]);
         assert_eq!(
             toolkit.last().expect("a view"),
-            "CREATE OR REPLACE VIEW \"chalk\".\"metrics_sketches\" AS\nSELECT environment_id, deployment_id, namespace, \
-             metric_name, source, resource_group, tag1, tag2, tag3, tag4, tag5, tag6, tag7, aggregation_type, version, \
-             metric_type, additional_tags, series, time_bucket('1 minute', observed_at) AS window_start, \
+            "CREATE OR REPLACE VIEW \"chalk\".\"metrics_sketches\" AS\nSELECT version, environment_id, deployment_id, \
+             namespace, metric_name, source, resource_group, tag1, tag2, tag3, tag4, tag5, tag6, tag7, \
+             aggregation_type, metric_type, additional_tags, series, time_bucket('1 minute', observed_at) AS window_start, \
              rollup(sketch::uddsketch) AS sketch\nFROM \"chalk\".\"metrics\"\nWHERE sketch IS NOT NULL\nGROUP BY \
-             environment_id, deployment_id, namespace, metric_name, source, resource_group, tag1, tag2, tag3, tag4, \
-             tag5, tag6, tag7, aggregation_type, version, metric_type, additional_tags, series, \
+             version, environment_id, deployment_id, namespace, metric_name, source, resource_group, tag1, tag2, \
+             tag3, tag4, tag5, tag6, tag7, aggregation_type, metric_type, additional_tags, series, \
              time_bucket('1 minute', observed_at)"
         );
     }

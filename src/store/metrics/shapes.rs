@@ -1,13 +1,15 @@
 //! The tables of metrics, their columns, keys and what a repeated key does.
 //!
 //! Rows of metrics and errors never change, so the first of a key stands; a query is told of again as it goes on, so
-//! the newest does. All columns are declared: a table is whole from its first row on.
+//! the last report does. All columns are declared: a table is whole from its first row on.
 
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::row::table::{Column, Repeats, Shape, When};
+use super::metric;
+use crate::row::table::{Repeats, Shape};
+use crate::store::tables::fixed;
 use crate::value::dtype::DataType;
 
 /// One row per series, moment, message and place in it.
@@ -18,28 +20,6 @@ pub const QUERIES: &str = "queries";
 pub const QUERY_ERRORS: &str = "query_errors";
 /// One row per error that names a resolver.
 pub const RESOLVER_ERRORS: &str = "resolver_errors";
-
-/// What tells one series from another, beside its hash in `series`.
-pub(super) const DIMENSIONS: [&str; 18] = [
-    "environment_id",
-    "deployment_id",
-    "namespace",
-    "metric_name",
-    "source",
-    "resource_group",
-    "tag1",
-    "tag2",
-    "tag3",
-    "tag4",
-    "tag5",
-    "tag6",
-    "tag7",
-    "aggregation_type",
-    "version",
-    "metric_type",
-    "additional_tags",
-    "series",
-];
 
 /// Where a table is: `schema.table` of a setting, or the usual name in the store's own schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,83 +45,31 @@ impl Place {
 }
 
 fn shape(place: &Place, columns: &[(&'static str, DataType)], time: &str, name: &str, key: &[&str]) -> Shape {
-    let at = |wanted: &str| columns.iter().position(|(name, _)| *name == wanted).unwrap_or_default();
-    Shape {
-        schema: place.schema.clone(),
-        table: place.table.clone(),
-        columns: columns
-            .iter()
-            .map(|(name, data_type)| Column { name: ByteString::from_static(name), data_type: Some(data_type.clone()) })
-            .collect(),
-        time: When::Column(at(time)),
-        name: at(name),
-        key: key.iter().map(|name| at(name)).collect(),
-        repeats: Repeats::First,
-        create: true,
-    }
+    fixed::shape(place.schema.clone(), place.table.clone(), columns, time, name, key)
 }
 
-/// Any JSON: a struct of no declared fields is `jsonb` in Postgres and text of JSON in SQLite, for lists as well.
-fn json() -> DataType {
-    DataType::Struct(Vec::new())
-}
-
-/// The table of metrics. The order of the columns is that of a row's values.
+/// The table of metrics: the columns of a [`MetricRow`](super::metric::MetricRow).
 pub fn metrics(place: &Place) -> Arc<Shape> {
-    use DataType::{Float64, Int64, String, Timestamp};
-    let columns = [
-        ("version", Int64),
-        ("id", Int64),
-        ("environment_id", String),
-        ("deployment_id", String),
-        ("observed_at", Timestamp),
-        ("namespace", String),
-        ("metric_name", String),
-        ("source", String),
-        ("operation_id", String),
-        ("resource_group", String),
-        ("tag1", String),
-        ("tag2", String),
-        ("tag3", String),
-        ("tag4", String),
-        ("tag5", String),
-        ("tag6", String),
-        ("tag7", String),
-        ("aggregation_type", String),
-        ("metric_type", String),
-        ("additional_tags", json()),
-        ("value", Float64),
-        ("sketch", String),
-        ("min", Float64),
-        ("max", Float64),
-        ("count", Int64),
-        ("null_count", Int64),
-        ("mean", Float64),
-        ("variance", Float64),
-        ("buckets", json()),
-        ("compactions", Int64),
-        ("series", String),
-        ("emitter", String),
-        ("part", Int64),
-    ];
-    Arc::new(shape(place, &columns, "observed_at", "metric_name", &["series", "observed_at", "emitter", "part"]))
+    let key = ["series", "observed_at", "emitter", "part"];
+    Arc::new(shape(place, &metric::columns(), "observed_at", "metric_name", &key))
 }
 
-/// The table of queries: the fields of `QueryMessagePubSub` in their order.
+/// The table of queries: the fields of `QueryMessagePubSub` in their order, and by what the last report of a query is
+/// told: how far the query was, then when its message says it is from. `created_at` is the same in all of them.
 pub fn queries(place: &Place) -> Arc<Shape> {
-    use DataType::{Bool, Float64, String, Timestamp};
+    use DataType::{Bool, Float64, Int64, String, Timestamp};
     let columns = [
         ("operation_id", String),
         ("environment_id", String),
-        ("query_meta", json()),
+        ("query_meta", fixed::json()),
         ("query_name", String),
         ("query_name_version", String),
         ("correlation_id", String),
-        ("input_features", json()),
-        ("output_features", json()),
-        ("output_root_fqns", json()),
-        ("intermediate_features", json()),
-        ("resolvers", json()),
+        ("input_features", fixed::json()),
+        ("output_features", fixed::json()),
+        ("output_root_fqns", fixed::json()),
+        ("intermediate_features", fixed::json()),
+        ("resolvers", fixed::json()),
         ("query_plan_id", String),
         ("created_at", Timestamp),
         ("has_errors", Bool),
@@ -154,9 +82,12 @@ pub fn queries(place: &Place) -> Arc<Shape> {
         ("trace_id", String),
         ("resource_group", String),
         ("status", String),
+        ("progress", Int64),
+        ("reported_at", Timestamp),
     ];
-    let shape = shape(place, &columns, "created_at", "operation_id", &["environment_id", "operation_id"]);
-    Arc::new(Shape { repeats: Repeats::Newest, ..shape })
+    let shape = shape(place, &columns, "reported_at", "operation_id", &["environment_id", "operation_id"]);
+    let progress = columns.iter().position(|(name, _)| *name == "progress").unwrap_or_default();
+    Arc::new(Shape { repeats: Repeats::Furthest(progress), ..shape })
 }
 
 /// A table of errors. Its key has the time, which a table cut by time cannot do without.
@@ -201,12 +132,11 @@ mod tests {
             names(&metrics, &[metrics.time.column().expect("a column"), metrics.name]),
             ["observed_at", "metric_name"]
         );
-        assert!(DIMENSIONS.iter().all(|name| metrics.columns.iter().any(|column| column.name == *name)));
         let queries = queries(&Place::named("chalk.queries"));
         assert_eq!(names(&queries, &queries.key), ["environment_id", "operation_id"]);
         assert_eq!(
             names(&queries, &[queries.time.column().expect("a column"), queries.name]),
-            ["created_at", "operation_id"]
+            ["reported_at", "operation_id"]
         );
         assert_eq!((queries.schema.as_deref(), &*queries.table), (Some("chalk"), "queries"));
         let errors = errors(&Place::named("failures"));

@@ -4,7 +4,7 @@
 //! view with it. So what goes into a moment is first brought to where no sum or square of it can: beyond 1e140 (a
 //! variance beyond 1e280) it is infinite, within 1e-140 of nothing its square is nothing.
 
-use super::shapes::DIMENSIONS;
+use super::metric::series_columns;
 use super::sketch;
 
 /// What makes the views of a table of metrics; all names are quoted.
@@ -21,7 +21,7 @@ fn index(table: &str) -> String {
 }
 
 fn merged(table: &str, view: &str) -> String {
-    let dimensions = DIMENSIONS.join(", ");
+    let dimensions = series_columns();
     format!(
         "CREATE OR REPLACE VIEW {view} AS
 SELECT {dimensions}, window_start, partials, value, count, null_count, min, max, sum, mean, variance, compactions,
@@ -99,7 +99,7 @@ CROSS JOIN LATERAL (
     ) AS bucket
 ) AS quantile
 WHERE buckets IS NOT NULL",
-        dimensions = DIMENSIONS.join(", "),
+        dimensions = series_columns(),
         names = names.join(", "),
         each = each.join(", "),
         base = sketch::base().ln(),

@@ -1,7 +1,7 @@
 //! The views of SQLite that merge partial metrics as they are read. They call nothing that SQLite does not have
 //! everywhere, so any program that opens the file can use them: powers are products of numbers that stand in the view.
 
-use super::shapes::DIMENSIONS;
+use super::metric::series_columns;
 use super::sketch;
 use crate::store::postgres::quoted;
 
@@ -15,7 +15,7 @@ pub(super) fn statements(table: &str, merged: &str, quantiles: &str) -> Vec<Stri
 }
 
 fn merged(table: &str, view: &str) -> String {
-    let dimensions = DIMENSIONS.join(", ");
+    let dimensions = series_columns();
     format!(
         "CREATE VIEW {view} AS
 SELECT {dimensions}, window_start, partials, value, count, null_count, min, max, sum, mean, variance, compactions,
@@ -104,7 +104,7 @@ FROM (
     )
 )
 GROUP BY {dimensions}, window_start, error",
-        dimensions = DIMENSIONS.join(", "),
+        dimensions = series_columns(),
         each = each.join(", "),
         most = f64::MAX,
         beyond = 1_u32 << BITS,

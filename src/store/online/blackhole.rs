@@ -36,6 +36,10 @@ pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, Store
 
 #[async_trait]
 impl Sink<FeatureRow> for Blackhole {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Refuses what every store refuses. Nothing is stored, so that no counter says otherwise.
     async fn write(&self, write: Write<'_, FeatureRow>) -> Result<Outcome, SinkError> {
         if !self.told.swap(true, Access::Relaxed) {

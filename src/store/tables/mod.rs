@@ -1,6 +1,7 @@
 //! Stores of tables whose rows have keys, for every kind of store that keeps rows: history, and what else comes in
 //! tables.
 
+pub(in crate::store) mod fixed;
 pub(in crate::store) mod postgres;
 pub mod row_wise;
 pub(in crate::store) mod sqlite;

@@ -137,6 +137,10 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         match *key {}
     }
 
+    fn summary(&self) -> Option<serde_json::Value> {
+        self.0.summary()
+    }
+
     fn enough(&self) -> Option<usize> {
         self.0.enough()
     }
@@ -166,6 +170,10 @@ mod tests {
 
     #[async_trait]
     impl Sink<TableRow> for Store {
+        async fn probe(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
         async fn write(&self, write: Write<'_, TableRow>) -> Result<Outcome, SinkError> {
             let numbers: Vec<i64> = write.rows.iter().map(|row| number(row)).collect();
             let refusal = |row: &TableRow| Refusal::new(ErrorClass::ValueRefused, "negative").row(row.name());

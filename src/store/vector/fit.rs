@@ -11,6 +11,23 @@ use crate::value::{Metric, Vector};
 /// Bytes of a payload at the most, as the message has them.
 const LARGEST_PAYLOAD: usize = 64 * 1024 * 1024;
 
+/// Features that a store makes tables for at the most. Each has an index, and a message may name as many as it likes.
+pub(super) const MOST_FEATURES: i64 = 1_000;
+
+/// Why a row is refused whose table would be one too many.
+pub(super) fn one_too_many(row: &VectorRow) -> Refusal {
+    at(too_many(&row.key.feature), row)
+}
+
+/// The same, of a feature.
+pub(super) fn too_many(feature: &VectorFeature) -> Refusal {
+    let message = format!(
+        "`{feature}` has no table yet, and there are {MOST_FEATURES} in this store, which is the most: list the \
+         features that are wanted (`features` of the environment), or remove tables that are not"
+    );
+    Refusal::new(ErrorClass::ValueRefused, message).harmless()
+}
+
 /// Why no vector store takes a row, where that is so; which table it is for does not matter yet.
 pub(super) fn refusal(row: &VectorRow) -> Option<Refusal> {
     let point = row.point.as_ref()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Event;
-use super::partial::{Metric, Parts};
+use super::partial::{Metric, told_apart};
 use super::routes::{Route, Routes};
 use super::{errors, queries};
 use crate::decode::{Decoded, Decoder};
@@ -32,6 +32,11 @@ pub struct MetricsBusDecoder {
     pub(super) query_drop_ratio: f64,
 }
 
+/// A kind of errors: its table, and where its rows go.
+type Errors = (&'static str, fn(&Routes) -> &[Route]);
+const OF_QUERIES: Errors = ("query_errors", |routes| &routes.query_errors);
+const OF_RESOLVERS: Errors = ("resolver_errors", |routes| &routes.resolver_errors);
+
 impl Decoder<TableRows> for MetricsBusDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TableRows>) {
         if let Err(unopened) = self.message(message, decoded) {
@@ -56,16 +61,22 @@ impl MetricsBusDecoder {
                 decoded.unpacked = unpacked;
                 self.query(&admitted, &event, message, decoded)
             }
-            kind @ (EventType::QueryError | EventType::ResolverError) => {
+            EventType::QueryError => {
                 let Read { message, unpacked } = body::read::<ErrorBatch>(&admitted)?;
                 decoded.unpacked = unpacked;
-                self.errors(&admitted, &event, message, kind, decoded)
+                self.errors(&admitted, &event, message, OF_QUERIES, decoded)
             }
-            _ => {
+            EventType::ResolverError => {
+                let Read { message, unpacked } = body::read::<ErrorBatch>(&admitted)?;
+                decoded.unpacked = unpacked;
+                self.errors(&admitted, &event, message, OF_RESOLVERS, decoded)
+            }
+            EventType::MetricsV1 => {
                 let Read { message, unpacked } = body::read::<v1::MetricBatch>(&admitted)?;
                 decoded.unpacked = unpacked;
                 self.metrics(&admitted, &event, message.metrics, decoded)
             }
+            other => Err(admitted.unread(other)),
         }
     }
 
@@ -79,15 +90,15 @@ impl MetricsBusDecoder {
     ) -> Result<(), Unopened<'a>> {
         let newest = metrics.iter().filter_map(Metric::observed_at).max();
         decoded.event_time = admitted.event_time(newest);
-        let (mut budget, mut parts) = (Budget::new(admitted.limit), Parts::of(event));
+        let (mut budget, emitter) = (Budget::new(admitted.limit), event.emitter());
         for (at, metric) in metrics.into_iter().enumerate() {
             let named = |refusal: Refusal| refusal.row(format!("metrics[{at}]")).table("metrics");
-            if let Err(refusal) = in_one_environment(admitted, metric.environment()) {
+            if let Err(refusal) = admitted.has_of(metric.environment()) {
                 decoded.refuse(named(refusal));
                 continue;
             }
             let Some(routes) = self.routes(metric.environment(), event, decoded) else { continue };
-            let row = metric.values(event, &mut parts);
+            let row = metric.row(event).map(|row| told_apart(row, &emitter, at).into_values());
             match row.and_then(|values| take(&mut budget, &routes.metrics, &values).map(|()| values)) {
                 Ok(values) => push(&routes.metrics, values, decoded),
                 Err(refusal) => decoded.refuse(named(refusal)),
@@ -123,15 +134,12 @@ impl MetricsBusDecoder {
         admitted: &Admitted<'a>,
         event: &Event<'_>,
         batch: ErrorBatch,
-        kind: EventType,
+        (table, routes): Errors,
         decoded: &mut Decoded<TableRows>,
     ) -> Result<(), Unopened<'a>> {
         admitted.is_of(&batch.environment_id)?;
-        let Some(routes) = self.routes(&batch.environment_id, event, decoded) else { return Ok(()) };
-        let (table, routes) = match kind {
-            EventType::QueryError => ("query_errors", &routes.query_errors),
-            _ => ("resolver_errors", &routes.resolver_errors),
-        };
+        let Some(of_environment) = self.routes(&batch.environment_id, event, decoded) else { return Ok(()) };
+        let routes = routes(&of_environment);
         let of_all = errors::Batch { environment_id: batch.environment_id, deployment_id: batch.deployment_id };
         let mut budget = Budget::new(admitted.limit);
         for (at, error) in batch.errors.into_iter().enumerate() {
@@ -161,17 +169,9 @@ impl MetricsBusDecoder {
     }
 }
 
-/// As [`Admitted::is_of`], for one metric among others.
-fn in_one_environment(admitted: &Admitted<'_>, environment: &str) -> Result<(), Refusal> {
-    match admitted.is_of(environment) {
-        Err(Unopened::Refused { refusal, .. }) => Err(*refusal),
-        Ok(()) | Err(Unopened::Skipped(_)) => Ok(()),
-    }
-}
-
 /// Takes what the rows of some values are going to hold in memory.
 fn take(budget: &mut Budget, routes: &[Route], values: &[Value]) -> Result<(), Refusal> {
-    budget.take_rows(routes.len(), std::mem::size_of_val(values))
+    budget.take_rows(routes.len(), values.iter().map(Value::size).sum())
 }
 
 /// Appends a row for each route.

@@ -1,11 +1,11 @@
 //! `chalk.query_error.v1` and `chalk.resolver_error.v1`: an error → its row.
 
 use super::event::Event;
-use super::values::{decode, either, micros, optional, text, word};
 use crate::proto::common::v1::{ErrorCode, ErrorCodeCategory, OperationKind};
 use crate::proto::writer::v1::ErrorRow;
 use crate::sink::Refusal;
 use crate::value::Value;
+use crate::writer::fields::{decode, either, micros, optional, text, word};
 
 /// What a batch says of all of its errors.
 pub(super) struct Batch {
@@ -16,7 +16,7 @@ pub(super) struct Batch {
 /// The values of an error's row, in the order of [`shapes::errors`](crate::store::metrics::shapes::errors).
 pub(super) fn values(row: ErrorRow, index: usize, batch: &Batch, event: &Event<'_>) -> Result<Vec<Value>, Refusal> {
     let Some(error) = row.error else { return Err(decode("an error row without its `error`")) };
-    let created_at = event.time(micros(row.created_at.as_ref()))?;
+    let created_at = event.time(micros(row.created_at.as_ref())?)?;
     let kind = OperationKind::try_from(row.operation_kind).ok().map(|known| known.as_str_name());
     let exception = error.exception.unwrap_or_default();
     Ok(vec![

@@ -13,7 +13,6 @@ mod queries;
 mod routes;
 #[cfg(test)]
 mod tests;
-mod values;
 
 pub use decode::MetricsBusDecoder;
 
@@ -22,7 +21,7 @@ use super::destinations::Destinations;
 use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
-use super::time::{Believable, Clock, micros, system_clock};
+use super::time::{Believable, Clock, EARLIEST, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
@@ -36,9 +35,6 @@ static FACTS: Facts = Facts {
     guarantee: "at least once, and every row once: rows are keyed by what they are of, so what comes again changes \
                 nothing; where two stores take a kind, a message is done when both have it",
 };
-
-/// 0001-01-01T00:00:00Z: the first time that every store has a date for.
-const EARLIEST: i64 = -62_135_596_800_000_000;
 
 impl Writer for MetricsBusWriter {
     type Row = TableRows;

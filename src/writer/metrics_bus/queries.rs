@@ -1,10 +1,10 @@
 //! `chalk.query.v1`: a query → its row.
 
 use super::event::Event;
-use super::values::{either, list, map, optional, text, word};
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
 use crate::sink::Refusal;
 use crate::value::Value;
+use crate::writer::fields::{either, list, map, optional, text, word};
 
 /// The query's id, else that of the headers, else the event's: never empty.
 pub(super) fn operation(query: &QueryMessagePubSub, event: &Event<'_>) -> String {
@@ -43,7 +43,25 @@ pub(super) fn values(query: QueryMessagePubSub, operation: String, event: &Event
         optional(query.trace_id),
         optional(query.resource_group),
         word(status, status_name, "QUERY_STATUS_"),
+        Value::Int(progress(status)),
+        Value::Timestamp(event.time(None)?),
     ])
+}
+
+/// How far a query is on. Every report of it has the time at which it was created, and one of its end may overtake an
+/// earlier one.
+fn progress(status: i32) -> i64 {
+    use QueryStatus::{
+        Cancelled, Error, Expired, PendingSubmission, Running, Submitted, Successful, SuccessfulWithNonfatalErrors,
+        Unspecified,
+    };
+    match QueryStatus::try_from(status) {
+        Ok(Unspecified) | Err(_) => 0,
+        Ok(PendingSubmission) => 1,
+        Ok(Submitted) => 2,
+        Ok(Running) => 3,
+        Ok(Error | Expired | Cancelled | Successful | SuccessfulWithNonfatalErrors) => 4,
+    }
 }
 
 /// The double that is written as the single is: 0.0042, not 0.004199999943375587.

@@ -252,6 +252,10 @@ fn count_asked(verdict: Verdict, times: u64) {
 
 #[async_trait]
 impl Sink<Mirrored> for MirrorSink {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, write: Write<'_, Mirrored>) -> Result<Outcome, SinkError> {
         let kept = locked(&self.kept).take().filter(|(id, _)| id == write.id);
         let published = match kept {

@@ -24,6 +24,10 @@ struct NoSink;
 
 #[async_trait]
 impl Sink<FeatureRow> for NoSink {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, _: Write<'_, FeatureRow>) -> Result<Outcome, SinkError> {
         Ok(Outcome::default())
     }

@@ -20,7 +20,7 @@ use crate::value::{Metric, Value, Vector, decimal, time};
 use crate::writer::body::Read;
 use crate::writer::entity;
 use crate::writer::open::{Admitted, Unopened};
-use crate::writer::time::{MessageTimes, observed_at};
+use crate::writer::time::{MessageTimes, from_proto, observed_at};
 
 /// What holds for every vector of a batch.
 struct Context<'a> {
@@ -143,7 +143,7 @@ impl Context<'_> {
     fn time(&self, given: Option<pbjson_types::Timestamp>) -> Result<i64, Refusal> {
         let given = match given {
             None => None,
-            Some(given) => Some(instant(&given).map_err(|fault| Refusal::new(ErrorClass::Decode, fault))?),
+            Some(given) => Some(from_proto(&given).map_err(|fault| Refusal::new(ErrorClass::Decode, fault))?),
         };
         self.decoder.believable.check(observed_at(given, self.times)?)
     }
@@ -214,13 +214,6 @@ fn elements(vector: wire::VectorValue) -> Result<Vector, String> {
     }
 }
 
-fn instant(given: &pbjson_types::Timestamp) -> Result<i64, String> {
-    time::from_parts(given.seconds, given.nanos).ok_or_else(|| {
-        let pbjson_types::Timestamp { seconds, nanos } = given;
-        format!("expected a time in the years 1 to 9999, found {seconds} seconds and {nanos} nanoseconds")
-    })
-}
-
 /// A value of a payload. Protobuf's reader goes no deeper than 100, and JSON's no deeper than 64.
 fn value(given: wire::Value) -> Result<Value, String> {
     let Some(kind) = given.kind else { return Ok(Value::Null) };
@@ -231,7 +224,7 @@ fn value(given: wire::Value) -> Result<Value, String> {
         Kind::DoubleValue(value) => Value::Double(value),
         Kind::StringValue(text) => Value::text(text),
         Kind::BytesValue(bytes) => Value::Bytes(bytes),
-        Kind::TimestampValue(time) => Value::Timestamp(instant(&time)?),
+        Kind::TimestampValue(time) => Value::Timestamp(from_proto(&time)?),
         Kind::DateValue(text) => time::parse_date(&text).map(Value::Date).ok_or("expected a date as YYYY-MM-DD")?,
         Kind::DecimalValue(text) => {
             let canonical = decimal::canonical(&text).ok_or("expected a decimal as text, without an exponent")?;

@@ -30,8 +30,10 @@ impl Decoder<VectorRow> for VectorDecoder {
 impl VectorDecoder {
     fn message<'a>(&self, message: &'a Message, decoded: &mut Decoded<VectorRow>) -> Result<(), Unopened<'a>> {
         let admitted = self.gate.admit(message)?;
-        if admitted.event_type == EventType::VectorBatch {
-            return self.batch(&admitted, body::read(&admitted)?, decoded);
+        match admitted.event_type {
+            EventType::VectorBatch => return self.batch(&admitted, body::read(&admitted)?, decoded),
+            EventType::Result => {}
+            other => return Err(admitted.unread(other)),
         }
         let opened = self.gate.open(message, Wanted::default());
         // A message that does not say what it is, is a result; but a batch is told by what is in it, so that none

@@ -5,7 +5,8 @@
 #   kafka.sh start FOLDER      starts a broker that keeps everything in FOLDER, waits until it answers,
 #                              and prints its address; in a folder that was used before it goes on there.
 #                              FOLDER/sasl-port is the port for SASL_PLAINTEXT with SCRAM-SHA-512, user
-#                              `writer` with password `right`
+#                              `writer` with password `right`. With KAFKA_PROXY_PORT set, FOLDER/proxied-port is
+#                              the port for a proxy: who comes through it is told to come back to KAFKA_PROXY_PORT
 #   kafka.sh stop FOLDER       stops it in order
 #   kafka.sh kill FOLDER       kills it as a power cut would
 #
@@ -34,12 +35,12 @@ install_jars() {
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The first of three free ports, which lie 4,000 apart.
+# A free port among others: 4,000 below it, and 4,000 and 8,000 above.
 free_port() {
   local port
   for _ in {1..50}; do
     port=$((20000 + RANDOM % 4000))
-    if ! answers "$port" && ! answers $((port + 4000)) && ! answers $((port + 8000)); then
+    if ! answers "$port" && ! answers $((port - 4000)) && ! answers $((port + 4000)) && ! answers $((port + 8000)); then
       echo "$port"
       return
     fi
@@ -48,20 +49,24 @@ free_port() {
 }
 
 configure() {
-  local folder=$1 clients sasl controller
+  local folder=$1 clients sasl controller proxied=""
   clients=$(free_port)
   sasl=$((clients + 4000))
   controller=$((clients + 8000))
   echo "$clients" >"$folder/port"
   echo "$sasl" >"$folder/sasl-port"
+  if [[ -n ${KAFKA_PROXY_PORT:-} ]]; then
+    proxied=$((clients - 4000))
+    echo "$proxied" >"$folder/proxied-port"
+  fi
   cat >"$folder/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$controller
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl,CONTROLLER://127.0.0.1:$controller${proxied:+,PROXIED://127.0.0.1:$proxied}
+advertised.listeners=PLAINTEXT://127.0.0.1:$clients,SASL://127.0.0.1:$sasl${proxied:+,PROXIED://127.0.0.1:$KAFKA_PROXY_PORT}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT
 listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs=$folder/data
@@ -70,6 +75,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0

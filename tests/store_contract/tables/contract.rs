@@ -63,6 +63,40 @@ fn rows() -> Vec<TableRow> {
     metrics.chain((0..20).map(query)).chain((0..20).map(error)).collect()
 }
 
+#[tokio::test]
+async fn of_a_query_the_last_report_stands_in_whatever_order_they_come() {
+    let queries = shapes::queries(&Named::usual("queries"));
+    let report = |query: &str, progress: i64, at: i64, status: &'static str| {
+        let cells = [
+            ("environment_id", Value::text("prod")),
+            ("operation_id", Value::text(query.to_owned())),
+            ("created_at", Value::Timestamp(NOON)),
+            ("status", Value::text(status)),
+            ("progress", Value::Int(progress)),
+            ("reported_at", Value::Timestamp(NOON + at)),
+        ];
+        of(&queries, &cells)
+    };
+    // What says that it ended was stamped before what says that it runs.
+    let reports = |query: &str| {
+        let reports = [(3, 1, "Z"), (3, 9, "RUNNING"), (4, 2, "ERROR"), (4, 5, "CANCELLED")];
+        reports.map(|(progress, at, status)| report(query, progress, at, status))
+    };
+    for place in places() {
+        let store = place.open();
+        for (number, order) in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]].into_iter().enumerate() {
+            let reports = reports(&format!("q{number}"));
+            for at in order {
+                write(&store, std::slice::from_ref(&reports[at])).await.expect("written");
+            }
+        }
+        write(&store, &reports("all at once")).await.expect("written");
+        let rows = place.rows("queries");
+        assert_eq!(rows.len(), 5, "{}", place.uri());
+        assert!(rows.iter().all(|row| row["status"] == "CANCELLED"), "{}: {rows:?}", place.uri());
+    }
+}
+
 fn state(place: &Place) -> Vec<Vec<serde_json::Map<String, Json>>> {
     ["metrics", "queries", "query_errors"].iter().map(|table| place.rows(table)).collect()
 }

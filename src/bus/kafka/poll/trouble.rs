@@ -79,9 +79,16 @@ impl Poller {
         if self.troubles.contains(&trouble) {
             return;
         }
+        let check = match trouble {
+            Trouble::Missing => {
+                "the topic has to be made again, with as many partitions as before; a restart does not help"
+            }
+            Trouble::Denied => "check the credentials, and the rights of their user on topic and group",
+            _ => "check `bootstrap_servers`, `security_protocol` and credentials",
+        };
         tracing::error!(
             topic = &*self.topic, group = self.subscribe.group, %error,
-            "cannot read from Kafka; trying on (check `bootstrap_servers`, `security_protocol`, credentials and rights)"
+            "cannot read from Kafka; trying on ({check})"
         );
         if !matches!(self.outbox.back(), Some(Item::Trouble(_))) {
             self.outbox.push_back(Item::Trouble(error));

@@ -3,19 +3,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType as Arrow, SchemaRef};
 use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
 use crate::row::table::{ColumnData, Shape, TableColumns, TableRow};
-use crate::value::Value;
 use crate::value::arrow::{array, values};
+use crate::value::{Value, json};
 
 use super::layout;
 use super::plan::INSERTED_AT;
 use super::schema::TableSchema;
+use super::types::ColumnType;
 
 static NULL: Value = Value::Null;
 
@@ -59,7 +60,10 @@ impl<'a> Builder<'a> {
                     None => cells.extend(run.iter().map(|_| &NULL)),
                 }
             }
-            arrays.push(array(field.data_type(), &cells)?);
+            arrays.push(match self.schema.column_type(column) {
+                ColumnType::Json => texts(&cells),
+                _ => array(field.data_type(), &cells)?,
+            });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
@@ -75,6 +79,10 @@ impl<'a> Builder<'a> {
         for (column, field) in self.arrow.fields().iter().enumerate() {
             let data_type = field.data_type();
             arrays.push(match places[column].map(|place| &columns.columns[place]) {
+                Some(data) if *schema.column_type(column) == ColumnType::Json => {
+                    let values: Vec<Value> = rows.iter().flat_map(|row| data.values(*row as usize, 1)).collect();
+                    texts(&values.iter().collect::<Vec<_>>())
+                }
                 Some(ColumnData::Array(whole)) => of_type(&some(whole, rows)?, data_type)?,
                 Some(ColumnData::Values(values)) => {
                     array(data_type, &rows.iter().map(|row| &values[*row as usize]).collect::<Vec<_>>())?
@@ -87,6 +95,12 @@ impl<'a> Builder<'a> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
     }
+}
+
+/// Values as the text of their JSON.
+fn texts(values: &[&Value]) -> ArrayRef {
+    let text = |value: &&Value| (**value != Value::Null).then(|| json::to_text(value));
+    Arc::new(StringArray::from_iter(values.iter().map(text)))
 }
 
 /// Some rows of an array, which are in order.

@@ -35,7 +35,8 @@ pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
         | (ColumnType::Int64, Value::Int(_))
         | (ColumnType::Float64, Value::Double(_))
         | (ColumnType::String, Value::Text(_))
-        | (ColumnType::Bytes, Value::Bytes(_)) => Ok(()),
+        | (ColumnType::Bytes, Value::Bytes(_))
+        | (ColumnType::Json, Value::List(_) | Value::Struct(_) | Value::Vector(_)) => Ok(()),
         (ColumnType::Timestamp, Value::Timestamp(time)) if TIMES.contains(time) => Ok(()),
         (ColumnType::Date, Value::Date(day)) if DAYS.contains(day) => Ok(()),
         (ColumnType::Timestamp, Value::Timestamp(time)) => {

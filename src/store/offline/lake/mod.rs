@@ -17,7 +17,8 @@
 //! with the first value that is not null. An integer column widens to double when a double comes;
 //! structs gain fields; anything else of another type is refused, and so is an integer beyond 2⁵³
 //! in a double column, also one that came before the double in the same write. The type of a system column never changes. A decimal of no declared type is
-//! `decimal(38,18)`, and one that does not fit is refused. Half-precision vectors are written as
+//! `decimal(38,18)`, and one that does not fit is refused. A column declared as a struct of no fields is any JSON, and
+//! is written as its text. Half-precision vectors are written as
 //! single precision. Dates and timestamps are in the years 1 to 9999. A column of which only nulls were
 //! seen, and nothing is declared, is left out of the files until there is a type for it. When two processes
 //! change a table at the same moment, a file of the type before may still land after the change.
@@ -66,9 +67,17 @@ use crate::store::{StoreError, StoreOptions};
 
 pub use write::Lake;
 
-/// Checks the URI and makes a lake that has not touched its folder yet.
+/// What a lake of history is called in messages.
+const HISTORY: &str = "offline store";
+
+/// Checks the URI and makes a lake of history that has not touched its folder yet.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    let root = root(expose(&options.fetched))?;
+    open_as(HISTORY, options)
+}
+
+/// The same for a store that is called so in messages.
+pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+    let root = root_of(name, expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
 }
 
@@ -81,8 +90,12 @@ pub fn open_loads(options: &StoreOptions) -> Result<Arc<dyn Sink<FileLoad>>, Sto
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from
 /// the working directory.
 pub fn root(uri: &str) -> Result<PathBuf, StoreError> {
+    root_of(HISTORY, uri)
+}
+
+fn root_of(name: &str, uri: &str) -> Result<PathBuf, StoreError> {
     const EXAMPLE: &str = "`file:///var/lib/chalk/lake`, or `file:./lake` for a folder of the working directory";
-    let wrong = |what: &str| Err(StoreError(format!("offline store `{uri}`: {what}; expected {EXAMPLE}")));
+    let wrong = |what: &str| Err(StoreError(format!("{name} `{uri}`: {what}; expected {EXAMPLE}")));
     let Some(rest) = uri.strip_prefix("file:") else { return wrong("not a `file:` URI") };
     if rest.contains(['?', '#']) {
         return wrong("a lake takes no parameters");

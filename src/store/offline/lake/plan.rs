@@ -188,7 +188,7 @@ fn bind(schema: &mut TableSchema, shape: &Shape) -> Result<Vec<usize>, Refusal> 
     check_names(shape, system)?;
     let mut columns = Vec::with_capacity(shape.columns.len());
     for (at, column) in shape.columns.iter().enumerate() {
-        let declared = column.data_type.as_ref().map_or(ColumnType::Unknown, ColumnType::from);
+        let declared = column.data_type.as_ref().map_or(ColumnType::Unknown, ColumnType::declared);
         if let Some(reason) = declared.unstorable() {
             return Err(Refusal::new(ErrorClass::ValueRefused, format!("column `{}`: {reason}", column.name)));
         }

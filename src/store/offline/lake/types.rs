@@ -37,6 +37,8 @@ pub(super) enum ColumnType {
     Decimal(u8, u8),
     List(Box<ColumnType>),
     Struct(Vec<(String, ColumnType)>),
+    /// Lists and structs of any kind, as the text of their JSON.
+    Json,
     Vector(#[serde(with = "PrecisionName")] Precision, u32),
 }
 
@@ -83,11 +85,20 @@ impl Display for ColumnType {
             Self::Vector(precision, dimension) => DataType::Vector(*precision, *dimension).fmt(f),
             Self::List(item) => write!(f, "list<{item}>"),
             Self::Struct(fields) => write_struct(f, fields),
+            Self::Json => f.write_str("json"),
         }
     }
 }
 
 impl ColumnType {
+    /// The type of a column that is declared so: one of a struct without fields takes any JSON.
+    pub(super) fn declared(declared: &DataType) -> Self {
+        match declared {
+            DataType::Struct(fields) if fields.is_empty() => Self::Json,
+            declared => declared.into(),
+        }
+    }
+
     /// The narrowest type that holds both without loss; `None` where there is none.
     ///
     /// An integer widens to a double (values are still checked one by one), an unknown type to any,
@@ -148,7 +159,7 @@ impl ColumnType {
             Self::Bool => Arrow::Boolean,
             Self::Int64 => Arrow::Int64,
             Self::Float64 => Arrow::Float64,
-            Self::String => Arrow::Utf8,
+            Self::String | Self::Json => Arrow::Utf8,
             Self::Bytes => Arrow::Binary,
             Self::Timestamp => Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => Arrow::Date32,

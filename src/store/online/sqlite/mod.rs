@@ -72,6 +72,11 @@ impl Sink<FeatureRow> for SqliteStore {
         Ok(outcome)
     }
 
+    /// Opens the file, and makes it where it is not there.
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.file.with(|_| Ok(())).await
+    }
+
     fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
         merge::collapse(rows, compare)
     }

@@ -78,8 +78,8 @@ pub(super) struct Plan<'a> {
     pub(super) bindings: Vec<Binding<'a>>,
     /// Columns whose values together name a row, as the table has them.
     pub(super) key: Vec<usize>,
-    /// The column with the rows' own time.
-    pub(super) time: Option<usize>,
+    /// Columns that tell which of two rows of one key is newer, one after another.
+    pub(super) newer: Vec<usize>,
     /// Whether the server says when it got a row.
     pub(super) history: bool,
     /// Which of two rows of one key stands.
@@ -175,14 +175,14 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> 
     let first = bindings.iter().find(|binding| binding.taken);
     let history = first.is_some_and(|binding| binding.inserted_at.is_some());
     let key = first.map(Binding::key).unwrap_or_default();
-    let time = first.and_then(Binding::time);
+    let newer = first.map(Binding::newer).unwrap_or_default();
     let repeats = first.map_or(Repeats::First, |binding| binding.shape.repeats);
     let alike = |binding: &Binding<'_>| binding.key() == key && binding.shape.repeats == repeats;
     if bindings.iter().any(|binding| binding.taken && !alike(binding)) {
         let reason = "two shapes of one table have different keys, or rules for repeated ones".to_owned();
         return Err(SinkError::Bug { reason });
     }
-    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, time, history, repeats, refused };
+    let plan = Plan { table, changes: Vec::new(), rows: taken, bindings, key, newer, history, repeats, refused };
     Ok((plan, widened))
 }
 
@@ -208,8 +208,14 @@ impl<'a> Binding<'a> {
         self.shape.key.iter().filter_map(|at| columns.get(*at).copied()).collect()
     }
 
-    fn time(&self) -> Option<usize> {
-        self.columns.as_deref().unwrap_or_default().get(self.shape.time.column()?).copied()
+    fn newer(&self) -> Vec<usize> {
+        let further = match self.shape.repeats {
+            Repeats::Furthest(column) => Some(column),
+            Repeats::First | Repeats::Newest => None,
+        };
+        let columns = self.columns.as_deref().unwrap_or_default();
+        let of_shape = further.into_iter().chain(self.shape.time.column());
+        of_shape.filter_map(|at| columns.get(at).copied()).collect()
     }
 
     /// For each of some columns of the table where a row of this shape has its value.

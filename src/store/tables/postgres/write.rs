@@ -12,7 +12,7 @@ use tokio_postgres::Statement;
 
 use super::encode::{self, HEAD, Misplaced, TAIL};
 use super::layout::Layout;
-use super::plan::{INSERTED_AT, Plan};
+use super::plan::{INSERTED_AT, Plan, Table};
 use super::table::{Name, Tables};
 use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
@@ -205,10 +205,9 @@ async fn stage(
         columns.iter().map(|at| format!("{} {}", quoted(&column(at).name), column(at).column_type)).collect();
     let names: Vec<String> = columns.iter().map(|at| quoted(&column(at).name)).collect();
     let key: Vec<String> = planned.key.iter().map(|at| quoted(&column(at).name)).collect();
-    let is_time = |at: &usize| column(at).column_type == ColumnType::One(Scalar::Timestamptz);
-    let time = planned.time.filter(|at| columns.contains(at) && is_time(at)).map(|at| quoted(&column(&at).name));
+    let newer = newer(&planned.table, &planned.newer, columns);
     let Plan { history, repeats, .. } = planned;
-    let known = format!("{target} ({}) {} {time:?} {history} {repeats:?}", definitions.join(", "), key.join(", "));
+    let known = format!("{target} ({}) {} {newer:?} {history} {repeats:?}", definitions.join(", "), key.join(", "));
     if let Some(stage) = connection.state.stages.get(&known) {
         return Ok(stage.clone());
     }
@@ -223,7 +222,7 @@ async fn stage(
     let insert = if *repeats == Repeats::First || key.is_empty() {
         insert_new(target, &name, &names, &key, *history)
     } else {
-        insert_newest(target, &name, &names, &key, time.as_deref())
+        insert_newest(target, &name, &names, &key, &newer)
     };
     let prepare = async |text: String| connection.within(connection.client.prepare(&text)).await;
     let stage = Arc::new(Stage {
@@ -232,6 +231,21 @@ async fn stage(
     });
     made.push((known, stage.clone()));
     Ok(stage)
+}
+
+/// Those of the copied columns that tell which of two rows is newer, each with what stands for null, which is older than
+/// any.
+pub(super) fn newer(table: &Table, newer: &[usize], columns: &[usize]) -> Vec<(String, &'static str)> {
+    let copied = newer.iter().filter(|at| columns.contains(at)).map(|at| &table.columns[*at]);
+    let with_least = copied.filter_map(|column| {
+        let least = match column.column_type {
+            ColumnType::One(Scalar::Timestamptz) => "'-infinity'",
+            ColumnType::One(Scalar::Int8) => "'-9223372036854775808'",
+            _ => return None,
+        };
+        Some((quoted(&column.name), least))
+    });
+    with_least.collect()
 }
 
 /// Inserts rows of which those that are there stay as they are.
@@ -243,19 +257,17 @@ pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[Str
     format!("INSERT INTO {target} ({names}{inserted_at}) SELECT {names}{now} FROM {stage}{conflict}")
 }
 
-/// Inserts the newest row of each key, where none that is there is newer. Rows of one time are ordered by their
-/// text, byte by byte, so that the same one stands in whatever order they came; the same row changes nothing.
+/// Inserts the newest row of each key, where none that is there is newer: by the columns of `newer`, each with what stands
+/// for null. Rows that are equal there are ordered by their text, byte by byte, so that the same one stands in whatever
+/// order they came; the same row changes nothing.
 ///
 /// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-pub(super) fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], time: Option<&str>) -> String {
+pub(super) fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], newer: &[(String, &str)]) -> String {
     let order = |of: &str| {
         let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
         let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
-        match time {
-            // A row without a time is older than any.
-            Some(time) => [format!("coalesce({of}.{time}, '-infinity')"), text].to_vec(),
-            None => vec![text],
-        }
+        let newer = newer.iter().map(|(column, least)| format!("coalesce({of}.{column}, {least})"));
+        newer.chain([text]).collect::<Vec<String>>()
     };
     let newest: Vec<String> = order("new").iter().map(|part| format!("{part} DESC")).collect();
     let set: Vec<String> = names

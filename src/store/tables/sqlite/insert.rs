@@ -18,13 +18,18 @@ pub(super) fn statement(shape: &Shape, columns: &[usize]) -> String {
     if shape.repeats == Repeats::First || others.is_empty() {
         return format!("{insert} ON CONFLICT ({key}) DO NOTHING");
     }
-    // A row without a time is older than any. Of one time the larger stands, so that the same one does in whatever
+    let further = match shape.repeats {
+        Repeats::Furthest(column) => Some(column),
+        Repeats::First | Repeats::Newest => None,
+    };
+    // What is null is older than any. Of equals the larger stands, so that the same one does in whatever
     // order they come; the same row changes nothing.
     let order = |of: &str| {
-        let time = shape.time.column().filter(|time| columns.contains(time));
-        let time = time.map(|time| format!("coalesce({of}.{}, '')", name(&time)));
+        let has = |at: &usize| columns.contains(at);
+        let further = further.filter(has).map(|at| format!("coalesce({of}.{}, -9223372036854775808)", name(&at)));
+        let time = shape.time.column().filter(has).map(|at| format!("coalesce({of}.{}, '')", name(&at)));
         let text = others.iter().map(|at| format!("coalesce(nullif(quote({of}.{}), 'NULL'), '')", name(at)));
-        time.into_iter().chain(text).collect::<Vec<_>>().join(", ")
+        further.into_iter().chain(time).chain(text).collect::<Vec<_>>().join(", ")
     };
     let set: Vec<String> = others.iter().map(|at| format!("{0} = excluded.{0}", name(at))).collect();
     let (new, old) = (order("excluded"), order("old"));

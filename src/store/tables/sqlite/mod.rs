@@ -66,6 +66,11 @@ impl Sink<TableRow> for SqliteTables {
         self.file.with(move |file| file.write(layout, &rows)).await
     }
 
+    /// Opens the file, and makes it where it is not there.
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.file.with(|_| Ok(())).await
+    }
+
     /// No row of a table has a key.
     fn collapse(&self, key: &Infallible, _: &[&TableRow]) -> TableRow {
         match *key {}

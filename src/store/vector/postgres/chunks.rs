@@ -49,7 +49,6 @@ impl Chunk {
         self.environment.push(row.key.environment.as_bytes());
         self.id.push(row.key.id.as_bytes());
         self.observed_at.push(&binary::timestamptz(row.observed_at).to_be_bytes());
-        let mut bytes = 0;
         match row.point.as_ref().zip(vector) {
             None => {
                 self.payload.push_null();
@@ -59,14 +58,12 @@ impl Chunk {
                 self.payload.push_with(|out| {
                     out.push(VERSION);
                     jsonb::write(&point.payload, out);
-                    bytes += out.len();
                 });
                 self.embedding.push_with(|out| elements::write(vector, out));
-                bytes = row.point.as_ref().map_or(0, |point| point.payload.heap_size()) + 12 * vector.dimension();
+                self.bytes += point.payload.heap_size() + 12 * vector.dimension();
             }
         }
         self.count += 1;
-        self.bytes += bytes;
     }
 
     pub(super) fn parameters(&self, with_vectors: bool) -> Vec<&(dyn ToSql + Sync)> {

@@ -77,7 +77,12 @@ impl PostgresVectors {
         concurrency: usize,
         refused: &mut Vec<(usize, Refusal)>,
     ) -> Result<(u64, u64), SinkError> {
-        let first = rows.iter().find_map(|(_, row)| Some(Table::of(row.point.as_ref()?, row.metric)));
+        // What the table is made for is a vector that it takes: one that is refused says nothing of the others.
+        let first = rows.iter().find_map(|(_, row)| {
+            let point = row.point.as_ref()?;
+            let made = Table::of(point, row.metric);
+            fit::fitted(row, &point.vector, made).is_ok().then_some(made)
+        });
         let table = self
             .on_a_connection(async |connection| {
                 ready(connection).await?;

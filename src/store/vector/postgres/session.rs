@@ -20,6 +20,9 @@ const PATH: &str = "
 /// The version from which on an index is gone through until there are enough neighbours of the asked environment.
 const ITERATIVE: (u32, u32) = (0, 8);
 
+/// Statements that one connection keeps prepared; one that has as many starts over. There are two for a table.
+const PREPARED: usize = 200;
+
 /// A connection with what is known of it.
 pub(super) type Connection = connection::Connection<Session>;
 
@@ -87,6 +90,9 @@ pub(super) async fn prepared(connection: &mut Connection, text: &str) -> Result<
         return Ok(statement.clone());
     }
     let statement = connection.within(connection.client.prepare(text)).await.map_err(tables::never_of_a_row)?;
+    if connection.state.prepared.len() >= PREPARED {
+        connection.state.prepared.clear();
+    }
     connection.state.prepared.insert(text.to_owned(), statement.clone());
     Ok(statement)
 }

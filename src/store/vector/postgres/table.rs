@@ -6,8 +6,8 @@ use super::session::Connection;
 use crate::row::vector::{Point, VectorFeature};
 use crate::sink::SinkError;
 use crate::store::postgres::{SCHEMA, quoted, tables};
-use crate::store::vector::Made;
 use crate::store::vector::names::{self, TABLES};
+use crate::store::vector::{Made, fit};
 use crate::value::Metric;
 use crate::value::dtype::Precision;
 
@@ -157,7 +157,14 @@ impl Table {
                 }
                 known.table
             }
-            None => create(connection, feature, &registry).await?,
+            None => {
+                let count = format!("SELECT count(*) FROM {registry}");
+                let found = connection.query(&count, &[]).await.map_err(tables::never_of_a_row)?;
+                if found.first().is_some_and(|row| row.get::<_, i64>(0) >= fit::MOST_FEATURES) {
+                    return Err(SinkError::Poisoned(fit::too_many(feature)));
+                }
+                create(connection, feature, &registry).await?
+            }
         };
         if let (None, Some(first)) = (table.made, first) {
             table.settle(connection, feature, first, &registry).await?;

@@ -54,8 +54,14 @@ impl Vectors {
             }
             let feature = &*row.key.feature;
             if !tables.contains_key(feature) {
-                let found = Table::find(&transaction, feature)?;
-                let table = found.map_or_else(|| Table::create(&transaction, feature), Ok)?;
+                let table = match Table::find(&transaction, feature)? {
+                    Some(table) => table,
+                    None if Table::count(&transaction)? >= fit::MOST_FEATURES => {
+                        outcome.refused.push((at, fit::one_too_many(row)));
+                        continue;
+                    }
+                    None => Table::create(&transaction, feature)?,
+                };
                 tables.insert(feature, table);
             }
             let Some(table) = tables.get_mut(feature) else { continue };
@@ -76,11 +82,13 @@ impl Vectors {
         let read = || {
             let Some(table) = Table::find(&self.database.connection, &key.feature)? else { return Ok(None) };
             let mut statement = self.database.connection.prepare_cached(&format!(
-                "SELECT key, observed_at, embedding, payload FROM {} WHERE environment = ?1 AND id = ?2",
+                "SELECT observed_at, embedding, payload FROM {} WHERE environment = ?1 AND id = ?2",
                 table.name
             ))?;
-            let found = statement.query_row(params![&*key.environment, &*key.id], |row| Standing::of(row, table.made));
-            Ok(found.optional()?.map(|Standing { observed_at, point, .. }| StoredVector { observed_at, point }))
+            let found = statement.query_row(params![&*key.environment, &*key.id], |row| {
+                Ok(StoredVector { observed_at: row.get(0)?, point: point(row, 1, table.made)? })
+            });
+            found.optional()
         };
         read().map_err(|error: rusqlite::Error| self.database.failure(&error))
     }
@@ -100,28 +108,22 @@ impl Vectors {
     }
 }
 
-/// What stands of one vector.
+/// What stands of one vector, as far as is mostly asked.
 struct Standing {
     key: i64,
     observed_at: i64,
-    point: Option<Point>,
+    evicted: bool,
 }
 
-impl Standing {
-    fn of(row: &rusqlite::Row<'_>, made: Option<Made>) -> rusqlite::Result<Self> {
-        let (bytes, text): (Option<Vec<u8>>, Option<String>) = (row.get(2)?, row.get(3)?);
-        let point = match (bytes, made) {
-            (Some(bytes), Some(made)) => {
-                let payload = text.map_or(Ok(Value::Struct(Vec::new())), |text| json::from_text(&text));
-                let payload = payload.map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
-                })?;
-                Some(Point { vector: Arc::new(elements::vector(&bytes, made.precision)), payload })
-            }
-            _ => None,
-        };
-        Ok(Self { key: row.get(0)?, observed_at: row.get(1)?, point })
-    }
+/// The vector and its payload, which begin at a column; none of a tombstone.
+fn point(row: &rusqlite::Row<'_>, at: usize, made: Option<Made>) -> rusqlite::Result<Option<Point>> {
+    let (bytes, text): (Option<Vec<u8>>, Option<String>) = (row.get(at)?, row.get(at + 1)?);
+    let (Some(bytes), Some(made)) = (bytes, made) else { return Ok(None) };
+    let payload = text.map_or(Ok(Value::Struct(Vec::new())), |text| json::from_text(&text));
+    let payload = payload.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(at + 1, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(Some(Point { vector: Arc::new(elements::vector(&bytes, made.precision)), payload }))
 }
 
 /// Whether the store now holds a row because of this, or why it never can.
@@ -162,12 +164,16 @@ fn store(
     point: Option<&Point>,
 ) -> rusqlite::Result<bool> {
     let (name, (environment, id)) = (&table.name, (&*row.key.environment, &*row.key.id));
-    let find = format!("SELECT key, observed_at, embedding, payload FROM {name} WHERE environment = ?1 AND id = ?2");
+    let find = format!("SELECT key, observed_at, evicted FROM {name} WHERE environment = ?1 AND id = ?2");
     let standing = transaction
         .prepare_cached(&find)?
-        .query_row(params![environment, id], |found| Standing::of(found, table.made))
+        .query_row(params![environment, id], |found| {
+            Ok(Standing { key: found.get(0)?, observed_at: found.get(1)?, evicted: found.get(2)? })
+        })
         .optional()?;
-    if standing.as_ref().is_some_and(|standing| !wins(row.observed_at, point, standing)) {
+    if let Some(standing) = &standing
+        && !wins(transaction, table, row.observed_at, point, standing)?
+    {
         return Ok(false);
     }
     let bytes = point.map(|point| elements::bytes(&point.vector));
@@ -190,18 +196,25 @@ fn store(
         }
     };
     if let Some(index) = &table.index {
-        let was_there = standing.is_some_and(|standing| standing.point.is_some());
+        let was_there = standing.is_some_and(|standing| !standing.evicted);
         into_index(transaction, index, key, environment, was_there, point)?;
     }
     Ok(true)
 }
 
-fn wins(observed_at: i64, point: Option<&Point>, standing: &Standing) -> bool {
-    let order = observed_at.cmp(&standing.observed_at).then_with(|| match (point, &standing.point) {
-        (Some(point), Some(standing)) => order::points(point, standing, elements::payload),
-        (point, standing) => point.is_some().cmp(&standing.is_some()),
-    });
-    order.is_gt()
+/// Whether a row takes the place of what stands. The vector that does is read only where nothing else decides.
+fn wins(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    observed_at: i64,
+    new: Option<&Point>,
+    standing: &Standing,
+) -> rusqlite::Result<bool> {
+    let order = observed_at.cmp(&standing.observed_at).then(new.is_some().cmp(&!standing.evicted));
+    let (true, Some(new)) = (order.is_eq(), new) else { return Ok(order.is_gt()) };
+    let find = format!("SELECT embedding, payload FROM {} WHERE key = ?1", table.name);
+    let old = transaction.prepare_cached(&find)?.query_row([standing.key], |row| point(row, 0, table.made))?;
+    Ok(old.is_none_or(|old| order::points(new, &old, elements::payload).is_gt()))
 }
 
 /// The index has no upsert, and holds vectors alone.

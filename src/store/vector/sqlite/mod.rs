@@ -53,6 +53,11 @@ impl Sink<VectorRow> for SqliteVectors {
         self.file.with(move |file| file.write(&rows, retention)).await
     }
 
+    /// Opens the file, and makes it where it is not there.
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.file.with(|_| Ok(())).await
+    }
+
     fn collapse(&self, _: &VectorKey, rows: &[&VectorRow]) -> VectorRow {
         order::collapse(rows, elements::payload)
     }

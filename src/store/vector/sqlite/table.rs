@@ -76,6 +76,11 @@ impl Table {
         found.optional()
     }
 
+    /// How many features have tables.
+    pub(super) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+        connection.query_row("SELECT count(*) FROM vector_tables", [], |row| row.get(0))
+    }
+
     /// Makes the table of a feature, in the transaction that is open.
     pub(super) fn create(connection: &Connection, feature: &VectorFeature) -> rusqlite::Result<Self> {
         let taken = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE)";
@@ -103,8 +108,9 @@ impl Table {
         };
         let index = distance.filter(|_| dimension <= MOST_DIMENSIONS).map(|_| format!("vector_index_{}", self.id));
         if let (Some(index), Some(distance)) = (&index, distance) {
+            // The number is new: an index of this name is left over from a table that somebody has dropped.
             connection.execute_batch(&format!(
-                "CREATE VIRTUAL TABLE {index} USING vec0 \
+                "DROP TABLE IF EXISTS {index}; CREATE VIRTUAL TABLE {index} USING vec0 \
                  (environment text partition key, embedding float[{dimension}] distance_metric={distance})"
             ))?;
         }

@@ -91,6 +91,10 @@ struct PassOn(Outlet);
 
 #[async_trait]
 impl Sink<Note> for PassOn {
+    async fn probe(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     async fn write(&self, write: Write<'_, Note>) -> Result<Outcome, SinkError> {
         let (headers, mut outcome, mut messages) = (Headers::new(), Outcome::default(), Vec::new());
         for (at, note) in write.rows.iter().enumerate() {

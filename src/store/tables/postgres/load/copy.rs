@@ -8,8 +8,8 @@ use futures::SinkExt;
 use super::super::encode::{self, HEAD, Misplaced, TAIL};
 use super::super::plan::{Plan, Table, plan};
 use super::super::table::Name;
-use super::super::types::{ColumnType, Scalar};
-use super::super::write::{CHUNK, insert_new, insert_newest};
+use super::super::types::ColumnType;
+use super::super::write::{CHUNK, insert_new, insert_newest, newer};
 use super::{Connection, File, LONG};
 use crate::insert::object::Unread;
 use crate::row::table::{Repeats, TableRow};
@@ -29,7 +29,7 @@ pub(super) struct Part {
     /// The columns that are copied, in the order of the table's.
     columns: Vec<usize>,
     key: Vec<usize>,
-    time: Option<usize>,
+    newer: Vec<usize>,
     history: bool,
     repeats: Repeats,
     /// The files, by their index.
@@ -62,15 +62,15 @@ pub(super) struct Copied {
 
 impl Part {
     pub(super) fn new(name: Name, target: String, planned: Plan<'_>, columns: Vec<usize>) -> Self {
-        let Plan { table, key, time, history, repeats, .. } = planned;
-        Self { name, target, table, columns, key, time, history, repeats, files: Vec::new() }
+        let Plan { table, key, newer, history, repeats, .. } = planned;
+        Self { name, target, table, columns, key, newer, history, repeats, files: Vec::new() }
     }
 
     /// Whether both go into one statement.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.name == other.name
             && self.columns == other.columns
-            && (&self.key, self.time, self.repeats) == (&other.key, other.time, other.repeats)
+            && (&self.key, &self.newer, self.repeats) == (&other.key, &other.newer, other.repeats)
     }
 
     fn names(&self, of: &[usize]) -> Vec<String> {
@@ -93,10 +93,8 @@ impl Part {
         if self.repeats == Repeats::First {
             return insert_new(&self.target, stage, &names, &key, self.history);
         }
-        let is_time = |at: &usize| self.table.columns[*at].column_type == ColumnType::One(Scalar::Timestamptz);
-        let time = self.time.filter(|at| self.columns.contains(at) && is_time(at));
-        let time = time.map(|at| quoted(&self.table.columns[at].name));
-        insert_newest(&self.target, stage, &names, &key, time.as_deref())
+        let newer = newer(&self.table, &self.newer, &self.columns);
+        insert_newest(&self.target, stage, &names, &key, &newer)
     }
 }
 

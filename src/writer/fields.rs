@@ -7,6 +7,7 @@ use pbjson_types::Timestamp;
 
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
+use crate::writer::time::from_proto;
 
 /// Counts up to here are numbers in every store and reader.
 const LARGEST: u64 = 1 << 53;
@@ -54,9 +55,10 @@ pub(super) fn count(what: &str, count: u64) -> Result<Value, Refusal> {
     Err(Refusal::new(ErrorClass::ValueRefused, format!("`{what}` is {count}; at most {LARGEST} is kept exactly")))
 }
 
-/// Microseconds since 1970.
-pub(super) fn micros(time: Option<&Timestamp>) -> Option<i64> {
-    time.map(|time| time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos) / 1_000))
+/// Microseconds since 1970; or why that is no time.
+pub(super) fn micros(time: Option<&Timestamp>) -> Result<Option<i64>, Refusal> {
+    let read = |given: &Timestamp| from_proto(given).map_err(decode);
+    time.map(read).transpose()
 }
 
 /// A refusal of a body that says too little; what it says of it holds no value.
