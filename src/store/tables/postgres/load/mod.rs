@@ -211,10 +211,13 @@ impl Loads {
                     continue;
                 }
                 let target = name.quoted_for(connection, self.tables.layout);
-                let new = Part::new(name.clone(), target, planned, columns);
+                let mut new = Part::new(name.clone(), target, planned, columns);
                 match parts.iter_mut().find(|part| !one_by_one && part.is_like(&new)) {
                     Some(part) => part.files.push(at),
-                    None => parts.push(Part { files: vec![at], ..new }),
+                    None => {
+                        new.files.push(at);
+                        parts.push(new);
+                    }
                 }
             }
         }
