@@ -9,6 +9,7 @@
 
 mod any_plan;
 pub mod body;
+pub mod bulk_insert;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;
@@ -98,6 +99,7 @@ impl<W: Writer> AnyWriter for W {
 pub static WRITERS: &[&dyn AnyWriter] = &[
     &online::OnlineWriter,
     &offline::OfflineWriter,
+    &bulk_insert::BulkInsertWriter,
     &metrics::MetricsWriter,
     &metrics_bus::MetricsBusWriter,
     &usage::UsageBusWriter,
@@ -169,12 +171,13 @@ mod tests {
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
         let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 2);
-        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_BULK_INSERT).to_string();
+        assert_eq!(absent.len(), 1);
+        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_STREAMING_INSERT).to_string();
         assert_eq!(
             error,
-            "OFFLINE_STORE_BULK_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
-             METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+            "OFFLINE_STORE_STREAMING_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
+             OFFLINE_STORE_BULK_INSERT_WRITER, METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, \
+             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
         );
     }
 }

@@ -18,7 +18,8 @@ pub static OFFLINE_STORES: &[StoreKind<dyn Sink<TableRows>>] = &[
 
 const NAME: &str = "offline store";
 
-static POSTGRES: postgres::Layout = postgres::Layout { store: NAME, schema: SCHEMA, with_table: |_| Vec::new() };
+pub(super) static POSTGRES: postgres::Layout =
+    postgres::Layout { store: NAME, schema: SCHEMA, with_table: |_| Vec::new() };
 
 fn open_postgres(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     postgres::open(options, &POSTGRES)

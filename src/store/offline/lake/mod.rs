@@ -47,6 +47,7 @@ mod files;
 mod fit;
 mod layout;
 mod ledger;
+mod load;
 mod plan;
 pub mod read;
 mod schema;
@@ -59,6 +60,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::secret::expose;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::{StoreError, StoreOptions};
@@ -77,6 +79,12 @@ pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreErr
 pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     let root = root_of(name, expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
+}
+
+/// The same for files that are loaded into it.
+pub fn open_loads(options: &StoreOptions) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
+    let root = root(expose(&options.fetched))?;
+    Ok(Arc::new(load::Loads::new(Lake::new(root, options.concurrency, options.memory_limit), options.memory_limit)))
 }
 
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from

@@ -41,6 +41,7 @@
 mod encode;
 mod fit;
 mod layout;
+mod load;
 mod names;
 mod plan;
 mod table;
@@ -52,6 +53,7 @@ use std::sync::Arc;
 pub(in crate::store) use self::layout::{Layout, NewTable};
 use super::row_wise::RowWise;
 use crate::config::secret::expose;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::postgres::uri;
@@ -64,4 +66,13 @@ pub(in crate::store) fn open(
 ) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
     uri::parse(layout.store, expose(&options.fetched))?;
     Ok(RowWise::around(write::Postgres::new(layout, options.uri.clone())))
+}
+
+/// The same for files.
+pub(in crate::store) fn open_loads(
+    options: &StoreOptions,
+    layout: &'static Layout,
+) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
+    uri::parse(layout.store, expose(&options.fetched))?;
+    Ok(Arc::new(load::Loads::new(layout, options)))
 }
