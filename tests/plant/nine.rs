@@ -21,7 +21,7 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 6] = ["results", "metrics", "uploads", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 7] = ["results", "metrics", "uploads", "usage", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -41,6 +41,10 @@ fn logged_query() -> Value {
         "request": r#"{"inputs": {"customer.id": 42}, "outputs": ["customer.score"], "query_name": "risk"}"#,
         "recorded": {"outputs": r#"{"customer.score": 0.7}"#, "duration_seconds": 0.004},
     })
+}
+
+fn usage() -> Value {
+    json!({"event_id": "u-1", "environment_id": "prod", "kind": "USAGE_KIND_RESOLVER", "subject": "risk", "quantity": 2.5, "unit": "seconds", "started_at": "2026-11-22T18:32:00Z"})
 }
 
 /// A file of one row, and the load of it.
@@ -126,6 +130,7 @@ impl<'a> Plant<'a> {
         let writers: Vec<Writer> = types.into_iter().map(|name| Writer::start(&self.folder, name)).collect();
         self.publish("results", "chalk.result.v1", &result());
         self.publish("query-log", "chalk.query_log.v1", &logged_query());
+        self.publish("usage", "chalk.usage.v1", &usage());
         self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
 
         self.finds(
@@ -146,6 +151,8 @@ impl<'a> Plant<'a> {
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
+        let event = "event_id = 'u-1'";
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events", event), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })

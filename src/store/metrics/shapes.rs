@@ -9,7 +9,7 @@ use bytestring::ByteString;
 
 use super::metric;
 use crate::row::table::{Repeats, Shape};
-use crate::store::tables::fixed::{self, json};
+use crate::store::tables::fixed;
 use crate::value::dtype::DataType;
 
 /// One row per series, moment, message and place in it.

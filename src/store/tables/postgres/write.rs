@@ -262,7 +262,13 @@ pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[Str
 /// order they came; the same row changes nothing.
 ///
 /// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-pub(super) fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], newer: &[(String, &str)]) -> String {
+pub(super) fn insert_newest(
+    target: &str,
+    stage: &str,
+    names: &[String],
+    key: &[String],
+    newer: &[(String, &str)],
+) -> String {
     let order = |of: &str| {
         let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
         let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
