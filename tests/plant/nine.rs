@@ -21,7 +21,8 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 7] = ["results", "metrics", "uploads", "usage", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 8] =
+    ["results", "inserts", "metrics", "uploads", "usage", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -75,6 +76,10 @@ async fn configuration() -> Value {
     let mut file: Value = serde_json::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
     file["api_server_host"] = json!(api_server().await);
     file["batch"] = json!({"max_age": "100ms"});
+    // So that history takes the way through both of its writers.
+    let writers = file["writers"].as_array_mut().unwrap();
+    let offline = writers.iter_mut().find(|writer| writer["bus_subscriber_type"] == "OFFLINE_WRITER").unwrap();
+    offline["offline_mode"] = json!("republish");
     file
 }
 
@@ -144,7 +149,12 @@ impl<'a> Plant<'a> {
             "0.7",
         )
         .await;
-        self.finds("OFFLINE_WRITER: history", |stores| stores.rows_of_history("customer"), "1").await;
+        self.finds(
+            "OFFLINE_WRITER, OFFLINE_STORE_STREAMING_INSERT_WRITER: history",
+            |stores| stores.rows_of_history("customer"),
+            "1",
+        )
+        .await;
         self.finds("OFFLINE_WRITER: the query", |stores| stores.rows_of_history("query_log"), "1").await;
         let loads = "OFFLINE_STORE_BULK_INSERT_WRITER: a file's row";
         self.finds(loads, |stores| stores.rows_of_history("uploaded"), "1").await;
