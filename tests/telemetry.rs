@@ -197,12 +197,30 @@ fn the_documentation_lists_what_the_table_declares() {
     let page = Path::new("docs/metrics.md");
     let expected = format!(
         "# Metrics\n\nWhat `/metrics` shows. Every metric also has the labels `writer` (its name) and `type` (`ONLINE_WRITER`, …).\n\
-         Made from the table in `src/telemetry/metrics.rs`; a test keeps them equal.\n\n{}",
-        markdown()
+         Made from the table in `src/telemetry/metrics.rs`; a test keeps them equal.\n\n{}\n## Left out on purpose\n\n\
+         The label `reason` of `chalk_writer_values_skipped_total`. A message of which everything is left out is \
+         acknowledged.\n\n{}",
+        markdown(),
+        chalk_writer::writer::skip::markdown()
     );
     if std::env::var_os("UPDATE").is_some() {
         fs::write(page, &expected).expect("docs/ can be written");
     }
     let found = fs::read_to_string(page).unwrap_or_default();
     assert!(found == expected, "docs/metrics.md is not what the table says: `UPDATE=1 cargo test --test telemetry`");
+}
+
+/// Rules that nobody can load, or that ask for what is not there, alert nobody.
+#[test]
+fn the_rules_for_alerts_are_sound_and_ask_for_metrics_that_there_are() {
+    let checked = Command::new("promtool").args(["check", "rules", "docs/alerts.yml"]).output();
+    let checked = checked.expect("`promtool` (Debian package `prometheus`) is missing; `./dev test` installs it");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let rules = fs::read_to_string("docs/alerts.yml").expect("the rules");
+    let words = rules.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    let named: Vec<&str> = words.filter(|word| word.starts_with("chalk_writer_")).collect();
+    assert!(named.len() > 10);
+    for name in named {
+        assert!(METRICS.iter().any(|metric| metric.name == name), "docs/alerts.yml asks for {name}");
+    }
 }

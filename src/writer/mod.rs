@@ -32,6 +32,7 @@ pub mod preview;
 pub mod query_mirror;
 pub mod skip;
 pub mod start;
+pub mod streaming_insert;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -105,6 +106,7 @@ pub static WRITERS: &[&dyn AnyWriter] = &[
     &usage::UsageBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
+    &streaming_insert::StreamingInsertWriter,
 ];
 
 /// The writer of a type, where this version has it.
@@ -170,14 +172,12 @@ mod tests {
 
     #[test]
     fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
-        let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 1);
-        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_STREAMING_INSERT).to_string();
+        assert!(WriterType::ALL.into_iter().all(|known| find(known).is_some()), "this version has all of them");
+        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_BULK_INSERT).to_string();
+        let has: Vec<&str> = WRITERS.iter().map(|known| known.facts().writer_type.as_str()).collect();
         assert_eq!(
             error,
-            "OFFLINE_STORE_STREAMING_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
-             OFFLINE_STORE_BULK_INSERT_WRITER, METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, \
-             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
+            format!("OFFLINE_STORE_BULK_INSERT_WRITER is not in this version; it has {}", has.join(", "))
         );
     }
 }

@@ -171,8 +171,8 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         let part = format!("subscription of `{topic}`");
         connect.patiently(&part, || with.bus.subscribe(subscribe.clone())).await?
     };
-    for reason in skip::ALL {
-        metrics::counter!("chalk_writer_values_skipped_total", "reason" => reason).increment(0);
+    for (reason, _) in skip::ALL {
+        metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(0);
     }
     let health = with.health;
     Ok(Box::new(Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health }))
@@ -306,14 +306,14 @@ impl Connect<'_> {
 
     /// The topic that the writer publishes to, with the limit that it has now.
     async fn outlet(&self, publishes: Publishes) -> Result<Outlet, StartError> {
-        let Publishes { topic, named_by } = publishes;
+        let Publishes { topic, named_by, .. } = &publishes;
         let part = format!("topic `{topic}`");
-        let info = self.topic(&part, &topic, &named_by).await?;
+        let info = self.topic(&part, topic, named_by).await?;
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
-        Ok(Outlet::new(publisher, topic, info.max_message_bytes))
+        Ok(Outlet::new(publisher, publishes, info.max_message_bytes))
     }
 
     /// A part of a topic, outside every group.

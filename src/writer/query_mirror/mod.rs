@@ -58,10 +58,7 @@ impl Writer for QueryMirrorConsumer {
         Ok(Plan {
             reads: Reads::new(settings),
             dead_letter_topic: settings.dlq_topic.clone(),
-            publishes: settings.publishes.as_ref().map(|publishes| Publishes {
-                topic: publishes.topic.clone(),
-                named_by: format!("`{}`", publishes.named_by),
-            }),
+            publishes: Publishes::of(settings),
             decoder: Arc::new(decoder(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to: To::Topic(Box::new(open)) }],
             store_limits: StoreLimits::new(&settings.tuning, 1),

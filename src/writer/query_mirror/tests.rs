@@ -21,7 +21,7 @@ use crate::proto::writer::v1::{LoggedQuery, MirrorOutcome, QueryAnswer};
 use crate::sink::{ErrorClass, Outcome, SinkError, Write};
 use crate::writer::outlet::Outlet;
 use crate::writer::skip;
-use crate::writer::testing::{message, settings};
+use crate::writer::testing::{message, publishes, settings};
 
 /// 2026-11-22T18:32:00Z, the time of the messages.
 const NOW: i64 = 1_795_372_320_000_000;
@@ -171,7 +171,7 @@ fn sink(url: &str, bus: &Arc<Bus>, limits: Limits, deadline: Duration) -> Mirror
     });
     let client = Arc::new(client(&settings).expect("a client"));
     let tolerance = Tolerance { absolute: 0.0, relative: 0.0 };
-    let outlet = Outlet::new(Arc::clone(bus) as Arc<dyn Publisher>, "outcomes".to_owned(), None);
+    let outlet = Outlet::new(Arc::clone(bus) as Arc<dyn Publisher>, publishes("outcomes"), None);
     MirrorSink::new(client, limits, tolerance, outlet, "chalk-mirror")
 }
 

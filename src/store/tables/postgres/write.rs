@@ -50,8 +50,8 @@ struct Stage {
 
 /// A store in a database; see [`super`].
 pub(super) struct Postgres {
-    pool: Pool<Session>,
-    tables: Tables,
+    pub(super) pool: Pool<Session>,
+    pub(super) tables: Tables,
 }
 
 impl Postgres {
@@ -126,7 +126,10 @@ impl Sink<TableRow> for Postgres {
 }
 
 /// Rows by their table in the order of the tables' names, in which every writer locks them.
-fn by_table<'a>(rows: &[&'a TableRow], refused: &mut Vec<(usize, Refusal)>) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
+pub(super) fn by_table<'a>(
+    rows: &[&'a TableRow],
+    refused: &mut Vec<(usize, Refusal)>,
+) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
     let mut tables: HashMap<(Option<&str>, &str), (Name, Vec<(usize, &'a TableRow)>)> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
         let of = (row.shape.schema.as_deref(), &*row.shape.table);
@@ -262,7 +265,13 @@ pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[Str
 /// order they came; the same row changes nothing.
 ///
 /// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-pub(super) fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], newer: &[(String, &str)]) -> String {
+pub(super) fn insert_newest(
+    target: &str,
+    stage: &str,
+    names: &[String],
+    key: &[String],
+    newer: &[(String, &str)],
+) -> String {
     let order = |of: &str| {
         let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
         let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
