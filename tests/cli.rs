@@ -6,12 +6,16 @@ mod again;
 mod bombs;
 #[path = "cli/kafka.rs"]
 mod kafka;
+#[path = "cli/kinds.rs"]
+mod kinds;
 #[path = "cli/quiet.rs"]
 mod quiet;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/show.rs"]
+mod show;
 #[path = "cli/skip.rs"]
 mod skip;
 #[path = "cli/vectors.rs"]
@@ -31,6 +35,7 @@ fn help_lists_every_command_and_every_code() {
         "publish",
         "peek",
         "get",
+        "show",
         "dlq",
         "skip",
         "demo",

@@ -24,7 +24,7 @@ use super::get::{self, Stored};
 use super::output::{count, grouped, line};
 use super::publish::{Publishing, make_topic};
 use super::session::{Session, Stop, identity};
-use super::{dlq, input, lake, text};
+use super::{dlq, input, show, text};
 
 /// See it work: publishes made-up results, runs the writers, shows what landed where
 #[derive(Args, Debug)]
@@ -76,7 +76,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
     }
-    lake::print(&folder.join("lake"))?;
+    for writer in SHOWN.into_iter().skip(1) {
+        show::overview(&Selection::of(writer, &config).load(None)?).await?;
+    }
     show_dead_letters(&config).await?;
     show_commands(&config, example.as_ref())?;
     Ok(())
@@ -202,6 +204,7 @@ fn show_commands(config: &Path, example: Option<&Entity>) -> anyhow::Result<()> 
     }
     for command in [
         "peek --config CONFIG --type ONLINE_WRITER --last 1",
+        "show --config CONFIG --type OFFLINE_WRITER --table user",
         "dlq list --config CONFIG",
         "publish --config CONFIG --topic results --generate 1000",
         "--config CONFIG --type ONLINE_WRITER --drain --listen off",

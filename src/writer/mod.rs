@@ -30,6 +30,7 @@ pub mod plan;
 mod plan_error;
 pub mod preview;
 pub mod query_mirror;
+mod readable;
 pub mod skip;
 pub mod start;
 pub mod streaming_insert;
@@ -52,6 +53,7 @@ pub use any_plan::AnyPlan;
 pub use plan::Plan;
 pub use plan_error::PlanError;
 pub use preview::{Preview, Shown};
+pub use readable::readable_body;
 pub use start::{Again, Start, StartError};
 
 pub use crate::writer_type::WriterType;

@@ -91,6 +91,17 @@ fn the_example_of_two_stages_chains_its_two_writers() {
 }
 
 #[test]
+fn the_example_of_usage_names_its_store() {
+    let loaded = load(&examples().join("usage.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("USAGE_BUS_WRITER".to_owned())).expect("of usage");
+    assert_eq!((writer.subscription.as_str(), writer.dlq_topic.as_deref()), ("usage", Some("dead-letters")));
+    let prod = writer.environments.get("prod").expect("prod");
+    let store = prod.usage_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("usage.sqlite").display()));
+}
+
+#[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
     let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["nearest", "value", "writer_type"]),
     ("decode", &["message", "sink"]),
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
-    ("generate", &["message", "proto", "result", "value"]),
+    ("generate", &["message", "proto", "result", "sketch", "value"]),
     ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
     ("bus", &["config", "message", "panics"]),
     ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),

@@ -21,7 +21,7 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 6] = ["results", "metrics", "uploads", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 7] = ["results", "metrics", "uploads", "usage", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -53,6 +53,10 @@ fn bulk_insert(folder: &Path) -> Value {
     writer.close().unwrap();
     let uri = format!("file://{}", path.display());
     json!({"environment_id": "prod", "load_id": "load-1", "table": "uploaded", "files": [{"uri": uri, "row_count": 1}]})
+}
+
+fn usage() -> Value {
+    json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
 }
 
 /// The server that the mirror asks: it has come to another answer by now.
@@ -127,6 +131,9 @@ impl<'a> Plant<'a> {
         self.publish("results", "chalk.result.v1", &result());
         self.publish("query-log", "chalk.query_log.v1", &logged_query());
         self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
+        // Twice, and counted once.
+        self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("usage", "chalk.usage.v1", &usage());
 
         self.finds(
             "ONLINE_WRITER: the newest values",
@@ -146,6 +153,7 @@ impl<'a> Plant<'a> {
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events"), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })
