@@ -43,6 +43,10 @@ fn logged_query() -> Value {
     })
 }
 
+fn usage() -> Value {
+    json!({"event_id": "u-1", "environment_id": "prod", "kind": "USAGE_KIND_RESOLVER", "subject": "risk", "quantity": 2.5, "unit": "seconds", "started_at": "2026-11-22T18:32:00Z"})
+}
+
 /// A file of one row, and the load of it.
 fn bulk_insert(folder: &Path) -> Value {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![42]));
@@ -53,10 +57,6 @@ fn bulk_insert(folder: &Path) -> Value {
     writer.close().unwrap();
     let uri = format!("file://{}", path.display());
     json!({"environment_id": "prod", "load_id": "load-1", "table": "uploaded", "files": [{"uri": uri, "row_count": 1}]})
-}
-
-fn usage() -> Value {
-    json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
 }
 
 /// The server that the mirror asks: it has come to another answer by now.
@@ -130,10 +130,10 @@ impl<'a> Plant<'a> {
         let writers: Vec<Writer> = types.into_iter().map(|name| Writer::start(&self.folder, name)).collect();
         self.publish("results", "chalk.result.v1", &result());
         self.publish("query-log", "chalk.query_log.v1", &logged_query());
-        self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
         // Twice, and counted once.
         self.publish("usage", "chalk.usage.v1", &usage());
         self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
 
         self.finds(
             "ONLINE_WRITER: the newest values",
@@ -153,7 +153,8 @@ impl<'a> Plant<'a> {
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
-        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events"), "1").await;
+        let event = "event_id = 'u-1'";
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events", event), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })
