@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::errors::Problem;
 use super::found::found;
-use super::settings::{CacheStrategy, OnError, OnGap};
+use super::settings::{CacheStrategy, OfflineMode, OnError, OnGap};
 use crate::nearest::hint;
 use crate::value::Metric;
 
@@ -139,6 +139,11 @@ impl Choice for MirrorBodyName {
     const NAME: &'static str = "mirror body";
     const ALL: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("json", Self::Json), ("feather", Self::Feather)];
+}
+
+impl Choice for OfflineMode {
+    const NAME: &'static str = "offline mode";
+    const ALL: &'static [(&'static str, Self)] = &[("direct", Self::Direct), ("republish", Self::Republish)];
 }
 
 /// `chalk_queries_clickhouse_write_mode`, `chalk_errors_clickhouse_write_mode`

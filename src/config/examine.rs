@@ -405,7 +405,7 @@ impl Examined {
             publishes: writer
                 .publishes
                 .clone()
-                .zip(writer.info.publishes)
+                .zip(writer.publishes_by)
                 .map(|(topic, named_by)| Publishes { topic, named_by }),
             group: writer.group.clone(),
             dlq_topic: writers::common(&self.file, "kafka_dlq_topic"),

@@ -14,6 +14,7 @@ use super::{mirroring, path};
 /// The settings of its type that a writer's entry has.
 pub(super) fn of_type(entry: &RawWriter, raw: &RawDeployment, folder: &Path) -> TypeSettings {
     TypeSettings {
+        offline_mode: get(entry.offline_mode.as_ref()).unwrap_or_default(),
         loads: loads(entry, raw),
         mirror: mirroring::settings(entry, raw, folder),
         skip_feature_metrics: get(entry.results_writer_skip_producing_feature_metrics.as_ref()).unwrap_or(false),
@@ -56,7 +57,7 @@ fn rows(mode: Option<ClickHouseWriteMode>) -> Sides {
 
 /// What is wrong with the topic that a writer publishes to, by path.
 pub(super) fn publishing(writer: &Outline, backend: Option<BusBackend>) -> Option<(String, Problem)> {
-    let field = writer.info.publishes?;
+    let field = writer.publishes_by?;
     let problem = match &writer.publishes {
         None => Problem::Missing {
             writer: writer.name.clone(),

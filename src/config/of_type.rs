@@ -5,6 +5,8 @@ use super::mirror::MirrorSettings;
 /// Settings of a writer that its type alone has.
 #[derive(Clone, Debug, Default)]
 pub struct TypeSettings {
+    /// `OFFLINE_WRITER`: what becomes of its rows (`offline_mode`).
+    pub offline_mode: OfflineMode,
     /// `METRICS_WRITER`: leaves features out of the metrics (`results_writer_skip_producing_feature_metrics`).
     pub skip_feature_metrics: bool,
     /// `METRICS_BUS_WRITER`: which stores take what.
@@ -13,6 +15,17 @@ pub struct TypeSettings {
     pub loads: LoadSettings,
     /// `QUERY_MIRROR_CONSUMER`: how queries are asked again.
     pub mirror: MirrorSettings,
+}
+
+/// What `OFFLINE_WRITER` does with its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OfflineMode {
+    /// Writes them into the offline store.
+    #[default]
+    Direct,
+    /// Makes the tables that they need in the offline store, and publishes the rows as parquet for
+    /// `OFFLINE_STORE_STREAMING_INSERT_WRITER`.
+    Republish,
 }
 
 /// How files that messages name are loaded.

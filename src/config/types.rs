@@ -36,6 +36,7 @@ pub fn types_text(registry: &Registry) -> String {
         let parts = [
             ("reads", Some(info.reads)),
             ("publishes to", info.publishes),
+            ("republishes", info.republishes),
             ("store", info.store),
             ("also named", info.aliases.first().copied()),
             ("guarantee", guarantee),
@@ -64,7 +65,9 @@ mod tests {
         let common = schema()["properties"]["common_persistence_specs"]["properties"].clone();
         let environment = schema()["properties"]["environments"]["additionalProperties"]["properties"].clone();
         for known in WriterType::ALL.map(WriterType::info) {
-            for field in [Some(known.reads), known.reads_topic, known.publishes].into_iter().flatten() {
+            for field in
+                [Some(known.reads), known.reads_topic, known.publishes, known.republishes].into_iter().flatten()
+            {
                 assert!(common[field].is_object(), "{field}");
             }
             assert!(known.store.is_none_or(|store| environment[store].is_object()));

@@ -8,6 +8,7 @@ use super::choice::BusBackend;
 use super::errors::Problem;
 use super::raw::{RawWriter, get};
 use super::registry::Registry;
+use super::settings::OfflineMode;
 use crate::writer_type::{NotAType, TypeInfo, WriterType};
 
 /// Where the fields of topics and subscriptions stand.
@@ -25,6 +26,8 @@ pub(super) struct Outline {
     pub(super) group: String,
     /// What it reads.
     pub(super) subscription: Option<String>,
+    /// The field that names what it publishes to, where it publishes.
+    pub(super) publishes_by: Option<&'static str>,
     /// What it publishes to.
     pub(super) publishes: Option<String>,
 }
@@ -104,10 +107,13 @@ pub(super) fn outline(
 ) -> Outline {
     let name = get(entry.name.as_ref()).unwrap_or_else(|| default_name(type_as_written));
     let one_name = backend != Some(BusBackend::Pubsub); // a Pub/Sub subscription is not its topic
+    let republishes = get(entry.offline_mode.as_ref()) == Some(OfflineMode::Republish);
+    let publishes_by = info.publishes.or(info.republishes.filter(|_| republishes));
     Outline {
         group: get(entry.kafka_consumer_group_override.as_ref()).unwrap_or_else(|| format!("chalk-{name}")),
         subscription: common(file, info.reads).or_else(|| if one_name { topic(file, info.reads_topic?) } else { None }),
-        publishes: info.publishes.and_then(|field| if one_name { topic(file, field) } else { common(file, field) }),
+        publishes: publishes_by.and_then(|field| if one_name { topic(file, field) } else { common(file, field) }),
+        publishes_by,
         at,
         number,
         name,

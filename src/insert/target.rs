@@ -1,12 +1,13 @@
 //! Where the rows of a parquet file go, and by what they are told apart there.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytestring::ByteString;
 
 use crate::result::arrow::{Budget, Column, columns};
 use crate::row::table::{self, ColumnData, Repeats, Shape, TableColumns, When};
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::arrow::timestamp;
+use crate::value::Value;
+use crate::value::arrow::{Extension, size, timestamp, values};
 
 /// Columns that tell a row from every other: ours, and that of Chalk's logical columns.
 const OBSERVATION_IDS: [&str; 2] = ["__observation_id__", "observation_id"];
@@ -61,7 +62,14 @@ impl Target {
         let of_table = |refusal: Refusal| refusal.table(&self.table);
         let columns = columns(&first.schema(), batches, budget).map_err(of_table)?;
         let shape = self.shape(&columns, time).map_err(of_table)?;
-        let columns = columns.into_iter().map(|(_, column)| ColumnData::Array(column.array)).collect();
+        let fields = first.schema();
+        let columns = columns.into_iter().zip(fields.fields()).map(|((name, Column { array, .. }), field)| {
+            match Extension::of(field) {
+                Some(extension) => told(extension, &name, &array, budget),
+                None => Ok(ColumnData::Array(array)),
+            }
+        });
+        let columns = columns.collect::<Result<_, _>>().map_err(of_table)?;
         Ok(Some(TableColumns { destination, shape: shape.into(), rows, columns }))
     }
 
@@ -121,6 +129,17 @@ impl Target {
     }
 }
 
+/// The values that the texts of a column stand for.
+fn told(extension: Extension, name: &str, array: &ArrayRef, budget: &mut Budget) -> Result<ColumnData, Refusal> {
+    /// Two characters of text, such as `1,`, may be one value.
+    const PER_BYTE: usize = size_of::<Value>() / 2;
+    budget.take_rows(array.len(), size_of::<Value>())?;
+    budget.take_rows(size(array), PER_BYTE)?;
+    let value =
+        |(row, text)| extension.value(text).map_err(|fault| refuse(format!("column `{name}`, row {row}: {fault}")));
+    Ok(ColumnData::Values(values(array).into_iter().enumerate().map(value).collect::<Result<_, _>>()?))
+}
+
 fn listed(columns: &[(ByteString, Column)]) -> String {
     const MOST: usize = 20;
     let names: Vec<String> = columns.iter().take(MOST).map(|(name, _)| format!("`{name}`")).collect();
@@ -137,7 +156,8 @@ fn refuse(message: String) -> Refusal {
 mod tests {
     use std::sync::Arc;
 
-    use ::arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array};
+    use ::arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array};
+    use ::arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
 
@@ -202,5 +222,21 @@ mod tests {
         let huge: ArrayRef = Arc::new(UInt64Array::from(vec![1, u64::MAX]));
         let message = into(Mode::Append, &[("a", huge)]).expect_err("refused");
         assert!(message.starts_with("column `a`, row 1: "), "{message}");
+    }
+
+    #[test]
+    fn a_column_of_marked_texts_holds_what_they_stand_for() {
+        let field = Field::new("a", DataType::Utf8, true);
+        let schema = Arc::new(Schema::new(vec![Extension::Json.mark(field)]));
+        let of = |text: &str| {
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![texts(&[text])]).expect("a batch");
+            let target = Target { schema: None, table: "t".into(), mode: Mode::Append, create: true };
+            target.rows(0, &[batch], 7, &mut Budget::new(1 << 20)).map_err(|refusal| refusal.message)
+        };
+        let rows = of("[1, \"x\", {\"b\": 0.5}]").expect("taken").expect("a row");
+        let inner = Value::Struct(vec![("b".into(), Value::Double(0.5))]);
+        assert_eq!(rows.columns[0].values(0, 1), [Value::List(vec![Value::Int(1), Value::text("x"), inner])]);
+        let message = of("[1").expect_err("refused");
+        assert!(message.starts_with("column `a`, row 0: not JSON: "), "{message}");
     }
 }

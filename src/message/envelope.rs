@@ -66,6 +66,16 @@ pub enum Carrier {
     PubSub,
 }
 
+impl Carrier {
+    /// What the names of `CloudEvents` attributes begin with on it.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Kafka => "ce_",
+            Self::PubSub => "ce-",
+        }
+    }
+}
+
 /// What the envelope of a message says; everything is borrowed from the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
@@ -201,10 +211,7 @@ impl Event<'_> {
     /// The headers of the envelope, with the names of a bus.
     pub fn headers(&self, carrier: Carrier) -> Headers {
         let mut block = BytesMut::with_capacity(256);
-        let mut name = String::from(match carrier {
-            Carrier::Kafka => "ce_",
-            Carrier::PubSub => "ce-",
-        });
+        let mut name = String::from(carrier.prefix());
         let prefix = name.len();
         let time = self.time.map(time::format_timestamp).unwrap_or_default();
         for (attribute, value) in Attribute::PREFIXED.map(|(attribute_name, attribute)| {

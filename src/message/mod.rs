@@ -5,6 +5,7 @@
 pub mod envelope;
 pub mod event_type;
 pub mod headers;
+pub mod insert;
 
 use std::sync::Arc;
 

@@ -4,7 +4,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::compute::filter;
+use arrow::error::ArrowError;
 
 use bytestring::ByteString;
 
@@ -182,6 +184,18 @@ impl ColumnData {
             Self::Values(values) => values[from..from + count].to_vec(),
             Self::Constant(value) => vec![value.clone(); count],
         }
+    }
+
+    /// The rows for which `kept` says so.
+    pub fn filtered(self, kept: &BooleanArray) -> Result<Self, ArrowError> {
+        Ok(match self {
+            Self::Array(array) => Self::Array(filter(&array, kept)?),
+            Self::Values(values) => {
+                let values = values.into_iter().enumerate().filter(|(row, _)| kept.value(*row));
+                Self::Values(values.map(|(_, value)| value).collect())
+            }
+            constant @ Self::Constant(_) => constant,
+        })
     }
 
     fn size(&self) -> usize {

@@ -33,6 +33,7 @@ pub mod query_mirror;
 mod readable;
 pub mod skip;
 pub mod start;
+pub mod streaming_insert;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -107,6 +108,7 @@ pub static WRITERS: &[&dyn AnyWriter] = &[
     &usage::UsageBusWriter,
     &query_mirror::QueryMirrorConsumer,
     &vector::VectorWriter,
+    &streaming_insert::StreamingInsertWriter,
 ];
 
 /// The writer of a type, where this version has it.
@@ -171,15 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
-        let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 1);
-        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_STREAMING_INSERT).to_string();
-        assert_eq!(
-            error,
-            "OFFLINE_STORE_STREAMING_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, \
-             OFFLINE_STORE_BULK_INSERT_WRITER, METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, \
-             QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER"
-        );
+    fn every_type_has_its_writer_and_each_writer_is_there_once() {
+        let registered: Vec<WriterType> = WRITERS.iter().map(|writer| writer.facts().writer_type).collect();
+        for writer_type in WriterType::ALL {
+            assert_eq!(registered.iter().filter(|known| **known == writer_type).count(), 1, "{writer_type}");
+        }
+        assert_eq!(registered.len(), WriterType::ALL.len());
     }
 }

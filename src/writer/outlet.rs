@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::bus::{BusError, Publisher};
+use crate::config::settings::WriterSettings;
 use crate::dead_letter::{Fit, room};
 use crate::message::{Headers, Outgoing};
 use crate::sink::{ErrorClass, Refusal, SinkError};
@@ -16,25 +17,52 @@ pub struct Publishes {
     pub topic: String,
     /// The field of the configuration that named it, for people.
     pub named_by: String,
+    /// Who publishes: `chalk-writer/<group>`.
+    pub source: String,
+    /// Bytes that its readers take of a body once unpacked (`max_message_bytes`).
+    pub most_unpacked: usize,
+}
+
+impl Publishes {
+    /// From the settings of a writer, where they name a topic.
+    pub fn of(settings: &WriterSettings) -> Option<Self> {
+        let publishes = settings.publishes.as_ref()?;
+        Some(Self {
+            topic: publishes.topic.clone(),
+            named_by: format!("`{}`", publishes.named_by),
+            source: format!("chalk-writer/{}", settings.group),
+            most_unpacked: settings.tuning.max_message_bytes,
+        })
+    }
 }
 
 /// A topic that was there when the writer started, and a publisher for it.
 #[derive(Clone)]
 pub struct Outlet {
     publisher: Arc<dyn Publisher>,
-    topic: String,
+    publishes: Publishes,
     limit: usize,
 }
 
 impl Outlet {
     /// For a topic that takes messages of this size; `None` where the bus does not tell.
-    pub fn new(publisher: Arc<dyn Publisher>, topic: String, max_message_bytes: Option<usize>) -> Self {
-        Self { publisher, topic, limit: Fit::of(max_message_bytes).limit() }
+    pub fn new(publisher: Arc<dyn Publisher>, publishes: Publishes, max_message_bytes: Option<usize>) -> Self {
+        Self { publisher, publishes, limit: Fit::of(max_message_bytes).limit() }
     }
 
     /// The topic.
     pub fn topic(&self) -> &str {
-        &self.topic
+        &self.publishes.topic
+    }
+
+    /// Who publishes: `chalk-writer/<group>`.
+    pub fn source(&self) -> &str {
+        &self.publishes.source
+    }
+
+    /// Bytes that a body may have for its readers once unpacked.
+    pub fn most_unpacked(&self) -> usize {
+        self.publishes.most_unpacked
     }
 
     /// Bytes that a message may have there, its envelope included.
@@ -54,7 +82,14 @@ impl Outlet {
 
     /// A message to the topic, whose partition follows from its key and whose time is that of its publication.
     pub fn message(&self, key: Option<Bytes>, headers: Headers, body: Bytes) -> Outgoing {
-        Outgoing { topic: self.topic.clone(), partition: None, key, headers, payload: Some(body), timestamp_ms: None }
+        Outgoing {
+            topic: self.publishes.topic.clone(),
+            partition: None,
+            key,
+            headers,
+            payload: Some(body),
+            timestamp_ms: None,
+        }
     }
 
     /// Sends messages and returns once the bus has all of them for good, in the words of a sink.
@@ -80,6 +115,7 @@ mod tests {
 
     use super::*;
     use crate::bus::Placed;
+    use crate::writer::testing::publishes;
 
     struct Fails(BusError);
 
@@ -93,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn trouble_with_the_bus_is_waited_for_and_only_a_size_is_a_rows_fault() {
         let kind = async |error: fn(String) -> BusError| {
-            let outlet = Outlet::new(Arc::new(Fails(error("x".to_owned()))), "topic".to_owned(), None);
+            let outlet = Outlet::new(Arc::new(Fails(error("x".to_owned()))), publishes("topic"), None);
             match outlet.publish(&[]).await.expect_err("it fails") {
                 SinkError::Transient { .. } => "transient",
                 SinkError::Denied { .. } => "denied",

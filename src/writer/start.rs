@@ -306,14 +306,14 @@ impl Connect<'_> {
 
     /// The topic that the writer publishes to, with the limit that it has now.
     async fn outlet(&self, publishes: Publishes) -> Result<Outlet, StartError> {
-        let Publishes { topic, named_by } = publishes;
+        let Publishes { topic, named_by, .. } = &publishes;
         let part = format!("topic `{topic}`");
-        let info = self.topic(&part, &topic, &named_by).await?;
+        let info = self.topic(&part, topic, named_by).await?;
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
-        Ok(Outlet::new(publisher, topic, info.max_message_bytes))
+        Ok(Outlet::new(publisher, publishes, info.max_message_bytes))
     }
 
     /// A part of a topic, outside every group.

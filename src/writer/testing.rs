@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use super::WriterType;
 use super::open::{Admitted, Opened};
+use super::outlet::Publishes;
 use crate::bus::OnGap;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{
@@ -57,6 +58,16 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
         query_table_write_drop_ratio: 0.0,
         skip_offline_writes_for_online_cached_features: false,
         listen: None,
+    }
+}
+
+/// A topic that a writer publishes to.
+pub(super) fn publishes(topic: &str) -> Publishes {
+    Publishes {
+        topic: topic.to_owned(),
+        named_by: "`a_topic`".to_owned(),
+        source: "chalk-writer/chalk-writer".to_owned(),
+        most_unpacked: 64 << 20,
     }
 }
 

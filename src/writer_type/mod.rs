@@ -37,6 +37,9 @@ pub struct TypeInfo {
     pub reads_topic: Option<&'static str>,
     /// Field with the topic that it publishes to.
     pub publishes: Option<&'static str>,
+    /// Field with the topic that it publishes to in the mode in which it publishes (`offline_mode: republish`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republishes: Option<&'static str>,
     /// Whether it may publish to the topic that it reads, because it passes over what it published: Chalk's own
     /// sample has logged queries and what came of them on one topic.
     #[serde(skip)]

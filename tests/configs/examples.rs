@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OnError};
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode, OnError};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
@@ -75,6 +75,19 @@ fn the_example_of_metrics_chains_its_two_writers() {
     assert_eq!((source.subscription.as_str(), publishes), ("results", Some("metrics")));
     let bus = loaded.writer(&Selection::Type("METRICS_BUS_WRITER".to_owned())).expect("of metrics");
     assert_eq!((bus.subscription.as_str(), bus.publishes.is_none()), ("metrics", true));
+}
+
+#[test]
+fn the_example_of_two_stages_chains_its_two_writers() {
+    let loaded = load(&examples().join("two-stage.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let first = loaded.writer(&Selection::Type("OFFLINE_WRITER".to_owned())).expect("the first");
+    let publishes = first.publishes.as_ref().map(|publishes| publishes.topic.as_str());
+    assert_eq!((first.subscription.as_str(), publishes), ("results", Some("inserts")));
+    assert_eq!(first.of_type.offline_mode, OfflineMode::Republish);
+    let second =
+        loaded.writer(&Selection::Type("OFFLINE_STORE_STREAMING_INSERT_WRITER".to_owned())).expect("the second");
+    assert_eq!((second.subscription.as_str(), second.publishes.is_none()), ("inserts", true));
 }
 
 #[test]

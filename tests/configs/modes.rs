@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chalk_writer::config::settings::{LoadSettings, MetricsModes, OnError, Sides};
+use chalk_writer::config::settings::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides};
 use chalk_writer::config::{CheckReport, KindOfStore, Overrides, Registry, Selection, StoreKind, check, load};
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
@@ -214,6 +214,56 @@ fn modes_stores_and_topics_reach_the_writer() {
         shown.writers[1].environments[0].store.as_deref(),
         Some("postgres://h/main, clickhouse_uri postgres://…@h/rows, victoria_metrics_uri postgres://h/metrics")
     );
+}
+
+#[test]
+fn history_is_published_only_where_the_mode_says_so_and_then_needs_its_topic() {
+    let file = |mode: Value, topic: Value| {
+        json!({
+            "common_persistence_specs": {"bus_backend": "LOCAL", "result_bus_topic_id": "results",
+                                         "bigquery_streaming_write_topic": topic, "kafka_dlq_topic": "dead-letters"},
+            "environments": {"prod": {"offline_store": {"uri": "file:./lake"}}},
+            "writers": [{"bus_subscriber_type": "OFFLINE_WRITER", "offline_mode": mode}],
+        })
+    };
+    let settings = |file: &Value| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chalk.json");
+        std::fs::write(&path, text_of(file)).expect("written");
+        let loaded = load(&path, &Overrides::default(), &whole()).expect("sound");
+        loaded.writer(&Selection::Type("OFFLINE_WRITER".to_owned())).expect("settings")
+    };
+    for direct in [Value::Null, json!("direct"), json!("DIRECT")] {
+        let found = settings(&file(direct, json!("inserts")));
+        assert_eq!((found.of_type.offline_mode, found.publishes), (OfflineMode::Direct, None));
+    }
+    let both = file(json!("republish"), json!("inserts"));
+    let found = settings(&both);
+    let publishes = found.publishes.as_ref().map(|publishes| (publishes.topic.as_str(), publishes.named_by));
+    assert_eq!(found.of_type.offline_mode, OfflineMode::Republish);
+    assert_eq!(publishes, Some(("inserts", "bigquery_streaming_write_topic")));
+    assert_eq!(report(&both).writers[0].publishes_to.as_deref(), Some("inserts"));
+    for (file, expected) in [
+        (
+            file(json!("republish"), Value::Null),
+            "common_persistence_specs.bigquery_streaming_write_topic: writer `offline-writer` (OFFLINE_WRITER) needs \
+             `bigquery_streaming_write_topic`, which is missing; add it under `common_persistence_specs`",
+        ),
+        (
+            file(json!("republish"), json!("results")),
+            "common_persistence_specs.bigquery_streaming_write_topic: `offline-writer` reads `results` too, so it would \
+             be given what it publishes; give it another topic",
+        ),
+        (
+            file(json!("publish"), json!("inserts")),
+            "writers[0].offline_mode: expected one of direct, republish, found \"publish\"; did you mean `republish`?",
+        ),
+    ] {
+        assert_eq!(errors(&file), [expected]);
+    }
+    let mut elsewhere = metrics();
+    elsewhere["writers"][0]["offline_mode"] = json!("republish");
+    assert_eq!(report(&elsewhere).unused, ["writers[0].offline_mode"]);
 }
 
 #[test]

@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "dead_letter",
             "decode",
+            "insert",
             "message",
             "mirror",
             "proto",

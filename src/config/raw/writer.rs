@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Given, Maybe, RawTuning};
 use crate::config::choice::{ClickHouseWriteMode, MetricsEmissionMode, MirrorBodyName};
 use crate::config::leaf::{Amount, Ratio, Scalar};
-use crate::config::settings::OnError;
+use crate::config::settings::{OfflineMode, OnError};
 
 /// One writer.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -74,6 +74,10 @@ pub(in crate::config) struct RawWriter {
     /// Leaves features out of the metrics.
     #[schemars(extend("x-read-by" = ["METRICS_WRITER"]))]
     pub(in crate::config) results_writer_skip_producing_feature_metrics: Maybe<bool>,
+    /// Whether history is written into the offline store (`direct`, the default), or published as parquet for the
+    /// streaming insert writer once its tables are there (`republish`).
+    #[schemars(extend("x-read-by" = ["OFFLINE_WRITER"]))]
+    pub(in crate::config) offline_mode: Maybe<OfflineMode>,
     /// Share of rows of `query_log` that are not written.
     pub(in crate::config) query_table_write_drop_ratio: Maybe<Ratio>,
     /// Kubernetes instance type.

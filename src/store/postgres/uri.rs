@@ -76,6 +76,11 @@ pub(in crate::store) struct Address {
 }
 
 impl Address {
+    /// The database: without a name that of the user.
+    pub(in crate::store) fn database(&self) -> Option<&str> {
+        self.config.get_dbname().or_else(|| self.config.get_user())
+    }
+
     /// The schema in which tables are: the URI's, else this one.
     pub(in crate::store) fn schema<'a>(&'a self, otherwise: &'a str) -> &'a str {
         self.schema.as_deref().unwrap_or(otherwise)

@@ -3,6 +3,7 @@
 
 pub(in crate::store) mod fixed;
 pub(in crate::store) mod postgres;
+pub mod prepare;
 pub mod row_wise;
 pub(in crate::store) mod sqlite;
 

@@ -26,11 +26,11 @@ const fn bytes(values: usize) -> usize {
 ///
 /// Where nothing came in columns a write is passed on as it is. Else it goes in several calls, each
 /// under an id of its own that a repetition has again.
-pub struct RowWise<S>(S);
+pub struct RowWise<S>(pub(super) S);
 
 impl<S: Sink<TableRow> + 'static> RowWise<S> {
     /// Around a store.
-    pub fn around(store: S) -> Arc<dyn Sink<TableRows>> {
+    pub fn around(store: S) -> Arc<Self> {
         Arc::new(Self(store))
     }
 
@@ -65,7 +65,7 @@ impl<S: Sink<TableRow> + 'static> RowWise<S> {
 }
 
 /// Each row with the index of what it is of.
-fn apart<'a>(rows: &[&'a TableRows]) -> impl Iterator<Item = (usize, Cow<'a, TableRow>)> {
+pub(super) fn apart<'a>(rows: &[&'a TableRows]) -> impl Iterator<Item = (usize, Cow<'a, TableRow>)> {
     let pieces = rows.iter().enumerate().flat_map(|(at, rows)| {
         let (count, width) = match rows {
             TableRows::Row(_) => (1, 1),
@@ -83,6 +83,22 @@ fn apart<'a>(rows: &[&'a TableRows]) -> impl Iterator<Item = (usize, Cow<'a, Tab
     })
 }
 
+/// As many of the next rows as go in one call, each with the index of what it is of; none at the end.
+pub(super) fn some<'a>(
+    rows: &mut impl Iterator<Item = (usize, Cow<'a, TableRow>)>,
+) -> (Vec<usize>, Vec<Cow<'a, TableRow>>) {
+    let (mut of, mut some, mut left) = (Vec::new(), Vec::new(), BYTES);
+    while some.len() < AT_ONCE
+        && left > 0
+        && let Some((at, row)) = rows.next()
+    {
+        left = left.saturating_sub(bytes(row.values.len()));
+        of.push(at);
+        some.push(row);
+    }
+    (of, some)
+}
+
 #[async_trait]
 impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
     async fn write(&self, write: Write<'_, TableRows>) -> Result<Outcome, SinkError> {
@@ -98,15 +114,7 @@ impl<S: Sink<TableRow> + 'static> Sink<TableRows> for RowWise<S> {
         let mut outcome = Outcome::default();
         let mut rows = apart(write.rows);
         for number in 0.. {
-            let (mut of, mut some, mut left) = (Vec::new(), Vec::new(), BYTES);
-            while some.len() < AT_ONCE
-                && left > 0
-                && let Some((at, row)) = rows.next()
-            {
-                left = left.saturating_sub(bytes(row.values.len()));
-                of.push(at);
-                some.push(row);
-            }
+            let (of, some) = some(&mut rows);
             if some.is_empty() {
                 break;
             }

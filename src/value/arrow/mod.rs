@@ -15,6 +15,7 @@
 //! Every field may be null. Arrays of other types come from messages and are made these first.
 
 mod build;
+mod extension;
 mod read;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use arrow::datatypes::{DataType as Arrow, Field, FieldRef, Fields, TimeUnit};
 use super::dtype::{DataType, Precision};
 
 pub use build::array;
+pub use extension::Extension;
 pub use read::{heap, values};
 
 /// The type of timestamps.

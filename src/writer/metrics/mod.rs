@@ -81,10 +81,7 @@ impl Writer for MetricsWriter {
         Ok(Plan {
             reads: Reads::new(settings),
             dead_letter_topic: settings.dlq_topic.clone(),
-            publishes: settings.publishes.as_ref().map(|publishes| Publishes {
-                topic: publishes.topic.clone(),
-                named_by: format!("`{}`", publishes.named_by),
-            }),
+            publishes: Publishes::of(settings),
             decoder: Arc::new(MetricsDecoder::new(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to }],
             store_limits: StoreLimits::new(&settings.tuning, 1),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringBuilder, TimestampMicrosecondArray};
-use arrow::compute::{filter, nullif};
+use arrow::compute::nullif;
 use arrow::datatypes::DataType as Arrow;
 use arrow::error::ArrowError;
 use bytes::Bytes;
@@ -113,7 +113,7 @@ impl Context<'_> {
         if count < rows {
             let mask = BooleanArray::from(kept.clone());
             columns =
-                columns.into_iter().map(|column| filtered(column, &mask)).collect::<Result<_, _>>().map_err(bug)?;
+                columns.into_iter().map(|column| column.filtered(&mask)).collect::<Result<_, _>>().map_err(bug)?;
         }
         columns[OBSERVATION_ID] = ColumnData::Array(self.observation_ids(table_at, namespace, &keys, &kept));
         let (destination, shape) = (self.destination, layout.shape.clone());
@@ -266,17 +266,6 @@ fn conformed(
         })
     };
     Ok(ColumnData::Values(values(&array).into_iter().enumerate().map(one).collect()))
-}
-
-fn filtered(column: ColumnData, kept: &BooleanArray) -> Result<ColumnData, ArrowError> {
-    Ok(match column {
-        ColumnData::Array(array) => ColumnData::Array(filter(&array, kept)?),
-        ColumnData::Values(values) => {
-            let values = values.into_iter().enumerate().filter(|(row, _)| kept.value(*row));
-            ColumnData::Values(values.map(|(_, value)| value).collect())
-        }
-        constant @ ColumnData::Constant(_) => constant,
-    })
 }
 
 /// What arrays that were validated cannot come to.

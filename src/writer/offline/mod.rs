@@ -5,6 +5,7 @@ mod decode;
 mod kind;
 pub mod observation_id;
 mod query_log;
+mod republish;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,15 @@ pub use decode::OfflineDecoder;
 use super::catalog::Catalog;
 use super::destinations::{Destinations, OFFLINE};
 use super::open::Gate;
+use super::outlet::Publishes;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, micros, system_clock};
 use super::{Facts, Writer, WriterType};
-use crate::config::settings::WriterSettings;
+use crate::config::settings::{OfflineMode, WriterSettings};
 use crate::row::table::TableRows;
 use decode::EARLIEST;
+use republish::REPUBLISHED;
 use shapes::OfflineEnvironment;
 
 /// The descriptor.
@@ -41,9 +44,13 @@ impl Writer for OfflineWriter {
     }
 
     fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRows>, PlanError> {
-        let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
+        let kind = match settings.of_type.offline_mode {
+            OfflineMode::Direct => &OFFLINE,
+            OfflineMode::Republish => &REPUBLISHED,
+        };
+        let destinations = Destinations::plan(&settings.environments, kind)?;
         let decoder = decoder(settings, &destinations, system_clock());
-        Ok(Plan::new(settings, destinations, decoder))
+        Ok(Plan { publishes: Publishes::of(settings), ..Plan::new(settings, destinations, decoder) })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::row::table::{Column, Repeats, Shape, When};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 
-const COLUMNS: [&str; 17] = [
+pub(super) const COLUMNS: [&str; 17] = [
     "operation_id",
     "environment_id",
     "deployment_id",
@@ -31,7 +31,7 @@ const COLUMNS: [&str; 17] = [
     "meta_query_hash",
 ];
 const OPERATION_ID: usize = 0;
-const ENVIRONMENT_ID: usize = 1;
+pub(super) const ENVIRONMENT_ID: usize = 1;
 const QUERY_TIMESTAMP: usize = 4;
 
 /// What of a message goes into the row beside the query itself.

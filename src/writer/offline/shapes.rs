@@ -18,6 +18,8 @@ use crate::writer::skip;
 pub(super) const SYSTEM: &[&str] = SYSTEM_COLUMNS.split_at(7).0;
 /// Index of `__observation_id__`.
 pub(super) const OBSERVATION_ID: usize = 0;
+/// Index of `__environment__`.
+pub(super) const ENVIRONMENT: usize = 1;
 /// Index of `__id__`.
 pub(super) const ID: usize = 5;
 /// Index of `__ts__`.

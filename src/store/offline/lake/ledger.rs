@@ -50,7 +50,7 @@ impl Ledger {
         rows: &[(usize, &'a TableRows)],
     ) -> Result<Plan<'a>, SinkError> {
         let mut known = self.newest(files, table, folder).await?;
-        if known.version == 0 && rows.iter().any(|(_, rows)| !rows.shape().create) {
+        if known.version == 0 && !rows.iter().any(|(_, rows)| rows.shape().create) {
             return Err(not_there("the lake", table));
         }
         for _ in 0..ROUNDS {

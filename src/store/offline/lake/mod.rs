@@ -49,6 +49,7 @@ mod layout;
 mod ledger;
 mod load;
 mod plan;
+mod prepare;
 pub mod read;
 mod schema;
 mod types;
@@ -63,6 +64,7 @@ use crate::config::secret::expose;
 use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
+use crate::store::tables::prepare::TableStore;
 use crate::store::{StoreError, StoreOptions};
 
 pub use write::Lake;
@@ -72,11 +74,16 @@ const HISTORY: &str = "offline store";
 
 /// Checks the URI and makes a lake of history that has not touched its folder yet.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    open_as(HISTORY, options)
+    open_as(HISTORY, options).map(|store| store as Arc<dyn Sink<TableRows>>)
 }
 
-/// The same for a store that is called so in messages.
-pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+/// The same, as a store that can also be asked to make tables alone.
+pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
+    open_as(HISTORY, options).map(|store| store as Arc<dyn TableStore>)
+}
+
+/// A lake that is called so in messages.
+pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<Lake>, StoreError> {
     let root = root_of(name, expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as Arrow, Field, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::value::arrow::element;
 use crate::value::dtype::{DataType, Precision, write_struct};
 
 /// Precision and scale of a decimal that nothing is declared of.
@@ -169,6 +170,21 @@ impl ColumnType {
             Self::Vector(precision, dimension) => {
                 Arrow::FixedSizeList(Self::element_field(*precision), dimension.cast_signed())
             }
+        }
+    }
+
+    /// The Arrow type of the column's values as they come, which are of half precision where the column is.
+    pub(super) fn values(&self) -> Arrow {
+        match self {
+            Self::List(item) => Arrow::List(element(item.values())),
+            Self::Struct(fields) => {
+                let fields = fields.iter().map(|(name, field)| Field::new(name, field.values(), true));
+                Arrow::Struct(fields.collect::<Fields>())
+            }
+            Self::Vector(Precision::Fp16, dimension) => {
+                Arrow::FixedSizeList(element(Arrow::Float16), dimension.cast_signed())
+            }
+            other => other.arrow(),
         }
     }
 

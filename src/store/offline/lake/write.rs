@@ -38,7 +38,7 @@ const REMEMBERED: usize = 1_024;
 /// A lake in a folder; see [`super`].
 pub struct Lake {
     pub(super) files: Files,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Files that are encoded at a time at the most; `memory` is one file's share.
     concurrency: usize,
     /// Bytes that one file may take while it is encoded.
@@ -96,25 +96,13 @@ impl Lake {
         rows: &[&'a TableRows],
         outcome: &mut Outcome,
     ) -> Result<Vec<Unit<'a>>, SinkError> {
-        let mut order: Vec<&str> = Vec::new();
-        let mut tables: HashMap<&str, Vec<(usize, &'a TableRows)>> = HashMap::new();
-        for (index, row) in rows.iter().enumerate() {
-            tables
-                .entry(&row.shape().table)
-                .or_insert_with_key(|table| {
-                    order.push(table);
-                    Vec::new()
-                })
-                .push((index, row));
-        }
         let mut units = Vec::new();
-        for table in order {
-            let rows = &tables[table];
+        for (table, rows) in by_table(rows) {
             let Some(folder) = layout::segment(table) else {
                 outcome.refused.extend(rows.iter().map(|(index, row)| (*index, unnameable(row))));
                 continue;
             };
-            let planned = self.ledger.agree(&self.files, table, &folder, rows).await?;
+            let planned = self.ledger.agree(&self.files, table, &folder, &rows).await?;
             outcome.refused.extend(planned.refused);
             let schema = Arc::new(planned.schema);
             let arrow = schema.arrow();
@@ -272,7 +260,22 @@ fn bug(error: &dyn std::error::Error) -> SinkError {
     SinkError::Bug { reason: format!("encoding a parquet file: {error}") }
 }
 
-fn unnameable(rows: &TableRows) -> Refusal {
+/// Rows by their table, in the order in which the tables appear.
+pub(super) fn by_table<'a>(rows: &[&'a TableRows]) -> Vec<(&'a str, Vec<(usize, &'a TableRows)>)> {
+    let mut tables: Vec<(&'a str, Vec<(usize, &'a TableRows)>)> = Vec::new();
+    let mut places: HashMap<&'a str, usize> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        let table: &'a str = &row.shape().table;
+        let at = *places.entry(table).or_insert_with(|| {
+            tables.push((table, Vec::new()));
+            tables.len() - 1
+        });
+        tables[at].1.push((index, row));
+    }
+    tables
+}
+
+pub(super) fn unnameable(rows: &TableRows) -> Refusal {
     let message = "a table's name must not be empty, nor longer than 200 bytes once escaped for a folder";
     let (name, shape) = match rows {
         TableRows::Row(row) => (row.name(), &row.shape),

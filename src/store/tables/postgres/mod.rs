@@ -44,6 +44,7 @@ mod layout;
 mod load;
 mod names;
 mod plan;
+mod prepare;
 mod table;
 mod types;
 mod write;
@@ -51,6 +52,7 @@ mod write;
 use std::sync::Arc;
 
 pub(in crate::store) use self::layout::{Layout, NewTable};
+use super::prepare::TableStore;
 use super::row_wise::RowWise;
 use crate::config::secret::expose;
 use crate::row::load::FileLoad;
@@ -64,6 +66,14 @@ pub(in crate::store) fn open(
     options: &StoreOptions,
     layout: &'static Layout,
 ) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
+    open_tables(options, layout).map(|store| store as Arc<dyn Sink<TableRows>>)
+}
+
+/// The same, as a store that can also be asked to make tables alone.
+pub(in crate::store) fn open_tables(
+    options: &StoreOptions,
+    layout: &'static Layout,
+) -> Result<Arc<dyn TableStore>, StoreError> {
     uri::parse(layout.store, expose(&options.fetched))?;
     Ok(RowWise::around(write::Postgres::new(layout, options.uri.clone())))
 }

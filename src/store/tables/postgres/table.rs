@@ -62,7 +62,7 @@ struct Described {
 const EXTENSIONS: &str = "SELECT extname::text FROM pg_extension";
 
 /// The name of a table, whole.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
     schema: Option<String>,
     pub(super) table: String,
@@ -131,7 +131,7 @@ impl Tables {
         let mut rigid = Rigid::default();
         for _ in 0..ROUNDS {
             let described = describe(connection, &table, &rigid).await?;
-            if described.table.columns.is_empty() && rows.iter().any(|(_, row)| !row.shape.create) {
+            if described.table.columns.is_empty() && !rows.iter().any(|(_, row)| row.shape.create) {
                 return Err(not_there(&connection.address.to_string(), &table));
             }
             let planned = held(&described.table, rows, against)?;

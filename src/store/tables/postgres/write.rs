@@ -50,8 +50,8 @@ struct Stage {
 
 /// A store in a database; see [`super`].
 pub(super) struct Postgres {
-    pool: Pool<Session>,
-    tables: Tables,
+    pub(super) pool: Pool<Session>,
+    pub(super) tables: Tables,
 }
 
 impl Postgres {
@@ -126,7 +126,10 @@ impl Sink<TableRow> for Postgres {
 }
 
 /// Rows by their table in the order of the tables' names, in which every writer locks them.
-fn by_table<'a>(rows: &[&'a TableRow], refused: &mut Vec<(usize, Refusal)>) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
+pub(super) fn by_table<'a>(
+    rows: &[&'a TableRow],
+    refused: &mut Vec<(usize, Refusal)>,
+) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
     let mut tables: HashMap<(Option<&str>, &str), (Name, Vec<(usize, &'a TableRow)>)> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
         let of = (row.shape.schema.as_deref(), &*row.shape.table);

@@ -15,7 +15,7 @@ use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
 use crate::writer::open::{Gate, Unopened};
 use crate::writer::preview::{Preview, Shown, ShownRow};
-use crate::writer::testing::message;
+use crate::writer::testing::{self, message};
 
 /// A usage event that is passed on.
 struct Note {
@@ -136,7 +136,7 @@ fn third(publishes: Option<&str>) -> Plan<Note> {
     let catalog = Catalog::new(&settings.environments, |id, _| Entry(destinations.index(id)));
     let decoder = Notes { gate: Gate::new(&settings), catalog };
     let publishes =
-        publishes.map(|topic| Publishes { topic: topic.to_owned(), named_by: "`usage_bus_topic_id`".to_owned() });
+        publishes.map(|topic| Publishes { named_by: "`usage_bus_topic_id`".to_owned(), ..testing::publishes(topic) });
     Plan { publishes, ..Plan::new(&settings, destinations, decoder) }
 }
 

@@ -1,0 +1,182 @@
+//! `offline_mode: republish`: history as parquet on a topic, for `OFFLINE_STORE_STREAMING_INSERT_WRITER` to write.
+//!
+//! The tables are made here, so that a row which its table will never take is buried with the message that it came in.
+//! What is published is one parquet file for each table and environment of a write, or several where one would be
+//! larger than a message may be. Its columns have the types that the table has, so that nothing is lost or made up on
+//! the way: what the second writer stores is what this one would have stored.
+
+mod encode;
+mod group;
+mod schema_hash;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytestring::ByteString;
+
+use crate::message::envelope::{Carrier, Event};
+use crate::message::insert::{InsertAttributes, TableName, WriteMode};
+use crate::message::{EventType, Headers, Outgoing};
+use crate::result::sniff::Encoding;
+use crate::row::table::{Repeats, Shape, TableRows};
+use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
+use crate::store::StoreOptions;
+use crate::store::offline;
+use crate::store::tables::prepare::{Form, Part, Prepared, TableStore, Taken};
+use crate::writer::destinations::{Kind, OFFLINE, Opened, Opener};
+use crate::writer::outlet::Outlet;
+
+/// The offline stores whose tables are made, and whose rows are published.
+pub(super) const REPUBLISHED: Kind<TableRows> =
+    Kind { name: "streaming inserts for the offline store", open: Opener::Publishing(open), ..OFFLINE };
+
+fn open(options: &StoreOptions, outlet: &Outlet) -> Opened<TableRows> {
+    Ok(Arc::new(Republish { store: offline::open_tables(options)?, outlet: outlet.clone() }))
+}
+
+/// Publishes rows whose tables it has made.
+pub(super) struct Republish {
+    store: Arc<dyn TableStore>,
+    outlet: Outlet,
+}
+
+/// What the bodies of one table and environment have in common.
+struct Body<'a> {
+    write: &'a str,
+    environment: &'a str,
+    columns: &'a [(ByteString, Form)],
+    attributes: InsertAttributes,
+}
+
+#[async_trait]
+impl Sink<TableRows> for Republish {
+    async fn write(&self, write: Write<'_, TableRows>) -> Result<Outcome, SinkError> {
+        let Prepared { tables, refused } = self.store.prepare(write.rows).await?;
+        let mut refused: BTreeMap<usize, Refusal> = refused.into_iter().collect();
+        let (mut messages, mut published) = (Vec::new(), 0);
+        for table in &tables {
+            for (environment, rows) in group::by_environment(&table.rows) {
+                let Some(first) = rows.first() else { continue };
+                let attributes = attributes(first.rows.shape(), &table.columns);
+                let body = Body { write: write.id, environment: &environment, columns: &table.columns, attributes };
+                published += self.bodies(&body, rows, &mut messages, &mut refused).await?;
+            }
+        }
+        if !messages.is_empty() {
+            self.outlet.publish(&messages).await?;
+        }
+        Ok(Outcome { refused: refused.into_iter().collect(), stored: published as u64, ..Outcome::default() })
+    }
+
+    async fn probe(&self) -> Result<(), SinkError> {
+        self.store.probe().await
+    }
+
+    /// No row of a table has a key.
+    fn collapse(&self, key: &Infallible, _: &[&TableRows]) -> TableRows {
+        match *key {}
+    }
+}
+
+impl Republish {
+    /// Appends the messages of rows, which all go to one table of one environment; the answer is how many rows are in
+    /// them.
+    async fn bodies(
+        &self,
+        body: &Body<'_>,
+        rows: Vec<Taken<'_>>,
+        messages: &mut Vec<Outgoing>,
+        refused: &mut BTreeMap<usize, Refusal>,
+    ) -> Result<usize, SinkError> {
+        let (mut part, mut published) = (0, 0);
+        let mut waiting = VecDeque::from([rows]);
+        while let Some(rows) = waiting.pop_front() {
+            let count = group::count(&rows);
+            let beforehand = group::parts_for_memory(&rows, body.columns.len(), self.outlet.most_unpacked());
+            if count > 1 && beforehand > 1 {
+                put_back(&mut waiting, group::split(rows, beforehand));
+                continue;
+            }
+            let batch = encode::batch(body.columns, &rows).map_err(|error| bug(&error))?;
+            let file = tokio::task::spawn_blocking(move || encode::file(&batch)).await;
+            let file = file.map_err(|error| bug(&error))?.map_err(|error| bug(&error))?;
+            let headers = self.headers(body, part, group::newest(&rows));
+            let room = self.outlet.room(None, &headers);
+            if file.len() <= room {
+                messages.push(self.outlet.message(None, headers, file.into()));
+                part += 1;
+                published += count;
+            } else if let ([Taken { index, rows }], 1) = (&rows[..], count) {
+                let message = format!(
+                    "a row of {} bytes as a parquet file; a message of topic `{}` has room for {room}",
+                    file.len(),
+                    self.outlet.topic()
+                );
+                let name = match rows {
+                    Part::Row(row) => row.name(),
+                    Part::Columns(columns, rows) => columns.name(rows[0] as usize),
+                };
+                let refusal = Refusal::new(ErrorClass::TooLarge, message).harmless().row(name);
+                refused.entry(*index).or_insert_with(|| refusal.table(&body.attributes.table.table));
+            } else {
+                put_back(&mut waiting, group::split(rows, file.len().div_ceil(room.max(1)) + 1));
+            }
+        }
+        Ok(published)
+    }
+
+    fn headers(&self, body: &Body<'_>, part: usize, time: Option<i64>) -> Headers {
+        let Body { write, environment, attributes, .. } = body;
+        let event = Event {
+            // The same for a repetition of the write, which makes the same bodies.
+            id: &format!("{write}/{environment}/{}/{part}", attributes.table.table),
+            source: self.outlet.source(),
+            event_type: EventType::StreamingInsert,
+            time,
+            content_type: Encoding::Parquet.content_type(),
+            environment,
+            deployment: "",
+            operation: "",
+        };
+        attributes.headers(&event.headers(Carrier::Kafka), Carrier::Kafka)
+    }
+}
+
+fn put_back<T>(waiting: &mut VecDeque<T>, parts: Vec<T>) {
+    for part in parts.into_iter().rev() {
+        waiting.push_front(part);
+    }
+}
+
+/// How the rows of a shape are inserted: one of history once, by the id of its observation; of a query the newest.
+fn attributes(shape: &Shape, columns: &[(ByteString, Form)]) -> InsertAttributes {
+    let name = |at: usize| shape.columns.get(at).map(|column| column.name.to_string());
+    let (mode, keys, order) = match shape.repeats {
+        Repeats::First => (WriteMode::Append, Vec::new(), None),
+        Repeats::Newest => {
+            let keys = shape.key.iter().filter_map(|at| name(*at)).collect();
+            (WriteMode::Upsert, keys, shape.time.column().and_then(name))
+        }
+    };
+    InsertAttributes {
+        table: TableName {
+            database: None,
+            schema: shape.schema.as_ref().map(ToString::to_string),
+            table: shape.table.to_string(),
+        },
+        mode,
+        keys,
+        order,
+        create: shape.create,
+        schema_hash: Some(schema_hash::of(columns)),
+    }
+}
+
+fn bug(error: &dyn Display) -> SinkError {
+    SinkError::Bug { reason: format!("encoding a parquet file: {error}") }
+}
