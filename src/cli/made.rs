@@ -16,7 +16,7 @@ use super::deployment;
 use super::exit::{Exit, Failure, OrExit};
 
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct MadeUp {
     /// Make up so many messages
     #[arg(long, value_name = "N")]
     generate: Option<u64>,
@@ -61,7 +61,7 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
     names.try_map(|name| Kind::named(&name).ok_or("no kind of messages"))
 }
 
-impl Arguments {
+impl MadeUp {
     /// The messages that were asked for, for a topic and the writer that reads it, where it was named; none where
     /// nothing is to be made up.
     pub(super) fn messages(

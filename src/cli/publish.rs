@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TYPE", requires = "file")]
     content_type: Option<String>,
     #[command(flatten)]
-    made: made::Arguments,
+    made: made::MadeUp,
     /// Event type (`ce_type`) of messages from a file
     #[arg(long, value_name = "TYPE", default_value = "chalk.result.v1")]
     ce_type: String,

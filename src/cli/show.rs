@@ -73,6 +73,10 @@ struct ShownMessage {
     #[serde(rename = "type")]
     event_type: Option<String>,
     environment: Option<String>,
+    /// Of a streaming insert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    content_type: Option<String>,
     bytes: usize,
     /// `None` where it is in no encoding that is shown.
     body: Option<Json>,
@@ -194,19 +198,24 @@ impl ShownMessage {
             timestamp: message.timestamp_ms.map(|millis| text::time(millis.saturating_mul(1000))),
             event_type: header("ce_type"),
             environment: header("ce_environmentid"),
+            table: header("ce_table"),
+            content_type: header("content-type"),
             bytes: message.body().len(),
             body: readable_body(message),
         }
     }
 
     fn print(&self) -> anyhow::Result<()> {
-        let Self { partition, offset, timestamp, event_type, environment, bytes, body } = self;
+        let Self { partition, offset, timestamp, event_type, environment, table, content_type, bytes, body } = self;
         let mut heading = format!("  {partition}/{offset}");
         for part in [timestamp, event_type].into_iter().flatten() {
             heading += &format!("  {part}");
         }
         if let Some(environment) = environment {
             heading += &format!("  environment {environment}");
+        }
+        if let Some(table) = table {
+            heading += &format!("  table {table}");
         }
         heading += &format!("  {} bytes", grouped(*bytes as u64));
         output::line(output::inline(&heading))?;
@@ -218,7 +227,10 @@ impl ShownMessage {
                 }
             }
             Some(other) => output::row(&mut table, [shortened(&other.to_string(), 100)]),
-            None => output::row(&mut table, ["a body that is neither JSON nor a known protobuf".to_owned()]),
+            None => {
+                let kind = content_type.as_deref().unwrap_or("that is not told");
+                output::row(&mut table, [format!("a body of the type {kind}, which is not shown")]);
+            }
         }
         indented(&table.trim_fmt(), 4)
     }

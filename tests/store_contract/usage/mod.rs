@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chalk_writer::config::StoreKind;
 use chalk_writer::config::secret::SecretRef;
 use chalk_writer::row::table::{Shape, TableRow, TableRows};
 use chalk_writer::sink::{ErrorClass, Write};
 use chalk_writer::store::usage::{self, USAGE_STORES, shapes};
-use chalk_writer::store::{StoreError, StoreOptions};
+use chalk_writer::store::{StoreError, StoreOptions, look};
 use chalk_writer::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -31,7 +32,11 @@ fn all() -> [Kept; 4] {
 }
 
 fn open(uri: &str) -> Result<Store, StoreError> {
-    usage::open(&StoreOptions {
+    usage::open(&options(uri))
+}
+
+fn options(uri: &str) -> StoreOptions {
+    StoreOptions {
         uri: SecretRef::plain(uri),
         fetched: uri.to_owned().into(),
         cache_prefix: "".into(),
@@ -40,16 +45,19 @@ fn open(uri: &str) -> Result<Store, StoreError> {
         concurrency: 4,
         tombstone_retention: Duration::from_secs(60),
         memory_limit: 64 << 20,
-    })
+    }
 }
 
 impl Kept {
-    fn open(&self) -> Store {
-        let uri = match self {
+    fn uri(&self) -> String {
+        match self {
             Self::Keyed(place) => place.uri(),
             Self::Lake(folder) => format!("file://{}", folder.path().display()),
-        };
-        open(&uri).expect("it opens")
+        }
+    }
+
+    fn open(&self) -> Store {
+        open(&self.uri()).expect("it opens")
     }
 
     /// The rows of a table, and how many of them are there more than once.
@@ -207,4 +215,40 @@ async fn large_numbers_and_odd_texts_survive() {
         assert_eq!(times.1, "9999-12-31T23:59:59.999999Z");
         assert!(!found.contains_key("team") && !found.contains_key("dimensions"));
     }
+}
+
+/// A look reads with what the store was written by, and each kind of it has a file of its own.
+#[tokio::test]
+async fn what_is_there_can_be_looked_at() {
+    for kept in all() {
+        let look = look::open(StoreKind::Usage, &options(&kept.uri())).expect("it opens");
+        assert_eq!(look.tables().await.expect("an answer"), [], "nothing was written yet");
+        let at = |n: i64| {
+            let mut row = event(&format!("e-{n}"), 0.25);
+            let time = row.shape.columns.iter().position(|column| column.name == "started_at").expect("a column");
+            row.values[time] = Value::Timestamp(NOON + n);
+            row
+        };
+        let mut rows: Vec<TableRow> = (0..5).map(at).collect();
+        rows.push(status(&shapes::node_status(), "n", NOON));
+        write(&kept.open(), &rows).await.expect("written");
+        let tables = look.tables().await.expect("an answer");
+        let tables: Vec<_> = tables.iter().map(|table| (&*table.name, table.rows, table.is_estimate)).collect();
+        assert_eq!(tables, [("node_status", Some(1), false), ("usage_events", Some(5), false)]);
+        let newest = look.rows("usage_events", 2).await.expect("rows");
+        assert_eq!((newest.columns.len(), newest.columns[0].as_str(), newest.rows.len()), (11, "event_id", 2));
+        let cells: Vec<&str> = newest.rows[0].iter().map(|cell| cell.get()).collect();
+        assert_eq!((cells[5], cells[2]), ("0.25", "null"));
+        if let Kept::Keyed(_) = kept {
+            assert_eq!((cells[0], newest.rows[1][0].get()), ("\"e-4\"", "\"e-3\""), "the newest first");
+            let dimensions: Json = serde_json::from_str(cells[10]).expect("JSON");
+            assert_eq!(dimensions, json!({"a\"'": "é 😀", "date": ""}), "JSON is itself");
+        }
+        let error = look.rows("odd\"; --", 1).await.expect_err("no such table").to_string();
+        assert_eq!(error, "no table `odd\"; --`; there is `node_status`, `usage_events`");
+    }
+    let Err(error) = look::open(StoreKind::Online, &options("redis://:hunter2@host")) else { panic!("it was opened") };
+    assert!(error.0.contains("no tables to show in a `redis:` store") && !error.0.contains("hunter2"), "{error}");
+    let schemes: Vec<&str> = look::LOOKS.iter().flat_map(|kind| kind.schemes).copied().collect();
+    assert_eq!(schemes, ["sqlite", "postgres", "postgresql", "file"], "a look that this test does not have");
 }

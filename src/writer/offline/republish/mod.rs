@@ -157,7 +157,8 @@ fn put_back<T>(waiting: &mut VecDeque<T>, parts: Vec<T>) {
 fn attributes(shape: &Shape, columns: &[(ByteString, Form)]) -> InsertAttributes {
     let name = |at: usize| shape.columns.get(at).map(|column| column.name.to_string());
     let (mode, keys, order) = match shape.repeats {
-        Repeats::First => (WriteMode::Append, Vec::new(), None),
+        // History has no rows of which the furthest stands.
+        Repeats::First | Repeats::Furthest(_) => (WriteMode::Append, Vec::new(), None),
         Repeats::Newest => {
             let keys = shape.key.iter().filter_map(|at| name(*at)).collect();
             (WriteMode::Upsert, keys, shape.time.column().and_then(name))
