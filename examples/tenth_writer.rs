@@ -43,6 +43,7 @@ static AUDIT: TypeInfo = TypeInfo {
     reads: "result_bus_audit_subscription_id",
     reads_topic: Some("result_bus_topic_id"),
     publishes: None,
+    republishes: None,
     passes_over_its_own: false,
     store: Some("offline_store"),
     pace: Pace::Bulk,

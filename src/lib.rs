@@ -14,7 +14,7 @@
 //!
 //! A [`writer`] is what puts these together: it names a decoder, a kind of row and the stores of an
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
-//! [`mod@generate`] makes results for trying it; [`proto`] holds the published messages; [`insert`] reads the
+//! [`mod@generate`] makes messages for trying it; [`proto`] holds the published messages; [`insert`] reads the
 //! parquet bodies of streaming inserts and says where their rows go; [`sketch`] keeps distributions in little
 //! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private.
 //!

@@ -159,10 +159,14 @@ pub(super) async fn open_online_store(
     settings: &StoreSettings,
     tuning: &Tuning,
 ) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    let fetched = settings.uri.fetch().await.map_err(|error| StoreError(error.to_string()))?;
-    online::open(&StoreOptions {
+    online::open(&store_options(settings, tuning).await?)
+}
+
+/// What a store is opened with, as a writer with this tuning opens it.
+pub(super) async fn store_options(settings: &StoreSettings, tuning: &Tuning) -> Result<StoreOptions, StoreError> {
+    Ok(StoreOptions {
         uri: settings.uri.clone(),
-        fetched,
+        fetched: settings.uri.fetch().await.map_err(|error| StoreError(error.to_string()))?,
         cache_prefix: settings.cache_prefix.as_str().into(),
         clustered: settings.clustered,
         wait_replicas: settings.wait_replicas,

@@ -10,13 +10,14 @@ mod dlq;
 pub mod exit;
 mod get;
 mod input;
-mod lake;
+mod made;
 mod output;
 mod peek;
 mod progress;
 mod publish;
 mod run;
 mod session;
+mod show;
 mod signals;
 mod skip;
 mod text;
@@ -57,6 +58,7 @@ enum Command {
     Publish(publish::Arguments),
     Peek(peek::Arguments),
     Get(get::Arguments),
+    Show(show::Arguments),
     #[command(subcommand)]
     Dlq(dlq::Command),
     Skip(skip::Arguments),
@@ -88,6 +90,7 @@ impl CommandLine {
             Some(Command::Publish(arguments)) => publish::run(arguments).await,
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,
+            Some(Command::Show(arguments)) => show::run(arguments).await,
             Some(Command::Dlq(command)) => dlq::run(command).await,
             Some(Command::Skip(arguments)) => skip::run(arguments).await,
             Some(Command::Demo(arguments)) => demo::run(arguments).await,

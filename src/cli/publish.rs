@@ -4,24 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use crate::bus::{Bus, BusError, Placed, Publisher};
 use crate::config::settings::BusSettings;
-use crate::generate::{BodyEncoding, Generator, Options};
 use crate::message::Outgoing;
 use crate::result::unpack::Compression;
 
 use super::deployment::{self, Deployment};
 use super::exit::{Exit, Failure, OrExit};
 use super::input::{self, Input};
+use super::made;
 use super::output::{self, count, grouped};
 
 /// Publish messages from a file, or generated ones
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").args(["file", "generate"]).required(true)))]
+#[command(group(ArgGroup::new("source").args(["file", "generate"]).required(true)))]
 #[command(group(ArgGroup::new("where").args(["topic", "writer_type"]).required(true)))]
 pub(super) struct Arguments {
     /// Configuration file
@@ -39,24 +38,8 @@ pub(super) struct Arguments {
     /// The file is the body of one message, as it is, and of this type (`application/vnd.apache.arrow.file`)
     #[arg(long, value_name = "TYPE", requires = "file")]
     content_type: Option<String>,
-    /// Make up so many query results
-    #[arg(long, value_name = "N")]
-    generate: Option<u64>,
-    /// The same seed makes the same results
-    #[arg(long, default_value_t = 1, requires = "generate")]
-    seed: u64,
-    /// Environment of generated results
-    #[arg(long, default_value = "prod", requires = "generate")]
-    environment: String,
-    /// Encoding of generated results
-    #[arg(long, default_value = "json", requires = "generate")]
-    encoding: Encoding,
-    /// About how many entities of each namespace they are
-    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "generate")]
-    entities: u64,
-    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, a fixed day
-    #[arg(long, value_name = "TIME", value_parser = deployment::moment, requires = "generate")]
-    start: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    made: made::MadeUp,
     /// Event type (`ce_type`) of messages from a file
     #[arg(long, value_name = "TYPE", default_value = "chalk.result.v1")]
     ce_type: String,
@@ -72,19 +55,6 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// How generated results are written.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Encoding {
-    /// JSON with features by name
-    Json,
-    /// JSON with values aligned with columns
-    CompactJson,
-    /// Protobuf
-    Protobuf,
-    /// Arrow files; a result of several tables is protobuf with tables in Arrow form
-    Arrow,
 }
 
 fn compression(name: &str) -> Result<Compression, String> {
@@ -112,23 +82,6 @@ impl Arguments {
         }
         Ok(message)
     }
-
-    fn options(&self, topic: &str) -> Options {
-        let defaults = Options::default();
-        Options {
-            topic: topic.to_owned(),
-            environment: self.environment.clone(),
-            entities: self.entities,
-            start: self.start.map_or(defaults.start, |start| start.timestamp_micros()),
-            encoding: match self.encoding {
-                Encoding::Json => BodyEncoding::Json,
-                Encoding::CompactJson => BodyEncoding::CompactJson,
-                Encoding::Protobuf => BodyEncoding::Protobuf,
-                Encoding::Arrow => BodyEncoding::Arrow,
-            },
-            ..defaults
-        }
-    }
 }
 
 /// Messages, and bytes, that one call hands to the bus.
@@ -153,17 +106,21 @@ struct Landed {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let deployment = Deployment::load(&arguments.config)?;
-    let topic = match (&arguments.topic, &arguments.writer_type) {
-        (Some(topic), _) => topic.clone(),
-        (None, Some(writer_type)) => deployment.writer(&deployment::by_type(writer_type)?)?.subscription,
+    let (topic, reader) = match (&arguments.topic, &arguments.writer_type) {
+        (Some(topic), _) => (topic.clone(), None),
+        (None, Some(writer_type)) => {
+            let settings = deployment.writer(&deployment::by_type(writer_type)?)?;
+            (settings.subscription, Some(settings.writer_type))
+        }
         (None, None) => return Err(Failure::new(Exit::Usage, "`--topic` or `--type` is missing")),
     };
+    let made = arguments.made.messages(&topic, reader)?;
     // Standard input is read once, so it cannot be looked through before: see `Publishing::finish`.
     let seekable = arguments.file.as_deref().filter(|path| *path != Path::new("-"));
     if let Some(path) = seekable.filter(|_| arguments.content_type.is_none()) {
         for value in Input::open(path).or_exit(Exit::Failed)? {
             value.map_err(|error| {
-                Failure::new(Exit::Failed, format_args!("{}: {error}; nothing was published", path.display()))
+                Failure::new(Exit::Failed, format_args!("{}: {error:#}; nothing was published", path.display()))
             })?;
         }
     }
@@ -173,9 +130,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let result = match &arguments.file {
         Some(path) => publish_file(&mut publishing, path, &arguments).await,
         None => {
-            let results = Generator::new(arguments.seed, arguments.options(&topic));
-            let results = results.take(arguments.generate.unwrap_or_default() as usize);
-            publishing.all(results.map(|message| arguments.finished(message))).await
+            let finished = made.map(|made| arguments.finished(made::with_its_files(made)?));
+            publishing.all(finished).await
         }
     };
     let published = publishing.finish();

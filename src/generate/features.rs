@@ -271,6 +271,22 @@ fn error(namespace: &Namespace, random: &mut fastrand::Rng) -> ChalkError {
     }
 }
 
+/// An error of a whole query.
+pub(super) fn query_error(random: &mut fastrand::Rng) -> ChalkError {
+    let (code, category, message) = [
+        (ErrorCode::ParseFailed, ErrorCodeCategory::Request, "query names a feature that does not exist"),
+        (ErrorCode::InvalidQuery, ErrorCodeCategory::Request, "no resolver computes `user.tier` from `user.id`"),
+        (ErrorCode::InternalServerErrorUnspecified, ErrorCodeCategory::NetworkUnspecified, "connection reset by peer"),
+    ][random.usize(..3)];
+    ChalkError { code: code.into(), category: category.into(), message: message.to_owned(), ..ChalkError::default() }
+}
+
+/// An error of a resolver of a result's query.
+pub(super) fn resolver_error(result: &v1::QueryResult, random: &mut fastrand::Rng) -> ChalkError {
+    let of_result = |known: &&Namespace| result.tables.first().is_some_and(|table| table.namespace == known.name);
+    error([&USER, &MERCHANT].into_iter().find(of_result).unwrap_or(&TRANSACTION), random)
+}
+
 /// The row of a numbered message.
 pub(super) fn numbered_row(number: u64, entity: u64, observed_at: pbjson_types::Timestamp) -> v1::Row {
     v1::Row {

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::message::{Delivery, Envelope, Message, Partition};
+use crate::message::{Delivery, Envelope, EventType, Message, Outgoing, Partition};
+use crate::result::arrow;
 use crate::result::{QueryResult, Source, TableBody, Wanted, decode};
 use crate::value::Value;
 
@@ -118,5 +119,27 @@ fn a_numbered_message_carries_its_number_and_its_time() {
         assert_eq!(rows[0].cells[0].value, Value::Int(number as i64));
         assert_eq!(rows[0].observed_at, Some(options.start + number as i64));
         assert_eq!(message.key.as_deref(), Some(format!("prod/user/{entity}").as_bytes()));
+    }
+}
+
+#[test]
+fn one_seed_makes_the_same_messages_and_files_of_every_kind_and_another_seed_others() {
+    for kind in Kind::ALL {
+        let made = |seed, encoding| {
+            let options = Options { encoding, ..Options::default() };
+            let messages = Messages::new(kind, seed, options, "/files".into()).take(20);
+            let bytes = |made: Made| (made.message.key, made.message.headers, made.message.payload, made.files);
+            messages.map(bytes).collect::<Vec<_>>()
+        };
+        for encoding in [BodyEncoding::Json, BodyEncoding::Protobuf] {
+            let messages = made(1, encoding);
+            assert_eq!(messages, made(1, encoding), "{kind:?}");
+            assert_ne!(messages, made(2, encoding), "{kind:?}");
+            assert_eq!(messages.iter().any(|(.., files)| !files.is_empty()), kind == Kind::BulkInsert);
+            for (_, headers, body, _) in &messages {
+                assert_eq!(headers.get_str("ce_type"), Some(kind.event_type().as_str()));
+                assert!(body.as_ref().is_some_and(|body| !body.is_empty()), "{kind:?}");
+            }
+        }
     }
 }

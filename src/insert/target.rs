@@ -73,7 +73,7 @@ impl Target {
         Ok(Some(TableColumns { destination, shape: shape.into(), rows, columns }))
     }
 
-    fn shape(&self, columns: &[(ByteString, Column)], time: i64) -> Result<Shape, Refusal> {
+    pub(super) fn shape(&self, columns: &[(ByteString, Column)], time: i64) -> Result<Shape, Refusal> {
         let position = |wanted: &str| columns.iter().position(|(name, _)| *name == wanted);
         let found = |what: &str, wanted: &str| {
             position(wanted).ok_or_else(|| {
@@ -130,7 +130,12 @@ impl Target {
 }
 
 /// The values that the texts of a column stand for.
-fn told(extension: Extension, name: &str, array: &ArrayRef, budget: &mut Budget) -> Result<ColumnData, Refusal> {
+pub(super) fn told(
+    extension: Extension,
+    name: &str,
+    array: &ArrayRef,
+    budget: &mut Budget,
+) -> Result<ColumnData, Refusal> {
     /// Two characters of text, such as `1,`, may be one value.
     const PER_BYTE: usize = size_of::<Value>() / 2;
     budget.take_rows(array.len(), size_of::<Value>())?;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
@@ -16,6 +16,7 @@ use super::answer::{Answer, Form};
 use super::feather;
 use super::query::Query;
 use super::reason::reason;
+use super::room::Room;
 use super::token::{Credentials, Tokens};
 use crate::tls::{Tls, Trust};
 
@@ -46,6 +47,10 @@ pub struct Options {
     pub body: Body,
     /// Bytes of an answer, and of the tables in it once opened.
     pub most_bytes: usize,
+    /// How many queries are under way at once, at the most.
+    pub at_once: usize,
+    /// Bytes of all answers that are read at the same time; one of the largest is always taken.
+    pub bytes_at_once: usize,
 }
 
 /// Asks queries.
@@ -54,6 +59,7 @@ pub struct Client {
     options: Options,
     http: reqwest::Client,
     tokens: Option<Tokens>,
+    room: Room,
     json: Url,
     feather: Url,
 }
@@ -144,7 +150,8 @@ impl Client {
         if let Some(branch) = &options.branch {
             header("branch", branch).map_err(ClientError::Settings)?;
         }
-        Ok(Self { options, http, tokens, json, feather })
+        let room = Room::new(options.at_once, options.most_bytes, options.bytes_at_once);
+        Ok(Self { options, http, tokens, room, json, feather })
     }
 
     /// The server that it asks.
@@ -186,7 +193,7 @@ impl Client {
             if is_trouble(status) {
                 return Err(Reply::Throttled { status: status.as_u16(), after, took: Duration::ZERO });
             }
-            let body = whole(response, self.options.most_bytes).await?;
+            let body = self.room.whole(response).await.map_err(|error| Reply::Unreachable(reason(&error)))?;
             Ok((status, body))
         };
         let answer = timeout(self.options.deadline, asking).await;
@@ -202,7 +209,10 @@ impl Client {
                 {
                     tokens.forget().await;
                 }
-                let answer = body.and_then(|body| read(status, form, &body, self.options.most_bytes));
+                let most = self.options.most_bytes;
+                let answer = body
+                    .ok_or_else(|| format!("the answer is larger than {most} bytes"))
+                    .and_then(|body| read(status, form, &body.bytes, most));
                 Reply::Answered { status: status.as_u16(), answer, took }
             }
         }
@@ -262,18 +272,6 @@ fn retry_after(response: &Response) -> Option<Duration> {
     }
     let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
     (date.to_utc() - chrono::Utc::now()).to_std().ok()
-}
-
-/// The whole body; an error inside where it is larger than it may be.
-async fn whole(mut response: Response, most: usize) -> Result<Result<Bytes, String>, Reply> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Reply::Unreachable(reason(&error)))? {
-        if body.len() + chunk.len() > most {
-            return Ok(Err(format!("the answer is larger than {most} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Ok(body.freeze()))
 }
 
 /// The answer in a body; of an error only its status counts where its body is none.

@@ -12,8 +12,8 @@ use crate::sink::Row;
 /// A query that is to be asked again.
 #[derive(Clone, Debug)]
 pub struct Mirrored {
-    /// Id of the event that it came in.
-    pub event_id: String,
+    /// What names the event that it came in among those of all publishers.
+    pub event: String,
     /// The environment that it is asked of.
     pub environment: Arc<str>,
     /// The query as it was logged.
@@ -39,6 +39,6 @@ impl Row for Mirrored {
 
     fn size(&self) -> usize {
         // The request is there as text and in parts.
-        size_of::<Self>() + self.logged.encoded_len() + 2 * self.logged.request.len()
+        size_of::<Self>() + self.event.len() + self.logged.encoded_len() + 2 * self.logged.request.len()
     }
 }

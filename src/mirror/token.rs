@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -9,10 +10,17 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::reason::reason;
+use super::room::ends_within;
 use crate::config::secret::SecretRef;
 
-/// So long before its end a token is not used any more.
+/// So long before its end a token is not used any more, or a tenth of its time where that is less.
 const BEFORE_THE_END: Duration = Duration::from_mins(1);
+/// Of a token that says nothing of its end.
+const USUALLY_GOOD_FOR: Duration = Duration::from_hours(1);
+/// However long a token is good for, another one is asked for after this.
+const LONGEST: Duration = Duration::from_hours(24);
+/// Bytes of the answer that a token comes in.
+const MOST_BYTES: usize = 64 << 10;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -70,17 +78,19 @@ impl Tokens {
         let asked = Asked { client_id, client_secret: secret.expose_secret(), grant_type: "client_credentials" };
         let body = serde_json::to_vec(&asked).expect("texts always have a JSON form");
         let request = http.post(self.url.clone()).header("Content-Type", "application/json").body(body);
-        let response = request.send().await.map_err(|error| reason(&error))?;
+        let mut response = request.send().await.map_err(|error| reason(&error))?;
         let status = response.status();
         if !status.is_success() {
             return Err(format!("{} answered {status}", self.url.path()));
         }
-        let body = response.bytes().await.map_err(|error| reason(&error))?;
+        let mut body = BytesMut::new();
+        if !ends_within(MOST_BYTES, &mut response, &mut body).await.map_err(|error| reason(&error))? {
+            return Err(format!("{} answered more than {MOST_BYTES} bytes", self.url.path()));
+        }
         // The library's words quote the text, which is a secret.
         let given: Given =
             serde_json::from_slice(&body).map_err(|_| format!("{} answered no token", self.url.path()))?;
-        let good_for = Duration::from_secs(given.expires_in.unwrap_or(3_600)).saturating_sub(BEFORE_THE_END);
-        let token = Token { text: given.access_token.into(), until: Instant::now() + good_for };
+        let token = Token { text: given.access_token.into(), until: Instant::now() + used_for(given.expires_in) };
         *known = Some(token.clone());
         Ok(token.text)
     }
@@ -88,5 +98,25 @@ impl Tokens {
     /// The server no longer takes the token: the next query asks for another.
     pub(super) async fn forget(&self) {
         *self.known.lock().await = None;
+    }
+}
+
+/// For how long a token is used that is good for so many seconds.
+fn used_for(expires_in: Option<u64>) -> Duration {
+    let good_for = expires_in.map_or(USUALLY_GOOD_FOR, Duration::from_secs).min(LONGEST);
+    good_for.saturating_sub(BEFORE_THE_END.min(good_for / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_used_to_its_very_end_and_for_no_longer_than_a_day() {
+        for (expires_in, seconds) in
+            [(None, 3_540), (Some(3_600), 3_540), (Some(60), 54), (Some(0), 0), (Some(u64::MAX), 86_340)]
+        {
+            assert_eq!(used_for(expires_in), Duration::from_secs(seconds), "{expires_in:?}");
+        }
     }
 }

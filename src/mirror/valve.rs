@@ -3,9 +3,11 @@
 //! Three bounds stand over one another. A [bucket](super::bucket) bounds queries a second. A limit bounds
 //! queries at once: it grows by one for as many good answers as it is large, more slowly where it had to shrink
 //! not long ago, and never beyond its ceiling; it shrinks by half or less when answers become
-//! [slower](super::pace). And when the server refuses (429, 502 to 504), does not
-//! answer in time or cannot be reached, everything stops for a pause, which doubles from time to time, or is as
+//! [slower](super::pace). And when the server refuses (429, 502 to 504), does not answer in time, cannot be reached, or
+//! fails at one query after the other, everything stops for a pause, which doubles from time to time, or is as
 //! long as the server asks; behind it one query goes first, and others only after it was answered.
+//!
+//! Only good answers open anything, and only they tell how fast the server is: it fails faster than it works.
 //!
 //! Below one at once, the limit is the share of time in which that one is under way: a tenth is a query, then a
 //! pause of nine times what it took.
@@ -26,6 +28,8 @@ const TOO_SLOW: f64 = 1.5;
 const CAREFUL: f64 = 0.05;
 /// The smallest share of time in which a slow server is asked.
 const LEAST: f64 = 0.02;
+/// So many failures without a good answer between them are no longer about the queries.
+const IN_A_ROW: u32 = 8;
 /// However long a server asks us to wait, it is asked again after this.
 const LONGEST_ASKED: Duration = Duration::from_mins(10);
 
@@ -87,6 +91,8 @@ pub struct Valve {
     changed_at: Instant,
     /// The server was in trouble, and has not answered since.
     probing: bool,
+    /// Failures since the last good answer.
+    failures: u32,
     next_pause: Duration,
 }
 
@@ -103,6 +109,7 @@ impl Valve {
             closed_until: now,
             changed_at: now,
             probing: false,
+            failures: 0,
             next_pause: limits.first_pause,
         }
     }
@@ -133,7 +140,7 @@ impl Valve {
         Admission::Go(Ticket { sent: now })
     }
 
-    /// The query was answered, whatever the answer says.
+    /// The query was answered as it was meant to be.
     pub fn answered(&mut self, ticket: Ticket, query: &str, now: Instant) {
         self.under_way -= 1;
         let took = now.saturating_duration_since(ticket.sent);
@@ -143,6 +150,7 @@ impl Valve {
             return;
         }
         self.probing = false;
+        self.failures = 0;
         if slowness > TOO_SLOW {
             self.limit = (self.limit * (TOO_SLOW / slowness).max(0.5)).max(LEAST);
             self.growth = CAREFUL;
@@ -155,10 +163,25 @@ impl Valve {
             // Eight good answers forget half of a trouble.
             self.next_pause = (self.next_pause * 23 / 25).max(self.limits.first_pause);
         }
-        if self.limit < 1.0 {
-            let pause = took.mul_f64(1.0 / self.limit - 1.0);
-            self.close(pause.min(self.limits.longest_pause), now);
+        self.rest(took, now);
+    }
+
+    /// The server took the query and failed at it. That may be the query's fault; after several in a row, or where a
+    /// good answer was waited for, it is trouble like any other.
+    pub fn failed(&mut self, ticket: Ticket, now: Instant) {
+        if ticket.sent > self.changed_at {
+            self.failures += 1;
         }
+        if self.probing || self.failures >= IN_A_ROW {
+            return self.troubled(ticket, None, now);
+        }
+        self.declined(ticket, now);
+    }
+
+    /// The server would not do what it was asked, or its answer cannot be read: no reason to ask it more, or less.
+    pub fn declined(&mut self, ticket: Ticket, now: Instant) {
+        self.under_way -= 1;
+        self.rest(now.saturating_duration_since(ticket.sent), now);
     }
 
     /// The server refused the query, did not answer in time or could not be reached; it may have said how long it
@@ -181,6 +204,14 @@ impl Valve {
     /// The query was given up by us, which says nothing of the server.
     pub fn dropped(&mut self, _ticket: Ticket) {
         self.under_way -= 1;
+    }
+
+    /// Keeps to the share of time in which a slow server is asked.
+    fn rest(&mut self, took: Duration, now: Instant) {
+        if self.limit < 1.0 {
+            let pause = took.mul_f64(1.0 / self.limit - 1.0);
+            self.close(pause.min(self.limits.longest_pause), now);
+        }
     }
 
     fn close(&mut self, pause: Duration, now: Instant) {

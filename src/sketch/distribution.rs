@@ -81,9 +81,4 @@ impl Distribution {
         let variance = spread.over(count as f64 * count as f64);
         Statistics { min, max, count, null_count: self.nulls, mean: sum.over(count as f64), variance }
     }
-
-    /// Bytes that it holds beyond its own size.
-    pub fn heap_size(&self) -> usize {
-        self.sketch.heap_size() + self.squares.heap_size()
-    }
 }

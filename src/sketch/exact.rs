@@ -56,11 +56,6 @@ impl ExactSum {
         scaled(mantissa / count, exponent)
     }
 
-    /// Bytes that it holds beyond its own size.
-    pub(super) fn heap_size(&self) -> usize {
-        self.digits.capacity() * size_of::<i64>()
-    }
-
     /// `count * squares - sum * sum`, exactly: the variance of `count` numbers times the square of their count.
     pub(super) fn spread(count: u64, squares: &Self, sum: &Self) -> Self {
         let (_, sum_place, sum) = sum.magnitude();

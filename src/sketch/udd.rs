@@ -92,11 +92,6 @@ impl UddSketch {
         &self.buckets
     }
 
-    /// Bytes that it holds beyond its own size.
-    pub fn heap_size(&self) -> usize {
-        self.buckets.capacity() * size_of::<(Bucket, u64)>() + self.sum.heap_size()
-    }
-
     fn count_in(&mut self, bucket: Bucket, count: u64) {
         match self.buckets.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
             Ok(at) => self.buckets[at].1 += count,

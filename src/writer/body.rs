@@ -43,6 +43,7 @@ where
     M: Name + Default + PartialEq + DeserializeOwned + Weighed,
     One: Name + Default + PartialEq + DeserializeOwned,
 {
+    // One message of its bytes at the most: only lists of them can be more.
     let one = |body: &[u8]| Ok(Some(json::<One>(body)?).filter(|one| *one != One::default()).map(batch));
     let expected = format!("{} or a {}", M::NAME, One::NAME);
     read_plain(admitted, one, &expected).map_err(|refusal| admitted.refused(refusal))

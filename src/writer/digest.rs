@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::message::Envelope;
+
 /// The XXH3 hash (128 bits, no seed) as 32 lower-case hexadecimal digits, the highest first; written out because the
 /// general way takes longer than the hash.
 pub(super) fn digest(bytes: &[u8]) -> String {
@@ -14,4 +16,12 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 pub(super) fn put(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
     bytes.extend_from_slice(text.as_bytes());
+}
+
+/// What tells an event from all others, of whatever source: its source and its id, each with its length.
+pub(super) fn identity(envelope: &Envelope<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    put(&mut bytes, envelope.source.unwrap_or_default());
+    put(&mut bytes, &envelope.id());
+    bytes
 }

@@ -229,7 +229,7 @@ fn enough(mut stores: impl Iterator<Item = Option<usize>>) -> Option<usize> {
 /// What reading again does to a store beyond writing what is missing in it.
 fn harm(from_ms: i64, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
     if !absorbs_repeats {
-        return Some("would hold every row of that stretch twice (with the same `__observation_id__`)".to_owned());
+        return Some("would hold every row of that stretch twice (with the same key)".to_owned());
     }
     let kept = tombstones_for?;
     let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);

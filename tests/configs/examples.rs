@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode};
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode, OnError};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
@@ -91,6 +91,17 @@ fn the_example_of_two_stages_chains_its_two_writers() {
 }
 
 #[test]
+fn the_example_of_usage_names_its_store() {
+    let loaded = load(&examples().join("usage.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("USAGE_BUS_WRITER".to_owned())).expect("of usage");
+    assert_eq!((writer.subscription.as_str(), writer.dlq_topic.as_deref()), ("usage", Some("dead-letters")));
+    let prod = writer.environments.get("prod").expect("prod");
+    let store = prod.usage_store.as_ref().expect("a store");
+    assert_eq!(store.uri.describe(), format!("sqlite:{}", examples().join("usage.sqlite").display()));
+}
+
+#[test]
 fn the_kafka_example_makes_its_bus_and_its_tuning() {
     let loaded = load(&examples().join("kafka-redis.json"), &Overrides::default(), &registry()).expect("sound");
     let online = loaded.writer(&Selection::Type("online_writer".to_owned())).expect("online");
@@ -123,6 +134,16 @@ fn the_postgres_example_shows_no_credential_and_both_ways_in() {
     };
     assert_eq!(store(&prod.online_store), "secret:/run/secrets/postgres-uri");
     assert_eq!(store(&prod.offline_store), "postgres:…");
+}
+
+#[test]
+fn the_example_of_loads_names_its_folder_and_what_becomes_of_bad_files() {
+    let loaded = load(&examples().join("bulk.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("OFFLINE_STORE_BULK_INSERT_WRITER".to_owned())).expect("of loads");
+    assert_eq!(writer.subscription, "parquet-uploads");
+    let loads = &writer.of_type.loads;
+    assert_eq!((loads.on_error, loads.prefix.as_str()), (OnError::SkipFile, "exports"));
 }
 
 #[test]

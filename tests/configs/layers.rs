@@ -158,13 +158,6 @@ fn a_file_without_writers_runs_any_type_under_its_default_name() {
     let settings = loaded.writer(&Selection::Type("RUST_OFFLINE_WRITER".to_owned())).expect("settings");
     assert_eq!((settings.name.as_str(), settings.group.as_str()), ("rust-offline-writer", "chalk-rust-offline-writer"));
     assert_eq!(settings.subscription, "results");
-    assert_eq!(
-        loaded
-            .writer(&Selection::Type("OFFLINE_STORE_BULK_INSERT_WRITER".to_owned()))
-            .expect_err("not yet")
-            .to_string(),
-        "OFFLINE_STORE_BULK_INSERT_WRITER is not in this version; it has ONLINE_WRITER, OFFLINE_WRITER, METRICS_WRITER, METRICS_BUS_WRITER, USAGE_BUS_WRITER, QUERY_MIRROR_CONSUMER, ONLINE_VECTOR_STORE_WRITER, OFFLINE_STORE_STREAMING_INSERT_WRITER"
-    );
     file["environments"] = Value::Null;
     let error = loaded_with(&file, &Overrides::default()).expect("nothing wrong by itself").writer(&online());
     let error = error.expect_err("nowhere to write");

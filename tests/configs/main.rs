@@ -7,6 +7,7 @@ mod layers;
 mod mistakes;
 mod modes;
 mod uris;
+mod usage;
 mod warnings;
 
 use chalk_writer::config::{CheckReport, ConfigErrors, Loaded, Overrides, check, load};

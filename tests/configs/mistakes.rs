@@ -111,7 +111,10 @@ fn every_mistake_has_its_words() {
             "writers[2].name: `online-writer` is also the name of writers[0]; give one of them another",
         ),
         (
-            with("/writers/-", json!({"bus_subscriber_type": "USAGE_BUS_WRITER"})),
+            with(
+                "/writers/-",
+                json!({"bus_subscriber_type": "USAGE_BUS_WRITER", "usage_store_uri": "sqlite:usage.db"}),
+            ),
             "common_persistence_specs.usage_events_subscription_id: writer `usage-bus-writer` (USAGE_BUS_WRITER) needs `usage_events_subscription_id`, which is missing; add it or `usage_bus_topic_id` under `common_persistence_specs`",
         ),
         // Stores.

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use axum::routing::post;
 use axum::{Json, Router};
 use chalk_writer::bus::{self, BrowseFrom, Bus};
 use chalk_writer::config::{Overrides, Selection, load};
 use chalk_writer::proto::writer::v1::MirrorOutcome;
 use chalk_writer::writer::{WRITERS, registry};
+use parquet::arrow::ArrowWriter;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -19,7 +21,8 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 6] = ["results", "inserts", "metrics", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 8] =
+    ["results", "metrics", "inserts", "usage", "uploads", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -41,6 +44,22 @@ fn logged_query() -> Value {
     })
 }
 
+fn usage() -> Value {
+    json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
+}
+
+/// A file of one row, and the load of it.
+fn bulk_insert(folder: &Path) -> Value {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![42]));
+    let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+    let path = folder.join("upload.parquet");
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let uri = format!("file://{}", path.display());
+    json!({"environment_id": "prod", "load_id": "load-1", "table": "uploaded", "files": [{"uri": uri, "row_count": 1}]})
+}
+
 /// The server that the mirror asks: it has come to another answer by now.
 async fn api_server() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,10 +76,6 @@ async fn configuration() -> Value {
     let mut file: Value = serde_json::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
     file["api_server_host"] = json!(api_server().await);
     file["batch"] = json!({"max_age": "100ms"});
-    // So that history takes the way through both of its writers.
-    let writers = file["writers"].as_array_mut().unwrap();
-    let offline = writers.iter_mut().find(|writer| writer["bus_subscriber_type"] == "OFFLINE_WRITER").unwrap();
-    offline["offline_mode"] = json!("republish");
     file
 }
 
@@ -116,6 +131,10 @@ impl<'a> Plant<'a> {
         let writers: Vec<Writer> = types.into_iter().map(|name| Writer::start(&self.folder, name)).collect();
         self.publish("results", "chalk.result.v1", &result());
         self.publish("query-log", "chalk.query_log.v1", &logged_query());
+        // Twice, and counted once.
+        self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
 
         self.finds(
             "ONLINE_WRITER: the newest values",
@@ -126,18 +145,18 @@ impl<'a> Plant<'a> {
             "0.7",
         )
         .await;
-        self.finds(
-            "OFFLINE_WRITER, OFFLINE_STORE_STREAMING_INSERT_WRITER: history",
-            |stores| stores.rows_of_history("customer"),
-            "1",
-        )
-        .await;
+        // Published by the first, written by the second.
+        let history = "OFFLINE_WRITER and OFFLINE_STORE_STREAMING_INSERT_WRITER: history";
+        self.finds(history, |stores| stores.rows_of_history("customer"), "1").await;
         self.finds("OFFLINE_WRITER: the query", |stores| stores.rows_of_history("query_log"), "1").await;
+        let loads = "OFFLINE_STORE_BULK_INSERT_WRITER: a file's row";
+        self.finds(loads, |stores| stores.rows_of_history("uploaded"), "1").await;
         let counted = "namespace = 'FEATURE' AND metric_name = 'REQUEST' AND source = 'customer.score' AND value = 1";
         self.finds("METRICS_WRITER: a series", |stores| stores.rows_of_metrics("metrics", counted), "1").await;
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events"), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })

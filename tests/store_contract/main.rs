@@ -15,4 +15,5 @@ mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
 mod tables;
+mod usage;
 mod vector;

@@ -142,6 +142,13 @@ impl Ledger {
         self.lock().held.keys().copied().collect()
     }
 
+    /// Every partition that is held, under its assignment, with the position that the broker is known to have.
+    pub(super) fn holdings(&self) -> Vec<Claim> {
+        let books = self.lock();
+        let held = books.held.iter();
+        held.map(|(&partition, held)| Claim { partition, generation: held.generation, next: held.committed }).collect()
+    }
+
     /// The next offset to be acknowledged of every partition that is held.
     pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
         self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()

@@ -68,6 +68,8 @@ fn options(url: Url) -> Options {
         deadline: Duration::from_secs(60),
         body: Body::Auto,
         most_bytes: 1 << 20,
+        at_once: 4,
+        bytes_at_once: 4 << 20,
     }
 }
 
@@ -180,6 +182,37 @@ async fn a_token_is_asked_for_once_and_again_when_it_is_refused() {
     let expected =
         serde_json::json!({"client_id": "id", "client_secret": "secret", "grant_type": "client_credentials"});
     assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn a_token_is_kept_for_nearly_as_long_as_it_is_good_however_long_that_is() {
+    // The longest is more than a clock can count to; of the shortest a tenth is not used, and not all.
+    for expires_in in [u64::MAX, 60] {
+        let (url, log) = serve(move |asked| {
+            Some(match &*asked.path {
+                "/v1/oauth/token" => says(200, &[], format!(r#"{{"access_token":"good","expires_in":{expires_in}}}"#)),
+                _ => says(200, &[], "{}"),
+            })
+        })
+        .await;
+        let credentials = Credentials { client_id: "id".to_owned(), client_secret: SecretRef::plain("secret") };
+        let client = Client::new(Options { credentials: Some(credentials), ..options(url) }).expect("a client");
+        for _ in 0..2 {
+            let reply = client.ask(&query(ONE), "prod").await;
+            assert!(matches!(reply, Reply::Answered { status: 200, .. }), "{reply:?}");
+        }
+        assert_eq!(log.lock().expect("no panic").len(), 3, "a token and two queries");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_no_end_is_none() {
+    let (url, log) = serve(|_| Some(says(200, &[], "x".repeat(1 << 20)))).await;
+    let credentials = Credentials { client_id: "id".to_owned(), client_secret: SecretRef::plain("secret") };
+    let client = Client::new(Options { credentials: Some(credentials), ..options(url) }).expect("a client");
+    let reply = client.ask(&query(ONE), "prod").await;
+    assert_eq!(reply, Reply::NoToken("/v1/oauth/token answered more than 65536 bytes".to_owned()));
+    assert_eq!(log.lock().expect("no panic").len(), 1);
 }
 
 #[tokio::test]

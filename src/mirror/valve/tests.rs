@@ -68,6 +68,57 @@ fn trouble_closes_it_and_one_query_goes_first_again() {
 }
 
 #[test]
+fn fast_failures_open_nothing_and_a_row_of_them_closes_it() {
+    let mut now = Instant::now();
+    let mut valve = Valve::new(limits(8), now);
+    answers(&mut valve, &mut now, 5);
+    let (open, mut asked) = (valve.limit(), 0);
+    let until = now + Duration::from_secs(60);
+    while now < until {
+        now += MS;
+        if let Admission::Go(ticket) = valve.admit(now) {
+            asked += 1;
+            valve.failed(ticket, now + MS);
+        }
+        assert!(valve.limit() <= open);
+    }
+    // Eight, and then one behind each pause of 0.5, 1, 2, 4, 8, 16, 30 seconds.
+    assert_eq!(asked, 8 + 6);
+    now = valve.closed_until;
+    answers(&mut valve, &mut now, 1);
+    let again = go(&mut valve, now);
+    valve.failed(again, now + MS);
+    go(&mut valve, now + MS);
+}
+
+#[test]
+fn failures_among_good_answers_are_about_their_queries() {
+    let mut now = Instant::now();
+    let mut valve = Valve::new(limits(8), now);
+    for _ in 0..50 {
+        for _ in 0..IN_A_ROW - 1 {
+            let ticket = go(&mut valve, now);
+            now += MS;
+            valve.failed(ticket, now);
+        }
+        answers(&mut valve, &mut now, 1);
+    }
+    assert_eq!((valve.closed_for(now), valve.limit()), (Duration::ZERO, 8.0));
+}
+
+#[test]
+fn what_is_declined_opens_nothing_and_closes_nothing() {
+    let mut now = Instant::now();
+    let mut valve = Valve::new(limits(8), now);
+    for _ in 0..1_000 {
+        let ticket = go(&mut valve, now);
+        now += MS;
+        valve.declined(ticket, now);
+    }
+    assert_eq!((valve.closed_for(now), valve.limit()), (Duration::ZERO, 1.0));
+}
+
+#[test]
 fn pauses_double_up_to_the_longest_and_are_forgotten_slowly() {
     let mut now = Instant::now();
     let mut valve = Valve::new(limits(8), now);
@@ -116,7 +167,7 @@ proptest! {
     #[test]
     fn no_answers_open_it_too_far_or_close_it_for_ever(
         ceiling in 1..20_usize,
-        steps in prop::collection::vec((0..4_u8, 0..2_000_u64, 0..20_usize), 1..200),
+        steps in prop::collection::vec((0..6_u8, 0..2_000_u64, 0..20_usize), 1..200),
     ) {
         let mut now = Instant::now();
         let mut valve = Valve::new(limits(ceiling), now);
@@ -135,6 +186,14 @@ proptest! {
                 2 => {
                     let ticket = under_way.swap_remove(which % under_way.len());
                     valve.answered(ticket, "q", now);
+                }
+                3 => {
+                    let ticket = under_way.swap_remove(which % under_way.len());
+                    valve.failed(ticket, now);
+                }
+                4 => {
+                    let ticket = under_way.swap_remove(which % under_way.len());
+                    valve.declined(ticket, now);
                 }
                 _ => {
                     let ticket = under_way.swap_remove(which % under_way.len());

@@ -51,5 +51,5 @@ fn open_postgres(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, Sto
 }
 
 fn open_lake(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    lake::open_as(NAME, options)
+    lake::open_as(NAME, options).map(|lake| lake as Arc<dyn Sink<TableRows>>)
 }

@@ -19,6 +19,7 @@ use crate::result::Wanted;
 use crate::result::arrow::Budget;
 use crate::row::contribution::{Contribution, Measure, Series};
 use crate::writer::catalog::{Catalog, Prepared};
+use crate::writer::digest::{digest, identity};
 use crate::writer::layouts::Layouts;
 use crate::writer::open::{Gate, Opened};
 use crate::writer::time::{Believable, Clock, micros, observed_at};
@@ -74,10 +75,7 @@ impl MetricsDecoder {
         let refused = decoded.refused.len();
         let mut budget = Budget::new(opened.admitted.limit);
         let partials = self.partials(&mut opened, event_time, &mut budget, decoded);
-        let event = match opened.source() {
-            "" => opened.id().into_owned(),
-            source => format!("{source}/{}", opened.id()),
-        };
+        let event = digest(&identity(&opened.admitted.envelope));
         let operation = match opened.operation() {
             "" => ByteString::from(&*opened.id()),
             operation => operation.into(),

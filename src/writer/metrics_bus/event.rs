@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use crate::sink::Refusal;
-use crate::writer::digest::{digest, put};
+use crate::writer::digest::{digest, identity};
 use crate::writer::open::Admitted;
 use crate::writer::time::{Believable, MessageTimes, observed_at};
 
@@ -25,13 +25,9 @@ pub(super) struct Event<'a> {
 impl<'a> Event<'a> {
     pub(super) fn of(admitted: &Admitted<'a>, believable: &'a Believable) -> Self {
         let envelope = &admitted.envelope;
-        let id = envelope.id();
-        let mut identity = Vec::with_capacity(128);
-        put(&mut identity, envelope.source.unwrap_or_default());
-        put(&mut identity, &id);
         Self {
-            identity,
-            id: ByteString::from(&*id),
+            identity: identity(envelope),
+            id: ByteString::from(&*envelope.id()),
             environment: envelope.environment.unwrap_or_default(),
             deployment: envelope.deployment.unwrap_or_default(),
             operation: envelope.operation.unwrap_or_default(),

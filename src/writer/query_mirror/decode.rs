@@ -7,6 +7,7 @@ use crate::proto::writer::v1::LoggedQuery;
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
+use crate::writer::digest::{digest, identity};
 use crate::writer::open::{Gate, Unopened};
 use crate::writer::skip;
 use crate::writer::time::Clock;
@@ -57,8 +58,8 @@ impl MirrorDecoder {
         decoded.event_time = admitted.event_time(asked_at);
         decoded.unpacked = unpacked;
         let Some((environment, _)) = self.catalog.place(&logged.environment_id, || 1, decoded) else { return Ok(()) };
-        let event_id = admitted.envelope.id().into_owned();
-        let sampled_by = if logged.operation_id.is_empty() { &event_id } else { &logged.operation_id };
+        let event_id = admitted.envelope.id();
+        let sampled_by = if logged.operation_id.is_empty() { &*event_id } else { &logged.operation_id };
         if !is_sampled(sampled_by, self.sample_ratio) {
             decoded.skip(skip::NOT_SAMPLED, 1);
             return Ok(());
@@ -76,7 +77,8 @@ impl MirrorDecoder {
             decoded.skip(skip::TOO_OLD, 1);
             return Ok(());
         }
-        decoded.rows.push(Mirrored { event_id, environment: environment.id, logged, query });
+        let event = digest(&identity(envelope));
+        decoded.rows.push(Mirrored { event, environment: environment.id, logged, query });
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! `QUERY_MIRROR_CONSUMER`: logged queries → the same queries asked again → outcomes on a topic.
 
 mod decode;
+mod progress;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -29,6 +31,12 @@ use crate::sink::Sink;
 use crate::store::StoreError;
 use decode::Asked;
 
+/// Of the memory limit so much, one in eight bytes, is for outcomes that are not published yet,
+const OF_MEMORY_KEPT: usize = 8;
+
+/// and so much, one in four, for the bodies of answers that are being read.
+const OF_MEMORY_READ: usize = 4;
+
 /// The descriptor.
 pub struct QueryMirrorConsumer;
 
@@ -50,9 +58,10 @@ impl Writer for QueryMirrorConsumer {
         let name = format!("API server {}", client.url());
         let (mirror, group) = (settings.of_type.mirror.clone(), settings.group.clone());
         let limits = Limits::new(settings.tuning.concurrency, mirror.max_per_second);
-        let client = Arc::new(client);
+        let (client, most_kept) = (Arc::new(client), settings.tuning.memory_limit / OF_MEMORY_KEPT);
         let open = move |outlet: &Outlet| {
-            let sink = MirrorSink::new(Arc::clone(&client), limits, tolerance(&mirror), outlet.clone(), &group);
+            let (client, outlet) = (Arc::clone(&client), outlet.clone());
+            let sink = MirrorSink::new(client, limits, tolerance(&mirror), outlet, &group, most_kept);
             Ok::<_, StoreError>(Arc::new(sink) as Arc<dyn Sink<Mirrored>>)
         };
         Ok(Plan {
@@ -99,6 +108,8 @@ fn client(settings: &WriterSettings) -> Result<Client, PlanError> {
             MirrorBody::Feather => Body::Feather,
         },
         most_bytes: settings.tuning.max_message_bytes,
+        at_once: settings.tuning.concurrency,
+        bytes_at_once: settings.tuning.memory_limit / OF_MEMORY_READ,
     };
     Client::new(options).map_err(|error| PlanError::Settings(error.to_string()))
 }

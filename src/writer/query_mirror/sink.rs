@@ -2,6 +2,8 @@
 //!
 //! Trouble with the server is no trouble of this sink: a query that was not answered is not asked again, so the
 //! runtime is never told to repeat a write for it. Only publishing is repeated, of outcomes that are kept meanwhile.
+//! They are not kept to the end of a large batch: as soon as they take more memory than they may, asking pauses
+//! until the bus has them.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,27 +18,23 @@ use prost::Message as _;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use super::progress::{Progress, Published};
+use super::trouble::{Complaints, Trouble, UNANSWERED};
 use crate::message::envelope::{Carrier, Event};
 use crate::message::{EventType, Outgoing};
 use crate::mirror::compare::Tolerance;
 use crate::mirror::outcome::{fitted, outcome};
-use crate::mirror::{Admission, BACKING_OFF, Client, Limits, Mirrored, RATE, Reply, Tally, Ticket, Valve, Verdict};
+use crate::mirror::{
+    Admission, BACKING_OFF, Client, Limits, Mirrored, RATE, Reply, Stance, Tally, Ticket, Valve, Verdict,
+};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::value::time::now;
 use crate::writer::outlet::Outlet;
 
 /// No answer freed a slot in time.
 const NO_SLOT: &str = "no_slot";
-/// The server asked for less.
-const THROTTLED: &str = "throttled";
-/// It did not answer in time.
-const TIMED_OUT: &str = "timed_out";
-/// It could not be reached, or went away in mid-answer.
-const UNREACHABLE: &str = "unreachable";
-/// It gave no token.
-const NO_TOKEN: &str = "no_token";
-
-const SHED: [&str; 7] = [RATE, BACKING_OFF, NO_SLOT, THROTTLED, TIMED_OUT, UNREACHABLE, NO_TOKEN];
+/// Why a query was not asked.
+const SHED: [&str; 3] = [RATE, BACKING_OFF, NO_SLOT];
 
 /// The one destination of a mirror.
 pub struct MirrorSink {
@@ -46,15 +44,10 @@ pub struct MirrorSink {
     outlet: Outlet,
     source: String,
     tally: Mutex<Tally>,
-    /// Outcomes of the write that is under way, until the bus has them; there is one write at a time.
-    kept: Mutex<Option<(String, Vec<Published>)>>,
-}
-
-/// An outcome on its way, and the row that it is of.
-#[derive(Clone)]
-struct Published {
-    row: usize,
-    message: Result<Outgoing, Refusal>,
+    complaints: Mutex<Complaints>,
+    /// Bytes of outcomes that may be kept before they are published.
+    most_kept: usize,
+    progress: Mutex<Progress>,
 }
 
 /// A query that is under way; dropped without an answer, it gives its place back.
@@ -76,9 +69,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl MirrorSink {
-    /// For the writer of a group.
-    pub fn new(client: Arc<Client>, limits: Limits, tolerance: Tolerance, outlet: Outlet, group: &str) -> Self {
-        for reason in SHED {
+    /// For the writer of a group, which keeps so many bytes of outcomes until the bus has them.
+    pub fn new(
+        client: Arc<Client>,
+        limits: Limits,
+        tolerance: Tolerance,
+        outlet: Outlet,
+        group: &str,
+        most_kept: usize,
+    ) -> Self {
+        for reason in SHED.into_iter().chain(UNANSWERED) {
             count_shed(reason, 0);
         }
         for verdict in Verdict::ALL {
@@ -91,37 +91,44 @@ impl MirrorSink {
             outlet,
             source: format!("chalk-writer/{group}"),
             tally: Mutex::default(),
-            kept: Mutex::default(),
+            complaints: Mutex::default(),
+            most_kept,
+            progress: Mutex::default(),
         }
     }
 
-    /// Asks what may be asked; each query that was is in the answer.
-    async fn ask_all<'a>(&'a self, rows: &'a [&'a Mirrored]) -> Vec<Published> {
+    /// Asks what may be asked, and keeps what comes of each query that was; pauses where that is too much. Whether
+    /// anything is kept.
+    async fn ask_on<'a>(&'a self, rows: &'a [&'a Mirrored]) -> bool {
         // What finds no place until then is shed, so that a write has an end however slow the server is.
-        let until = Instant::now() + self.client.deadline();
-        let mut next = 0;
+        let (begun, left) = (Instant::now(), locked(&self.progress).left);
         let mut under_way: FuturesUnordered<BoxFuture<'a, Published>> = FuturesUnordered::new();
-        let mut published = Vec::new();
         loop {
-            while let Some(row) = rows.get(next) {
+            while let Some((at, row)) = self.next(rows) {
                 let now = Instant::now();
-                let admission = self.admit(now, now < until);
-                match admission {
-                    Admission::Go(ticket) => {
-                        under_way.push(self.under_way(next, row, ticket));
-                    }
+                match self.admit(now, now.duration_since(begun) < left) {
+                    Admission::Go(ticket) => under_way.push(self.under_way(at, row, ticket)),
                     Admission::Wait if !under_way.is_empty() => break,
                     Admission::Wait => self.shed(NO_SLOT),
                     Admission::Shed(reason) => self.shed(reason),
                 }
-                next += 1;
+                // Before it is asked: whatever becomes of this write, its repetition asks it no more.
+                locked(&self.progress).next = at + 1;
             }
             match under_way.next().await {
-                Some(outcome) => published.push(outcome),
-                None if next == rows.len() => return published,
-                None => {}
+                Some(outcome) => locked(&self.progress).keep(outcome),
+                None => break,
             }
         }
+        let mut progress = locked(&self.progress);
+        progress.left = left.saturating_sub(begun.elapsed());
+        progress.kept_bytes() > 0
+    }
+
+    /// The next row to be dealt with, unless so much is kept already that it is to be published first.
+    fn next<'a>(&self, rows: &[&'a Mirrored]) -> Option<(usize, &'a Mirrored)> {
+        let progress = locked(&self.progress);
+        if progress.kept_bytes() > self.most_kept { None } else { Some((progress.next, *rows.get(progress.next)?)) }
     }
 
     fn admit(&self, now: Instant, in_time: bool) -> Admission {
@@ -143,11 +150,13 @@ impl MirrorSink {
         let name = row.query.name();
         self.learn(&reply, name.as_deref().unwrap_or_default(), &mut under);
         let outcome = outcome(&row.logged, name, &reply, self.tolerance, mirrored_at);
-        match trouble(&reply) {
-            Some(reason) => {
-                self.shed(reason);
-                locked(&self.tally).trouble(outcome.error.clone().unwrap_or_default());
-            }
+        let trouble = Trouble::of(&reply, &outcome);
+        if let Some(trouble) = &trouble {
+            locked(&self.complaints).note(trouble, self.client.url().as_str(), Instant::now());
+            locked(&self.tally).trouble(trouble.what.clone());
+        }
+        match trouble.and_then(|trouble| trouble.unanswered()) {
+            Some(reason) => self.shed(reason),
             None => {
                 let verdict = Verdict::of(&outcome);
                 let recorded = outcome.recorded.as_ref().and_then(|answer| answer.duration_seconds);
@@ -161,7 +170,7 @@ impl MirrorSink {
                 locked(&self.tally).mirrored(verdict, recorded, mirrored);
             }
         }
-        let id = format!("{}/mirror", row.event_id);
+        let id = format!("{}/mirror", row.event);
         let event = Event {
             id: &id,
             source: &self.source,
@@ -187,7 +196,11 @@ impl MirrorSink {
         let Some(ticket) = under.ticket.take() else { return };
         let (now, mut valve) = (Instant::now(), locked(&self.valve));
         match reply {
-            Reply::Answered { .. } => valve.answered(ticket, query, now),
+            Reply::Answered { status, answer, .. } => match Stance::of(*status, answer.is_ok()) {
+                Stance::Works => valve.answered(ticket, query, now),
+                Stance::Declines => valve.declined(ticket, now),
+                Stance::Denies | Stance::Fails => valve.failed(ticket, now),
+            },
             Reply::Throttled { after, .. } => valve.troubled(ticket, *after, now),
             Reply::TimedOut { .. } | Reply::Unreachable(_) | Reply::NoToken(_) => valve.troubled(ticket, None, now),
             Reply::Unaskable(_) => valve.dropped(ticket),
@@ -200,14 +213,14 @@ impl MirrorSink {
         locked(&self.tally).shed(reason);
     }
 
-    /// Publishes outcomes; the rows of those that the topic finds too large are refused.
-    async fn publish(&self, published: &[Published]) -> Result<Outcome, SinkError> {
-        let mut outcome = Outcome::default();
-        let mut messages = Vec::with_capacity(published.len());
-        for Published { row, message } in published {
+    /// Publishes what is kept; the rows of those that the topic finds too large are refused.
+    async fn publish(&self) -> Result<(), SinkError> {
+        let kept = locked(&self.progress).kept();
+        let (mut messages, mut refused) = (Vec::with_capacity(kept.len()), Vec::new());
+        for Published { row, message } in kept {
             match message {
-                Ok(message) => messages.push((*row, message.clone())),
-                Err(refusal) => outcome.refused.push((*row, refusal.clone())),
+                Ok(message) => messages.push((row, message)),
+                Err(refusal) => refused.push((row, refusal)),
             }
         }
         let all: Vec<Outgoing> = messages.iter().map(|(_, message)| message.clone()).collect();
@@ -216,29 +229,19 @@ impl MirrorSink {
                 // The topic takes less than it said: which of them, only one by one will tell.
                 for (row, message) in messages {
                     match self.send(&[message]).await {
-                        Err(SinkError::Poisoned(refusal)) => outcome.refused.push((row, refusal)),
+                        Err(SinkError::Poisoned(refusal)) => refused.push((row, refusal)),
                         other => other?,
                     }
                 }
             }
             other => other?,
         }
-        Ok(outcome)
+        locked(&self.progress).published(refused);
+        Ok(())
     }
 
     async fn send(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
         if messages.is_empty() { Ok(()) } else { self.outlet.publish(messages).await }
-    }
-}
-
-/// Why a query is as good as not asked; `None` of one that the server took.
-fn trouble(reply: &Reply) -> Option<&'static str> {
-    match reply {
-        Reply::Answered { .. } | Reply::Unaskable(_) => None,
-        Reply::Throttled { .. } => Some(THROTTLED),
-        Reply::TimedOut { .. } => Some(TIMED_OUT),
-        Reply::Unreachable(_) => Some(UNREACHABLE),
-        Reply::NoToken(_) => Some(NO_TOKEN),
     }
 }
 
@@ -257,17 +260,14 @@ impl Sink<Mirrored> for MirrorSink {
     }
 
     async fn write(&self, write: Write<'_, Mirrored>) -> Result<Outcome, SinkError> {
-        let kept = locked(&self.kept).take().filter(|(id, _)| id == write.id);
-        let published = match kept {
-            Some((_, published)) => published,
-            None => self.ask_all(write.rows).await,
-        };
-        // Kept before it is published, so that a repetition asks nobody.
-        *locked(&self.kept) = Some((write.id.to_owned(), published.clone()));
-        let mut outcome = self.publish(&published).await?;
-        *locked(&self.kept) = None;
-        outcome.stored = (published.len() - outcome.refused.len()) as u64;
-        Ok(outcome)
+        locked(&self.progress).begin(write.id, self.client.deadline());
+        loop {
+            // First what an attempt before this one has left.
+            self.publish().await?;
+            if !self.ask_on(write.rows).await {
+                return Ok(locked(&self.progress).end());
+            }
+        }
     }
 
     fn collapse(&self, key: &Infallible, _: &[&Mirrored]) -> Mirrored {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::events;
 use super::statuses::Status;
+use super::times::Times;
 use crate::decode::{Decoded, Decoder};
 use crate::message::{EventType, Message};
 use crate::proto::pubsub::v1::{NodeStatusPubSub, PodStatusPubSub};
@@ -15,7 +16,7 @@ use crate::value::Value;
 use crate::writer::body::{self, Read};
 use crate::writer::catalog::Catalog;
 use crate::writer::open::{Admitted, Gate, Unopened};
-use crate::writer::time::{Believable, MessageTimes, observed_at};
+use crate::writer::time::{Believable, MessageTimes};
 use crate::writer::{entity, skip};
 
 /// Makes rows of what is on the usage bus. What it needs of the environments was prepared when it was made.
@@ -32,19 +33,6 @@ pub struct UsageDecoder {
 /// The destination of an environment, where it has one.
 #[derive(Debug)]
 pub(super) struct Store(pub(super) Option<usize>);
-
-/// The times of a message, and which are believed.
-pub(super) struct Times<'a> {
-    message: MessageTimes,
-    believable: &'a Believable,
-}
-
-impl Times<'_> {
-    /// The time of a row: its own, else the message's, else the bus's; or why it cannot be one.
-    pub(super) fn of(&self, own: Option<i64>) -> Result<i64, Refusal> {
-        self.believable.check(observed_at(own, self.message)?)
-    }
-}
 
 impl Decoder<TableRows> for UsageDecoder {
     fn decode(&self, message: &Message, decoded: &mut Decoded<TableRows>) {

@@ -5,7 +5,7 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::writer::fields::{decode, map, micros, optional, text, word};
 
-use super::decode::Times;
+use super::times::Times;
 
 /// When an event was over, or else when it began.
 pub(super) fn latest(event: &UsageEvent) -> Option<i64> {

@@ -8,6 +8,7 @@ mod events;
 mod statuses;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub use decode::UsageDecoder;
 

@@ -2,5 +2,5 @@
 
 mod contract;
 mod faults_sqlite;
-mod place;
+pub(crate) mod place;
 mod views;

@@ -47,6 +47,7 @@ mod files;
 mod fit;
 mod layout;
 mod ledger;
+mod load;
 mod plan;
 mod prepare;
 pub mod read;
@@ -60,6 +61,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::secret::expose;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::tables::prepare::TableStore;
@@ -72,22 +74,24 @@ const HISTORY: &str = "offline store";
 
 /// Checks the URI and makes a lake of history that has not touched its folder yet.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    open_as(HISTORY, options)
+    open_as(HISTORY, options).map(|lake| lake as Arc<dyn Sink<TableRows>>)
 }
 
-/// The same for a store that is called so in messages.
-pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    made(name, options).map(|lake| lake as Arc<dyn Sink<TableRows>>)
-}
-
-/// A lake of history that can also be asked to make tables alone.
+/// The same, as a store that can also be asked to make tables alone.
 pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
-    made(HISTORY, options).map(|lake| lake as Arc<dyn TableStore>)
+    open_as(HISTORY, options).map(|lake| lake as Arc<dyn TableStore>)
 }
 
-fn made(name: &str, options: &StoreOptions) -> Result<Arc<Lake>, StoreError> {
+/// A lake that is called so in messages.
+pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<Lake>, StoreError> {
     let root = root_of(name, expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
+}
+
+/// The same for files that are loaded into it.
+pub fn open_loads(options: &StoreOptions) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
+    let root = root(expose(&options.fetched))?;
+    Ok(Arc::new(load::Loads::new(Lake::new(root, options.concurrency, options.memory_limit), options.memory_limit)))
 }
 
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from
