@@ -28,7 +28,7 @@ use super::publish::make_topic;
 use super::session::{Session, Stop, identity};
 use super::{dlq, show, text};
 use api::Api;
-use configuration::{TOPICS, writers};
+use configuration::{TOPICS, WRITERS};
 
 /// See it work: publishes made-up results, runs the writers, shows what landed where
 #[derive(Args, Debug)]
@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         make_topic(&*bus, deployment.bus_settings(), topic, None).await?;
     }
     let example = messages::publish(&*bus, arguments.messages, &api, &folder).await?;
-    for writer in writers() {
+    for writer in WRITERS {
         drain(Selection::of(writer, &config).load(None)?).await?;
     }
     if let Some(entity) = &example {
@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // Several write into one lake. Of the online store one entity tells more than its tables, and what is published
     // for another writer is in that one's store.
     let mut shown = BTreeSet::from(["online_store"]);
-    for writer in writers().filter(|writer| *writer != WriterType::METRICS) {
+    for writer in WRITERS.into_iter().filter(|writer| *writer != WriterType::METRICS) {
         if writer.info().store.is_none_or(|store| shown.insert(store)) {
             show::overview(&Selection::of(writer, &config).load(None)?).await?;
         }

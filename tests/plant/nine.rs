@@ -21,7 +21,8 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 7] = ["results", "metrics", "uploads", "usage", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 8] =
+    ["results", "metrics", "inserts", "usage", "uploads", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -44,7 +45,7 @@ fn logged_query() -> Value {
 }
 
 fn usage() -> Value {
-    json!({"event_id": "u-1", "environment_id": "prod", "kind": "USAGE_KIND_RESOLVER", "subject": "risk", "quantity": 2.5, "unit": "seconds", "started_at": "2026-11-22T18:32:00Z"})
+    json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
 }
 
 /// A file of one row, and the load of it.
@@ -144,7 +145,9 @@ impl<'a> Plant<'a> {
             "0.7",
         )
         .await;
-        self.finds("OFFLINE_WRITER: history", |stores| stores.rows_of_history("customer"), "1").await;
+        // Published by the first, written by the second.
+        let history = "OFFLINE_WRITER and OFFLINE_STORE_STREAMING_INSERT_WRITER: history";
+        self.finds(history, |stores| stores.rows_of_history("customer"), "1").await;
         self.finds("OFFLINE_WRITER: the query", |stores| stores.rows_of_history("query_log"), "1").await;
         let loads = "OFFLINE_STORE_BULK_INSERT_WRITER: a file's row";
         self.finds(loads, |stores| stores.rows_of_history("uploaded"), "1").await;
@@ -153,8 +156,7 @@ impl<'a> Plant<'a> {
         let query = "operation_id = '018f-42'";
         self.finds("METRICS_BUS_WRITER: the query", |stores| stores.rows_of_metrics("queries", query), "1").await;
         self.finds("ONLINE_VECTOR_STORE_WRITER: a vector", |stores| stores.vectors("customer", "embedding"), "1").await;
-        let event = "event_id = 'u-1'";
-        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events", event), "1").await;
+        self.finds("USAGE_BUS_WRITER: an event", |stores| stores.rows_of_usage("usage_events"), "1").await;
         let outcome = eventually("QUERY_MIRROR_CONSUMER: an outcome", &self.folder, async || {
             self.outcomes().await?.pop().ok_or_else(|| "none".to_owned())
         })

@@ -11,7 +11,7 @@ use crate::postgres::PostgresServer;
 pub trait Stores {
     fn rows_of_history(&self, table: &str) -> Result<String, String>;
     fn rows_of_metrics(&self, table: &str, filter: &str) -> Result<String, String>;
-    fn rows_of_usage(&self, table: &str, filter: &str) -> Result<String, String>;
+    fn rows_of_usage(&self, table: &str) -> Result<String, String>;
     fn vectors(&self, namespace: &str, feature: &str) -> Result<String, String>;
 }
 
@@ -57,8 +57,8 @@ impl Stores for Embedded {
         self.sqlite("metrics.sqlite", &format!("SELECT count(*) FROM {table} WHERE {filter}"))
     }
 
-    fn rows_of_usage(&self, table: &str, filter: &str) -> Result<String, String> {
-        self.sqlite("usage.sqlite", &format!("SELECT count(*) FROM {table} WHERE {filter}"))
+    fn rows_of_usage(&self, table: &str) -> Result<String, String> {
+        self.sqlite("usage.sqlite", &format!("SELECT count(*) FROM {table}"))
     }
 
     fn vectors(&self, namespace: &str, feature: &str) -> Result<String, String> {
@@ -75,8 +75,8 @@ impl Stores for PostgresServer {
         self.try_sql(&format!("SELECT count(*) FROM chalk.{table} WHERE {filter}"))
     }
 
-    fn rows_of_usage(&self, table: &str, filter: &str) -> Result<String, String> {
-        self.try_sql(&format!("SELECT count(*) FROM chalk.{table} WHERE {filter}"))
+    fn rows_of_usage(&self, table: &str) -> Result<String, String> {
+        self.try_sql(&format!("SELECT count(*) FROM chalk.{table}"))
     }
 
     fn vectors(&self, namespace: &str, feature: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure, OrExit};
-use crate::writer::{self, WriterType};
+use crate::writer::WriterType;
 
 pub(super) const RESULTS: &str = "results";
 pub(super) const METRICS: &str = "metrics";
@@ -19,8 +19,8 @@ pub(super) const DEAD_LETTERS: &str = "dead-letters";
 pub(super) const TOPICS: [&str; 8] = [RESULTS, METRICS, INSERTS, LOADS, USAGE, QUERY_LOG, MIRRORED, DEAD_LETTERS];
 pub(super) const ENVIRONMENT: &str = "prod";
 
-/// All writers, each after those whose messages it reads.
-const WRITERS: [WriterType; 9] = [
+/// The writers, each after those whose messages it reads.
+pub(super) const WRITERS: [WriterType; 9] = [
     WriterType::ONLINE,
     WriterType::OFFLINE,
     WriterType::OFFLINE_STORE_STREAMING_INSERT,
@@ -32,15 +32,17 @@ const WRITERS: [WriterType; 9] = [
     WriterType::QUERY_MIRROR,
 ];
 
-/// Those that this version has.
-pub(super) fn writers() -> impl Iterator<Item = WriterType> {
-    WRITERS.into_iter().filter(|known| writer::find(*known).is_some())
-}
-
 /// Writes it; the mirror asks `server`.
 pub(super) fn write(folder: &Path, config: &Path, server: &str) -> Result<(), Failure> {
     let path = |name: &str| folder.join(name).display().to_string();
-    let writers: Vec<_> = writers().map(|writer| json!({ "bus_subscriber_type": writer.as_str() })).collect();
+    let writers = WRITERS.map(|writer| {
+        let mut entry = json!({ "bus_subscriber_type": writer.as_str() });
+        if writer == WriterType::OFFLINE {
+            // The streaming inserts then write what it publishes.
+            entry["offline_mode"] = json!("republish");
+        }
+        entry
+    });
     let json = json!({
         "common_persistence_specs": {
             "bus_backend": "LOCAL",

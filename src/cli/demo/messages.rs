@@ -7,7 +7,7 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use super::api::Api;
-use super::configuration::{ENVIRONMENT, INSERTS, LOADS, QUERY_LOG, RESULTS, USAGE};
+use super::configuration::{ENVIRONMENT, LOADS, QUERY_LOG, RESULTS, USAGE};
 use crate::bus::Bus;
 use crate::cli::exit::{Exit, Failure, OrExit};
 use crate::cli::made::with_its_files;
@@ -19,8 +19,7 @@ use crate::message::Outgoing;
 use crate::row::feature::Entity;
 
 /// How many there are of what is no result.
-const OTHERS: [(Kind, &str, usize); 6] = [
-    (Kind::StreamingInsert, INSERTS, 20),
+const OTHERS: [(Kind, &str, usize); 5] = [
     (Kind::BulkInsert, LOADS, 3),
     (Kind::Usage, USAGE, 200),
     (Kind::NodeStatus, USAGE, 20),
