@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::errors::Problem;
 use super::found::found;
-use super::settings::{CacheStrategy, OfflineMode, OnGap};
+use super::settings::{CacheStrategy, OfflineMode, OnError, OnGap};
 use crate::nearest::hint;
 use crate::value::Metric;
 
@@ -183,6 +183,16 @@ impl Choice for MetricsEmissionMode {
         ("TIMESCALE_ONLY", Self::TimescaleOnly),
         ("DUAL_WRITE", Self::DualWrite),
         ("VICTORIA_METRICS_ONLY", Self::VictoriaMetricsOnly),
+    ];
+}
+
+impl Choice for OnError {
+    const NAME: &'static str = "on error";
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("abort", Self::Abort),
+        ("skip_file", Self::SkipFile),
+        // As Snowflake's COPY INTO has it.
+        ("ABORT_STATEMENT", Self::Abort),
     ];
 }
 

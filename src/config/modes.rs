@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::choice::{BusBackend, ClickHouseWriteMode, MetricsEmissionMode};
 use super::errors::Problem;
-use super::of_type::{MetricsModes, Sides, TypeSettings};
+use super::of_type::{LoadSettings, MetricsModes, Sides, TypeSettings};
 use super::raw::{RawDeployment, RawMetricsStore, RawWriter, get};
 use super::store_kind::StoreKind;
 use super::writers::{COMMON, Outline};
@@ -15,6 +15,7 @@ use super::{mirroring, path};
 pub(super) fn of_type(entry: &RawWriter, raw: &RawDeployment, folder: &Path) -> TypeSettings {
     TypeSettings {
         offline_mode: get(entry.offline_mode.as_ref()).unwrap_or_default(),
+        loads: loads(entry, raw),
         mirror: mirroring::settings(entry, raw, folder),
         skip_feature_metrics: get(entry.results_writer_skip_producing_feature_metrics.as_ref()).unwrap_or(false),
         metrics: MetricsModes {
@@ -29,6 +30,20 @@ pub(super) fn of_type(entry: &RawWriter, raw: &RawDeployment, folder: &Path) -> 
             query_errors_table: get(entry.chalk_query_errors_clickhouse_table.as_ref()),
             resolver_errors_table: get(entry.chalk_resolver_errors_clickhouse_table.as_ref()),
         },
+    }
+}
+
+/// How files are loaded. A folder that is given with its bucket is the path in it.
+fn loads(entry: &RawWriter, raw: &RawDeployment) -> LoadSettings {
+    let bucket = get(raw.common_persistence_specs.bq_upload_bucket.as_ref()).map(|bucket| bucket.0);
+    let prefix = get(entry.upload_prefix.as_ref()).or(bucket).unwrap_or_default();
+    let path = match prefix.split_once("://") {
+        Some((_, in_bucket)) => in_bucket.split_once('/').map_or("", |(_, path)| path),
+        None => &prefix,
+    };
+    LoadSettings {
+        on_error: get(entry.on_error.as_ref()).unwrap_or_default(),
+        prefix: path.trim_matches('/').to_owned(),
     }
 }
 

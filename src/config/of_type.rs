@@ -11,6 +11,8 @@ pub struct TypeSettings {
     pub skip_feature_metrics: bool,
     /// `METRICS_BUS_WRITER`: which stores take what.
     pub metrics: MetricsModes,
+    /// `OFFLINE_STORE_BULK_INSERT_WRITER`: how files are loaded.
+    pub loads: LoadSettings,
     /// `QUERY_MIRROR_CONSUMER`: how queries are asked again.
     pub mirror: MirrorSettings,
 }
@@ -24,6 +26,26 @@ pub enum OfflineMode {
     /// Makes the tables that they need in the offline store, and publishes the rows as parquet for
     /// `OFFLINE_STORE_STREAMING_INSERT_WRITER`.
     Republish,
+}
+
+/// How files that messages name are loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// What becomes of a load of which a file cannot be loaded (`on_error`).
+    pub on_error: OnError,
+    /// The folder in a bucket under which the first one of a file's path names its table, without `/` at either end
+    /// (`upload_prefix`, else the path of `bq_upload_bucket`).
+    pub prefix: String,
+}
+
+/// What becomes of a load of which a file cannot be loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// None of its files is loaded.
+    #[default]
+    Abort,
+    /// Its other files are.
+    SkipFile,
 }
 
 /// Which of the stores of [`MetricsStores`](super::settings::MetricsStores) take what.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use super::metrics_stores::MetricsStores;
 pub use super::mirror::{MirrorBody, MirrorSettings};
-pub use super::of_type::{MetricsModes, OfflineMode, Sides, TypeSettings};
+pub use super::of_type::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides, TypeSettings};
 use crate::config::secret::SecretRef;
 use crate::value::Metric;
 use crate::value::dtype::DataType;

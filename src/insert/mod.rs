@@ -1,11 +1,15 @@
-//! Bodies of streaming inserts: parquet files, made batches within a bound.
+//! Parquet that is to be inserted, made batches within a bound: bodies of streaming inserts, and files ([`stored`]).
 //!
 //! A parquet file says in many places how large something is, and the library takes memory by it: the
 //! footer's lists, each page's size unpacked, and how many values a run of a few bytes stands for. Those
 //! numbers are read and added up first ([`pages`], [`thrift`]); what is read then is validated by the library,
-//! and counted again as it comes. [`target`] says where its rows go.
+//! and counted again as it comes. [`target`] says where its rows go, [`rows`] what
+//! those of one file are.
 
+pub mod object;
 mod pages;
+pub mod rows;
+pub mod stored;
 pub mod target;
 mod thrift;
 

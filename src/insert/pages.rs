@@ -1,6 +1,6 @@
 //! The pages of a file, added up before one of them is unpacked.
 
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::{malformed, thrift, too_large};
 use crate::sink::Refusal;
@@ -45,4 +45,71 @@ pub(super) fn check(body: &[u8], metadata: &ParquetMetaData, limit: usize) -> Re
         largest = largest.max(dictionaries);
     }
     Ok(largest)
+}
+
+/// Where a column of a group begins in its file, and how many bytes it has; `None` where that cannot be.
+pub(super) fn place(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
+    let data = column.data_page_offset();
+    let start = column.dictionary_page_offset().filter(|offset| *offset > 0).map_or(data, |offset| offset.min(data));
+    u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok())
+}
+
+/// How large the rows of a group are.
+pub(super) struct Rows {
+    /// Bytes of one, but for values of dictionaries.
+    pub(super) one: usize,
+    /// Columns that have a dictionary.
+    pub(super) with_dictionary: Vec<usize>,
+}
+
+/// Adds up the pages of a group; refuses one of which less than a row takes more than `limit` bytes.
+///
+/// `bytes` are those of the group, which begin at byte `start` of its file.
+pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit: usize) -> Result<Rows, Refusal> {
+    let size = |size: i64| usize::try_from(size).map_err(|_| malformed(format_args!("a size of {size}")));
+    let rows = size(group.num_rows())?;
+    // At once: a page and the dictionary of each column, unpacked, and the rows of a batch.
+    let (mut held, mut one, mut with_dictionary) = (0_usize, 0_usize, Vec::new());
+    for (at, column) in group.columns().iter().enumerate() {
+        let place = place(column).and_then(|(from, length)| {
+            let from = usize::try_from(from.checked_sub(start)?).ok()?;
+            bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)
+        });
+        let mut rest = place.ok_or_else(|| malformed("a column that is not in its group"))?;
+        let flat = column.column_descr().max_rep_level() == 0;
+        let (mut dictionary, mut page, mut widest, mut unpacked, mut values) =
+            (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
+        while !rest.is_empty() {
+            let header = thrift::page(rest)?;
+            let (whole, count) = (size(header.unpacked)?, size(header.values)?);
+            if header.dictionary {
+                dictionary = dictionary.max(whole);
+            } else {
+                page = page.max(whole);
+                unpacked = unpacked.saturating_add(whole);
+                values = values.saturating_add(count);
+                widest = widest.max(whole / count.max(1));
+            }
+            let packed = usize::try_from(header.packed).ok().and_then(|packed| packed.checked_add(header.size));
+            rest = packed.and_then(|packed| rest.get(packed..)).ok_or_else(|| {
+                malformed(format_args!("a page of {} bytes, where {} are left", header.packed, rest.len()))
+            })?;
+        }
+        held = held.saturating_add(page).saturating_add(dictionary);
+        if dictionary > 0 {
+            with_dictionary.push(at);
+        }
+        // A row of lists has as many values as it likes: how many bytes it takes is known on the average alone, and it
+        // is counted as eight times that.
+        let of_lists = |all: usize| (all / rows.max(1)).saturating_mul(8);
+        let width = if flat { widest.max(8) } else { of_lists(unpacked.saturating_add(values.saturating_mul(8))) };
+        one = one.saturating_add(width);
+    }
+    if held > limit {
+        return Err(malformed(format_args!(
+            "a page and a dictionary of each column take {held} bytes once unpacked; {limit} may be in memory at once \
+             (`memory_limit`)"
+        )));
+    }
+    Ok(Rows { one, with_dictionary })
 }

@@ -73,7 +73,7 @@ impl Target {
         Ok(Some(TableColumns { destination, shape: shape.into(), rows, columns }))
     }
 
-    fn shape(&self, columns: &[(ByteString, Column)], time: i64) -> Result<Shape, Refusal> {
+    pub(super) fn shape(&self, columns: &[(ByteString, Column)], time: i64) -> Result<Shape, Refusal> {
         let position = |wanted: &str| columns.iter().position(|(name, _)| *name == wanted);
         let found = |what: &str, wanted: &str| {
             position(wanted).ok_or_else(|| {

@@ -2,5 +2,6 @@
 
 pub mod contribution;
 pub mod feature;
+pub mod load;
 pub mod table;
 pub mod vector;

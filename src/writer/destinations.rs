@@ -11,11 +11,12 @@ use super::plan_error::PlanError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::row::vector::VectorRow;
 use crate::runtime::Emit;
 use crate::sink::{Row, Sink};
-use crate::store::{StoreError, StoreOptions, metrics, offline, online, usage, vector};
+use crate::store::{StoreError, StoreOptions, load, metrics, offline, online, usage, vector};
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -132,6 +133,18 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     check: offline::check,
     open: Opener::Store(offline::open),
     absorbs_repeats: offline::absorbs_repeats,
+    has_tombstones: false,
+};
+
+/// The stores of history, as files are loaded into them.
+pub const LOADS: Kind<FileLoad> = Kind {
+    name: "offline store",
+    field: "offline_store",
+    uri: "uri",
+    of: |environment| environment.offline_store.as_ref(),
+    check: load::check,
+    open: Opener::Store(load::open),
+    absorbs_repeats: load::absorbs_repeats,
     has_tombstones: false,
 };
 

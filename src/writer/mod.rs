@@ -9,6 +9,7 @@
 
 mod any_plan;
 pub mod body;
+pub mod bulk_insert;
 pub mod cache_strategy;
 pub mod catalog;
 pub mod column;
@@ -101,6 +102,7 @@ impl<W: Writer> AnyWriter for W {
 pub static WRITERS: &[&dyn AnyWriter] = &[
     &online::OnlineWriter,
     &offline::OfflineWriter,
+    &bulk_insert::BulkInsertWriter,
     &metrics::MetricsWriter,
     &metrics_bus::MetricsBusWriter,
     &usage::UsageBusWriter,
@@ -171,14 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_of_a_later_version_is_known_and_says_so_in_one_sentence() {
-        let absent: Vec<_> = WriterType::ALL.into_iter().filter(|known| find(*known).is_none()).collect();
-        assert_eq!(absent.len(), 1);
-        let error = PlanError::NotInThisVersion(WriterType::OFFLINE_STORE_BULK_INSERT).to_string();
-        let has: Vec<&str> = WRITERS.iter().map(|known| known.facts().writer_type.as_str()).collect();
-        assert_eq!(
-            error,
-            format!("OFFLINE_STORE_BULK_INSERT_WRITER is not in this version; it has {}", has.join(", "))
-        );
+    fn every_type_has_its_writer_and_each_writer_is_there_once() {
+        let registered: Vec<WriterType> = WRITERS.iter().map(|writer| writer.facts().writer_type).collect();
+        for writer_type in WriterType::ALL {
+            assert_eq!(registered.iter().filter(|known| **known == writer_type).count(), 1, "{writer_type}");
+        }
+        assert_eq!(registered.len(), WriterType::ALL.len());
     }
 }

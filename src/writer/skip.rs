@@ -59,6 +59,10 @@ reasons! {
     MIRRORED_ALREADY = "mirrored_already";
     /// The query is older than those that are asked again (`mirror.max_age`).
     TOO_OLD = "too_old";
+    /// A notification of something else than a new object: one that was removed, or a test of the notifications.
+    NOT_A_NEW_OBJECT = "not_a_new_object";
+    /// A new object that is no file of a table: outside the folder of uploads, a folder itself, or hidden by its name.
+    NOT_AN_UPLOAD = "not_an_upload";
 }
 
 /// The reasons as the documentation shows them, in Markdown.

@@ -105,7 +105,8 @@ impl WriterType {
         store: Some("offline_store"),
         pace: Pace::Bulk,
         in_flight: 2,
-        auto_memory_most: 192 << 20,
+        // A group of rows of a file is read whole.
+        auto_memory_most: 1 << 30,
     });
 
     /// Parquet in the message → the offline store.

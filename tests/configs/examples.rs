@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode};
+use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode, OnError};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
@@ -134,6 +134,16 @@ fn the_postgres_example_shows_no_credential_and_both_ways_in() {
     };
     assert_eq!(store(&prod.online_store), "secret:/run/secrets/postgres-uri");
     assert_eq!(store(&prod.offline_store), "postgres:…");
+}
+
+#[test]
+fn the_example_of_loads_names_its_folder_and_what_becomes_of_bad_files() {
+    let loaded = load(&examples().join("bulk.json"), &Overrides::default(), &registry()).expect("sound");
+    assert!(loaded.warnings().is_empty(), "{:?}", loaded.warnings());
+    let writer = loaded.writer(&Selection::Type("OFFLINE_STORE_BULK_INSERT_WRITER".to_owned())).expect("of loads");
+    assert_eq!(writer.subscription, "parquet-uploads");
+    let loads = &writer.of_type.loads;
+    assert_eq!((loads.on_error, loads.prefix.as_str()), (OnError::SkipFile, "exports"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chalk_writer::config::settings::{MetricsModes, OfflineMode, Sides};
+use chalk_writer::config::settings::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides};
 use chalk_writer::config::{CheckReport, KindOfStore, Overrides, Registry, Selection, StoreKind, check, load};
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
@@ -279,4 +279,41 @@ fn what_no_writer_of_this_version_reads_is_listed_and_so_is_what_stands_with_ano
     let expected =
         if of_this_version.iter().any(|known| known == "METRICS_BUS_WRITER") { &unread[1..2] } else { &unread };
     assert_eq!(checked(&file).unused, expected);
+}
+
+#[test]
+fn a_folder_of_uploads_is_a_path_however_it_is_written_and_on_error_has_its_words() {
+    let loads = |entry: Value, bucket: Value| {
+        let mut file = json!({
+            "common_persistence_specs": {
+                "bus_backend": "LOCAL", "bq_upload_topic": "uploads", "kafka_dlq_topic": "dead-letters",
+                "bq_upload_bucket": bucket,
+            },
+            "environments": {"prod": {"offline_store": {"uri": "file:./lake"}}},
+            "writers": [entry],
+        });
+        file["writers"][0]["bus_subscriber_type"] = json!("OFFLINE_STORE_BULK_INSERT_WRITER");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chalk.json");
+        std::fs::write(&path, text_of(&file)).expect("written");
+        let loaded = load(&path, &Overrides::default(), &whole()).map_err(|errors| errors.to_string())?;
+        let writer = loaded.writer(&Selection::Type("OFFLINE_STORE_BULK_INSERT_WRITER".to_owned()));
+        Ok::<_, String>(writer.expect("settings").of_type.loads)
+    };
+    let prefix = |entry: Value, bucket: Value| loads(entry, bucket).expect("sound").prefix;
+    assert_eq!(loads(json!({}), Value::Null), Ok(LoadSettings::default()));
+    assert_eq!(prefix(json!({}), json!("s3://bucket/a/b/")), "a/b");
+    assert_eq!(prefix(json!({}), json!("gcs://bucket")), "");
+    assert_eq!(prefix(json!({"upload_prefix": "/x/"}), json!("s3://bucket/a/b/")), "x");
+    assert_eq!(prefix(json!({"uploadPrefix": "gs://bucket/x/y"}), json!("s3://bucket/a")), "x/y");
+    for (word, expected) in [
+        ("abort", OnError::Abort),
+        ("ABORT_STATEMENT", OnError::Abort),
+        ("SKIP_FILE", OnError::SkipFile),
+        ("skip-file", OnError::SkipFile),
+    ] {
+        assert_eq!(loads(json!({"on_error": word}), Value::Null).expect(word).on_error, expected);
+    }
+    let wrong = loads(json!({"on_error": "skip"}), Value::Null).expect_err("no word");
+    assert!(wrong.contains("writers[0].on_error") && wrong.contains("skip_file"), "{wrong}");
 }

@@ -25,10 +25,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decode", &["message", "sink"]),
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "sketch", "value"]),
-    ("insert", &["panics", "result", "row", "sink", "value"]),
+    ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
     ("bus", &["config", "message", "panics"]),
     ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),
-    ("store", &["config", "row", "sink", "sketch", "tls", "value"]),
+    ("store", &["config", "insert", "row", "sink", "sketch", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),

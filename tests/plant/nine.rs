@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use axum::routing::post;
 use axum::{Json, Router};
 use chalk_writer::bus::{self, BrowseFrom, Bus};
 use chalk_writer::config::{Overrides, Selection, load};
 use chalk_writer::proto::writer::v1::MirrorOutcome;
 use chalk_writer::writer::{WRITERS, registry};
+use parquet::arrow::ArrowWriter;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 6] = ["results", "metrics", "usage", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 7] = ["results", "metrics", "usage", "uploads", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -43,6 +45,18 @@ fn logged_query() -> Value {
 
 fn usage() -> Value {
     json!({"event_id": "018f-42", "environment_id": "prod", "kind": "USAGE_KIND_QUERY", "quantity": 1})
+}
+
+/// A file of one row, and the load of it.
+fn bulk_insert(folder: &Path) -> Value {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![42]));
+    let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+    let path = folder.join("upload.parquet");
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let uri = format!("file://{}", path.display());
+    json!({"environment_id": "prod", "load_id": "load-1", "table": "uploaded", "files": [{"uri": uri, "row_count": 1}]})
 }
 
 /// The server that the mirror asks: it has come to another answer by now.
@@ -119,6 +133,7 @@ impl<'a> Plant<'a> {
         // Twice, and counted once.
         self.publish("usage", "chalk.usage.v1", &usage());
         self.publish("usage", "chalk.usage.v1", &usage());
+        self.publish("uploads", "chalk.bulk_insert.v1", &bulk_insert(&self.folder));
 
         self.finds(
             "ONLINE_WRITER: the newest values",
@@ -131,6 +146,8 @@ impl<'a> Plant<'a> {
         .await;
         self.finds("OFFLINE_WRITER: history", |stores| stores.rows_of_history("customer"), "1").await;
         self.finds("OFFLINE_WRITER: the query", |stores| stores.rows_of_history("query_log"), "1").await;
+        let loads = "OFFLINE_STORE_BULK_INSERT_WRITER: a file's row";
+        self.finds(loads, |stores| stores.rows_of_history("uploaded"), "1").await;
         let counted = "namespace = 'FEATURE' AND metric_name = 'REQUEST' AND source = 'customer.score' AND value = 1";
         self.finds("METRICS_WRITER: a series", |stores| stores.rows_of_metrics("metrics", counted), "1").await;
         let query = "operation_id = '018f-42'";

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::choice;
 use super::errors::Problem;
 use super::found::found;
-use super::settings::{CacheStrategy, MaxStaleness, OfflineMode, OnGap};
+use super::settings::{CacheStrategy, MaxStaleness, OfflineMode, OnError, OnGap};
 use crate::value::Metric;
 use crate::value::dtype::DataType;
 
@@ -110,6 +110,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<choice::MetricsEmissionMode>(),
         of::<choice::MirrorBodyName>(),
         of::<OfflineMode>(),
+        of::<OnError>(),
         of::<OnGap>(),
         of::<CacheStrategy>(),
         of::<Metric>(),

@@ -81,8 +81,8 @@ pub(in crate::config) struct RawCommon {
     #[schemars(extend("x-plain-env" = true, "deprecated" = true))]
     pub(in crate::config) usage_events_subscription_id: Maybe<String>,
     /// Bucket of uploads, with its scheme.
-    #[schemars(extend("x-unused" = true, "x-plain-env" = true, "x-aliases" = ["bigquery_upload_bucket"], "x-deprecated" = ["bigquery_upload_bucket"]))]
-    bq_upload_bucket: Maybe<Bucket>,
+    #[schemars(extend("x-read-by" = ["OFFLINE_STORE_BULK_INSERT_WRITER"], "x-plain-env" = true, "x-aliases" = ["bigquery_upload_bucket"], "x-deprecated" = ["bigquery_upload_bucket"]))]
+    pub(in crate::config) bq_upload_bucket: Maybe<Bucket>,
     /// Where notifications of uploaded files are published.
     #[schemars(extend("x-plain-env" = true, "x-aliases" = ["bigquery_upload_topic"], "x-deprecated" = ["bigquery_upload_topic"]))]
     pub(in crate::config) bq_upload_topic: Maybe<String>,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Given, Maybe, RawTuning};
 use crate::config::choice::{ClickHouseWriteMode, MetricsEmissionMode, MirrorBodyName};
 use crate::config::leaf::{Amount, Ratio, Scalar};
-use crate::config::settings::OfflineMode;
+use crate::config::settings::{OfflineMode, OnError};
 
 /// One writer.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -110,6 +110,14 @@ pub(in crate::config) struct RawWriter {
     /// Where metrics go.
     #[schemars(extend("x-read-by" = ["METRICS_BUS_WRITER"]))]
     pub(in crate::config) metrics_emission_mode: Maybe<MetricsEmissionMode>,
+    /// What becomes of a load of which a file is missing or cannot be loaded: `abort` (the default) leaves all of it
+    /// out, `skip_file` loads the other files.
+    #[schemars(extend("x-read-by" = ["OFFLINE_STORE_BULK_INSERT_WRITER"]))]
+    pub(in crate::config) on_error: Maybe<OnError>,
+    /// Folder of uploads under which the first folder of a file names its table; the path of `bq_upload_bucket` where
+    /// it is not given.
+    #[schemars(extend("x-read-by" = ["OFFLINE_STORE_BULK_INSERT_WRITER"]))]
+    pub(in crate::config) upload_prefix: Maybe<String>,
     /// How logged queries are asked again.
     #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"]))]
     pub(in crate::config) mirror: RawMirror,

@@ -19,7 +19,8 @@ pub static OFFLINE_STORES: &[StoreKind<dyn TableStore>] = &[
 
 const NAME: &str = "offline store";
 
-static POSTGRES: postgres::Layout = postgres::Layout { store: NAME, schema: SCHEMA, with_table: |_| Vec::new() };
+pub(super) static POSTGRES: postgres::Layout =
+    postgres::Layout { store: NAME, schema: SCHEMA, with_table: |_| Vec::new() };
 
 fn open_postgres(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
     postgres::open_tables(options, &POSTGRES)

@@ -66,6 +66,36 @@ pub fn type_of(data_type: &DataType) -> Arrow {
     }
 }
 
+/// The type of values that an Arrow type of the table above is for; `None` where it says none, as `Null` does, or one
+/// that cannot be declared.
+pub fn declared(data_type: &Arrow) -> Option<DataType> {
+    Some(match data_type {
+        Arrow::Boolean => DataType::Bool,
+        Arrow::Int64 => DataType::Int64,
+        Arrow::Float64 => DataType::Float64,
+        Arrow::Utf8 => DataType::String,
+        Arrow::Binary => DataType::Bytes,
+        Arrow::Timestamp(..) => DataType::Timestamp,
+        Arrow::Date32 => DataType::Date,
+        Arrow::Decimal128(precision, scale) => DataType::Decimal(*precision, u8::try_from(*scale).ok()?),
+        Arrow::List(item) => DataType::List(Box::new(declared(item.data_type())?)),
+        Arrow::Struct(fields) => {
+            let fields = fields.iter().map(|field| Some((field.name().as_str().into(), declared(field.data_type())?)));
+            DataType::Struct(fields.collect::<Option<_>>()?)
+        }
+        Arrow::FixedSizeList(element, dimension) => {
+            let precision = match element.data_type() {
+                Arrow::Float16 => Precision::Fp16,
+                Arrow::Float32 => Precision::Fp32,
+                Arrow::Float64 => Precision::Fp64,
+                _ => return None,
+            };
+            DataType::Vector(precision, u32::try_from(*dimension).ok()?)
+        }
+        _ => return None,
+    })
+}
+
 /// Bytes that an array's own values take, whatever buffers it shares with others.
 pub fn size(array: &dyn Array) -> usize {
     array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())

@@ -52,18 +52,37 @@ impl Files {
 
     /// Puts a whole file in its place, over one of the same name; durable with its folders on return.
     pub(super) async fn publish(&self, folder: &Path, name: &str, content: PutPayload) -> Result<(), SinkError> {
-        let store = self.store().await?;
-        self.sweep().await;
-        self.make_durable(folder).await?;
-        let staged = Path::from_iter([layout::STAGING.to_owned(), Uuid::new_v4().to_string()]);
-        let place = layout::file(folder, name);
-        store.put(&staged, content).await.map_err(|error| self.failed("writing", &place, &error))?;
-        let moved = store.rename(&staged, &place).await;
-        moved.map_err(|error| {
+        let staged = self.stage(&layout::file(folder, name), content).await?;
+        let placed = self.place(&staged, folder, name).await;
+        if placed.is_err() {
             // What could not be moved is of no use: the next attempt writes it again.
-            fs::remove_file(self.root.join(staged.as_ref())).ok();
-            self.failed("moving into place", &place, &error)
-        })
+            self.discard(&staged).await;
+        }
+        placed
+    }
+
+    /// Writes a whole file beside its place; where it lies until it is moved there.
+    pub(super) async fn stage(&self, place: &Path, content: PutPayload) -> Result<Path, SinkError> {
+        let store = self.store().await?;
+        self.still_there()?;
+        self.sweep().await;
+        let staged = Path::from_iter([layout::STAGING.to_owned(), Uuid::new_v4().to_string()]);
+        store.put(&staged, content).await.map_err(|error| self.failed("writing", place, &error))?;
+        Ok(staged)
+    }
+
+    /// Moves a staged file into its place, over one of the same name; durable with its folders on return.
+    pub(super) async fn place(&self, staged: &Path, folder: &Path, name: &str) -> Result<(), SinkError> {
+        self.make_durable(folder).await?;
+        let place = layout::file(folder, name);
+        let moved = self.store().await?.rename(staged, &place).await;
+        moved.map_err(|error| self.failed("moving into place", &place, &error))
+    }
+
+    /// Removes a staged file. One that cannot be removed does no harm, and is swept later.
+    pub(super) async fn discard(&self, staged: &Path) {
+        let staged = self.root.join(staged.as_ref());
+        blocking(move || fs::remove_file(staged)).await.ok();
     }
 
     /// Makes a file that is not there yet; `false` where it is.

@@ -7,6 +7,8 @@ use object_store::path::{Path, PathPart};
 
 /// Folder of the schemas, one folder a table.
 pub(super) const SCHEMAS: &str = "_schema";
+/// Folder of what says that a load has landed.
+pub(super) const LOADS: &str = "_loads";
 /// Folder in which files are written before they are moved to their place.
 pub(super) const STAGING: &str = "_staging";
 

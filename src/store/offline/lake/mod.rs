@@ -47,6 +47,7 @@ mod files;
 mod fit;
 mod layout;
 mod ledger;
+mod load;
 mod plan;
 mod prepare;
 pub mod read;
@@ -60,6 +61,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::secret::expose;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::tables::prepare::TableStore;
@@ -84,6 +86,12 @@ pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreE
 pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<Lake>, StoreError> {
     let root = root_of(name, expose(&options.fetched))?;
     Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
+}
+
+/// The same for files that are loaded into it.
+pub fn open_loads(options: &StoreOptions) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
+    let root = root(expose(&options.fetched))?;
+    Ok(Arc::new(load::Loads::new(Lake::new(root, options.concurrency, options.memory_limit), options.memory_limit)))
 }
 
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from

@@ -48,10 +48,10 @@ pub struct Lake {
 }
 
 /// The rows of one file.
-struct Unit<'a> {
+pub(super) struct Unit<'a> {
     schema: Arc<TableSchema>,
     arrow: SchemaRef,
-    folder: object_store::path::Path,
+    pub(super) folder: object_store::path::Path,
     pieces: Vec<Piece<'a>>,
 }
 
@@ -91,7 +91,11 @@ impl Lake {
     }
 
     /// Sorts rows into files; what no table will take is named in the outcome.
-    async fn sort<'a>(&self, rows: &[&'a TableRows], outcome: &mut Outcome) -> Result<Vec<Unit<'a>>, SinkError> {
+    pub(super) async fn sort<'a>(
+        &self,
+        rows: &[&'a TableRows],
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Unit<'a>>, SinkError> {
         let mut units = Vec::new();
         for (table, rows) in by_table(rows) {
             let Some(folder) = layout::segment(table) else {
@@ -115,6 +119,13 @@ impl Lake {
 
     /// Encodes and publishes one file.
     async fn file(&self, unit: Unit<'_>, name: &str, inserted_at: i64) -> Result<(), SinkError> {
+        let folder = unit.folder.clone();
+        let bytes = self.encoded(unit, inserted_at).await?;
+        self.files.publish(&folder, name, PutPayload::from(bytes)).await
+    }
+
+    /// The bytes of one file.
+    pub(super) async fn encoded(&self, unit: Unit<'_>, inserted_at: i64) -> Result<Vec<u8>, SinkError> {
         let began = Instant::now();
         let (batches, waiting) = mpsc::channel(WAITING);
         let (arrow, schema, memory) = (Arc::clone(&unit.arrow), Arc::clone(&unit.arrow), self.memory);
@@ -149,11 +160,9 @@ impl Lake {
         drop(batches);
         let bytes = encoding.await.map_err(|error| bug(&error))?.map_err(|error| bug(&error))?;
         metrics::histogram!("chalk_writer_lake_encode_seconds").record(began.elapsed().as_secs_f64());
-        let size = bytes.len() as u64;
-        self.files.publish(&unit.folder, name, PutPayload::from(bytes)).await?;
         metrics::counter!("chalk_writer_lake_written_files_total").increment(1);
-        metrics::counter!("chalk_writer_lake_written_bytes_total").increment(size);
-        Ok(())
+        metrics::counter!("chalk_writer_lake_written_bytes_total").increment(bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// What is made into arrays at a time: at least one row, and no more than there is memory for.

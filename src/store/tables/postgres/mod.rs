@@ -41,6 +41,7 @@
 mod encode;
 mod fit;
 mod layout;
+mod load;
 mod names;
 mod plan;
 mod prepare;
@@ -54,6 +55,7 @@ pub(in crate::store) use self::layout::{Layout, NewTable};
 use super::prepare::TableStore;
 use super::row_wise::RowWise;
 use crate::config::secret::expose;
+use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::postgres::uri;
@@ -74,4 +76,13 @@ pub(in crate::store) fn open_tables(
 ) -> Result<Arc<dyn TableStore>, StoreError> {
     uri::parse(layout.store, expose(&options.fetched))?;
     Ok(RowWise::around(write::Postgres::new(layout, options.uri.clone())))
+}
+
+/// The same for files.
+pub(in crate::store) fn open_loads(
+    options: &StoreOptions,
+    layout: &'static Layout,
+) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
+    uri::parse(layout.store, expose(&options.fetched))?;
+    Ok(Arc::new(load::Loads::new(layout, options)))
 }

@@ -88,12 +88,26 @@ pub(super) struct Plan<'a> {
     pub(super) refused: Vec<(usize, Refusal)>,
 }
 
+/// What a table is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Against {
+    /// Rows.
+    Rows,
+    /// Columns as they are declared, each by a row of nulls: its key is not judged.
+    Columns,
+}
+
 /// Sorts out rows against a table. Rows that are refused leave no trace in it, unless a later row of the
 /// same write is what made them refused.
 pub(super) fn plan<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<Plan<'a>, SinkError> {
+    held(known, rows, Against::Rows)
+}
+
+/// The same, and for columns without rows.
+pub(super) fn held<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> Result<Plan<'a>, SinkError> {
     let mut from = known.clone();
     loop {
-        let (mut planned, widened) = pass(&from, rows)?;
+        let (mut planned, widened) = pass(&from, rows, against)?;
         if !widened {
             planned.changes = changes(known, &planned.table);
             return Ok(planned);
@@ -116,7 +130,7 @@ fn changes(known: &Table, needed: &Table) -> Vec<Change> {
 }
 
 /// Judges the rows one after the other; also says whether a type that was known became wider.
-fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, bool), SinkError> {
+fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> Result<(Plan<'a>, bool), SinkError> {
     let mut table = known.clone();
     let mut bindings: Vec<Binding<'a>> = Vec::new();
     let mut places: HashMap<usize, usize> = HashMap::new();
@@ -130,7 +144,10 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)]) -> Result<(Plan<'a>, 
         let binding = &mut bindings[place];
         wider.clear();
         let verdict = match &binding.columns {
-            Ok(columns) => judge(&table, columns, row, &mut wider),
+            Ok(columns) => judge(&table, columns, row, &mut wider).and_then(|()| match against {
+                Against::Rows => check_key(row),
+                Against::Columns => Ok(()),
+            }),
             Err(refusal) => Err(refusal.clone()),
         };
         match verdict {
@@ -281,7 +298,7 @@ fn judge(
         let about = format!("column `{}`, of type {judged}", column.name);
         return Err(Refusal::new(class, format!("column `{}`: {message}", column.name)).about(about));
     }
-    check_key(row)
+    Ok(())
 }
 
 /// A key has to be there and to fit into its index.

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::layout::{Layout, NewTable};
 use super::names;
-use super::plan::{Change, Plan, Table, plan};
+use super::plan::{Against, Change, Plan, Table, held};
 use super::types::ColumnType;
 use crate::row::table::{Shape, TableRow};
 use crate::sink::SinkError;
@@ -109,10 +109,21 @@ impl Tables {
         name: &Name,
         rows: &[(usize, &'a TableRow)],
     ) -> Result<Plan<'a>, SinkError> {
+        self.agree_on(connection, name, rows, Against::Rows).await
+    }
+
+    /// The same, and for columns without rows.
+    pub(super) async fn agree_on<'a, S>(
+        &self,
+        connection: &Connection<S>,
+        name: &Name,
+        rows: &[(usize, &'a TableRow)],
+        against: Against,
+    ) -> Result<Plan<'a>, SinkError> {
         let table = name.quoted_for(connection, self.layout);
         let cached = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&table).cloned();
         if let Some(described) = cached {
-            let planned = plan(&described.table, rows)?;
+            let planned = held(&described.table, rows, against)?;
             if planned.refused.is_empty() && described.holds(&planned) {
                 return Ok(planned);
             }
@@ -123,12 +134,12 @@ impl Tables {
             if described.table.columns.is_empty() && !rows.iter().any(|(_, row)| row.shape.create) {
                 return Err(not_there(&connection.address.to_string(), &table));
             }
-            let planned = plan(&described.table, rows)?;
+            let planned = held(&described.table, rows, against)?;
             if planned.rows.is_empty() || described.holds(&planned) {
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(described));
                 return Ok(planned);
             }
-            self.change(connection, name, rows, &mut rigid).await?;
+            self.change(connection, name, rows, against, &mut rigid).await?;
         }
         let reason = format!("{}: table {table} was changed by others {ROUNDS} times in a row", connection.address);
         Err(SinkError::Transient { reason })
@@ -145,6 +156,7 @@ impl Tables {
         connection: &Connection<S>,
         name: &Name,
         rows: &[(usize, &TableRow)],
+        against: Against,
         rigid: &mut Rigid,
     ) -> Result<(), SinkError> {
         let begun = std::time::Instant::now();
@@ -152,7 +164,7 @@ impl Tables {
         tables::begin_alone(connection, table).await?;
         tables_run(connection, &format!("SET LOCAL statement_timeout = {}", CHANGING.as_millis())).await?;
         let described = describe(connection, table, rigid).await?;
-        let mut planned = plan(&described.table, rows)?;
+        let mut planned = held(&described.table, rows, against)?;
         if rigid.one_by_one {
             let mut widened = 0;
             planned.changes.retain(|change| {

@@ -12,7 +12,7 @@ use tokio_postgres::Statement;
 
 use super::encode::{self, HEAD, Misplaced, TAIL};
 use super::layout::Layout;
-use super::plan::{INSERTED_AT, Plan};
+use super::plan::{INSERTED_AT, Plan, Table};
 use super::table::{Name, Tables};
 use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
@@ -23,7 +23,7 @@ use crate::store::postgres::{ONLINE_TABLE, quoted};
 use crate::value::Value;
 
 /// Bytes that are sent at a time.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Rows of this many bytes are worth a transaction: measured with 8 to 24 MiB, the writer's CPU time and the
 /// server's are the same, and the writer takes a third less memory.
@@ -156,7 +156,7 @@ pub(super) fn by_table<'a>(
 }
 
 /// The columns of the table that some row of the plan may have a value of.
-fn staged(planned: &Plan<'_>) -> Vec<usize> {
+pub(super) fn staged(planned: &Plan<'_>) -> Vec<usize> {
     let all = planned.table.columns.iter().enumerate();
     let typed = all.filter(|(_, column)| !matches!(column.column_type, ColumnType::Unknown | ColumnType::Other(_)));
     let ours = typed.filter(|(_, column)| !(planned.history && column.name == INSERTED_AT));
@@ -208,16 +208,7 @@ async fn stage(
         columns.iter().map(|at| format!("{} {}", quoted(&column(at).name), column(at).column_type)).collect();
     let names: Vec<String> = columns.iter().map(|at| quoted(&column(at).name)).collect();
     let key: Vec<String> = planned.key.iter().map(|at| quoted(&column(at).name)).collect();
-    let newer = planned.newer.iter().filter(|at| columns.contains(at)).filter_map(|at| {
-        // What is null is older than any.
-        let least = match column(at).column_type {
-            ColumnType::One(Scalar::Timestamptz) => "'-infinity'",
-            ColumnType::One(Scalar::Int8) => "'-9223372036854775808'",
-            _ => return None,
-        };
-        Some((quoted(&column(at).name), least))
-    });
-    let newer: Vec<(String, &str)> = newer.collect();
+    let newer = newer(&planned.table, &planned.newer, columns);
     let Plan { history, repeats, .. } = planned;
     let known = format!("{target} ({}) {} {newer:?} {history} {repeats:?}", definitions.join(", "), key.join(", "));
     if let Some(stage) = connection.state.stages.get(&known) {
@@ -245,8 +236,23 @@ async fn stage(
     Ok(stage)
 }
 
+/// Those of the copied columns that tell which of two rows is newer, each with what stands for null, which is older than
+/// any.
+pub(super) fn newer(table: &Table, newer: &[usize], columns: &[usize]) -> Vec<(String, &'static str)> {
+    let copied = newer.iter().filter(|at| columns.contains(at)).map(|at| &table.columns[*at]);
+    let with_least = copied.filter_map(|column| {
+        let least = match column.column_type {
+            ColumnType::One(Scalar::Timestamptz) => "'-infinity'",
+            ColumnType::One(Scalar::Int8) => "'-9223372036854775808'",
+            _ => return None,
+        };
+        Some((quoted(&column.name), least))
+    });
+    with_least.collect()
+}
+
 /// Inserts rows of which those that are there stay as they are.
-fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
+pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
     let (names, key) = (names.join(", "), key.join(", "));
     let (inserted_at, now) =
         if history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
@@ -259,7 +265,13 @@ fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], histo
 /// order they came; the same row changes nothing.
 ///
 /// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-fn insert_newest(target: &str, stage: &str, names: &[String], key: &[String], newer: &[(String, &str)]) -> String {
+pub(super) fn insert_newest(
+    target: &str,
+    stage: &str,
+    names: &[String],
+    key: &[String],
+    newer: &[(String, &str)],
+) -> String {
     let order = |of: &str| {
         let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
         let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
