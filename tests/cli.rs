@@ -382,10 +382,14 @@ fn demo_shows_what_landed_where_and_can_be_repeated() {
     let folder = Deployment::new();
     for round in 1..=2 {
         let said = folder.run(&["demo", "--dir", "demo", "--messages", "2000"]).ok();
-        for word in
-            ["ONLINE_WRITER", "OFFLINE_WRITER", "dead letter", "query_log", "chalk-writer", "get --config", "peek"]
-        {
+        let tables = ["query_log", "login_archive", "metrics", "usage_events", "vectors_", "query-mirror"];
+        for word in ["dead letter", "chalk-writer", "get --config", "peek"].into_iter().chain(tables) {
             assert!(said.contains(word), "round {round}: `{word}` is not in:\n{said}");
+        }
+        for writer in chalk_writer::writer::WRITERS {
+            let shown = format!("{}: ", writer.facts().writer_type);
+            let line = said.lines().find(|line| line.starts_with(&shown)).unwrap_or_else(|| panic!("{shown}\n{said}"));
+            assert!(!line.contains(": 0 messages"), "{line}");
         }
     }
     assert!(folder.path().join("demo/chalk.json").is_file());

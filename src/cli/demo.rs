@@ -1,17 +1,19 @@
 //! `demo`: the whole way from a bus into the stores, in a folder, with nothing installed.
 
+mod api;
+mod configuration;
+mod messages;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use bytes::Bytes;
 use clap::Args;
 
-use crate::bus::{self, Bus};
+use crate::bus;
 use crate::config::settings::WriterSettings;
-use crate::generate::{Generator, Options};
-use crate::message::Outgoing;
 use crate::row::feature::Entity;
 use crate::runtime::{Health, HealthState};
 use crate::telemetry::metrics::recorder;
@@ -22,9 +24,11 @@ use super::deployment::{Deployment, Selection};
 use super::exit::{Exit, Failure, OrExit};
 use super::get::{self, Stored};
 use super::output::{count, grouped, line};
-use super::publish::{Publishing, make_topic};
+use super::publish::make_topic;
 use super::session::{Session, Stop, identity};
-use super::{dlq, input, show, text};
+use super::{dlq, show, text};
+use api::Api;
+use configuration::{TOPICS, WRITERS};
 
 /// See it work: publishes made-up results, runs the writers, shows what landed where
 #[derive(Args, Debug)]
@@ -32,52 +36,37 @@ pub(super) struct Arguments {
     /// The folder for everything; a demo that is there already goes on
     #[arg(long, value_name = "FOLDER", default_value = "chalk-writer-demo")]
     dir: PathBuf,
-    /// How many results to publish
+    /// How many results to publish, beside some messages of every other kind
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     messages: u64,
 }
 
-/// The writers that it runs, each after those whose messages it reads. A mirror has no server to ask here.
-const SHOWN: [WriterType; 5] = [
-    WriterType::ONLINE,
-    WriterType::OFFLINE,
-    WriterType::METRICS,
-    WriterType::METRICS_BUS,
-    WriterType::ONLINE_VECTOR_STORE,
-];
-
-const RESULTS: &str = "results";
-const METRICS: &str = "metrics";
-const DEAD_LETTERS: &str = "dead-letters";
-const ENVIRONMENT: &str = "prod";
-
-/// Messages as they go wrong in life: cut off, of another shape, of a type that nobody knows.
-const BAD: [(&str, &str); 3] = [
-    ("chalk.result.v1", r#"{"environment_id": "prod", "operation_id": "cut-off", "tables": [{"names"#),
-    ("chalk.result.v1", r#"{"environment_id": "prod", "operation_id": "wrong-shape", "tables": 5}"#),
-    ("acme.order.v1", r#"{"environment_id": "prod", "order": 17}"#),
-];
-
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let folder = make_folder(&arguments.dir)?;
     let config = folder.join("chalk.json");
-    write_configuration(&folder, &config)?;
+    let api = Api::start().await.or_exit(Exit::Failed)?;
+    configuration::write(&folder, &config, api.url())?;
     line(format!("everything of this demo is in {}\n", folder.display()))?;
 
     let deployment = Deployment::load(&config)?;
     let bus = deployment.bus()?;
-    for topic in [RESULTS, METRICS, DEAD_LETTERS] {
+    for topic in TOPICS {
         make_topic(&*bus, deployment.bus_settings(), topic, None).await?;
     }
-    let example = publish(&*bus, arguments.messages).await?;
-    for writer in SHOWN {
+    let example = messages::publish(&*bus, arguments.messages, &api, &folder).await?;
+    for writer in WRITERS {
         drain(Selection::of(writer, &config).load(None)?).await?;
     }
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
     }
-    for writer in SHOWN.into_iter().skip(1) {
-        show::overview(&Selection::of(writer, &config).load(None)?).await?;
+    // Several write into one lake. Of the online store one entity tells more than its tables, and what is published
+    // for another writer is in that one's store.
+    let mut shown = BTreeSet::from(["online_store"]);
+    for writer in WRITERS.into_iter().filter(|writer| *writer != WriterType::METRICS) {
+        if writer.info().store.is_none_or(|store| shown.insert(store)) {
+            show::overview(&Selection::of(writer, &config).load(None)?).await?;
+        }
     }
     show_dead_letters(&config).await?;
     show_commands(&config, example.as_ref())?;
@@ -88,74 +77,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 fn make_folder(asked: &Path) -> Result<PathBuf, Failure> {
     let made = std::fs::create_dir_all(asked).and_then(|()| std::fs::canonicalize(asked));
     made.with_context(|| format!("cannot make {}; `--dir` takes another folder", asked.display())).or_exit(Exit::Failed)
-}
-
-/// A configuration for one machine: embedded bus, embedded stores.
-fn write_configuration(folder: &Path, config: &Path) -> Result<(), Failure> {
-    let path = |name: &str| folder.join(name).display().to_string();
-    let json = serde_json::json!({
-        "common_persistence_specs": {
-            "bus_backend": "LOCAL",
-            "kafka_dlq_topic": DEAD_LETTERS,
-            "result_bus_topic_id": RESULTS,
-            "result_bus_online_store_subscription_id": RESULTS,
-            "result_bus_offline_store_subscription_id": RESULTS,
-            "metrics_bus_topic_id": METRICS,
-        },
-        "metadata_provider": "CONFIG",
-        "local_bus_path": path("bus.sqlite"),
-        "writers": SHOWN.map(|writer| serde_json::json!({ "bus_subscriber_type": writer.as_str() })),
-        "environments": {
-            ENVIRONMENT: {
-                "default_max_staleness": "7d",
-                "online_store": { "uri": format!("sqlite:{}", path("online.sqlite")) },
-                "offline_store": { "uri": format!("file://{}", path("lake")) },
-                "metrics_store": { "uri": format!("sqlite:{}", path("metrics.sqlite")) },
-                "vector_store": { "uri": format!("sqlite:{}", path("vectors.sqlite")) },
-            }
-        }
-    });
-    let text = serde_json::to_string_pretty(&json).or_exit(Exit::Failed)? + "\n";
-    std::fs::write(config, text).with_context(|| config.display().to_string()).or_exit(Exit::Failed)
-}
-
-/// Publishes results and, among them, some bad messages; returns the entity of one result.
-async fn publish(bus: &dyn Bus, messages: u64) -> Result<Option<Entity>, Failure> {
-    let began = Instant::now();
-    // Another seed for each run, and the time up to now: a repeated demo shows newer values.
-    let now = text::now_micros();
-    let step = Options::default().step;
-    let start = now.saturating_sub((messages as i64).saturating_mul(step));
-    let options =
-        Options { topic: RESULTS.to_owned(), environment: ENVIRONMENT.to_owned(), start, ..Options::default() };
-    let generator = Generator::new(now as u64, options);
-    let mut publishing = Publishing::to(bus, RESULTS).await?;
-    let mut example = None;
-    for (number, message) in generator.take(messages as usize).enumerate() {
-        if example.is_none() {
-            example = entity_of(&message);
-        }
-        publishing.push(message).await?;
-        if let Some((ce_type, body)) = BAD.get(number / 10).copied().filter(|_| number % 10 == 5) {
-            publishing.push(input::message(&Bytes::from_static(body.as_bytes()), ce_type)).await?;
-        }
-    }
-    publishing.flush().await?;
-    let published = publishing.finish();
-    line(format!(
-        "published {} to `{RESULTS}` in {:.1}s",
-        count(published.messages, "message"),
-        began.elapsed().as_secs_f64()
-    ))?;
-    Ok(example)
-}
-
-/// The entity that a message's key names: `<environment>/<namespace>/<primary key>`.
-fn entity_of(message: &Outgoing) -> Option<Entity> {
-    let key = std::str::from_utf8(message.key.as_deref()?).ok()?;
-    let mut parts = key.splitn(3, '/');
-    let (environment, namespace, primary_key) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(Entity { environment: environment.into(), namespace: namespace.into(), primary_key: primary_key.into() })
 }
 
 /// Runs a writer until the bus is empty, as `--drain` does.

@@ -21,7 +21,8 @@ use crate::postgres::{PostgresServer, Version};
 use crate::process::{Writer, eventually, run, tried};
 use crate::stores::{Embedded, Stores};
 
-const TOPICS: [&str; 7] = ["results", "metrics", "usage", "uploads", "query-log", "query-mirror", "dead-letters"];
+const TOPICS: [&str; 8] =
+    ["results", "metrics", "inserts", "usage", "uploads", "query-log", "query-mirror", "dead-letters"];
 
 /// What the engine would publish: a query with a number and a vector.
 fn result() -> Value {
@@ -144,7 +145,9 @@ impl<'a> Plant<'a> {
             "0.7",
         )
         .await;
-        self.finds("OFFLINE_WRITER: history", |stores| stores.rows_of_history("customer"), "1").await;
+        // Published by the first, written by the second.
+        let history = "OFFLINE_WRITER and OFFLINE_STORE_STREAMING_INSERT_WRITER: history";
+        self.finds(history, |stores| stores.rows_of_history("customer"), "1").await;
         self.finds("OFFLINE_WRITER: the query", |stores| stores.rows_of_history("query_log"), "1").await;
         let loads = "OFFLINE_STORE_BULK_INSERT_WRITER: a file's row";
         self.finds(loads, |stores| stores.rows_of_history("uploaded"), "1").await;
