@@ -30,7 +30,7 @@ pub(super) fn logins(draft: &mut Draft, rows: usize) -> Vec<u8> {
     for _ in 0..rows {
         ids.push(draft.id());
         users.push(draft.random.u64(..draft.options.entities) as i64);
-        times.push(time - draft.random.i64(..60_000_000));
+        times.push(time - draft.random.i64(0..60_000_000));
         countries.push(draft.one_of(&["DE", "FR", "GB", "IN", "JP", "NG", "US"]));
         devices.push((!draft.chance(5)).then(|| draft.one_of(&["phone", "tablet", "desktop"])));
         scores.push((!draft.chance(5)).then(|| draft.random.f64()));
