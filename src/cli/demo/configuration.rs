@@ -35,10 +35,13 @@ pub(super) const WRITERS: [WriterType; 9] = [
 /// Writes it; the mirror asks `server`.
 pub(super) fn write(folder: &Path, config: &Path, server: &str) -> Result<(), Failure> {
     let path = |name: &str| folder.join(name).display().to_string();
-    let writers = WRITERS.map(|writer| match writer {
-        // The streaming inserts then write what it publishes.
-        WriterType::OFFLINE => json!({ "bus_subscriber_type": writer.as_str(), "offline_mode": "republish" }),
-        _ => json!({ "bus_subscriber_type": writer.as_str() }),
+    let writers = WRITERS.map(|writer| {
+        let mut entry = json!({ "bus_subscriber_type": writer.as_str() });
+        if writer == WriterType::OFFLINE {
+            // The streaming inserts then write what it publishes.
+            entry["offline_mode"] = json!("republish");
+        }
+        entry
     });
     let json = json!({
         "common_persistence_specs": {
