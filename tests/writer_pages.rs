@@ -8,8 +8,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use chalk_writer::writer::WRITERS;
+use chrono::DateTime;
+use parquet::arrow::ArrowWriter;
+use serde_json::Value;
 
 fn pages() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/writers");
@@ -54,22 +59,53 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
+/// A streaming insert that a page shows as JSON: its attributes as headers, its rows as parquet.
+fn insert(shown: &str) -> (Vec<String>, Vec<u8>) {
+    let shown: Value = serde_json::from_str(shown).expect("JSON");
+    let attributes = shown["attributes"].as_object().expect("attributes");
+    let headers = attributes.iter().map(|(name, value)| format!("ce_{name}={}", value.as_str().expect("text")));
+    let rows = shown["rows"].as_array().expect("rows");
+    let time = |value: &Value| DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|time| time.timestamp_micros());
+    let column = |name: &String| -> (String, ArrayRef) {
+        let cells = || rows.iter().map(|row| &row[name]);
+        let array: ArrayRef = if cells().all(Value::is_i64) {
+            Arc::new(cells().map(Value::as_i64).collect::<Int64Array>())
+        } else if cells().all(Value::is_number) {
+            Arc::new(cells().map(Value::as_f64).collect::<Float64Array>())
+        } else if cells().all(|value| time(value).is_some()) {
+            Arc::new(cells().map(time).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        } else {
+            Arc::new(cells().map(Value::as_str).collect::<StringArray>())
+        };
+        (name.clone(), array)
+    };
+    let columns = rows[0].as_object().expect("a row").keys().map(column);
+    let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a schema");
+    writer.write(&batch).expect("written");
+    (headers.collect(), writer.into_inner().expect("finished"))
+}
+
 /// What `peek` prints below the line that has the message's place and time.
 fn peek(sample: &Sample<'_>) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let plant = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/plant.json");
     std::fs::copy(plant, folder.path().join("plant.json")).expect("copied");
-    std::fs::write(folder.path().join("body.json"), sample.body).expect("written");
     let Sample { writer, message, .. } = sample;
-    if let Some(command) = sample.body.strip_prefix("chalk-writer publish --config FILE ") {
-        let words: Vec<&str> = ["publish"].into_iter().chain(command.split_whitespace()).collect();
-        run(folder.path(), &words);
+    // Without them an event is named after its place and time, and rows after the event.
+    let mut headers = vec!["ce_id=018f-42".to_owned(), "ce_source=engine".to_owned()];
+    let mut file = vec!["--file", "body"];
+    if *message == "chalk.streaming_insert.v1" {
+        let (attributes, body) = insert(sample.body);
+        headers.extend(attributes);
+        file.extend(["--content-type", "application/vnd.apache.parquet"]);
+        std::fs::write(folder.path().join("body"), body).expect("written");
     } else {
-        let publish = ["publish", "--type", writer, "--file", "body.json", "--ce-type", message];
-        // Without them an event is named after its place and time, and rows after the event.
-        let event = ["--header", "ce_id=018f-42", "--header", "ce_source=engine"];
-        run(folder.path(), &[&publish[..], &event].concat());
+        std::fs::write(folder.path().join("body"), sample.body).expect("written");
     }
+    let headers: Vec<&str> = headers.iter().flat_map(|header| ["--header", header.as_str()]).collect();
+    let publish = ["publish", "--type", writer, "--ce-type", message];
+    run(folder.path(), &[&publish[..], &file, &headers].concat());
     let shown = run(folder.path(), &["peek", "--type", writer]);
     let (_, rows) = shown.trim_end().split_once('\n').unwrap_or_else(|| panic!("{sample:?}: {shown}"));
     rows.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

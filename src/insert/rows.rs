@@ -7,12 +7,12 @@ use arrow::array::{RecordBatch, new_empty_array};
 use arrow::datatypes::Schema;
 use bytestring::ByteString;
 
-use super::target::{self, Target};
+use super::target::{self, Target, told};
 use crate::result::arrow::{Budget, Column, columns};
 use crate::row::load::{Load, Mode};
 use crate::row::table::{ColumnData, Shape, TableColumns};
 use crate::sink::{ErrorClass, Refusal};
-use crate::value::arrow::declared;
+use crate::value::arrow::{Extension, declared};
 
 const OBSERVATION_ID: &str = "__observation_id__";
 /// The store's own, in tables of history: a file that was exported from one has it.
@@ -25,6 +25,8 @@ pub struct FileRows {
     pub shape: Arc<Shape>,
     /// The columns of the file that they are made of.
     places: Vec<usize>,
+    /// What the texts of those stand for that are marked.
+    marks: Vec<Option<Extension>>,
     /// Bytes that a batch may take more once its columns are of types that values have.
     limit: usize,
 }
@@ -53,10 +55,12 @@ impl FileRows {
             create: load.create,
         };
         let mut shape = target.shape(&columns, load.time).map_err(of_the_file)?;
-        for (column, (_, Column { array, .. })) in shape.columns.iter_mut().zip(&columns) {
-            column.data_type = declared(array.data_type());
+        let marks: Vec<Option<Extension>> = schema.fields().iter().map(|field| Extension::of(field)).collect();
+        for ((column, (_, Column { array, .. })), mark) in shape.columns.iter_mut().zip(&columns).zip(&marks) {
+            // What a marked text stands for has the type that its values have.
+            column.data_type = declared(array.data_type()).filter(|_| mark.is_none());
         }
-        Ok(Self { shape: Arc::new(shape), places, limit })
+        Ok(Self { shape: Arc::new(shape), places, marks, limit })
     }
 
     /// The rows of a batch of the file, which is not empty.
@@ -67,11 +71,14 @@ impl FileRows {
         let columns: Vec<(ByteString, Column)> =
             columns(&batch.schema(), &[batch], &mut budget).map_err(of_the_file)?;
         let mut data = Vec::with_capacity(columns.len());
-        for (name, Column { array, faults }) in columns {
+        for ((name, Column { array, faults }), mark) in columns.into_iter().zip(&self.marks) {
             if let Some((row, fault)) = faults.first_key_value() {
                 return Err(invalid(format!("column `{name}`, row {row} of a batch: {fault}")));
             }
-            data.push(ColumnData::Array(array));
+            data.push(match mark {
+                Some(mark) => told(*mark, &name, &array, &mut budget).map_err(of_the_file)?,
+                None => ColumnData::Array(array),
+            });
         }
         Ok(TableColumns { destination, shape: Arc::clone(&self.shape), rows, columns: data })
     }

@@ -130,7 +130,12 @@ impl Target {
 }
 
 /// The values that the texts of a column stand for.
-fn told(extension: Extension, name: &str, array: &ArrayRef, budget: &mut Budget) -> Result<ColumnData, Refusal> {
+pub(super) fn told(
+    extension: Extension,
+    name: &str,
+    array: &ArrayRef,
+    budget: &mut Budget,
+) -> Result<ColumnData, Refusal> {
     /// Two characters of text, such as `1,`, may be one value.
     const PER_BYTE: usize = size_of::<Value>() / 2;
     budget.take_rows(array.len(), size_of::<Value>())?;

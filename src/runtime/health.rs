@@ -217,7 +217,7 @@ mod tests {
                 trouble.said = trouble.said.and_then(|said| said.checked_sub(2 * BRIEFLY));
             });
         };
-        for _ in 0..4 {
+        for _ in 0..2 {
             health.failed("store", "not now: connection refused", false);
             long_ago(&health);
             health.failed("store", "connection refused", false);

@@ -21,8 +21,8 @@ const FOR_A_BYTE: usize = 8;
 const NODE: usize = 640;
 /// Messages in messages that the reader goes down.
 const DEEPEST: usize = 100;
-/// A text, or an entry of a map beside others, with the room that lists are ahead.
-const TEXT: usize = 64;
+/// A text, or an entry of a map beside others.
+const TEXT: usize = 32;
 
 /// A published message whose weight can be told.
 pub trait Weighed {
@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::proto::writer::v1::value::Kind;
     use crate::proto::writer::v1::{ListValue, VectorUpsert};
+    use crate::result::encode::timestamp;
 
     const LIMIT: usize = 1 << 20;
 
@@ -207,6 +208,13 @@ mod tests {
             environment_id: "prod".to_owned(),
             deployment_id: "0123456789abcdef".to_owned(),
             source: "user.transactions.amount".to_owned(),
+            observed_at: Some(timestamp(1_795_372_320_123_456)),
+            namespace: 1,
+            metric_name: 2,
+            tag1: Some(1),
+            tag4: Some(3),
+            aggregation_type: Some(1),
+            value: Some(v1::metric::Value::Numeric(v1::NumericMetric { value: 17.5 })),
             ..v1::Metric::default()
         };
         let batch = v1::MetricBatch { metrics: vec![metric; 1_000] };

@@ -85,11 +85,6 @@ impl Address {
     pub(in crate::store) fn schema<'a>(&'a self, otherwise: &'a str) -> &'a str {
         self.schema.as_deref().unwrap_or(otherwise)
     }
-
-    /// The database.
-    pub(in crate::store) fn database(&self) -> &str {
-        self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
-    }
 }
 
 impl fmt::Display for Address {

@@ -74,12 +74,12 @@ const HISTORY: &str = "offline store";
 
 /// Checks the URI and makes a lake of history that has not touched its folder yet.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    open_as(HISTORY, options).map(|store| store as Arc<dyn Sink<TableRows>>)
+    open_as(HISTORY, options).map(|lake| lake as Arc<dyn Sink<TableRows>>)
 }
 
 /// The same, as a store that can also be asked to make tables alone.
 pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
-    open_as(HISTORY, options).map(|store| store as Arc<dyn TableStore>)
+    open_as(HISTORY, options).map(|lake| lake as Arc<dyn TableStore>)
 }
 
 /// A lake that is called so in messages.

@@ -335,7 +335,7 @@ const NO_NAME: &str = "the name of a table, or of its schema, must not be empty,
 
 /// Why a table cannot be one of this database.
 fn foreign(connection: &Connection, target: &Target) -> Option<String> {
-    let ours = connection.address.database();
+    let ours = connection.address.database().unwrap_or_default();
     match &target.database {
         Some(database) if **database != *ours => {
             Some(format!("the table is in database `{database}`, and the store is database `{ours}`"))
