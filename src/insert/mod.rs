@@ -2,7 +2,7 @@
 //!
 //! A parquet file says in many places how large something is, and the library takes memory by it: the
 //! footer's lists, each page's size unpacked, and how many values a run of a few bytes stands for. Those
-//! numbers are read and added up first ([`pages`], [`thrift`]); what is read then is validated by the library,
+//! numbers are read and added up first ([`pages`], [`thrift`], [`width`]); what is read then is validated by the library,
 //! and counted again as it comes. [`target`] says where its rows go, [`rows`] what
 //! those of one file are.
 
@@ -12,6 +12,7 @@ pub mod rows;
 pub mod stored;
 pub mod target;
 mod thrift;
+mod width;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -39,9 +40,10 @@ fn read(body: &Bytes, limit: usize) -> Result<Vec<RecordBatch>, Refusal> {
     }
     thrift::check(footer(body)?)?;
     let metadata = ArrowReaderMetadata::load(body, ArrowReaderOptions::new()).map_err(wrong)?;
-    let dictionaries = pages::check(body, metadata.metadata(), limit)?;
-    // A value of a dictionary is copied for each row that has it.
-    let rows = (limit / dictionaries.max(1)).clamp(1, ROWS);
+    let repeated = pages::check(body, metadata.metadata(), limit)?;
+    let width = width::check(metadata.schema(), metadata.metadata().row_groups(), limit)?;
+    // What is told once in a page is copied for each row that has it.
+    let rows = (limit / repeated.saturating_add(width).max(1)).clamp(1, ROWS);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(body.clone(), metadata).with_batch_size(rows);
     let mut batches = Vec::new();
     let mut left = limit;

@@ -6,7 +6,8 @@ use super::{malformed, thrift, too_large};
 use crate::sink::Refusal;
 
 /// Refuses a file whose pages are not where its footer says, or hold more than `limit` bytes or values once
-/// unpacked. The answer is how many bytes the dictionaries of one group of rows take at the most.
+/// unpacked. The answer is how many bytes of one group of rows may be in a single row at the most, though they are in
+/// the file once: those of dictionaries, and of pages of values that go on from the one before.
 pub(super) fn check(body: &[u8], metadata: &ParquetMetaData, limit: usize) -> Result<usize, Refusal> {
     let (mut bytes, mut values) = (limit, limit);
     let mut largest = 0;
@@ -33,7 +34,7 @@ pub(super) fn check(body: &[u8], metadata: &ParquetMetaData, limit: usize) -> Re
                 let page = thrift::page(rest)?;
                 let unpacked = take(&mut bytes, page.unpacked)?;
                 take(&mut values, page.values)?;
-                if page.dictionary {
+                if page.dictionary || page.prefixes {
                     dictionaries += unpacked;
                 }
                 let packed = usize::try_from(page.packed).ok().and_then(|packed| packed.checked_add(page.size));
@@ -88,7 +89,9 @@ pub(super) fn of_group(bytes: &[u8], start: u64, group: &RowGroupMetaData, limit
                 page = page.max(whole);
                 unpacked = unpacked.saturating_add(whole);
                 values = values.saturating_add(count);
-                widest = widest.max(whole / count.max(1));
+                // A value that goes on from the one before may have all of the page.
+                let most = if header.prefixes { whole } else { whole / count.max(1) };
+                widest = widest.max(most);
             }
             let packed = usize::try_from(header.packed).ok().and_then(|packed| packed.checked_add(header.size));
             rest = packed.and_then(|packed| rest.get(packed..)).ok_or_else(|| {

@@ -21,7 +21,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use tokio::sync::mpsc;
 
 use super::object::{Buckets, Object, Unread, invalid};
-use super::{MAGIC, ROWS, pages, thrift};
+use super::{MAGIC, ROWS, pages, thrift, width};
 use crate::panics::caught;
 use crate::row::load::LoadFile;
 use crate::sink::{Refusal, SinkError};
@@ -181,6 +181,7 @@ fn decode(
     let said = described.num_rows().unsigned_abs();
     let pages::Rows { mut one, with_dictionary } =
         pages::of_group(&group.bytes, group.start, described, limit).map_err(as_file)?;
+    one = one.saturating_add(width::check(metadata.schema(), std::slice::from_ref(described), limit).map_err(as_file)?);
     let group = Arc::new(group);
     for column in with_dictionary {
         // A value of a dictionary is copied for each row that has it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use proptest::prelude::*;
 
@@ -86,6 +86,30 @@ fn bombs_are_too_large() {
     assert_eq!(class(same, 8 << 20), Err(ErrorClass::TooLarge));
     let nulls = arrow::array::new_null_array(&arrow::datatypes::DataType::Int64, 3_000_000);
     assert_eq!(class(nulls, 1 << 20), Err(ErrorClass::TooLarge));
+    // Nulls of a type whose every value is large: they take nothing in the file.
+    let wide = arrow::array::new_null_array(&arrow::datatypes::DataType::FixedSizeBinary(1 << 20), 100);
+    assert_eq!(class(wide.clone(), 1 << 19), Err(ErrorClass::TooLarge), "one row is too large");
+    assert_eq!(class(wide, 8 << 20), Err(ErrorClass::TooLarge), "all of them are");
+}
+
+#[test]
+fn values_that_go_on_from_the_one_before_are_read_a_few_at_a_time() {
+    // Each is the one before and a letter: a page of a megabyte stands for hundreds.
+    let long = "x".repeat(1 << 20);
+    let values: Vec<String> = (0..200).map(|number| format!("{long}{number:03}")).collect();
+    let batch = RecordBatch::try_from_iter([("x", Arc::new(StringArray::from(values)) as ArrayRef)]).expect("a batch");
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_encoding(Encoding::DELTA_BYTE_ARRAY)
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).expect("a writer");
+    writer.write(&batch).expect("written");
+    let file = Bytes::from(writer.into_inner().expect("whole"));
+    assert!(file.len() < 4 << 20, "{}", file.len());
+    assert_eq!(decode(&file, 16 << 20).map_err(|refusal| refusal.class).map(|_| ()), Err(ErrorClass::TooLarge));
+    let batches = decode(&file, 400 << 20).expect("it is within that");
+    assert!(batches.len() > 1 && batches.iter().map(RecordBatch::num_rows).sum::<usize>() == 200);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct PageHeader {
     pub(super) packed: i64,
     pub(super) values: i64,
     pub(super) dictionary: bool,
+    /// Whether values are told by what they have in common with the one before.
+    pub(super) prefixes: bool,
     /// Bytes of the header.
     pub(super) size: usize,
 }
@@ -47,6 +49,8 @@ pub(super) fn page(bytes: &[u8]) -> Result<PageHeader, Refusal> {
             header.values = number;
             header.dictionary = *kind == 7;
         }
+        // The encoding of values: DELTA_BYTE_ARRAY.
+        [5, 2] | [8, 4] => header.prefixes = number == 7,
         _ => {}
     })?;
     header.size = reader.at;

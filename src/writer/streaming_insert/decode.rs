@@ -14,17 +14,19 @@ use crate::message::insert::{InsertAttributes, WriteMode};
 use crate::result::arrow::Budget;
 use crate::result::body::unpacked;
 use crate::result::sniff::Encoding;
-use crate::row::table::{ColumnData, TableColumns, TableRows};
+use crate::row::table::{ColumnData, Repeats, TableColumns, TableRows};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::writer::catalog::{Catalog, Prepared};
 use crate::writer::open::{Admitted, Gate};
-use crate::writer::time::{MessageTimes, observed_at};
+use crate::writer::time::{Believable, MessageTimes, observed_at};
 
 /// Makes rows of streaming inserts.
 pub struct InsertDecoder {
     pub(super) gate: Gate,
     pub(super) catalog: Catalog<Place>,
+    /// Which times are taken where they say which of two rows is newer.
+    pub(super) believable: Believable,
 }
 
 /// One environment, prepared.
@@ -52,7 +54,7 @@ impl Decoder<TableRows> for InsertDecoder {
                 let Some((place, destination)) = self.catalog.place(environment, || 1, decoded) else { return };
                 match rows(&admitted, &place.entry, destination, decoded) {
                     Ok(Some(rows)) => {
-                        let rows = with_keys(rows, decoded);
+                        let rows = fit(rows, &self.believable, decoded);
                         decoded.rows.extend(rows);
                     }
                     Ok(None) => {}
@@ -104,8 +106,9 @@ fn target(attributes: InsertAttributes) -> Target {
     Target { schema: table.schema.map(ByteString::from), table: table.table.into(), mode, create }
 }
 
-/// The rows whose key is whole; the others are refused one by one.
-fn with_keys(mut rows: TableColumns, decoded: &mut Decoded<TableRows>) -> Option<TableRows> {
+/// The rows whose key is whole and whose time can be; the others are refused one by one. A row that is to replace older
+/// ones and is of the future would stand for ever.
+fn fit(mut rows: TableColumns, believable: &Believable, decoded: &mut Decoded<TableRows>) -> Option<TableRows> {
     let mut without = BTreeSet::new();
     for at in &rows.shape.key {
         let is_null: Vec<usize> = match &rows.columns[*at] {
@@ -124,6 +127,17 @@ fn with_keys(mut rows: TableColumns, decoded: &mut Decoded<TableRows>) -> Option
                 let message = format!("row {row}: column `{name}` is a part of the key and is null");
                 let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(rows.name(row));
                 decoded.refuse(refusal.table(&rows.shape.table));
+            }
+        }
+    }
+    let order = rows.shape.time.column().filter(|_| rows.shape.repeats != Repeats::First);
+    if let Some(column) = order {
+        for (row, value) in rows.columns[column].values(0, rows.rows).into_iter().enumerate() {
+            let Value::Timestamp(time) = value else { continue };
+            if let Err(refusal) = believable.check(time)
+                && without.insert(row)
+            {
+                decoded.refuse(refusal.row(rows.name(row)).table(&rows.shape.table));
             }
         }
     }

@@ -15,6 +15,7 @@ use super::destinations::{Destinations, OFFLINE};
 use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
+use super::time::{Believable, Clock, EARLIEST, micros, system_clock};
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
@@ -39,15 +40,16 @@ impl Writer for StreamingInsertWriter {
 
     fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRows>, PlanError> {
         let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
-        let decoder = decoder(settings, &destinations);
+        let decoder = decoder(settings, &destinations, system_clock());
         Ok(Plan::new(settings, destinations, decoder))
     }
 }
 
-/// The decoder for these settings.
-pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRows>) -> InsertDecoder {
+/// The decoder for these settings, which takes the time from `clock`.
+pub fn decoder(settings: &WriterSettings, destinations: &Destinations<TableRows>, clock: Clock) -> InsertDecoder {
     InsertDecoder {
         gate: Gate::new(settings),
+        believable: Believable::new(EARLIEST, clock, micros(settings.tuning.max_future_skew)),
         catalog: Catalog::new(&settings.environments, |id, environment| Place {
             destination: destinations.index(id),
             database: environment.offline_store.as_ref().and_then(database::of),

@@ -42,7 +42,7 @@ fn decoded(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Decoded<TableRow
     let mut message = message(headers);
     message.payload = Some(body.into());
     let mut decoded = Decoded::default();
-    crate::decode::Decoder::decode(&decoder(&settings, &destinations), &message, &mut decoded);
+    crate::decode::Decoder::decode(&decoder(&settings, &destinations, Arc::new(|| NOW)), &message, &mut decoded);
     decoded
 }
 

@@ -527,3 +527,53 @@ fn every_row_is_there_as_it_was_sent_or_was_refused() {
         })
         .expect("every row");
 }
+
+/// A row of table `upserted` with these columns, the first of which is the key and the second the time.
+fn upserted(columns: &[(&'static str, Value)], repeats: Repeats) -> TableRow {
+    let named = columns.iter().map(|(name, _)| Column { name: (*name).into(), data_type: None });
+    let key = if repeats == Repeats::First { vec![] } else { vec![0] };
+    let shape = Arc::new(Shape {
+        schema: None,
+        table: "upserted".into(),
+        columns: named.collect(),
+        time: When::Column(1),
+        name: 0,
+        key,
+        repeats,
+        create: true,
+    });
+    TableRow { destination: 0, shape, values: columns.iter().map(|(_, value)| value.clone()).collect() }
+}
+
+#[tokio::test]
+async fn what_a_row_does_not_have_is_not_replaced_by_nothing_whatever_else_is_in_its_write() {
+    let server = PostgresServer::start(Version::Newest, &[]);
+    let store = open(&server);
+    let row = |key: &'static str, time: i64, more: (&'static str, Value)| {
+        let columns = [("k", Value::text(key)), ("t", Value::Timestamp(NOON + time)), more];
+        upserted(&columns, Repeats::Newest)
+    };
+    write(&store, "a", &[row("k1", 0, ("x", Value::Int(5)))]).await.expect("written");
+    let both = [row("k1", 2, ("y", Value::Int(7))), row("k2", 2, ("x", Value::Int(9)))];
+    let outcome = write(&store, "b", &both).await.expect("written");
+    assert_eq!((outcome.stored, outcome.refused.len()), (2, 0));
+    let found = server.sql("SELECT k, x, y FROM upserted ORDER BY k");
+    assert_eq!(found, "k1|5|7\nk2|9|", "{found}");
+}
+
+#[tokio::test]
+async fn rows_of_one_table_that_are_told_apart_in_different_ways_are_written_side_by_side() {
+    let server = PostgresServer::start(Version::Newest, &[]);
+    let store = open(&server);
+    let columns = |time: i64| [("k", Value::text("k")), ("t", Value::Timestamp(NOON + time)), ("x", Value::Int(time))];
+    let rows = [
+        upserted(&columns(1), Repeats::First),
+        upserted(&columns(3), Repeats::Newest),
+        upserted(&columns(2), Repeats::Newest),
+    ];
+    let outcome = write(&store, "w", &rows[1..]).await.expect("written");
+    assert_eq!((outcome.stored, outcome.stale, outcome.refused.len()), (1, 1, 0));
+    // Added without a key, it meets the one that the table has by now: that is its fault, and not the program's.
+    let added = write(&store, "x", &rows).await;
+    assert!(!matches!(added, Err(SinkError::Bug { .. })), "{added:?}");
+}

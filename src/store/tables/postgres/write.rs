@@ -16,7 +16,7 @@ use super::plan::{INSERTED_AT, Plan, Table};
 use super::table::{Name, Tables};
 use super::types::{ColumnType, Scalar};
 use crate::config::secret::SecretRef;
-use crate::row::table::{Repeats, TableRow};
+use crate::row::table::{Repeats, Shape, TableRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::{self, Pool};
 use crate::store::postgres::{ONLINE_TABLE, quoted};
@@ -125,34 +125,72 @@ impl Sink<TableRow> for Postgres {
     }
 }
 
-/// Rows by their table in the order of the tables' names, in which every writer locks them.
+/// What rows of one table must have in common to be put into it by one statement: their key, what a repeated one does,
+/// and where that is to replace columns, which. A column that a row does not have must not be replaced by nothing.
+#[derive(PartialEq)]
+struct Alike<'a> {
+    key: Vec<&'a str>,
+    newer: Vec<&'a str>,
+    columns: Vec<&'a str>,
+}
+
+impl<'a> Alike<'a> {
+    fn of(shape: &'a Shape) -> Self {
+        let name = |at: usize| shape.columns.get(at).map_or("", |column| &*column.name);
+        let key: Vec<&str> = shape.key.iter().map(|at| name(*at)).collect();
+        let further = match shape.repeats {
+            // Nothing is replaced.
+            Repeats::First => return Self { key, newer: Vec::new(), columns: Vec::new() },
+            Repeats::Newest => None,
+            Repeats::Furthest(column) => Some(column),
+        };
+        let newer = further.into_iter().chain(shape.time.column()).map(name).chain(["newest"]).collect();
+        let mut columns: Vec<&str> = (0..shape.columns.len()).map(name).collect();
+        columns.sort_unstable();
+        Self { key, newer, columns }
+    }
+}
+
+/// Rows by their table, and in one table by what they have in common; in the order of the tables' names, in which every
+/// writer locks them.
 pub(super) fn by_table<'a>(
     rows: &[&'a TableRow],
     refused: &mut Vec<(usize, Refusal)>,
 ) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
-    let mut tables: HashMap<(Option<&str>, &str), (Name, Vec<(usize, &'a TableRow)>)> = HashMap::new();
+    let mut groups: Vec<(Name, Alike<'a>, Vec<(usize, &'a TableRow)>)> = Vec::new();
+    let mut of_shape: HashMap<usize, Result<usize, String>> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
-        let of = (row.shape.schema.as_deref(), &*row.shape.table);
-        if let Some((_, rows)) = tables.get_mut(&of) {
-            rows.push((index, row));
-            continue;
+        let group = of_shape.entry(Arc::as_ptr(&row.shape).addr()).or_insert_with(|| {
+            let name = named(&row.shape)?;
+            let alike = Alike::of(&row.shape);
+            let known = groups.iter().position(|(of, known, _)| *of == name && *known == alike);
+            Ok(known.unwrap_or_else(|| {
+                groups.push((name, alike, Vec::new()));
+                groups.len() - 1
+            }))
+        });
+        match group {
+            Ok(group) => groups[*group].2.push((index, *row)),
+            Err(message) => {
+                let refusal = Refusal::new(ErrorClass::ValueRefused, message.clone());
+                refused.push((index, refusal.row(row.name()).table(&row.shape.table)));
+            }
         }
-        let message = match Name::of(&row.shape) {
-            Some(name) if name.table == ONLINE_TABLE => {
-                format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name")
-            }
-            Some(name) => {
-                tables.insert(of, (name, vec![(index, row)]));
-                continue;
-            }
-            None => "the name of a table, or of its schema, must not be empty, nor hold U+0000".to_owned(),
-        };
-        let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(row.name()).table(&row.shape.table);
-        refused.push((index, refusal));
     }
-    let mut tables: Vec<_> = tables.into_values().collect();
-    tables.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut tables: Vec<_> = groups.into_iter().map(|(name, _, rows)| (name, rows)).collect();
+    tables.sort_by(|(one, _), (other, _)| one.cmp(other));
     tables
+}
+
+/// The name of a shape's table, or why it cannot be that of one.
+fn named(shape: &Shape) -> Result<Name, String> {
+    match Name::of(shape) {
+        Some(name) if name.table == ONLINE_TABLE => {
+            Err(format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name"))
+        }
+        Some(name) => Ok(name),
+        None => Err("the name of a table, or of its schema, must not be empty, nor hold U+0000".to_owned()),
+    }
 }
 
 /// The columns of the table that some row of the plan may have a value of.

@@ -70,7 +70,7 @@ impl Stage {
 
     /// What the second writer makes of them: rows by column, nulls left out.
     fn inserted(&self) -> Vec<(String, Vec<(String, Value)>)> {
-        self.messages().iter().flat_map(|message| inserted(message)).collect()
+        self.messages().iter().flat_map(inserted).collect()
     }
 }
 
@@ -81,7 +81,7 @@ fn decoded(published: &Outgoing) -> Decoded<TableRows> {
     let mut decoded = Decoded::default();
     let mut message = message(&[]);
     (message.headers, message.payload) = (published.headers.clone(), published.payload.clone());
-    streaming_insert::decoder(&settings, &destinations).decode(&message, &mut decoded);
+    streaming_insert::decoder(&settings, &destinations, Arc::new(|| NOW)).decode(&message, &mut decoded);
     assert!(decoded.refused.is_empty(), "{:?}", decoded.refused);
     decoded
 }
