@@ -155,7 +155,7 @@ impl Plant {
     /// Publishes every dead letter again.
     #[track_caller]
     pub(crate) fn replay(&self) {
-        let ended = self.run(&["dlq", "replay", "--config", "chalk.json"]);
+        let ended = self.run(&["dlq", "replay", "--config", "chalk.json", "--yes"]);
         assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
     }
 }

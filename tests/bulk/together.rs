@@ -47,7 +47,7 @@ async fn an_upsert_keeps_the_newest_row_of_a_key() {
     };
     let upsert = |id: &str, uri: &str, order: &str| {
         let mut load = insert(id, "user", &[uri]);
-        load["write_mode"] = json!("UPSERT");
+        load["write_mode"] = json!("WRITE_MODE_UPSERT");
         load["key_columns"] = json!(["id"]);
         load["order_column"] = json!(order);
         load
