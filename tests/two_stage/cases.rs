@@ -27,9 +27,9 @@ fn odd() -> Vec<Outgoing> {
     let row = |id: Value, features: Value| json!({"id": id, "features": features});
     let of = |number: usize, rows: Value| {
         let body = json!({
-            "environment_id": if number % 3 == 0 { "dev" } else { "prod" }, "operation_id": format!("odd-{number}"),
+            "environment_id": if number.is_multiple_of(3) { "dev" } else { "prod" }, "operation_id": format!("odd-{number}"),
             "deployment_id": "dep-1", "observed_at": format!("2026-11-{:02}T23:59:59.999999Z", 1 + number % 28),
-            "query": {"query_name": "odd", "has_errors": number % 2 == 0, "query_duration_seconds": 0.5},
+            "query": {"query_name": "odd", "has_errors": number.is_multiple_of(2), "query_duration_seconds": 0.5},
             "tables": [{"namespace": "user", "rows": {"rows": rows}}],
         });
         result(&format!("odd-{number}"), &body)
