@@ -275,11 +275,11 @@ impl Loads {
             connection.run("ROLLBACK").await?;
             return Ok(Pass::Again);
         }
-        for load in 0..work.loads.len() {
+        for (load, rows) in rows_of.into_iter().enumerate() {
             let item = &work.loads[load];
             if item.is_pending() {
                 let landed: Vec<&str> = item.pending().map(|(_, file)| &*file.uri).collect();
-                self.ledger.land(connection, work, load, &landed, rows_of[load]).await?;
+                self.ledger.land(connection, work, load, &landed, rows).await?;
             }
         }
         match connection.within_time(LONG, connection.client.batch_execute("COMMIT")).await {
