@@ -104,7 +104,9 @@ pub(super) fn environments(
         && let Some(one) = store(uri, StoreKind::Usage, Keys::default(), at.clone(), surroundings, &mut findings)
     {
         entries.entry("*".to_owned()).or_default();
-        entries.values_mut().for_each(|entry| entry.usage_store = Some(one.clone()));
+        for entry in entries.values_mut() {
+            entry.usage_store = Some(one.clone());
+        }
     }
     (Environments { entries }, findings)
 }

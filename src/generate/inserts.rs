@@ -23,6 +23,7 @@ pub(super) fn message(draft: &mut Draft) -> Outgoing {
 
 /// A parquet file of so many logins, each with an id of its own.
 pub(super) fn logins(draft: &mut Draft, rows: usize) -> Vec<u8> {
+    const SOUND: &str = "columns of one length and of types that parquet has";
     let time = draft.time();
     let mut ids = Vec::with_capacity(rows);
     let (mut users, mut countries, mut scores) = (Vec::new(), Vec::new(), Vec::new());
@@ -46,7 +47,6 @@ pub(super) fn logins(draft: &mut Draft, rows: usize) -> Vec<u8> {
         ("risk", Arc::new(Float64Array::from(scores))),
         ("is_new", Arc::new(BooleanArray::from(new))),
     ];
-    const SOUND: &str = "columns of one length and of types that parquet has";
     let batch = RecordBatch::try_from_iter(columns).expect(SOUND);
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect(SOUND);
     writer.write(&batch).expect(SOUND);

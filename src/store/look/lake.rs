@@ -25,7 +25,7 @@ pub(super) fn open(_: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>
 #[async_trait]
 impl Look for LakeLook {
     async fn tables(&self) -> Result<Vec<Table>, LookError> {
-        self.with(|root| tables(root)).await
+        self.with(tables).await
     }
 
     async fn rows(&self, table: &str, most: usize) -> Result<Rows, LookError> {

@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
 /// Values as the text of their JSON.
 fn texts(values: &[&Value]) -> ArrayRef {
     let text = |value: &&Value| (**value != Value::Null).then(|| json::to_text(value));
-    Arc::new(StringArray::from_iter(values.iter().map(text)))
+    Arc::new(values.iter().map(text).collect::<StringArray>())
 }
 
 /// Some rows of an array, which are in order.

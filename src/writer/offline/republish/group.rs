@@ -74,7 +74,7 @@ pub(super) fn parts_for_memory(rows: &[Taken<'_>], columns: usize, most: usize) 
 }
 
 /// Rows in so many parts of about as many each, in their order; no part is empty.
-pub(super) fn split<'a>(rows: Vec<Taken<'a>>, parts: usize) -> Vec<Vec<Taken<'a>>> {
+pub(super) fn split(rows: Vec<Taken<'_>>, parts: usize) -> Vec<Vec<Taken<'_>>> {
     let each = count(&rows).div_ceil(parts.max(2)).max(1);
     let (mut all, mut part, mut room) = (Vec::new(), Vec::new(), each);
     for Taken { index, rows } in rows {

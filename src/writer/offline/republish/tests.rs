@@ -70,7 +70,7 @@ impl Stage {
 
     /// What the second writer makes of them: rows by column, nulls left out.
     fn inserted(&self) -> Vec<(String, Vec<(String, Value)>)> {
-        self.messages().iter().flat_map(|message| inserted(message)).collect()
+        self.messages().iter().flat_map(inserted).collect()
     }
 }
 
