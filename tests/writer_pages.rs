@@ -2,8 +2,8 @@
 //! `peek`, and what that prints is what the page shows.
 //!
 //! On a page a message stands in a block below `<!-- message TYPE OF WRITER, TYPE OF MESSAGE -->`, and what `peek`
-//! makes of it in the next one, below `<!-- peek -->`. A body that is no text is made up: then the first block is the
-//! command that publishes it. When the program has come to say something else,
+//! makes of it in the next one, below `<!-- peek -->`. The rows of a streaming insert, which are
+//! parquet, stand there as JSON. When the program has come to say something else,
 //! `WRITE_PAGES=1 cargo test --test writer_pages` writes the pages anew, to be read before they are kept.
 
 use std::path::{Path, PathBuf};

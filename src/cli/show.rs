@@ -287,8 +287,10 @@ impl ShownTable {
     }
 }
 
+/// A table without a heading begins with an empty line.
 fn indented(text: &str, by: usize) -> anyhow::Result<()> {
-    text.lines().try_for_each(|line| output::line(format!("{:by$}{line}", "")))
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.try_for_each(|line| output::line(format!("{:by$}{line}", "")))
 }
 
 /// A value as it is read fastest: text without its quotation marks, where there is nothing to escape in it.

@@ -256,7 +256,7 @@ fn history_is_published_only_where_the_mode_says_so_and_then_needs_its_topic() {
         ),
         (
             file(json!("publish"), json!("inserts")),
-            "writers[0].offline_mode: expected one of direct, republish, found \"publish\"; did you mean `republish`?",
+            "writers[0].offline_mode: unknown value \"publish\"; did you mean `republish`? known are direct, republish",
         ),
     ] {
         assert_eq!(errors(&file), [expected]);

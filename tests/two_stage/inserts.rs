@@ -170,7 +170,7 @@ async fn what_is_wrong_with_an_insert_is_buried_and_the_rest_is_written() {
         .await;
     plant.drain(Stage::Second);
     let rows = server
-        .sql("SELECT string_agg(concat_ws(' ', observation_id, value), ', ' ORDER BY 1) FROM staged.observations");
+        .sql("SELECT string_agg(concat_ws(' ', observation_id, value), ', ' ORDER BY observation_id) FROM staged.observations");
     assert_eq!(rows, "a 1, b 2, d 5");
     let buried: Vec<String> =
         plant.buried().await.into_iter().map(|(class, message)| format!("{class}: {message}")).collect();
@@ -219,7 +219,10 @@ async fn killed_between_the_write_and_its_acknowledgement_each_row_is_there_once
     assert_eq!(plant.committed().await, before, "it was killed before it acknowledged");
     plant.drain(Stage::Second);
     assert!(plant.committed().await > before);
-    assert_eq!(server.sql("SELECT string_agg(observation_id, ',' ORDER BY 1) FROM staged.observations"), "a,b,first");
+    assert_eq!(
+        server.sql("SELECT string_agg(observation_id, ',' ORDER BY observation_id) FROM staged.observations"),
+        "a,b,first"
+    );
     assert_eq!(server.sql("SELECT string_agg(id, ',') FROM shop.things"), "x");
     connection.abort();
 }

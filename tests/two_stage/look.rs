@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chalk_writer::store::offline::lake::read;
+use chalk_writer::value::Value as Cell;
+use chalk_writer::value::arrow::values;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -15,15 +16,15 @@ const INSERTED_AT: &str = "__inserted_at__";
 
 /// Columns with their types, and rows, sorted.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Table {
-    pub columns: Vec<String>,
-    pub rows: Vec<String>,
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<String>,
 }
 
-pub type Tables = BTreeMap<String, Table>;
+pub(crate) type Tables = BTreeMap<String, Table>;
 
 /// The tables of a schema of Postgres.
-pub fn postgres(server: &PostgresServer, schema: &str) -> Tables {
+pub(crate) fn postgres(server: &PostgresServer, schema: &str) -> Tables {
     let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let names = lines(server.sql(&format!("SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1")));
     names
@@ -41,7 +42,8 @@ pub fn postgres(server: &PostgresServer, schema: &str) -> Tables {
             let columns = [lines(server.sql(&columns)), lines(server.sql(&keys))].concat();
             // As text, so that `1` and `1.0` are two.
             let rows = format!(
-                "SELECT (to_jsonb(t) - '{INSERTED_AT}')::text FROM {schema}.\"{name}\" t ORDER BY 1 COLLATE \"C\""
+                "SELECT r FROM (SELECT (to_jsonb(t) - '{INSERTED_AT}')::text AS r FROM {schema}.\"{name}\" t) s \
+                 ORDER BY r COLLATE \"C\""
             );
             let rows = lines(server.sql(&rows));
             (name, Table { columns, rows })
@@ -50,7 +52,7 @@ pub fn postgres(server: &PostgresServer, schema: &str) -> Tables {
 }
 
 /// The tables of a lake: each row with the folder of its day.
-pub fn lake(root: &Path) -> Tables {
+pub(crate) fn lake(root: &Path) -> Tables {
     let names = read::tables(root).expect("a lake");
     names
         .into_iter()
@@ -62,26 +64,16 @@ pub fn lake(root: &Path) -> Tables {
                 for batch in reader.expect("parquet").build().expect("a reader") {
                     let batch = batch.expect("a batch");
                     let schema = batch.schema();
-                    let columns: Vec<_> = schema
+                    let columns: Vec<(&str, Vec<Cell>)> = schema
                         .fields()
                         .iter()
                         .zip(batch.columns())
                         .filter(|(field, _)| field.name() != INSERTED_AT)
-                        .map(|(field, array)| {
-                            let cells = ArrayFormatter::try_new(array, &FormatOptions::new()).expect("shown");
-                            (
-                                field.name().clone(),
-                                array.clone(),
-                                (0..array.len()).map(|at| cells.value(at).to_string()).collect::<Vec<_>>(),
-                            )
-                        })
+                        .map(|(field, array)| (field.name().as_str(), values(array)))
                         .collect();
                     for at in 0..batch.num_rows() {
-                        let cells: BTreeMap<&str, &str> = columns
-                            .iter()
-                            .filter(|(_, array, _)| array.is_valid(at))
-                            .map(|(name, _, cells)| (name.as_str(), cells[at].as_str()))
-                            .collect();
+                        let cells = columns.iter().map(|(name, cells)| (*name, &cells[at]));
+                        let cells: BTreeMap<_, _> = cells.filter(|(_, cell)| **cell != Cell::Null).collect();
                         rows.push(format!("{day} {cells:?}"));
                     }
                 }

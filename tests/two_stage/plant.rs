@@ -10,19 +10,19 @@ use chalk_writer::message::{Message, Outgoing};
 use serde_json::{Value, json};
 
 /// For what has no reason to take long.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-pub const RESULTS: &str = "results";
-pub const INSERTS: &str = "inserts";
-pub const DEAD_LETTERS: &str = "dead-letters";
+pub(crate) const RESULTS: &str = "results";
+pub(crate) const INSERTS: &str = "inserts";
+pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
 /// A bus and what is written from it: by one stage into a store, by two into another.
-pub struct Plant {
+pub(crate) struct Plant {
     folder: tempfile::TempDir,
 }
 
 /// A writer that runs, killed when dropped.
-pub struct Writer(pub Child);
+pub(crate) struct Writer(pub(crate) Child);
 
 impl Drop for Writer {
     fn drop(&mut self) {
@@ -34,7 +34,7 @@ impl Drop for Writer {
 
 /// Which of the writers.
 #[derive(Clone, Copy, Debug)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Results into the first store.
     Direct,
     /// Results onto the topic of inserts.
@@ -55,7 +55,7 @@ impl Stage {
 
 impl Plant {
     /// For two stores by their URIs.
-    pub async fn new(direct: &str, staged: &str) -> Self {
+    pub(crate) async fn new(direct: &str, staged: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let plant = Self { folder };
         for (file, store) in [("direct.json", direct), ("staged.json", staged)] {
@@ -93,19 +93,19 @@ impl Plant {
         plant
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn bus_file(&self) -> PathBuf {
+    pub(crate) fn bus_file(&self) -> PathBuf {
         self.path().join("chalk-bus.sqlite")
     }
 
-    pub fn bus(&self) -> LocalBus {
+    pub(crate) fn bus(&self) -> LocalBus {
         LocalBus::new(self.bus_file(), Options::default())
     }
 
-    pub async fn publish(&self, messages: &[Outgoing]) {
+    pub(crate) async fn publish(&self, messages: &[Outgoing]) {
         self.bus().publisher().await.expect("a publisher").publish(messages).await.expect("published");
     }
 
@@ -117,13 +117,13 @@ impl Plant {
         command
     }
 
-    pub fn start(&self, stage: Stage) -> Writer {
+    pub(crate) fn start(&self, stage: Stage) -> Writer {
         let quiet = self.command(stage, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Writer(quiet.expect("the binary runs"))
     }
 
     /// Reads what is there to its end; the answer is what the writer said.
-    pub fn drain(&self, stage: Stage) -> String {
+    pub(crate) fn drain(&self, stage: Stage) -> String {
         let Output { status, stderr, .. } =
             self.command(stage, &["--drain", "--drain-timeout", "120s"]).output().expect("the binary runs");
         let said = String::from_utf8_lossy(&stderr).into_owned();
@@ -132,7 +132,7 @@ impl Plant {
     }
 
     /// What `peek` shows of a writer's topic, as text.
-    pub fn peek(&self, stage: Stage) -> String {
+    pub(crate) fn peek(&self, stage: Stage) -> String {
         let config = if matches!(stage, Stage::Direct) { "direct.json" } else { "staged.json" };
         let peek = Command::new(env!("CARGO_BIN_EXE_chalk-writer"))
             .args(["peek", "--config", config, "--writer", stage.name(), "--from-start", "--json"])
@@ -144,7 +144,7 @@ impl Plant {
     }
 
     /// Every message of a topic.
-    pub async fn messages(&self, topic: &str) -> Vec<Message> {
+    pub(crate) async fn messages(&self, topic: &str) -> Vec<Message> {
         let mut browse = self.bus().browse(topic, BrowseFrom::Earliest).await.expect("a topic");
         let mut all = Vec::new();
         loop {
@@ -157,7 +157,7 @@ impl Plant {
     }
 
     /// Class and text of every dead letter, sorted.
-    pub async fn buried(&self) -> Vec<(String, String)> {
+    pub(crate) async fn buried(&self) -> Vec<(String, String)> {
         let header = |message: &Message, name: &str| message.headers.get_str(name).unwrap_or_default().to_owned();
         let letters = self.messages(DEAD_LETTERS).await;
         let mut buried: Vec<_> = letters
@@ -169,14 +169,14 @@ impl Plant {
     }
 
     /// The position that the group of the second stage has committed, over all partitions.
-    pub async fn committed(&self) -> i64 {
+    pub(crate) async fn committed(&self) -> i64 {
         let positions = self.bus().positions(INSERTS, "chalk-second").await.expect("positions");
         positions.iter().map(|position| position.committed.unwrap_or(0)).sum()
     }
 }
 
 /// Waits until something holds.
-pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
@@ -185,7 +185,7 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A result as a person writes it.
-pub fn result(id: &str, body: &Value) -> Outgoing {
+pub(crate) fn result(id: &str, body: &Value) -> Outgoing {
     let headers = [
         ("ce_id", id),
         ("ce_source", "engine"),

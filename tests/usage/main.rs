@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where usage is kept, and how it is read by somebody else.
 enum Store {
     Sqlite(PathBuf),
-    Postgres(PostgresServer),
+    Postgres(Box<PostgresServer>),
 }
 
 impl Store {
@@ -274,7 +274,7 @@ fn sqlite(folder: &tempfile::TempDir) -> Store {
 }
 
 fn postgres() -> Store {
-    Store::Postgres(PostgresServer::start(Version::Newest, &[]))
+    Store::Postgres(Box::new(PostgresServer::start(Version::Newest, &[])))
 }
 
 #[tokio::test(flavor = "multi_thread")]

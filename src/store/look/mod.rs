@@ -54,8 +54,15 @@ pub struct Rows {
 pub struct LookError(pub String);
 
 impl From<SinkError> for LookError {
+    /// Nothing is written, so nothing is tried again and no row is at fault: what happened is all that is said.
     fn from(error: SinkError) -> Self {
-        Self(error.to_string())
+        Self(match error {
+            SinkError::Transient { reason }
+            | SinkError::Throttled { reason, .. }
+            | SinkError::Denied { reason }
+            | SinkError::Bug { reason } => reason,
+            SinkError::Poisoned(refusal) => refusal.message,
+        })
     }
 }
 
