@@ -1,7 +1,8 @@
 //! Files loaded into tables by the writer of loads: a real process, a real bus, real files and real servers.
 //!
-//! Seen to fail: `Ledger::take` without its lock (a load doubled in `killed_in_the_middle…`), `LAND` left out (doubled by
-//! a redelivery), `skips_bad_files` ignored, the file names of the lake made of the write's id (doubled after a kill).
+//! Seen to fail: the ledger not asked (a load doubled by a redelivery and after a kill), the marker of the lake not asked
+//! (files that are gone by then refused), that and names of the lake's files made up anew (doubled after a kill), and
+//! `on_error: skip_file` ignored.
 
 mod clouds;
 mod faults;

@@ -2,17 +2,17 @@
 
 use bytestring::ByteString;
 
-use crate::cut::{QUOTED, cut};
 use crate::row::load::Target;
 use crate::sink::{ErrorClass, Refusal};
+
+/// Letters of a name that are quoted at the most.
+const MOST: usize = 100;
 
 /// Reads a table's name. A name that holds a point stands in quotation marks, which are doubled inside: `"a.b"`.
 pub(super) fn read(text: &str) -> Result<Target, Refusal> {
     let refused = || {
-        let message = format!(
-            "table: expected `table`, `schema.table` or `database.schema.table`, found `{}`",
-            cut(text, QUOTED)
-        );
+        let found: String = text.chars().take(MOST).collect();
+        let message = format!("table: expected `table`, `schema.table` or `database.schema.table`, found `{found}`");
         Refusal::new(ErrorClass::Decode, message)
     };
     let mut names = names(text).ok_or_else(refused)?;

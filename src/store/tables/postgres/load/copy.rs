@@ -10,7 +10,7 @@ use super::super::plan::{Plan, Table, plan};
 use super::super::table::Name;
 use super::super::types::ColumnType;
 use super::super::write::{CHUNK, insert_new, insert_newest, newer};
-use super::{Connection, File, LONG};
+use super::opened::{Connection, File, LONG};
 use crate::insert::object::Unread;
 use crate::row::table::{Repeats, TableRow};
 use crate::sink::{Refusal, SinkError};

@@ -7,14 +7,15 @@
 
 mod copy;
 mod ledger;
+mod opened;
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::copy::{Part, Stop};
 use self::ledger::Ledger;
+use self::opened::{Connection, File, LONG};
 use super::layout::Layout;
 use super::plan::Against;
 use super::table::{Name, Tables};
@@ -28,22 +29,17 @@ use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::StoreOptions;
 use crate::store::load::work::{Work, refused};
 use crate::store::postgres::ONLINE_TABLE;
-use crate::store::postgres::connection::{self, Pool};
+use crate::store::postgres::connection::Pool;
 use crate::value::Value;
 
 /// Files in one transaction, but for a load that has more by itself.
 const FILES: usize = 256;
-
-/// For what the server does at the end of a load: writing an index of all of its rows, say.
-const LONG: Duration = Duration::from_hours(1);
 
 /// Waiting for a `COPY` is not bounded as a whole: how long it takes is up to the size of the files. Each part of it
 /// that is sent is.
 ///
 /// Constraints are looked at when a statement ends, so that it is known which one broke them.
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE";
-
-type Connection = connection::Connection<()>;
 
 /// A store of loads in a database.
 pub(super) struct Loads {
@@ -53,16 +49,6 @@ pub(super) struct Loads {
     buckets: Buckets,
     /// Bytes of one file that may be in memory at once.
     limit: usize,
-}
-
-/// A file that was opened.
-struct File {
-    /// Its load, and which file of that it is.
-    load: usize,
-    file: usize,
-    stored: Stored,
-    rows: FileRows,
-    name: Name,
 }
 
 /// How a pass over all files ended.
@@ -275,11 +261,11 @@ impl Loads {
             connection.run("ROLLBACK").await?;
             return Ok(Pass::Again);
         }
-        for load in 0..work.loads.len() {
+        for (load, rows) in rows_of.into_iter().enumerate() {
             let item = &work.loads[load];
             if item.is_pending() {
                 let landed: Vec<&str> = item.pending().map(|(_, file)| &*file.uri).collect();
-                self.ledger.land(connection, work, load, &landed, rows_of[load]).await?;
+                self.ledger.land(connection, work, load, &landed, rows).await?;
             }
         }
         match connection.within_time(LONG, connection.client.batch_execute("COMMIT")).await {
