@@ -35,7 +35,8 @@ pub(super) struct MadeUp {
     /// About how many entities of each namespace they are
     #[arg(long, value_name = "N", default_value_t = 1_000, requires = "generate")]
     entities: u64,
-    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, a fixed day
+    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, a fixed day, the same in every run,
+    /// which the retention of a topic of Kafka may be past
     #[arg(long, value_name = "TIME", value_parser = deployment::moment, requires = "generate")]
     start: Option<DateTime<Utc>>,
     /// The folder for the files that generated bulk inserts tell of
