@@ -12,6 +12,7 @@ pub mod rows;
 pub mod stored;
 pub mod target;
 mod thrift;
+mod weight;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;

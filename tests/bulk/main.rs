@@ -3,6 +3,7 @@
 //! Seen to fail: `Ledger::take` without its lock (a load doubled in `killed_in_the_middle…`), `LAND` left out (doubled by
 //! a redelivery), `skips_bad_files` ignored, the file names of the lake made of the write's id (doubled after a kill).
 
+mod changed;
 mod clouds;
 mod faults;
 mod files;

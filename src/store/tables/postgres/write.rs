@@ -63,7 +63,7 @@ impl Postgres {
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
         let mut agreed = Vec::new();
-        for (table, rows) in by_table(rows, &mut outcome.refused) {
+        for (table, rows) in by_table(rows, self.tables.layout, &mut outcome.refused) {
             let mut planned = self.tables.agree(connection, &table, &rows).await?;
             outcome.refused.append(&mut planned.refused);
             if !planned.rows.is_empty() {
@@ -128,6 +128,7 @@ impl Sink<TableRow> for Postgres {
 /// Rows by their table in the order of the tables' names, in which every writer locks them.
 pub(super) fn by_table<'a>(
     rows: &[&'a TableRow],
+    layout: &Layout,
     refused: &mut Vec<(usize, Refusal)>,
 ) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
     let mut tables: HashMap<(Option<&str>, &str), (Name, Vec<(usize, &'a TableRow)>)> = HashMap::new();
@@ -141,10 +142,13 @@ pub(super) fn by_table<'a>(
             Some(name) if name.table == ONLINE_TABLE => {
                 format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name")
             }
-            Some(name) => {
-                tables.insert(of, (name, vec![(index, row)]));
-                continue;
-            }
+            Some(name) => match name.kept_back(layout) {
+                Some(why) => why,
+                None => {
+                    tables.insert(of, (name, vec![(index, row)]));
+                    continue;
+                }
+            },
             None => "the name of a table, or of its schema, must not be empty, nor hold U+0000".to_owned(),
         };
         let refusal = Refusal::new(ErrorClass::ValueRefused, message).row(row.name()).table(&row.shape.table);
