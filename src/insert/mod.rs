@@ -12,6 +12,7 @@ pub mod rows;
 pub mod stored;
 pub mod target;
 mod thrift;
+mod weight;
 mod width;
 
 use arrow::array::RecordBatch;

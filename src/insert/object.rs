@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use object_store::aws::AmazonS3Builder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, RetryConfig};
+use object_store::{ClientConfigKey, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::row::load::{LoadFile, Which};
@@ -39,6 +39,11 @@ impl From<Refusal> for Unread {
 const RETRIES: usize = 2;
 const RETRY_FOR: Duration = Duration::from_secs(20);
 
+/// How long a request may take as a whole, and how long it may be silent. The first hangs on the size of a group of rows
+/// and is no sign of anything; the library has 30 seconds for it, and no bound of the second.
+const TIMES: [(ClientConfigKey, &str); 2] =
+    [(ClientConfigKey::Timeout, "1 day"), (ClientConfigKey::ReadTimeout, "30 seconds")];
+
 /// Clients of stores, one a bucket.
 #[derive(Debug, Default)]
 pub struct Buckets {
@@ -50,9 +55,12 @@ pub struct Buckets {
 pub(super) struct Object {
     store: Arc<dyn ObjectStore>,
     path: Path,
+    /// As others may see it.
     uri: String,
     version: Option<String>,
     tag: Option<String>,
+    /// Whether the message names the tag.
+    is_announced: bool,
 }
 
 impl Buckets {
@@ -66,7 +74,7 @@ impl Buckets {
             Which::Version(version) => (Some(version.to_string()), None),
             Which::Tag(tag) => (None, Some(tag.to_string())),
         };
-        Ok(Object { store, path, uri: uri.to_owned(), version, tag })
+        Ok(Object { store, path, uri: file.shown(), version, is_announced: tag.is_some(), tag })
     }
 
     fn store(&self, bucket: Bucket<'_>) -> Result<Arc<dyn ObjectStore>, Unread> {
@@ -79,11 +87,17 @@ impl Buckets {
         let store: Result<Arc<dyn ObjectStore>, Error> = match bucket {
             Bucket::Files => Ok(Arc::new(LocalFileSystem::new())),
             Bucket::S3(name) => {
-                let builder = AmazonS3Builder::from_env().with_bucket_name(name).with_retry(retry);
+                let mut builder = AmazonS3Builder::from_env().with_bucket_name(name).with_retry(retry);
+                for (key, time) in times(|key| builder.get_config_value(&AmazonS3ConfigKey::Client(key))) {
+                    builder = builder.with_config(AmazonS3ConfigKey::Client(key), time);
+                }
                 builder.build().map(|store| Arc::new(store) as _)
             }
             Bucket::Gcs(name) => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(name).with_retry(retry);
+                let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(name).with_retry(retry);
+                for (key, time) in times(|key| builder.get_config_value(&GoogleConfigKey::Client(key))) {
+                    builder = builder.with_config(GoogleConfigKey::Client(key), time);
+                }
                 builder.build().map(|store| Arc::new(store) as _)
             }
         };
@@ -96,6 +110,12 @@ impl Buckets {
         known.insert(key, store.clone());
         Ok(store)
     }
+}
+
+/// The times of requests that the environment leaves as they are.
+fn times(of: impl Fn(ClientConfigKey) -> Option<String>) -> Vec<(ClientConfigKey, &'static str)> {
+    let default = ClientOptions::default();
+    TIMES.into_iter().filter(|(key, _)| of(*key) == default.get_config_value(key)).collect()
 }
 
 /// Where objects are.
@@ -119,6 +139,9 @@ fn place(uri: &str) -> Result<(Bucket<'_>, Path), String> {
     let (bucket, key) = rest.split_once('/').unwrap_or_default();
     if bucket.is_empty() || key.is_empty() {
         return Err("names no file".to_owned());
+    }
+    if bucket.contains(['@', ':']) {
+        return Err("credentials do not belong in a uri".to_owned());
     }
     let bucket = match scheme {
         "s3" | "s3a" => Bucket::S3(bucket),
@@ -192,12 +215,22 @@ impl Object {
     /// What an error means for the file. That the bucket is missing says nothing of it: it may be misspelt in the
     /// configuration of whoever made it, or be made later.
     fn unread(&self, error: &Error) -> Unread {
-        let text = whole(error);
+        let mut text = whole(error);
+        // The path is in the words of an error, escaped or not, and in it what may be secret.
+        if self.uri.ends_with('…') {
+            let lower = text.to_ascii_lowercase();
+            text.truncate(lower.find('?').unwrap_or(text.len()).min(lower.find("%3f").unwrap_or(text.len())));
+        }
         let reason = format!("{}: {text}", self.uri);
         match error {
             Error::NotFound { .. } if text.contains("NoSuchBucket") => Unread::Store(SinkError::Transient { reason }),
             Error::NotFound { .. } => Unread::Refused(missing("there is no such file")),
-            Error::Precondition { .. } => Unread::Refused(self.replaced()),
+            Error::Precondition { .. } if self.is_announced => Unread::Refused(self.replaced()),
+            // The message means whatever is there, which is another from now on: it is opened anew.
+            Error::Precondition { .. } => {
+                let reason = format!("{}: another object took its place while it was read", self.uri);
+                Unread::Store(SinkError::Transient { reason })
+            }
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
                 Unread::Store(SinkError::Denied { reason })
             }
@@ -248,15 +281,66 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_may_take_long_but_not_be_silent_where_the_environment_says_nothing_else() {
+        let of = |builder: AmazonS3Builder| times(|key| builder.get_config_value(&AmazonS3ConfigKey::Client(key)));
+        assert_eq!(of(AmazonS3Builder::new()), TIMES);
+        let set = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+        assert_eq!(of(AmazonS3Builder::new().with_config(set, "5 minutes")), TIMES[1..]);
+        let mut builder = AmazonS3Builder::new().with_bucket_name("b").with_region("r");
+        for (key, time) in TIMES {
+            builder = builder.with_config(AmazonS3ConfigKey::Client(key), time);
+        }
+        builder.build().expect("times that can be read");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_overwritten_while_it_is_read_is_gone_where_its_tag_was_announced_and_else_opened_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let write = |text: &str| std::fs::write(&path, text).expect("written");
+        let file = |which| LoadFile {
+            uri: format!("file://{}?X-Amz-Signature=SECRET", path.display()).into(),
+            rows: None,
+            bytes: None,
+            which,
+        };
+        let buckets = Buckets::default();
+        write("one");
+        let mut newest = buckets.object(&file(Which::Newest)).expect("a file");
+        assert_eq!(newest.tail(8).await.expect("read").size, 3);
+        let tag = newest.tag.clone().expect("a tag");
+        let mut announced = buckets.object(&file(Which::Tag(tag.trim_matches('"').into()))).expect("a file");
+        announced.tail(8).await.expect("the one that was announced");
+        write("another");
+        let Err(Unread::Store(SinkError::Transient { reason })) = newest.range(0..3).await else {
+            panic!("a file that is there is not buried");
+        };
+        assert!(reason.contains("took its place") && !reason.contains("SECRET"), "{reason}");
+        let Err(Unread::Refused(refusal)) = announced.range(0..3).await else { panic!("it is gone") };
+        assert_eq!(refusal.class, ErrorClass::FileMissing);
+        assert_eq!(newest.tail(8).await.map(|tail| tail.size).ok(), Some(7), "opened anew");
+    }
+
+    #[test]
     fn a_uri_names_a_bucket_and_a_path_in_it() {
         let read = |uri: &str| place(uri).map(|(bucket, path)| format!("{bucket:?} {path}"));
         assert_eq!(read("s3://b/a/x y%20.parquet").as_deref(), Ok("S3(\"b\") a/x y%20.parquet"));
         assert_eq!(read("gs://b/a").as_deref(), Ok("Gcs(\"b\") a"));
         assert_eq!(read("gcs://b/a").as_deref(), Ok("Gcs(\"b\") a"));
         assert_eq!(read("file:///data/a%20b.parquet").as_deref(), Ok("Files data/a b.parquet"));
-        for wrong in
-            ["", "b/a", "s3://b", "s3:///a", "s3://b/", "s3://b/a//c", "az://b/a", "file://host/a", "http://b/a"]
-        {
+        for wrong in [
+            "s3://key:secret@b/a",
+            "s3://key:sec/ret@b/a",
+            "",
+            "b/a",
+            "s3://b",
+            "s3:///a",
+            "s3://b/",
+            "s3://b/a//c",
+            "az://b/a",
+            "file://host/a",
+            "http://b/a",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

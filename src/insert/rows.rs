@@ -8,6 +8,7 @@ use arrow::datatypes::Schema;
 use bytestring::ByteString;
 
 use super::target::{self, Target, told};
+use super::weight;
 use crate::result::arrow::{Budget, Column, columns};
 use crate::row::load::{Load, Mode};
 use crate::row::table::{ColumnData, Shape, TableColumns};
@@ -61,6 +62,15 @@ impl FileRows {
             column.data_type = declared(array.data_type()).filter(|_| mark.is_none());
         }
         Ok(Self { shape: Arc::new(shape), places, marks, limit })
+    }
+
+    /// What the rows of a batch of the file weigh: about the bytes that they take, and the sum of that of each.
+    pub fn weight(&self, batch: &RecordBatch) -> u64 {
+        /// A byte of a marked text may become so many.
+        const MARKED: u64 = 8;
+        let columns = self.places.iter().zip(&self.marks);
+        let weights = columns.map(|(at, mark)| weight::of(batch.column(*at)) * mark.map_or(1, |_| MARKED));
+        weights.fold(0, u64::saturating_add)
     }
 
     /// The rows of a batch of the file, which is not empty.

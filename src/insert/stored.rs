@@ -69,11 +69,6 @@ impl Stored {
         self.metadata.metadata().file_metadata().num_rows().unsigned_abs()
     }
 
-    /// Bytes of its rows once unpacked, by what its footer says.
-    pub fn unpacked(&self) -> u64 {
-        self.groups().iter().fold(0, |all: u64, group| all.saturating_add(group.total_byte_size().unsigned_abs()))
-    }
-
     fn groups(&self) -> &[RowGroupMetaData] {
         self.metadata.metadata().row_groups()
     }

@@ -86,6 +86,32 @@ pub enum Mode {
     },
 }
 
+impl LoadFile {
+    /// Its uri as others may see it: in a letter, a log, a table.
+    pub fn shown(&self) -> String {
+        shown(&self.uri)
+    }
+}
+
+/// A uri without what is secret in many: name and password before its host, and everything from its `?` on.
+///
+/// A password may hold a `/` or an `@`: where there is one, nothing is shown up to the last `@`.
+pub fn shown(uri: &str) -> String {
+    let (plain, rest) = match uri.split_once('?') {
+        Some((plain, _)) => (plain, "?…"),
+        None => (uri, ""),
+    };
+    let (scheme, place) = match plain.split_once("://") {
+        Some((scheme, place)) => (format!("{scheme}://"), place),
+        None => (String::new(), plain),
+    };
+    let host = place.split('/').next().unwrap_or_default();
+    let port = |after: &str| !after.is_empty() && after.bytes().all(|digit| digit.is_ascii_digit());
+    let is_secret = host.contains('@') || host.split_once(':').is_some_and(|(_, after)| !port(after));
+    let place = if is_secret { place.rsplit_once('@').map_or("…", |(_, place)| place) } else { place };
+    format!("{scheme}{place}{rest}")
+}
+
 impl Row for FileLoad {
     type Key = Infallible;
 
@@ -104,5 +130,28 @@ impl Row for FileLoad {
     fn size(&self) -> usize {
         let file = |file: &LoadFile| size_of::<LoadFile>() + file.uri.len();
         size_of::<Self>() + size_of::<Load>() + self.load.files.iter().map(file).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_shown_without_secrets_and_otherwise_as_it_is() {
+        for plain in ["s3://b/a/x y%20@1.parquet", "file:///data/a:b@c.parquet", "https://h:443/b/a@b", "gs://b", ""] {
+            assert_eq!(shown(plain), plain);
+        }
+        for (uri, expected) in [
+            ("s3://KEY:SECRET@b/a.parquet", "s3://b/a.parquet"),
+            ("s3://KEY:SEC/RET@b/a.parquet", "s3://b/a.parquet"),
+            ("s3://KEY:SEC@/RET@b/a.parquet", "s3://b/a.parquet"),
+            ("s3://KEY:SEC/RET", "s3://…"),
+            ("KEY:SECRET@b/a.parquet", "b/a.parquet"),
+            ("https://h/b/a?X-Amz-Signature=SECRET", "https://h/b/a?…"),
+            ("https://KEY:SECRET@h/b/a?x=SECRET@y", "https://h/b/a?…"),
+        ] {
+            assert_eq!(shown(uri), expected, "{uri}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! (files that are gone by then refused), that and names of the lake's files made up anew (doubled after a kill), and
 //! `on_error: skip_file` ignored.
 
+mod changed;
 mod clouds;
 mod faults;
 mod files;

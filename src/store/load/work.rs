@@ -90,13 +90,18 @@ impl Item<'_> {
     /// The files that are still to be loaded, where the load is not given up.
     pub fn pending(&self) -> impl Iterator<Item = (usize, &LoadFile)> {
         let files = self.load.files.iter().enumerate();
-        files.filter(|(at, file)| !self.bad.contains_key(at) && !self.landed.contains(&*file.uri))
+        files.filter(|(at, _)| self.has_pending(*at))
+    }
+
+    /// Whether a file is still to be loaded, where the load is not given up.
+    pub fn has_pending(&self, file: usize) -> bool {
+        !self.bad.contains_key(&file) && !self.landed.contains(&*self.load.files[file].uri)
     }
 
     /// Notes that a file cannot be loaded.
     pub fn spoil(&mut self, file: usize, refusal: Refusal) {
         let table = &self.load.target.table;
-        let uri = &self.load.files[file].uri;
+        let uri = self.load.files[file].shown();
         // What was said of a row is said of the file; its row goes into the words.
         let refusal = match refusal.row.clone() {
             Some(row) => Refusal { message: format!("row {row}: {}", refusal.message), ..refusal },
@@ -181,6 +186,22 @@ mod tests {
                 "FILE_MISSING: gone [load skip: 1 of 3 files; its other 2 landed] (row file:///1)",
             ]
         );
+    }
+
+    #[test]
+    fn nothing_secret_of_a_uri_is_in_a_letter() {
+        let mut load = load("l", 2, true);
+        let of = Arc::get_mut(&mut load.load).expect("one owner");
+        of.files[0].uri = "https://h/b/1.parquet?X-Amz-Signature=SECRET".into();
+        of.files[1].uri = "s3://KEY:SECRET@b/2.parquet".into();
+        let mut work = Work::new(&[&load]);
+        for file in 0..2 {
+            work.loads[0].spoil(file, bad("gone"));
+        }
+        let refusal = &work.outcome(0).refused[0].1;
+        assert_eq!(refusal.row.as_deref(), Some("https://h/b/1.parquet?…"));
+        assert!(refusal.message.contains("s3://b/2.parquet: gone"), "{refusal}");
+        assert!(!format!("{refusal:?}").contains("SECRET"), "{refusal:?}");
     }
 
     #[test]

@@ -8,6 +8,9 @@ mod options;
 pub(super) mod tables;
 pub(super) mod uri;
 
+/// The schema of what this program keeps for itself, such as which loads have landed.
+pub(super) const OWN_SCHEMA: &str = "chalk";
+
 /// The online store's table. No namespace of an offline store, which may be in the same schema, is called so.
 pub(super) const ONLINE_TABLE: &str = "online_features";
 

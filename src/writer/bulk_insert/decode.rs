@@ -56,13 +56,11 @@ impl BulkInsertDecoder {
         decoded.event_time = admitted.event_time(None);
         if !admitted.envelope.says_its_type {
             if gcs::is_one(&message.headers) {
-                let object = gcs::object(&message.headers).map_err(|refusal| admitted.refused(refusal))?;
-                self.objects(&admitted, vec![object], decoded);
+                self.objects(&admitted, vec![gcs::object(&message.headers)], decoded);
                 return Ok(());
             }
             if let Some(notification) = notification(&admitted).map_err(|refusal| admitted.refused(refusal))? {
-                let objects = notification.objects().map_err(|refusal| admitted.refused(refusal))?;
-                self.objects(&admitted, objects, decoded);
+                self.objects(&admitted, notification.objects(), decoded);
                 return Ok(());
             }
         }
@@ -74,12 +72,26 @@ impl BulkInsertDecoder {
     }
 
     /// Objects that notifications name: each is a load of its own.
-    fn objects(&self, admitted: &Admitted<'_>, objects: Vec<Option<Object<'_>>>, decoded: &mut Decoded<FileLoad>) {
+    fn objects(
+        &self,
+        admitted: &Admitted<'_>,
+        objects: Vec<Result<Option<Object<'_>>, Refusal>>,
+        decoded: &mut Decoded<FileLoad>,
+    ) {
         let time = self.time(admitted, None);
         for object in objects {
-            let Some(object) = object else {
-                decoded.skip(skip::NOT_A_NEW_OBJECT, 1);
-                continue;
+            let object = match object {
+                Ok(Some(object)) => object,
+                Ok(None) => {
+                    decoded.skip(skip::NOT_A_NEW_OBJECT, 1);
+                    continue;
+                }
+                Err(refusal) => {
+                    let named = admitted.envelope.environment.and_then(|id| self.catalog.get(id));
+                    decoded.environment = named.map(|known| known.id).or(decoded.environment.take());
+                    decoded.refuse(refusal);
+                    continue;
+                }
             };
             let Some((environment, destination)) = self.place(admitted, "", 1, decoded) else { continue };
             decoded.event_time = admitted.event_time(object.time);
@@ -146,6 +158,9 @@ impl BulkInsertDecoder {
 /// Postgres takes.
 const LONGEST_ID: usize = 2_000;
 
+/// Files of a load at the most: their footers are in memory together.
+const MOST_FILES: usize = 10_000;
+
 /// The notification of S3 in a message that does not say what it is.
 fn notification(admitted: &Admitted<'_>) -> Result<Option<s3::Notification>, Refusal> {
     let Admitted { message, envelope, limit, .. } = admitted;
@@ -180,6 +195,11 @@ fn load(insert: BulkInsert, environment: &Arc<str>, time: i64, skips_bad_files: 
         Ok(WriteMode::Upsert) => Mode::Upsert { keys, order },
         Err(_) => return Err(wrong("write_mode", "expected APPEND or UPSERT")),
     };
+    if insert.files.len() > MOST_FILES {
+        let message =
+            format!("files: {} are more than a load has, {MOST_FILES}; make several loads of them", insert.files.len());
+        return Err(Refusal::new(ErrorClass::TooLarge, message).harmless());
+    }
     let mut seen = HashSet::new();
     let mut files = Vec::with_capacity(insert.files.len());
     for (at, InsertFile { uri, row_count, size_bytes }) in insert.files.into_iter().enumerate() {

@@ -85,7 +85,7 @@ impl Shown for FileLoad {
         all.push(("created_at", Json::from(format_timestamp(load.time))));
         all.push(("on_error", Json::from(if load.skips_bad_files { "skip_file" } else { "abort" })));
         let shown = |file: &LoadFile| {
-            let mut fields = vec![("uri", Json::from(&*file.uri))];
+            let mut fields = vec![("uri", Json::from(file.shown()))];
             fields.extend(file.rows.map(|rows| ("row_count", Json::from(rows))));
             fields.extend(file.bytes.map(|bytes| ("size_bytes", Json::from(bytes))));
             match &file.which {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::target;
-use crate::row::load::{Load, LoadFile, Mode, Which};
+use crate::row::load::{Load, LoadFile, Mode, Which, shown};
 use crate::sink::{ErrorClass, Refusal};
 
 /// A new object in a bucket.
@@ -54,12 +54,13 @@ impl Object<'_> {
             return Ok(None);
         }
         let uri = format!("{scheme}://{bucket}/{key}");
+        let shown = shown(&uri);
         let Some((table, _)) = below.split_once('/') else {
             let prefix = if uploads.prefix.is_empty() { "the bucket" } else { &uploads.prefix };
             let message = format!("the first folder below {prefix} names a table, and this object is in none");
-            return Err(Refusal::new(ErrorClass::Decode, message).row(uri));
+            return Err(Refusal::new(ErrorClass::Decode, message).row(shown));
         };
-        let target = target::read(table).map_err(|refusal| refusal.row(&uri))?;
+        let target = target::read(table).map_err(|refusal| refusal.row(&shown))?;
         Ok(Some(Load {
             environment: environment.clone(),
             id: ByteString::from(format!("{bucket}/{key}@{identity}")),

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::object::Object;
 use crate::row::load::Which;
@@ -9,13 +10,10 @@ use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::parse_timestamp;
 
 /// A notification, as far as it is needed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Notification {
-    #[serde(rename = "Records")]
-    records: Option<Vec<Record>>,
-    /// `s3:TestEvent`, which S3 sends when notifications are set up.
-    #[serde(rename = "Event")]
-    event: Option<String>,
+    /// Each by itself: what is wrong with one says nothing of the others.
+    records: Vec<Result<Record, String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,25 +60,39 @@ impl Notification {
     }
 
     pub(super) fn read(text: &str) -> Result<Self, Refusal> {
-        serde_json::from_str(text)
-            .map_err(|error| Refusal::new(ErrorClass::Decode, format!("S3 event notification: {error}")))
+        #[derive(Deserialize)]
+        struct Read {
+            #[serde(rename = "Records")]
+            records: Option<Vec<Json>>,
+            /// `s3:TestEvent`, which S3 sends when notifications are set up.
+            #[serde(rename = "Event")]
+            event: Option<String>,
+        }
+        let Read { records, event } = serde_json::from_str(text).map_err(|error| refused(error))?;
+        let records = records.unwrap_or_default();
+        if records.is_empty() && event.is_none() {
+            return Err(refused("`Records` is empty"));
+        }
+        let record = |record| Record::deserialize::<Json>(record).map_err(|error| error.to_string());
+        Ok(Self { records: records.into_iter().map(record).collect() })
     }
 
     /// Its records: objects that were made, and `None` for what else has happened.
-    pub(super) fn objects(&self) -> Result<Vec<Option<Object<'_>>>, Refusal> {
-        let records = self.records.as_deref().unwrap_or_default();
-        if records.is_empty() && self.event.is_none() {
-            return Err(Refusal::new(ErrorClass::Decode, "S3 event notification: `Records` is empty"));
-        }
+    pub(super) fn objects(&self) -> Vec<Result<Option<Object<'_>>, Refusal>> {
         // A test of the notifications has no records.
-        let test = records.is_empty().then_some(None);
-        let records = records.iter().enumerate().map(|(at, record)| {
-            record.object().map_err(|what| {
-                Refusal::new(ErrorClass::Decode, format!("S3 event notification: Records[{at}].{what}"))
-            })
+        if self.records.is_empty() {
+            return vec![Ok(None)];
+        }
+        let records = self.records.iter().enumerate().map(|(at, record)| match record {
+            Ok(record) => record.object().map_err(|what| refused(format_args!("Records[{at}].{what}"))),
+            Err(error) => Err(refused(format_args!("Records[{at}]: {error}"))),
         });
-        test.map(Ok).into_iter().chain(records).collect()
+        records.collect()
     }
+}
+
+fn refused(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorClass::Decode, format!("S3 event notification: {what}"))
 }
 
 impl Record {

@@ -183,9 +183,32 @@ fn a_test_of_the_notifications_is_passed_over_and_one_that_says_nothing_refused(
          object is meant"
     );
     let broken = refused(&with(&[], r#"{"Records": [{"eventName": 7}]}"#));
-    assert!(broken.starts_with("DECODE: S3 event notification: invalid type"), "{broken}");
+    assert!(broken.starts_with("DECODE: S3 event notification: Records[0]: invalid type"), "{broken}");
     let twice = refused(&with(&[], r#"{"Records": [], "Records": []}"#));
     assert!(twice.contains("stands twice"), "{twice}");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_leaves_its_siblings_alone() {
+    let sound = |key: &str| record("ObjectCreated:Put", json!({"key": key, "sequencer": "01"}));
+    let bare = record("ObjectCreated:Put", json!({"key": "exports/user/2"}));
+    let decoded = decoded(&s3(&[sound("exports/user/1"), bare, json!({"eventName": 7}), sound("exports/user/3")]));
+    let loaded: Vec<&str> = decoded.rows.iter().map(|row| &*row.load.files[0].uri).collect();
+    assert_eq!(loaded, ["s3://uploads/exports/user/1", "s3://uploads/exports/user/3"]);
+    let refused: Vec<&str> = decoded.refused.iter().map(|refusal| &*refusal.message).collect();
+    assert!(refused[0].starts_with("S3 event notification: Records[1].s3.object: none of"), "{refused:?}");
+    assert!(refused[1].starts_with("S3 event notification: Records[2]: invalid type"), "{refused:?}");
+}
+
+#[test]
+fn a_load_has_so_many_files_and_no_more() {
+    let file = |at| InsertFile { uri: format!("s3://b/{at}"), row_count: None, size_bytes: None };
+    let of = |count: usize| with(&[], BulkInsert { files: (0..count).map(file).collect(), ..insert() }.encode_to_vec());
+    assert_eq!(one(&of(10_000)).files.len(), 10_000);
+    assert_eq!(
+        refused(&of(10_001)),
+        "TOO_LARGE: files: 10001 are more than a load has, 10000; make several loads of them (row load load-1)"
+    );
 }
 
 #[test]

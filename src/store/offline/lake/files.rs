@@ -22,10 +22,13 @@ use uuid::Uuid;
 
 use crate::sink::SinkError;
 
+use super::kept::Kept;
 use super::layout;
 
 /// What lies in `_staging` for longer belongs to a process that was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(3_600);
+/// How often what a load has in `_staging` is touched: so often that a few times may fail.
+const TOUCHED: Duration = Duration::from_secs(LEFT_BEHIND.as_secs() / 6);
 /// Folders that are remembered as durable; forgetting one costs a few `fsync`.
 const REMEMBERED: usize = 10_000;
 
@@ -77,6 +80,11 @@ impl Files {
         let place = layout::file(folder, name);
         let moved = self.store().await?.rename(staged, &place).await;
         moved.map_err(|error| self.failed("moving into place", &place, &error))
+    }
+
+    /// Keeps staged files from being swept, for as long as what is returned is there.
+    pub(super) fn keep(&self) -> Kept {
+        Kept::new(self.root.clone(), TOUCHED)
     }
 
     /// Removes a staged file. One that cannot be removed does no harm, and is swept later.
@@ -301,6 +309,24 @@ mod tests {
         assert_eq!(remove_left_behind(root.path(), SystemTime::now()), 0);
         assert_eq!(remove_left_behind(root.path(), SystemTime::now() + LEFT_BEHIND * 2), 2);
         assert!(!staged.exists() && !half.exists() && whole.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_load_stages_is_not_swept_however_long_it_takes() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let staged = Path::from_iter([layout::STAGING, "a"]);
+        let path = root.path().join(staged.as_ref());
+        fs::create_dir_all(path.parent().expect("has a parent")).expect("folder is made");
+        fs::write(&path, b"x").expect("file is written");
+        let long_ago = SystemTime::now() - LEFT_BEHIND * 2;
+        File::open(&path).and_then(|file| file.set_modified(long_ago)).expect("an old file");
+        let kept = Kept::new(root.path().to_owned(), Duration::from_millis(1));
+        kept.add(&staged);
+        let modified = || fs::metadata(&path).and_then(|file| file.modified()).expect("it is there");
+        while modified() <= long_ago + LEFT_BEHIND {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(remove_left_behind(root.path(), SystemTime::now()), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files that are loaded into the lake: copied, each into files of its own, which a repetition replaces by name.
 //!
-//! A file is cut into parts of so many rows, and each part into days; the name of what becomes of it says the load, the
+//! A file is cut into parts by the size of its values, and each part into days; the name of what becomes of it says the load, the
 //! file and the part, and nothing else. What was made of all files of a load is staged first and moved into place at
 //! the end, so that a load with a bad file leaves nothing; the moves are one by one, and a reader may see a part of a
 //! load for that moment. The last thing is a file in `_loads` that says that the load has landed, by which it is passed
@@ -15,9 +15,10 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::kept::Kept;
 use super::layout::{self, LOADS};
 use super::write::Lake;
-use crate::insert::object::{Buckets, Unread, invalid};
+use crate::insert::object::{Buckets, Unread};
 use crate::insert::rows::FileRows;
 use crate::insert::stored::Stored;
 use crate::row::load::{FileLoad, Load};
@@ -26,13 +27,10 @@ use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::load::work::Work;
 use crate::value::time::{format_timestamp, now};
 
-/// Bytes of a part about, by what the file's footer says of its rows; the same in every version, as file names hang
-/// on it.
+/// Weight of a part at the most, but for one row that weighs more; the same in every version, as file names hang on it.
 const PART: u64 = 32 << 20;
 /// Rows of a part at the most.
-const ROWS: u64 = 1 << 20;
-/// How many times larger than its footer says the rows of a file may be.
-const LARGER: usize = 8;
+const ROWS: usize = 1 << 20;
 
 /// A lake as files are loaded into it.
 pub(super) struct Loads {
@@ -80,6 +78,7 @@ impl Loads {
             item.is_old = marker.skipped.is_empty();
             item.landed.extend(marker.files.iter().cloned());
         }
+        let kept = self.lake.files.keep();
         let (mut staged, mut landed, mut rows) = (Vec::new(), Vec::new(), 0);
         let pending: Vec<usize> = work.loads[at].pending().map(|(file, _)| file).collect();
         for file in pending {
@@ -87,7 +86,7 @@ impl Loads {
                 break;
             }
             let mut of_file = Vec::new();
-            match self.stage(load, file, work.loads[at].destination, &mut of_file).await {
+            match self.stage(load, file, work.loads[at].destination, &kept, &mut of_file).await {
                 Ok(count) => {
                     staged.append(&mut of_file);
                     landed.push(load.files[file].uri.to_string());
@@ -111,8 +110,12 @@ impl Loads {
             self.discard(&staged).await;
             return Ok(0);
         }
-        for Staged { staged, folder, name } in &staged {
-            self.lake.files.place(staged, folder, name).await.map_err(Unread::Store)?;
+        for Staged { staged: from, folder, name } in &staged {
+            if let Err(error) = self.lake.files.place(from, folder, name).await {
+                // Those that were moved are replaced by the next attempt, which stages all of them again.
+                self.discard(&staged).await;
+                return Err(Unread::Store(error));
+            }
         }
         let earlier = before.map(|marker| (marker.files, marker.rows)).unwrap_or_default();
         let marker = Marker {
@@ -121,7 +124,7 @@ impl Loads {
             load_id: load.id.to_string(),
             table: load.target.table.to_string(),
             files: [earlier.0, landed].concat(),
-            skipped: item.bad.keys().map(|file| load.files[*file].uri.to_string()).collect(),
+            skipped: item.bad.keys().map(|file| load.files[*file].shown()).collect(),
             rows: earlier.1 + rows,
             loaded_at: format_timestamp(now()),
         };
@@ -152,42 +155,34 @@ impl Loads {
         load: &Load,
         file: usize,
         destination: usize,
+        kept: &Kept,
         staged: &mut Vec<Staged>,
     ) -> Result<u64, Unread> {
         let uri = &load.files[file].uri;
         let stored = Stored::open(&self.buckets, &load.files[file], self.limit).await?;
         let file_rows = FileRows::new(load, stored.schema(), self.limit)?;
-        let most = part_rows(stored.rows(), stored.unpacked());
         let hash = xxh3_128(format!("{}\0{}\0{uri}", load.environment, load.id).as_bytes());
         let inserted_at = now();
-        let (mut part, mut held, mut size, mut number, mut before) = (Vec::new(), 0, 0, 0, 0);
+        let (mut part, mut cut, mut number, mut before) = (Vec::new(), Cut::default(), 0, 0);
         let mut batches = stored.batches();
         while let Some(batch) = batches.next().await {
             let mut batch = batch?;
             while batch.num_rows() > 0 {
-                let some = batch.num_rows().min(most - held);
-                let columns = file_rows.of(destination, &batch.slice(0, some))?;
-                batch = batch.slice(some, batch.num_rows() - some);
-                held += some;
-                size += columns.size();
-                part.push(columns);
-                if size > LARGER * PART as usize {
-                    return Err(
-                        invalid(format!("has rows of {size} bytes where its footer says less than {PART}")).into()
-                    );
-                }
-                if held == most {
+                let some = cut.room_for(batch.num_rows(), |rows| file_rows.weight(&batch.slice(0, rows)));
+                if some > 0 {
+                    part.push(file_rows.of(destination, &batch.slice(0, some))?);
+                    batch = batch.slice(some, batch.num_rows() - some);
+                } else {
                     let name = format!("load-{hash:032x}-{number:05}.parquet");
-                    self.part(std::mem::take(&mut part), before, &name, inserted_at, staged).await?;
+                    self.part(std::mem::take(&mut part), before, (&name, inserted_at), kept, staged).await?;
                     number += 1;
-                    before += std::mem::take(&mut held);
-                    size = 0;
+                    before += std::mem::take(&mut cut).rows;
                 }
             }
         }
-        if held > 0 {
+        if cut.rows > 0 {
             let name = format!("load-{hash:032x}-{number:05}.parquet");
-            self.part(part, before, &name, inserted_at, staged).await?;
+            self.part(part, before, (&name, inserted_at), kept, staged).await?;
         }
         Ok(stored.rows())
     }
@@ -197,8 +192,8 @@ impl Loads {
         &self,
         part: Vec<TableColumns>,
         before: usize,
-        name: &str,
-        inserted_at: i64,
+        (name, inserted_at): (&str, i64),
+        kept: &Kept,
         staged: &mut Vec<Staged>,
     ) -> Result<(), Unread> {
         let rows: Vec<TableRows> = part.into_iter().map(|columns| TableRows::Columns(Box::new(columns))).collect();
@@ -214,7 +209,9 @@ impl Loads {
             let folder = unit.folder.clone();
             let bytes = self.lake.encoded(unit, inserted_at).await.map_err(Unread::Store)?;
             let placed = self.lake.files.stage(&layout::file(&folder, name), PutPayload::from(bytes)).await;
-            staged.push(Staged { staged: placed.map_err(Unread::Store)?, folder, name: name.to_owned() });
+            let placed = placed.map_err(Unread::Store)?;
+            kept.add(&placed);
+            staged.push(Staged { staged: placed, folder, name: name.to_owned() });
         }
         Ok(())
     }
@@ -226,11 +223,37 @@ impl Loads {
     }
 }
 
-/// Rows of a part of a file with so many rows, which take so many bytes unpacked, by what its footer says: the same
-/// however often it is read, and with whatever memory.
-fn part_rows(rows: u64, unpacked: u64) -> usize {
-    let one = unpacked.div_ceil(rows.max(1)).max(1);
-    (PART / one).clamp(1, ROWS) as usize
+/// What is held of a part. Where a part ends hangs on the rows alone, however often the file is read and in whatever
+/// batches, as the weight of rows is the sum of that of each.
+#[derive(Debug, Default)]
+struct Cut {
+    rows: usize,
+    weight: u64,
+}
+
+impl Cut {
+    /// How many of the next rows, of which the first so many weigh as `weight` says, are of this part, which has them
+    /// from then on; none where it is full.
+    fn room_for(&mut self, rows: usize, weight: impl Fn(usize) -> u64) -> usize {
+        let most = rows.min(ROWS - self.rows);
+        let fits = |rows: usize| self.weight.saturating_add(weight(rows)) <= PART;
+        let mut some = most;
+        if !fits(most) {
+            // `some` rows fit, and `beyond` do not.
+            let mut beyond = most;
+            some = 0;
+            while some + 1 < beyond {
+                let middle = some.midpoint(beyond);
+                if fits(middle) { some = middle } else { beyond = middle }
+            }
+        }
+        if self.rows == 0 {
+            some = some.max(1);
+        }
+        self.weight = self.weight.saturating_add(weight(some));
+        self.rows += some;
+        some
+    }
 }
 
 /// The name of the file that says that a load has landed.
@@ -279,10 +302,40 @@ impl Sink<FileLoad> for Loads {
 mod tests {
     use super::*;
 
+    /// Rows of each part of a file of rows that weigh so much, where they are read in batches of so many rows.
+    fn parts(rows: &[u64], batch: usize) -> Vec<usize> {
+        let (mut parts, mut cut) = (Vec::new(), Cut::default());
+        for mut batch in rows.chunks(batch) {
+            while !batch.is_empty() {
+                match cut.room_for(batch.len(), |rows| batch[..rows].iter().sum()) {
+                    0 => parts.push(std::mem::take(&mut cut).rows),
+                    some => batch = &batch[some..],
+                }
+            }
+        }
+        parts.push(cut.rows);
+        parts
+    }
+
     #[test]
-    fn parts_hang_on_the_file_alone() {
-        assert_eq!(part_rows(0, 0), ROWS as usize);
-        assert_eq!(part_rows(1_000_000, 32_000_000), (PART / 32) as usize);
-        assert_eq!(part_rows(10, 10 << 30), 1);
+    fn parts_hang_on_the_rows_alone() {
+        let rows: Vec<u64> = (0..5_000_u64).map(|n| n * 7_919 % 100_000).collect();
+        let whole = parts(&rows, rows.len());
+        assert!(whole.len() > 5, "{whole:?}");
+        for batch in [1, 7, 100, 1_024] {
+            assert_eq!(parts(&rows, batch), whole, "{batch}");
+        }
+        let mut from = 0;
+        for part in &whole[..whole.len() - 1] {
+            let weight: u64 = rows[from..from + part].iter().sum();
+            assert!(weight <= PART && weight + rows[from + part] > PART, "{weight}");
+            from += part;
+        }
+    }
+
+    #[test]
+    fn a_row_too_heavy_for_a_part_is_one_by_itself_and_rows_of_nothing_end_too() {
+        assert_eq!(parts(&[1, PART + 1, 1, PART, 1], 5), [1, 1, 1, 1, 1]);
+        assert_eq!(parts(&vec![0; ROWS + 1], 1_000), [ROWS, 1]);
     }
 }

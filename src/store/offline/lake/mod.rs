@@ -45,6 +45,7 @@ mod build;
 mod encode;
 mod files;
 mod fit;
+mod kept;
 mod layout;
 mod ledger;
 mod load;

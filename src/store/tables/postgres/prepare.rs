@@ -27,7 +27,7 @@ impl Postgres {
     async fn judge(&self, rows: &[&TableRow]) -> Result<Judged, SinkError> {
         let connection = self.pool.take().await?;
         let mut judged = Judged::default();
-        for (name, rows) in by_table(rows, &mut judged.refused) {
+        for (name, rows) in by_table(rows, self.tables.layout, &mut judged.refused) {
             match self.tables.agree(&connection, &name, &rows).await {
                 Ok(mut planned) => {
                     judged.refused.append(&mut planned.refused);

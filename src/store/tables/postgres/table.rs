@@ -12,7 +12,7 @@ use super::types::ColumnType;
 use crate::row::table::{Shape, TableRow};
 use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;
-use crate::store::postgres::{quoted, tables};
+use crate::store::postgres::{OWN_SCHEMA, quoted, tables};
 use crate::store::tables::{EXACT, not_there};
 
 /// Each round is lost only to a writer that won, so a table in peace settles in one or two.
@@ -71,11 +71,29 @@ pub(super) struct Name {
 impl Name {
     /// That of a shape's table; `None` where it cannot be one.
     pub(super) fn of(shape: &Shape) -> Option<Self> {
-        let schema = match &shape.schema {
+        Self::new(shape.schema.as_deref(), &shape.table)
+    }
+
+    /// The same, of what a message names.
+    pub(super) fn new(schema: Option<&str>, table: &str) -> Option<Self> {
+        let schema = match schema {
             Some(schema) => Some(names::table(schema)?.into_owned()),
             None => None,
         };
-        Some(Self { schema, table: names::table(&shape.table)?.into_owned() })
+        Some(Self { schema, table: names::table(table)?.into_owned() })
+    }
+
+    /// Why no message may name such a table: the schema is the server's, or this program's.
+    pub(super) fn kept_back(&self, layout: &Layout) -> Option<String> {
+        // One of the program's own stores has its tables there.
+        let schema = self.schema.as_deref().filter(|schema| *schema != layout.schema)?;
+        let is_the_servers = schema == "information_schema" || schema.starts_with("pg_");
+        let whose = match schema {
+            OWN_SCHEMA => "this program's own",
+            _ if is_the_servers => "Postgres's own",
+            _ => return None,
+        };
+        Some(format!("schema `{schema}` is {whose}, and no message writes to it; name a table of another schema"))
     }
 
     /// Its schema on this connection.
@@ -143,6 +161,32 @@ impl Tables {
         }
         let reason = format!("{}: table {table} was changed by others {ROUNDS} times in a row", connection.address);
         Err(SinkError::Transient { reason })
+    }
+
+    /// Whether columns that were planned for are as they were, in a transaction that is open; nobody changes the table
+    /// from then on until it ends. Where they are not, the table is described anew by whoever asks next.
+    ///
+    /// What is sent in the server's own format has to be of the very types that the server takes it for: an integer of 64
+    /// bits is a double to it without a word.
+    pub(super) async fn still<S>(
+        &self,
+        connection: &Connection<S>,
+        name: &Name,
+        planned: &Table,
+        columns: &[usize],
+    ) -> Result<bool, SinkError> {
+        let table = name.quoted_for(connection, self.layout);
+        // `ONLY`: the parts of a table that is partitioned cannot be changed by themselves.
+        tables_run(connection, &format!("LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE")).await?;
+        let now = describe(connection, &table, &Rigid::default()).await?.table;
+        let is_still = columns.iter().all(|at| {
+            let column = &planned.columns[*at];
+            now.position(&column.name).is_some_and(|at| now.columns[at].column_type == column.column_type)
+        });
+        if !is_still {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
+        }
+        Ok(is_still)
     }
 
     /// Forgets every description: an error may mean that one is no longer true.
@@ -341,4 +385,24 @@ fn cannot_change(error: &tokio_postgres::Error) -> Option<String> {
 async fn tables_run<S>(connection: &Connection<S>, statement: &str) -> Result<(), SinkError> {
     let run = connection.within_time(CHANGING, connection.client.batch_execute(statement)).await;
     run.map_err(tables::never_of_a_row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_of_the_server_and_of_the_program_are_kept_back() {
+        static OFFLINE: Layout = Layout { store: "offline store", schema: "public", with_table: |_| Vec::new() };
+        static OWN: Layout = Layout { store: "usage store", schema: OWN_SCHEMA, with_table: |_| Vec::new() };
+        let name = |schema: Option<&str>| Name { schema: schema.map(str::to_owned), table: "loads".to_owned() };
+        let of = |schema| name(schema).kept_back(&OFFLINE).is_some();
+        assert_eq!(name(Some("chalk")).kept_back(&OWN), None);
+        for schema in ["chalk", "pg_catalog", "pg_temp", "pg_toast", "information_schema"] {
+            assert!(of(Some(schema)), "{schema}");
+        }
+        for schema in [None, Some("public"), Some("Chalk"), Some("chalk_writer"), Some("pg"), Some("pgvector")] {
+            assert!(!of(schema), "{schema:?}");
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Postgres {
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
         let mut agreed = Vec::new();
-        for (table, rows) in by_table(rows, &mut outcome.refused) {
+        for (table, rows) in by_table(rows, self.tables.layout, &mut outcome.refused) {
             let mut planned = self.tables.agree(connection, &table, &rows).await?;
             outcome.refused.append(&mut planned.refused);
             if !planned.rows.is_empty() {
@@ -155,13 +155,14 @@ impl<'a> Alike<'a> {
 /// writer locks them.
 pub(super) fn by_table<'a>(
     rows: &[&'a TableRow],
+    layout: &Layout,
     refused: &mut Vec<(usize, Refusal)>,
 ) -> Vec<(Name, Vec<(usize, &'a TableRow)>)> {
     let mut groups: Vec<(Name, Alike<'a>, Vec<(usize, &'a TableRow)>)> = Vec::new();
     let mut of_shape: HashMap<usize, Result<usize, String>> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
         let group = of_shape.entry(Arc::as_ptr(&row.shape).addr()).or_insert_with(|| {
-            let name = named(&row.shape)?;
+            let name = named(&row.shape, layout)?;
             let alike = Alike::of(&row.shape);
             let known = groups.iter().position(|(of, known, _)| *of == name && *known == alike);
             Ok(known.unwrap_or_else(|| {
@@ -183,12 +184,15 @@ pub(super) fn by_table<'a>(
 }
 
 /// The name of a shape's table, or why it cannot be that of one.
-fn named(shape: &Shape) -> Result<Name, String> {
+fn named(shape: &Shape, layout: &Layout) -> Result<Name, String> {
     match Name::of(shape) {
         Some(name) if name.table == ONLINE_TABLE => {
             Err(format!("`{ONLINE_TABLE}` is the online store's table; a namespace in Postgres needs another name"))
         }
-        Some(name) => Ok(name),
+        Some(name) => match name.kept_back(layout) {
+            Some(why) => Err(why),
+            None => Ok(name),
+        },
         None => Err("the name of a table, or of its schema, must not be empty, nor hold U+0000".to_owned()),
     }
 }

@@ -7,7 +7,7 @@ use futures::SinkExt;
 
 use super::super::encode::{self, HEAD, Misplaced, TAIL};
 use super::super::plan::{Plan, Table, plan};
-use super::super::table::Name;
+use super::super::table::{Name, Tables};
 use super::super::types::ColumnType;
 use super::super::write::{CHUNK, insert_new, insert_newest, newer};
 use super::opened::{Connection, File, LONG};
@@ -42,8 +42,10 @@ pub(super) enum Stop {
     Bad { file: usize, refusal: Refusal },
     /// A file's store is away.
     Away { file: usize, error: SinkError },
-    /// The table has to change for these rows.
-    Changed(Vec<TableRow>),
+    /// The table has to change for these rows of a file.
+    Changed { file: usize, rows: Vec<TableRow> },
+    /// Others have changed the table since it was described.
+    Stale,
     /// The database, or what it refuses.
     Sink(SinkError),
 }
@@ -101,12 +103,16 @@ impl Part {
 /// Copies all files of a part, in a transaction that is open. `rows_of` counts the rows of each load.
 pub(super) async fn copy(
     connection: &Connection,
+    tables: &Tables,
     part: &Part,
     number: usize,
     files: &[File],
     work: &Work<'_>,
     rows_of: &mut [u64],
 ) -> Result<Copied, Stop> {
+    if !tables.still(connection, &part.name, &part.table, &part.columns).await? {
+        return Err(Stop::Stale);
+    }
     let stage = (!part.key.is_empty()).then(|| format!("chalk_load_{number}"));
     if let Some(stage) = &stage {
         connection.run(&part.stage(stage)).await?;
@@ -138,7 +144,7 @@ pub(super) async fn copy(
                             let row = format!("{} ({})", before + from + row, rows[row].name());
                             bad(refusal.row(row))
                         }
-                        Misfit::Changes => Stop::Changed(rows),
+                        Misfit::Changes => Stop::Changed { file: *at, rows },
                     });
                 }
                 if chunk.len() >= CHUNK {

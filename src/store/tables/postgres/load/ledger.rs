@@ -5,9 +5,8 @@ use tokio::sync::OnceCell;
 use crate::sink::SinkError;
 use crate::store::load::work::Work;
 use crate::store::postgres::connection::Connection;
-use crate::store::postgres::tables;
+use crate::store::postgres::{OWN_SCHEMA, tables};
 
-const SCHEMA: &str = "chalk";
 const TABLE: &str = "\"chalk\".\"loads\"";
 
 /// A load without skipped files has landed whole.
@@ -65,7 +64,7 @@ impl Ledger {
         rows: u64,
     ) -> Result<(), SinkError> {
         let item = &work.loads[load];
-        let skipped: Vec<&str> = item.bad.keys().map(|at| &*item.load.files[*at].uri).collect();
+        let skipped: Vec<String> = item.bad.keys().map(|at| item.load.files[*at].shown()).collect();
         let (environment, id, rows) = (&*item.load.environment, &*item.load.id, rows.cast_signed());
         let table = &*item.load.target.table;
         let landed = connection.execute(LAND, &[&environment, &id, &table, &files, &skipped, &rows]).await;
@@ -77,7 +76,7 @@ async fn make<S>(connection: &Connection<S>) -> Result<(), SinkError> {
     if tables::is_there(connection, TABLE).await? {
         return Ok(());
     }
-    match tables::create(connection, SCHEMA, TABLE, CREATE).await {
+    match tables::create(connection, OWN_SCHEMA, TABLE, CREATE).await {
         Ok(()) => Ok(()),
         // Another writer may have been first.
         Err(error) => {

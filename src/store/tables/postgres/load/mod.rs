@@ -12,6 +12,7 @@ mod opened;
 use std::convert::Infallible;
 
 use async_trait::async_trait;
+use hashbrown::HashSet;
 
 use self::copy::{Part, Stop};
 use self::ledger::Ledger;
@@ -76,7 +77,8 @@ impl Loads {
     async fn land(&self, connection: &mut Connection, rows: &[&FileLoad]) -> Result<Outcome, SinkError> {
         let mut work = Work::new(rows);
         for item in &mut work.loads {
-            item.refused = foreign(connection, &item.load.target).map(|message| refused(item.load, message));
+            item.refused =
+                foreign(connection, self.tables.layout, &item.load.target).map(|message| refused(item.load, message));
         }
         self.ledger.read(connection, &mut work).await?;
         let (mut files, mut away) = (Vec::new(), None);
@@ -84,7 +86,7 @@ impl Loads {
         let mut one_by_one = false;
         loop {
             self.open(connection, &mut work, &mut files, &mut away).await?;
-            let parts = self.parts(connection, &mut work, &files, one_by_one).await?;
+            let parts = self.parts(connection, &mut work, &files, one_by_one, &mut away).await?;
             if parts.is_empty() {
                 break;
             }
@@ -125,6 +127,7 @@ impl Loads {
         files: &mut Vec<File>,
         away: &mut Option<SinkError>,
     ) -> Result<(), SinkError> {
+        let known: HashSet<(usize, usize)> = files.iter().map(|known| (known.load, known.file)).collect();
         for load in 0..work.loads.len() {
             let pending: Vec<usize> = work.loads[load].pending().map(|(at, _)| at).collect();
             for file in pending {
@@ -132,7 +135,7 @@ impl Loads {
                 if !item.is_pending() {
                     break;
                 }
-                if files.iter().any(|known: &File| (known.load, known.file) == (load, file)) {
+                if known.contains(&(load, file)) {
                     continue;
                 }
                 let stored = Stored::open(&self.buckets, &item.load.files[file], self.limit).await;
@@ -155,7 +158,7 @@ impl Loads {
         }
         files.retain(|File { load, file, .. }| {
             let item = &work.loads[*load];
-            item.is_pending() && item.pending().any(|(at, _)| at == *file)
+            item.is_pending() && item.has_pending(*file)
         });
         // Reading footers may have taken longer than a connection lasts.
         if connection.client.is_closed() {
@@ -171,6 +174,7 @@ impl Loads {
         work: &mut Work<'_>,
         files: &[File],
         one_by_one: bool,
+        away: &mut Option<SinkError>,
     ) -> Result<Vec<Part>, SinkError> {
         let mut parts: Vec<Part> = Vec::new();
         // Twice, because what one file makes of a table another is held against; the second time is without a question
@@ -183,7 +187,14 @@ impl Loads {
                 let shape = &rows.shape;
                 let nulls = vec![Value::Null; shape.columns.len()];
                 let row = TableRow { destination: 0, shape: shape.clone(), values: nulls };
-                let mut planned = self.tables.agree_on(connection, name, &[(0, &row)], Against::Columns).await?;
+                let agreed = self.tables.agree_on(connection, name, &[(0, &row)], Against::Columns).await;
+                let mut planned = match agreed {
+                    Ok(planned) => planned,
+                    Err(error) => {
+                        of_its_table(connection, work, (*load, *file), error, away).await?;
+                        continue;
+                    }
+                };
                 if let Some((_, refusal)) = planned.refused.pop() {
                     work.loads[*load].spoil(*file, Refusal { row: None, ..refusal });
                     continue;
@@ -238,7 +249,7 @@ impl Loads {
             if one_by_one {
                 connection.run("SAVEPOINT one").await?;
             }
-            match copy::copy(connection, part, number, files, work, &mut rows_of).await {
+            match copy::copy(connection, &self.tables, part, number, files, work, &mut rows_of).await {
                 Ok(copied) => {
                     new += copied.new;
                     known += copied.sent - copied.new;
@@ -294,6 +305,14 @@ impl Loads {
                 connection.run("ROLLBACK").await?;
                 return Ok(Pass::Poisoned(refusal));
             }
+            // What a role may not do with one table says nothing of the others.
+            Stop::Sink(error @ SinkError::Denied { .. }) => {
+                for at in &part.files {
+                    let File { load, file, .. } = files[*at];
+                    of_its_table(connection, work, (load, file), error.clone(), away).await?;
+                }
+                return Ok(Pass::Again);
+            }
             Stop::Sink(error) => return Err(error),
             stop => stop,
         };
@@ -307,25 +326,54 @@ impl Loads {
                 work.loads[files[file].load].away = Some(error.to_string());
                 away.get_or_insert(error);
             }
-            Stop::Changed(rows) => {
+            Stop::Changed { file, rows } => {
                 let rows: Vec<(usize, &TableRow)> = rows.iter().enumerate().collect();
-                self.tables.agree(connection, &part.name, &rows).await?;
+                if let Err(error) = self.tables.agree(connection, &part.name, &rows).await {
+                    let File { load, file, .. } = files[file];
+                    of_its_table(connection, work, (load, file), error, away).await?;
+                }
             }
-            Stop::Sink(_) => {}
+            Stop::Stale | Stop::Sink(_) => {}
         }
         Ok(Pass::Again)
     }
 }
 
+/// Notes that the table of a file cannot be made what it has to be, which leaves other loads alone: the load waits for
+/// somebody to put it right. An error where the connection is of no use any more.
+async fn of_its_table(
+    connection: &Connection,
+    work: &mut Work<'_>,
+    (load, file): (usize, usize),
+    error: SinkError,
+    away: &mut Option<SinkError>,
+) -> Result<(), SinkError> {
+    if connection.client.is_closed() {
+        return Err(error);
+    }
+    match error {
+        SinkError::Bug { .. } => return Err(error),
+        SinkError::Poisoned(refusal) => work.loads[load].spoil(file, refusal),
+        error => {
+            work.loads[load].away = Some(error.to_string());
+            away.get_or_insert(error);
+        }
+    }
+    // What was begun to change it.
+    connection.run("ROLLBACK").await
+}
+
 const NO_NAME: &str = "the name of a table, or of its schema, must not be empty, nor hold U+0000";
 
 /// Why a table cannot be one of this database.
-fn foreign(connection: &Connection, target: &Target) -> Option<String> {
+fn foreign(connection: &Connection, layout: &Layout, target: &Target) -> Option<String> {
     let ours = connection.address.database().unwrap_or_default();
+    let name = Name::new(target.schema.as_deref(), &target.table);
     match &target.database {
         Some(database) if **database != *ours => {
             Some(format!("the table is in database `{database}`, and the store is database `{ours}`"))
         }
+        _ if let Some(why) = name.as_ref().and_then(|name| name.kept_back(layout)) => Some(why),
         _ if target.table == ONLINE_TABLE => Some(format!("`{ONLINE_TABLE}` is the online store's table")),
         _ => None,
     }
