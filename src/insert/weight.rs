@@ -75,18 +75,18 @@ mod tests {
         let lists = (0..100_i64).map(|n| (n % 5 > 0).then(|| (0..n % 7).map(Some).collect::<Vec<_>>()));
         let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists));
         let vectors = (0..100).map(|n| (n % 2 > 0).then(|| vec![Some(1.0), Some(2.0)]));
-        let plain: ArrayRef = Arc::new(StringArray::from_iter(texts()));
+        let plain: ArrayRef = Arc::new(texts().collect::<StringArray>());
         vec![
-            Arc::new(Int64Array::from_iter((0..100).map(|n| (n % 2 > 0).then_some(n)))),
+            Arc::new((0..100).map(|n| (n % 2 > 0).then_some(n)).collect::<Int64Array>()),
             Arc::new(Int8Array::from_iter_values(0..100)),
             Arc::new(BooleanArray::from(vec![true; 100])),
             Arc::new(Float32Array::from(vec![1.0; 100])),
             plain.clone(),
-            Arc::new(StringViewArray::from_iter(texts())),
-            Arc::new(BinaryViewArray::from_iter(texts())),
-            Arc::new(DictionaryArray::<Int32Type>::from_iter(
-                (0..100).map(|n| (n % 3 > 0).then(|| ["a", "bbbb"][n % 2])),
-            )),
+            Arc::new(texts().collect::<StringViewArray>()),
+            Arc::new(texts().collect::<BinaryViewArray>()),
+            Arc::new(
+                (0..100).map(|n| (n % 3 > 0).then(|| ["a", "bbbb"][n % 2])).collect::<DictionaryArray<Int32Type>>(),
+            ),
             Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vectors, 2)),
             Arc::new(StructArray::from(vec![
                 (Arc::new(Field::new("l", lists.data_type().clone(), true)), lists.clone()),

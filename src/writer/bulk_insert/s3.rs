@@ -68,7 +68,7 @@ impl Notification {
             #[serde(rename = "Event")]
             event: Option<String>,
         }
-        let Read { records, event } = serde_json::from_str(text).map_err(|error| refused(error))?;
+        let Read { records, event } = serde_json::from_str(text).map_err(refused)?;
         let records = records.unwrap_or_default();
         if records.is_empty() && event.is_none() {
             return Err(refused("`Records` is empty"));
