@@ -174,8 +174,9 @@ impl Object {
         };
         let ObjectMeta { size, e_tag, version, .. } = meta;
         let plain = |tag: &str| tag.trim_start_matches("W/").trim_matches('"').to_owned();
-        if let (Some(wanted), Some(found)) = (&self.tag, &e_tag)
-            && *wanted != plain(found)
+        if self.is_announced
+            && let (Some(wanted), Some(found)) = (&self.tag, &e_tag)
+            && plain(wanted) != plain(found)
         {
             return Err(Unread::Refused(self.replaced()));
         }
