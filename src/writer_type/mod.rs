@@ -15,7 +15,7 @@ use crate::nearest::hint;
 
 /// One of the nine jobs (`bus_subscriber_type`): all that is fixed about it, at hand wherever its name is.
 ///
-/// Nothing in the program asks which one it is; what differs between them is data in [`TypeInfo`].
+/// What differs between them is data in [`TypeInfo`]; only what shows or configures one job alone asks which one it is.
 #[derive(Clone, Copy)]
 pub struct WriterType(&'static TypeInfo);
 
