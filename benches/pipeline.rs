@@ -85,6 +85,8 @@ fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
         destinations: vec![Destination { name: "blackhole".to_owned(), sink }],
         emission: None,
         dead_letters: None,
+        parking: None,
+        away: Arc::default(),
         policy: plan.policy,
         health: Arc::new(Health::default()),
     }

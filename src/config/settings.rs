@@ -243,6 +243,10 @@ pub struct Tuning {
     pub max_message_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+    /// After so long, messages for a destination that is away are parked; `None` is never.
+    pub park_after: Option<Duration>,
+    /// Where.
+    pub parking_topic: Option<String>,
 }
 
 /// What to do when a log's retention has passed the group's position.

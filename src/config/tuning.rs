@@ -124,6 +124,21 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
         let text = "`first_pause` is above 0 and no longer than `max_pause`".to_owned();
         errors.push(("retry.first_pause", Problem::Rule(text)));
     }
+    let (park_after, parking_topic) = (get(raw_tuning.park_after.as_ref()), get(raw_tuning.parking_topic.as_ref()));
+    match (park_after, &parking_topic) {
+        (Some(_), None) => {
+            let text = "needs `parking_topic`: messages for a destination that is away are kept there".to_owned();
+            errors.push(("park_after", Problem::Rule(text)));
+        }
+        (None, Some(_)) => {
+            warnings.push(("parking_topic", "is not used without `park_after`; a destination that is away is waited for".to_owned()));
+        }
+        _ => {}
+    }
+    if park_after.is_some() && [WriterType::METRICS, WriterType::QUERY_MIRROR].contains(&writer_type) {
+        let text = format!("is for writers with stores; {} publishes, and a bus that is away is waited for", writer_type.as_str());
+        errors.push(("park_after", Problem::Rule(text)));
+    }
     let concurrency = get(raw.message_processing_concurrency.as_ref())
         .map_or_else(|| defaults::of("message_processing_concurrency", writer_type).parse().unwrap_or(1), usize::from);
     Tuned {
@@ -142,6 +157,8 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             tombstone_retention: need(raw_tuning.tombstone_retention.as_ref()),
             max_message_bytes,
             on_gap: need(raw_tuning.on_gap.as_ref()),
+            park_after,
+            parking_topic,
         },
         listen: need(raw_tuning.http.listen.as_ref()).0,
         skip_offline_writes_for_online_cached_features: need(

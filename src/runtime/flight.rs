@@ -156,8 +156,10 @@ async fn fly<R: Row>(
         }
     };
     place.first().await;
-    let burials = burials(&batch, &written, &lost.lock().unwrap_or_else(PoisonError::into_inner));
+    let gone = lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let burials = burials(&batch, &written, &gone);
     bury(&shared, &batch, &burials, &id).await?;
+    park(&shared, &batch, &written, &gone).await?;
     if let Some((parts, emission)) = parts {
         // Before the next one is: positions move in the order of the batches.
         written.stored = parts.land(&shared, emission, &lost).await?;
@@ -176,6 +178,22 @@ async fn fly<R: Row>(
     Ok((last, batch))
 }
 
+/// Moves aside what no store has, where it is still ours.
+async fn park<R: Row>(
+    shared: &Shared<R>,
+    batch: &Batch<R>,
+    written: &Written,
+    lost: &[Partition],
+) -> Result<(), PipelineError> {
+    let Some(parking) = shared.parking.as_ref().filter(|_| !written.parked.is_empty()) else { return Ok(()) };
+    let held = written.parked.iter().map(|at| &batch.messages[*at].message);
+    let ours = held.filter(|message| !lost.contains(&message.partition));
+    let parked = parking.park(ours, &shared.policy, &shared.health).await?;
+    metrics::counter!("chalk_writer_messages_parked_total").increment(parked);
+    shared.health.update(|state| state.parked += parked);
+    Ok(())
+}
+
 /// One burial per bad message of partitions that are still ours, in order of arrival.
 fn burials<'a, R: Row>(batch: &'a Batch<R>, written: &Written, lost: &[Partition]) -> Vec<(usize, Burial<'a>)> {
     let mut verdicts = HashMap::new();
@@ -191,6 +209,10 @@ fn burials<'a, R: Row>(batch: &'a Batch<R>, written: &Written, lost: &[Partition
             sink,
             attempts,
         };
+        // What is parked is judged as a whole when it is read back.
+        if written.parked.binary_search(&at).is_ok() {
+            return None;
+        }
         let burial = match (&held.refusal, verdicts.get(&at)) {
             (Some(refusal), _) => burial(refusal, None, 1),
             (None, Some(verdict)) => burial(&verdict.refusal, Some(verdict.sink.clone()), verdict.attempts),

@@ -75,6 +75,11 @@ pub static METRICS: &[Metric] = &[
         &["class"],
         "Messages moved to the dead letter topic, by error class, counted once the bus has confirmed them",
     ),
+    counter(
+        "chalk_writer_messages_parked_total",
+        &[],
+        "Messages moved to the parking topic because their store had been away for `park_after`, counted once the bus has confirmed them",
+    ),
     counter("chalk_writer_batches_written_total", &[], "Batches written and acknowledged"),
     histogram("chalk_writer_batch_rows", Unit::Count, ROWS, &[], "Rows in a batch"),
     histogram("chalk_writer_batch_bytes", Unit::Bytes, BYTES, &[], "Decoded bytes in a batch"),
@@ -110,6 +115,12 @@ pub static METRICS: &[Metric] = &[
         "Age of the oldest message of an assigned partition that is not acknowledged; left out while nothing tells it",
     ),
     gauge(ASSIGNED_PARTITIONS, Unit::Count, &[], "Partitions that are assigned to this process"),
+    gauge(
+        "chalk_writer_parked_waiting_messages",
+        Unit::Count,
+        &[],
+        "Messages in the partitions of the parking topic that are assigned to this process, not read back yet",
+    ),
     gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
     gauge(
         TROUBLE_SECONDS,

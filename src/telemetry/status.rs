@@ -34,6 +34,8 @@ pub struct Status {
     pub stale: u64,
     /// Messages in the dead letter topic because of it.
     pub buried: u64,
+    /// Messages parked, because their store had been away for long.
+    pub parked: u64,
     /// Values left out on purpose; `measures` says why.
     pub skipped: u64,
     /// Messages that were read and are not acknowledged.
@@ -146,6 +148,7 @@ impl Status {
             stored: state.stored,
             stale: state.stale,
             buried: state.buried,
+            parked: state.parked,
             skipped: state.skipped,
             in_hand: state.in_hand,
             messages_per_second: Rates {

@@ -26,6 +26,8 @@ pub struct Plan<R: Row> {
     pub destinations: Vec<PlannedDestination<R>>,
     /// Limits that hold for each of its stores.
     pub store_limits: StoreLimits,
+    /// Where messages go whose destination has been away for long.
+    pub parking: Option<ParkingTopic>,
     /// Limits and times.
     pub policy: Policy,
 }
@@ -40,6 +42,7 @@ impl<R: Row> Plan<R> {
             decoder: Arc::new(decoder),
             store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
             destinations: destinations.planned,
+            parking: ParkingTopic::of(settings),
             policy: policy(settings),
         }
     }
@@ -58,6 +61,22 @@ pub struct Reads {
     pub fetch_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+}
+
+/// Where messages go whose destination has been away for long.
+#[derive(Clone, Debug)]
+pub struct ParkingTopic {
+    /// How long it is waited for before.
+    pub after: Duration,
+    /// The topic.
+    pub topic: String,
+}
+
+impl ParkingTopic {
+    /// From the settings; `None` where every destination is waited for.
+    pub fn of(settings: &WriterSettings) -> Option<Self> {
+        Some(Self { after: settings.tuning.park_after?, topic: settings.tuning.parking_topic.clone()? })
+    }
 }
 
 /// Limits that hold for each store.
@@ -123,6 +142,7 @@ pub fn policy(settings: &WriterSettings) -> Policy {
         concurrency: tuning.concurrency,
         drain_within: tuning.drain_timeout,
         eager: false,
+        beside: false,
         retry: Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause },
         budget: DeadLetterBudget { max_ratio: tuning.dlq_max_ratio, max_consecutive: tuning.dlq_max_consecutive },
     }

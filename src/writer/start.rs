@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, StoreLimits};
+use super::plan::{ParkingTopic, Plan, Reads, StoreLimits};
 use super::skip;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
@@ -17,7 +17,9 @@ use crate::config::secret::expose;
 use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
-use crate::runtime::{DeadLetterTopic, Destination, Emission, Health, Pipeline, Retry, Run};
+use crate::runtime::{
+    Away, Beside, DeadLetterTopic, Destination, Emission, Health, Parking, Pipeline, Policy, Retry, Run,
+};
 use crate::sink::Row;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::time::{format_timestamp, now};
@@ -82,7 +84,8 @@ pub enum StartError {
 
 /// Starts a plan.
 pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn Run>, StartError> {
-    let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, mut policy } = plan;
+    let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, parking, mut policy } =
+        plan;
     policy.eager = with.drain || with.again.is_some();
     let mut harms = Vec::new();
     let mut found = Vec::with_capacity(planned.len());
@@ -142,6 +145,11 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         }
         None => None,
     };
+    let parking = parking.filter(|_| with.again.is_none());
+    if parking.is_some() && (emission.is_some() || found.iter().any(|(_, part)| matches!(part, Part::Topic(_)))) {
+        let text = "`park_after` is for writers with stores; this one publishes, and a bus that is away is waited for";
+        return Err(StartError::Configuration(text.to_owned()));
+    }
     let mut destinations = Vec::with_capacity(found.len());
     for (name, part) in found {
         let sink = part.open(outlet.as_ref()).map_err(|error| unusable(&name, &error))?;
@@ -155,6 +163,10 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         Some(topic) => Some(connect.dead_letters(topic).await?),
         None => None,
     };
+    let parked = match parking {
+        Some(parking) => Some(connect.parked(parking, &reads, &policy).await?),
+        None => None,
+    };
     let topic = &reads.subscription;
     connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
     let subscription = if let Some(again) = &with.again {
@@ -162,7 +174,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     } else {
         let subscribe = Subscribe {
             topic: topic.clone(),
-            group: reads.group,
+            group: reads.group.clone(),
             drain: with.drain,
             fetch_bytes: reads.fetch_bytes,
             on_gap: reads.on_gap,
@@ -174,8 +186,21 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     for (reason, _) in skip::ALL {
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(0);
     }
-    let health = with.health;
-    Ok(Box::new(Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health }))
+    let (health, away) = (with.health, Arc::<Away>::default());
+    let beside = parked.map(|(parking, subscription, policy)| {
+        let (decoder, destinations, dead_letters) = (decoder.clone(), destinations.clone(), dead_letters.clone());
+        let (health, away) = (health.clone(), away.clone());
+        let parked =
+            Pipeline { subscription, decoder, destinations, emission: None, dead_letters, parking: None, away, policy, health };
+        (parking, parked)
+    });
+    // A drain is to write everything, so it waits for every store.
+    let parking = beside.as_ref().filter(|_| !with.drain).map(|(parking, _)| parking.clone());
+    let main = Pipeline { subscription, decoder, destinations, emission, dead_letters, parking, away, policy, health };
+    Ok(match beside {
+        Some((_, parked)) => Box::new(Beside { main, parked }),
+        None => Box::new(main),
+    })
 }
 
 /// What reading again does to whoever reads what a writer publishes.
@@ -302,6 +327,30 @@ impl Connect<'_> {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+    }
+
+    /// Where messages are parked, and how they are read back: by a group of their own, with a quarter of the memory.
+    async fn parked(
+        &self,
+        parking: ParkingTopic,
+        reads: &Reads,
+        policy: &Policy,
+    ) -> Result<(Parking, Subscription, Policy), StartError> {
+        let ParkingTopic { after, topic } = parking;
+        let part = format!("parking topic `{topic}`");
+        self.topic(&part, &topic, "`parking_topic`").await?;
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group: format!("{}-parked", reads.group),
+            drain: self.with.drain,
+            fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
+            on_gap: reads.on_gap,
+            transactional: false,
+        };
+        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
+        let policy = Policy { max_bytes: (policy.max_bytes / 4).max(1), beside: true, ..policy.clone() };
+        Ok((Parking { after, topic, publisher }, subscription, policy))
     }
 
     /// The topic that the writer publishes to, with the limit that it has now.

@@ -11,6 +11,7 @@ mod chunk;
 mod client;
 mod group;
 mod ledger;
+mod msk;
 mod poll;
 mod positions;
 mod properties;

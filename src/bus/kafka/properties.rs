@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::access::Access;
+use super::msk;
 use crate::bus::{BusError, Subscribe};
 use crate::config::secret::expose;
 use crate::config::settings::KafkaSettings;
@@ -49,6 +50,9 @@ const ALIASES: &[(&str, &str)] = &[
 fn canonical(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
 }
+
+/// What librdkafka calls signing in with a token, wherever that comes from.
+const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// How long a transaction may take before the broker ends it.
 const TRANSACTION_MS: u64 = 30_000;
@@ -94,13 +98,18 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
         .set("topic.metadata.refresh.interval.ms", "60000")
         .set("log.connection.close", "false");
     if let Some(mechanism) = &settings.sasl_mechanism {
-        config.set("sasl.mechanism", mechanism);
+        config.set("sasl.mechanism", if mechanism == msk::MECHANISM { OAUTHBEARER } else { mechanism });
     }
+    // Of a token's issuer they are the id and the secret of a client.
+    let (name, word) = match settings.sasl_mechanism.as_deref() {
+        Some(OAUTHBEARER) => ("sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"),
+        _ => ("sasl.username", "sasl.password"),
+    };
     if let Some(username) = &access.username {
-        config.set("sasl.username", username);
+        config.set(name, username);
     }
     if let Some(password) = &access.password {
-        config.set("sasl.password", expose(password));
+        config.set(word, expose(password));
     }
     for (name, value) in &settings.properties {
         config.set(canonical(name), value);

@@ -85,6 +85,7 @@ impl Writer for MetricsWriter {
             decoder: Arc::new(MetricsDecoder::new(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to }],
             store_limits: StoreLimits::new(&settings.tuning, 1),
+            parking: None,
             policy: policy(settings),
         })
     }

@@ -71,6 +71,7 @@ impl Writer for QueryMirrorConsumer {
             decoder: Arc::new(decoder(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to: To::Topic(Box::new(open)) }],
             store_limits: StoreLimits::new(&settings.tuning, 1),
+            parking: None,
             policy: policy(settings),
         })
     }
