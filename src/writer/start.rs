@@ -159,16 +159,17 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         policy.max_bytes = policy.max_bytes.min(enough);
     }
 
+    // Before anything is made: one that is not there has nothing to read, and rather is a wrong name.
+    let topic = &reads.subscription;
+    connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
     let dead_letters = match dead_letter_topic {
-        Some(topic) => Some(connect.dead_letters(topic).await?),
+        Some(topic) => Some(connect.dead_letters(topic, reads.embedded).await?),
         None => None,
     };
     let parked = match parking {
         Some(parking) => Some(connect.parked(parking, &reads, &policy).await?),
         None => None,
     };
-    let topic = &reads.subscription;
-    connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
     let subscription = if let Some(again) = &with.again {
         connect.again(topic, again).await?
     } else {
@@ -310,8 +311,15 @@ struct Connect<'a> {
 
 impl Connect<'_> {
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
-    async fn dead_letters(&self, name: String) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
+    async fn dead_letters(
+        &self,
+        name: String,
+        made_here: bool,
+    ) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
         let part = format!("dead letter topic `{name}`");
+        if made_here {
+            self.made(&part, &name).await?;
+        }
         let info = self.topic(&part, &name, DEAD_LETTERS).await?;
         if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
             return Err(StartError::Configuration(format!(
@@ -338,7 +346,11 @@ impl Connect<'_> {
     ) -> Result<(Parking, Subscription, Policy), StartError> {
         let ParkingTopic { after, topic } = parking;
         let part = format!("parking topic `{topic}`");
-        self.topic(&part, &topic, "`parking_topic`").await?;
+        if reads.embedded {
+            self.made(&part, &topic).await?;
+        } else {
+            self.topic(&part, &topic, "`parking_topic`").await?;
+        }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         let subscribe = Subscribe {
             topic: topic.clone(),
@@ -351,6 +363,18 @@ impl Connect<'_> {
         let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
         let policy = Policy { max_bytes: (policy.max_bytes / 4).max(1), beside: true, ..policy.clone() };
         Ok((Parking { after, topic, publisher }, subscription, policy))
+    }
+
+    /// A topic that is made where it is missing.
+    async fn made(&self, part: &str, name: &str) -> Result<(), StartError> {
+        let bus = &self.with.bus;
+        self.patiently(part, || async {
+            match bus.topic(name).await {
+                Err(BusError::NotFound(_)) => bus.create_topic(name, 1).await,
+                other => other.map(drop),
+            }
+        })
+        .await
     }
 
     /// The topic that the writer publishes to, with the limit that it has now.
