@@ -131,12 +131,18 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             errors.push(("park_after", Problem::Rule(text)));
         }
         (None, Some(_)) => {
-            warnings.push(("parking_topic", "is not used without `park_after`; a destination that is away is waited for".to_owned()));
+            warnings.push((
+                "parking_topic",
+                "is not used without `park_after`; a destination that is away is waited for".to_owned(),
+            ));
         }
         _ => {}
     }
     if park_after.is_some() && [WriterType::METRICS, WriterType::QUERY_MIRROR].contains(&writer_type) {
-        let text = format!("is for writers with stores; {} publishes, and a bus that is away is waited for", writer_type.as_str());
+        let text = format!(
+            "is for writers with stores; {} publishes, and a bus that is away is waited for",
+            writer_type.as_str()
+        );
         errors.push(("park_after", Problem::Rule(text)));
     }
     let concurrency = get(raw.message_processing_concurrency.as_ref())

@@ -69,8 +69,7 @@ pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>
         let concurrency = &shared.concurrency[index];
         let Shared { policy, parking, away, .. } = shared;
         let patience = Patience { parking: parking.as_ref(), away, index };
-        let writing =
-            Writing { batch, destination, policy, concurrency, report, patience, attempts: 0, halved: false };
+        let writing = Writing { batch, destination, policy, concurrency, report, patience, attempts: 0, halved: false };
         writing.run(Part { id: format!("{id}-{index}"), units })
     });
     let mut whole = Written::default();

@@ -191,8 +191,17 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     let beside = parked.map(|(parking, subscription, policy)| {
         let (decoder, destinations, dead_letters) = (decoder.clone(), destinations.clone(), dead_letters.clone());
         let (health, away) = (health.clone(), away.clone());
-        let parked =
-            Pipeline { subscription, decoder, destinations, emission: None, dead_letters, parking: None, away, policy, health };
+        let parked = Pipeline {
+            subscription,
+            decoder,
+            destinations,
+            emission: None,
+            dead_letters,
+            parking: None,
+            away,
+            policy,
+            health,
+        };
         (parking, parked)
     });
     // A drain is to write everything, so it waits for every store.

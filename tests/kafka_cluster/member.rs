@@ -72,7 +72,7 @@ impl Plant {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chalk-writer"));
-        command.args(["--log-format", "json"]).args(arguments).args(["--config", "chalk.json"]);
+        command.args(arguments).args(["--config", "chalk.json", "--log-format", "json"]);
         command.current_dir(self.folder.path()).env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }
@@ -126,7 +126,8 @@ impl Plant {
     fn rows(&self) -> u64 {
         let file = rusqlite::Connection::open(self.path("usage.db"));
         // Its table is there once something was written.
-        file.and_then(|file| file.query_row("SELECT count(*) FROM usage_events", [], |row| row.get::<_, i64>(0))).unwrap_or(0) as u64
+        file.and_then(|file| file.query_row("SELECT count(*) FROM usage_events", [], |row| row.get::<_, i64>(0)))
+            .unwrap_or(0) as u64
     }
 
     /// Waits until there are at least so many events in the store.

@@ -118,7 +118,7 @@ pub fn policy() -> Policy {
         concurrency: 4,
         drain_within: Duration::from_secs(5),
         beside: false,
-            eager: false,
+        eager: false,
         retry: Retry { first: Duration::from_millis(10), longest: Duration::from_secs(2) },
         budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: u64::MAX },
     }

@@ -161,7 +161,7 @@ fn policy() -> Policy {
         concurrency: 1,
         drain_within: Duration::from_secs(5),
         beside: false,
-            eager: false,
+        eager: false,
         retry: Retry { first: Duration::from_millis(10), longest: Duration::from_secs(1) },
         budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: u64::MAX },
     }

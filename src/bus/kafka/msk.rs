@@ -50,9 +50,9 @@ impl Tokens {
                 "{MECHANISM} signs for a region, which is neither in the names of the brokers ({brokers}) nor in AWS_REGION"
             ))
         })?;
-        let credentials = config
-            .credentials_provider()
-            .ok_or_else(|| BusError::Settings(format!("{MECHANISM} needs AWS credentials, and no way to them is set")))?;
+        let credentials = config.credentials_provider().ok_or_else(|| {
+            BusError::Settings(format!("{MECHANISM} needs AWS credentials, and no way to them is set"))
+        })?;
         Ok(Self { region: region.to_string(), credentials, runtime: Handle::current() })
     }
 
