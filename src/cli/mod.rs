@@ -24,6 +24,7 @@ mod text;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry::build;
 use crate::telemetry::logs::LogFormat;
 use exit::Failure;
 
@@ -32,7 +33,7 @@ use exit::Failure;
 /// With --type or --writer it runs a writer until it is asked to stop; every other job is a command.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = build::FULL.as_str(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true

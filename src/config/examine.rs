@@ -19,6 +19,7 @@ use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::{Registry, StoreDescription};
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
+use super::strays::strays;
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
@@ -82,6 +83,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
     }
     examined.judge(&mut notes);
     let Notes { findings, mut warnings } = notes;
+    warnings.extend(strays(&overrides.environment));
     let mut deprecated = findings.deprecated;
     let retired = findings.retired.into_iter().filter(|place| !examined.is_subscription(place));
     deprecated.extend(retired.map(|place| (place.given, "Chalk no longer uses it".to_owned())));
@@ -177,9 +179,9 @@ impl Examined {
                     notes.error(&path, problem);
                 }
             }
-            if self.works(writer) && writers::common(&self.file, "kafka_dlq_topic").is_none() {
+            if self.works(writer) && writers::common(&self.file, modes::DEAD_LETTERS).is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
-                notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
+                notes.warn(&format!("{COMMON}.{}", modes::DEAD_LETTERS), text.to_owned());
             }
         }
         self.judge_environments(notes);
@@ -216,7 +218,9 @@ impl Examined {
         let modes = modes::of_type(&entry, &self.raw, &self.folder).metrics;
         let stores = modes::missing_stores(writer, &modes, &self.raw);
         let mirror = mirroring::problems(writer, &entry, &self.raw);
-        modes::publishing(writer, self.backend).into_iter().chain(stores).chain(mirror).collect()
+        let dead_letters = writers::common(&self.file, modes::DEAD_LETTERS);
+        let burying = modes::burying(writer, dead_letters.as_deref(), self.backend);
+        modes::publishing(writer, self.backend).into_iter().chain(burying).chain(stores).chain(mirror).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.

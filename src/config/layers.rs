@@ -15,12 +15,13 @@ use super::schema::{marked, other_names};
 use super::walk::{Findings, Place, lookup, unknown_key_hint};
 
 /// Prefix of variables that reach any field.
-const PREFIX: &str = "CHALK_WRITER__";
+pub(super) const PREFIX: &str = "CHALK_WRITER__";
 
 /// What stands above the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Environment variables, by name. Those that mean nothing here are passed over.
+    /// Environment variables, by name. Those that mean nothing here are passed over; of those that seem to be meant for this
+    /// program a warning tells.
     pub environment: BTreeMap<String, String>,
     /// Values of command-line flags, in the order in which they were given.
     pub flags: Vec<Flag>,
@@ -154,7 +155,7 @@ fn variables(overrides: &Overrides, findings: &mut Findings) -> Vec<(String, Tar
 }
 
 /// Fields with plain variables: their steps, and the variables' names.
-fn plain_names(schema: &Value) -> Vec<(Vec<Step>, Vec<String>)> {
+pub(super) fn plain_names(schema: &Value) -> Vec<(Vec<Step>, Vec<String>)> {
     let common = "common_persistence_specs";
     let objects = [(vec![], schema), (vec![Step::Key(common.to_owned())], &schema["properties"][common])];
     let mut names = Vec::new();

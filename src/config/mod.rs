@@ -32,6 +32,7 @@ mod schemes;
 pub mod secret;
 pub mod settings;
 mod store_kind;
+mod strays;
 mod tuning;
 mod types;
 pub mod units;

@@ -33,7 +33,7 @@ pub struct HealthState {
     pub acknowledged: u64,
     /// Values that stores hold because of this pipeline.
     pub stored: u64,
-    /// Values that were older than what was stored.
+    /// Values that a store did not take: it had them, or newer ones, or they had expired.
     pub stale: u64,
     /// Messages buried.
     pub buried: u64,

@@ -6,7 +6,7 @@ use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
 use super::outlet::Publishes;
 use crate::bus::OnGap;
-use crate::config::settings::WriterSettings;
+use crate::config::settings::{BusSettings, WriterSettings};
 use crate::decode::Decoder;
 use crate::runtime::{DeadLetterBudget, Policy, Retry};
 use crate::sink::Row;
@@ -58,6 +58,8 @@ pub struct Reads {
     pub fetch_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+    /// Whether the bus is the embedded one. Nobody makes topics there beforehand, so that of dead letters is made at the start.
+    pub embedded: bool,
 }
 
 impl Reads {
@@ -69,6 +71,7 @@ impl Reads {
             group: settings.group.clone(),
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,
+            embedded: matches!(settings.bus, BusSettings::Local(_)),
         }
     }
 }

@@ -151,12 +151,13 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         policy.max_bytes = policy.max_bytes.min(enough);
     }
 
-    let dead_letters = match dead_letter_topic {
-        Some(topic) => Some(connect.dead_letters(topic).await?),
-        None => None,
-    };
+    // Before anything is made: one that is not there has nothing to read, and rather is a wrong name.
     let topic = &reads.subscription;
     connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
+    let dead_letters = match dead_letter_topic {
+        Some(topic) => Some(connect.dead_letters(topic, reads.embedded).await?),
+        None => None,
+    };
     let subscription = if let Some(again) = &with.again {
         connect.again(topic, again).await?
     } else {
@@ -270,8 +271,15 @@ struct Connect<'a> {
 
 impl Connect<'_> {
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
-    async fn dead_letters(&self, name: String) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
+    async fn dead_letters(
+        &self,
+        name: String,
+        made_here: bool,
+    ) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
         let part = format!("dead letter topic `{name}`");
+        if made_here {
+            self.made(&part, &name).await?;
+        }
         let info = self.topic(&part, &name, DEAD_LETTERS).await?;
         if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
             return Err(StartError::Configuration(format!(
@@ -287,6 +295,18 @@ impl Connect<'_> {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+    }
+
+    /// A topic that is made where it is missing.
+    async fn made(&self, part: &str, name: &str) -> Result<(), StartError> {
+        let bus = &self.with.bus;
+        self.patiently(part, || async {
+            match bus.topic(name).await {
+                Err(BusError::NotFound(_)) => bus.create_topic(name, 1).await,
+                other => other.map(drop),
+            }
+        })
+        .await
     }
 
     /// The topic that the writer publishes to, with the limit that it has now.

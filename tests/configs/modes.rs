@@ -78,6 +78,11 @@ fn every_way_that_leads_nowhere_has_its_words() {
              what it publishes; give it another topic",
         ),
         (
+            changed(&[("/common_persistence_specs/kafka_dlq_topic", json!("results"))]),
+            "common_persistence_specs.kafka_dlq_topic: `metrics-writer` reads `results` too, so it would be given what it \
+             buries, and bury that again; give it another topic",
+        ),
+        (
             changed(&[(
                 "/environments/prod/online_store",
                 json!({"uri": "sqlite:a", "clickhouse_uri": "postgres://h"}),
