@@ -10,8 +10,8 @@ use clap::{ArgGroup, Args};
 use crate::bus::{self, Bus};
 use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings};
 use crate::config::{self, ConfigErrors, Loaded, Overrides};
-use crate::store::online::{self, OnlineStore};
-use crate::store::{StoreError, StoreOptions};
+use crate::store::online::OnlineStore;
+use crate::store::{self, StoreError, StoreLimits, StoreOptions};
 use crate::writer::{self, WriterType};
 
 use super::exit::{Exit, Failure, OrExit};
@@ -159,21 +159,13 @@ pub(super) async fn open_online_store(
     settings: &StoreSettings,
     tuning: &Tuning,
 ) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    online::open(&store_options(settings, tuning).await?)
+    store::ONLINE.open(&store_options(settings, tuning).await?)
 }
 
 /// What a store is opened with, as a writer with this tuning opens it.
 pub(super) async fn store_options(settings: &StoreSettings, tuning: &Tuning) -> Result<StoreOptions, StoreError> {
-    Ok(StoreOptions {
-        uri: settings.uri.clone(),
-        fetched: settings.uri.fetch().await.map_err(|error| StoreError(error.to_string()))?,
-        cache_prefix: settings.cache_prefix.as_str().into(),
-        clustered: settings.clustered,
-        wait_replicas: settings.wait_replicas,
-        concurrency: tuning.concurrency,
-        tombstone_retention: tuning.tombstone_retention,
-        memory_limit: tuning.memory_limit,
-    })
+    let options = StoreOptions::fetch(settings, StoreLimits::new(tuning, 1)).await;
+    options.map_err(|error| StoreError(error.to_string()))
 }
 
 /// A duration as in the configuration (`250ms`, `1h30m`).

@@ -16,7 +16,7 @@ use super::json;
 use super::layers::{Overrides, merge};
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
-use super::registry::Registry;
+use super::registry::{Registry, StoreDescription};
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
 use super::strays::strays;
@@ -66,7 +66,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         Ok(read) => read,
         Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
     };
-    let mut findings = Findings { errors: twice, ..Findings::default() };
+    let mut findings = Findings { schema: registry.schema(), errors: twice, ..Findings::default() };
     let file = merge(value, overrides, &mut findings);
     let raw = RawDeployment::deserialize(&file).unwrap_or_else(|error| {
         let problem = Problem::Rule(format!("passed the checks and cannot be read: {error}; this is a bug"));
@@ -308,7 +308,8 @@ impl Examined {
             }
             for (id, entry) in found.entries.iter().filter(|_| online) {
                 let scheme = entry.online_store.as_ref().and_then(|store| store.uri.scheme());
-                if let Some(scheme) = scheme.filter(|scheme| self.registry.keeps_nothing.contains(&scheme.as_str())) {
+                let store = scheme.as_deref().and_then(|scheme| self.registry.store(StoreKind::Online, scheme));
+                if let (Some(scheme), Some(true)) = (&scheme, store.map(StoreDescription::keeps_nothing)) {
                     let at = format!("{}.online_store.uri", path::key("environments", id));
                     let text = format!(
                         "`{scheme}:` keeps nothing: `{}` acknowledges its messages and their values are gone",
@@ -351,7 +352,7 @@ impl Examined {
 
     fn surroundings(&self) -> Surroundings<'_> {
         let secrets = bus::secret_client(&self.raw, &self.folder);
-        Surroundings { folder: &self.folder, secrets, registry: &self.registry }
+        Surroundings { folder: &self.folder, secrets, registry: &self.registry, file: &self.file }
     }
 
     /// The tuning of a writer.

@@ -42,6 +42,20 @@ pub enum SecretClient {
     Gcp,
 }
 
+/// Whether both are one value, as far as that shows without fetching it.
+impl PartialEq for SecretRef {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain(one), Self::Plain(other)) => one.expose_secret() == other.expose_secret(),
+            (
+                Self::Named { client, name, field },
+                Self::Named { client: other_client, name: other_name, field: other_field },
+            ) => client == other_client && name == other_name && field == other_field,
+            _ => false,
+        }
+    }
+}
+
 impl SecretRef {
     /// A value that is not fetched.
     pub fn plain(text: impl Into<String>) -> Self {

@@ -70,7 +70,7 @@ fn variables() -> BTreeMap<String, String> {
     }
     let mut found = BTreeMap::new();
     search(root(), &mut Vec::new(), &mut found);
-    for name in plain_names().into_iter().flat_map(|(_, names)| names) {
+    for name in plain_names(root()).into_iter().flat_map(|(_, names)| names) {
         found.entry(bare(&name)).or_insert(name);
     }
     found

@@ -214,7 +214,7 @@ mod tests {
         }
         for default in defaults::defaults() {
             let pointer = format!("/properties/{}", default.field.replace('.', "/properties/"));
-            let writer = &schema::schema()["properties"]["writers"]["items"];
+            let writer = &schema::root()["properties"]["writers"]["items"];
             assert!(writer.pointer(&pointer).is_some(), "{}", default.field);
             assert!(!default.reason.is_empty());
         }

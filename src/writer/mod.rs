@@ -41,13 +41,11 @@ pub mod usage;
 pub mod vector;
 pub mod weight;
 
-use std::collections::BTreeMap;
-
 use crate::bus::BUSES;
 use crate::config::settings::WriterSettings;
-use crate::config::{KindOfStore, Registry, StoreKind};
+use crate::config::{Registry, StoreDescription};
 use crate::sink::Row;
-use crate::store;
+use crate::store::STORES;
 
 pub use any_plan::AnyPlan;
 pub use plan::Plan;
@@ -121,44 +119,7 @@ pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
         guarantees: WRITERS.iter().map(|writer| (writer.facts().writer_type, writer.facts().guarantee)).collect(),
-        stores: BTreeMap::from([
-            (
-                StoreKind::Online,
-                KindOfStore {
-                    schemes: store::schemes(store::online::ONLINE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::ONLINE),
-                },
-            ),
-            (
-                StoreKind::Offline,
-                KindOfStore {
-                    schemes: store::schemes(store::offline::OFFLINE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::OFFLINE),
-                },
-            ),
-            (
-                StoreKind::Metrics,
-                KindOfStore {
-                    schemes: store::schemes(store::metrics::METRICS_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::METRICS),
-                },
-            ),
-            (
-                StoreKind::Usage,
-                KindOfStore {
-                    schemes: store::schemes(store::usage::USAGE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::USAGE),
-                },
-            ),
-            (
-                StoreKind::Vector,
-                KindOfStore {
-                    schemes: store::schemes(store::vector::VECTOR_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::VECTOR),
-                },
-            ),
-        ]),
-        keeps_nothing: store::online::KEEPS_NOTHING,
+        stores: STORES.iter().map(|store| *store as &'static dyn StoreDescription).collect(),
         buses: BUSES.iter().map(|kind| kind.name).collect(),
     }
 }

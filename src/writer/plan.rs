@@ -1,16 +1,16 @@
 //! What a writer decided before anything is connected.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
 use super::outlet::Publishes;
 use crate::bus::OnGap;
-use crate::config::settings::{BusSettings, Tuning, WriterSettings};
+use crate::config::settings::{BusSettings, WriterSettings};
 use crate::decode::Decoder;
 use crate::runtime::{DeadLetterBudget, Policy, Retry};
 use crate::sink::Row;
+use crate::store::StoreLimits;
 
 /// All that a writer decides before anything is connected.
 pub struct Plan<R: Row> {
@@ -81,17 +81,6 @@ impl ParkingTopic {
     }
 }
 
-/// Limits that hold for each store.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreLimits {
-    /// Requests at a time.
-    pub concurrency: usize,
-    /// How long a tombstone is kept.
-    pub tombstone_retention: Duration,
-    /// Memory for building files, in bytes.
-    pub memory_limit: usize,
-}
-
 impl Reads {
     /// From the settings: a quarter of the memory is for what is fetched ahead.
     pub fn new(settings: &WriterSettings) -> Self {
@@ -112,17 +101,6 @@ fn fields(writer_type: WriterType) -> String {
     match info.reads_topic {
         Some(topic) => format!("`{topic}` or `{}`", info.reads),
         None => format!("`{}`", info.reads),
-    }
-}
-
-impl StoreLimits {
-    /// From the settings: a quarter of the memory is for building files, of all stores together.
-    pub fn new(tuning: &Tuning, stores: usize) -> Self {
-        Self {
-            concurrency: tuning.concurrency,
-            tombstone_retention: tuning.tombstone_retention,
-            memory_limit: tuning.memory_limit / 4 / stores.max(1),
-        }
     }
 }
 

@@ -9,12 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
 use super::outlet::{Outlet, Publishes};
-use super::plan::{ParkingTopic, Plan, Reads, StoreLimits};
+use super::plan::{ParkingTopic, Plan, Reads};
 use super::skip;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
-use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
 use crate::runtime::{
@@ -93,11 +92,12 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     for PlannedDestination { name, to } in planned {
         let part = match to {
             To::Store(store) => {
-                let options = options(&name, &store.settings, store_limits).await?;
+                let options = StoreOptions::fetch(&store.settings, store_limits).await;
+                let options = options.map_err(|error| unusable(&name, &error))?;
                 if let Some(Again::Between { from_ms, .. }) = &with.again {
                     let absorbs = store.absorbs_repeats(expose(&options.fetched));
                     let absorbs = absorbs.map_err(|error| unusable(&name, &error))?;
-                    let tombstones_for = store.has_tombstones.then_some(options.tombstone_retention);
+                    let tombstones_for = store.has_tombstones.then_some(options.limits.tombstone_retention);
                     let publishes = matches!(store.open, Opener::Publishing(_));
                     let harm = if publishes { Some(TWICE.to_owned()) } else { harm(*from_ms, absorbs, tombstones_for) };
                     harms.extend(harm.map(|harm| format!("{name} {harm}")));
@@ -239,21 +239,6 @@ impl<R: Row> Part<R> {
 /// A destination whose settings cannot work.
 fn unusable(name: &str, error: &dyn Display) -> StartError {
     StartError::Configuration(format!("{name}: {error}"))
-}
-
-/// What a store is opened with; its secret is fetched.
-async fn options(name: &str, settings: &StoreSettings, limits: StoreLimits) -> Result<StoreOptions, StartError> {
-    let uri = settings.uri.clone();
-    Ok(StoreOptions {
-        fetched: uri.fetch().await.map_err(|error| unusable(name, &error))?,
-        uri,
-        cache_prefix: settings.cache_prefix.as_str().into(),
-        clustered: settings.clustered,
-        wait_replicas: settings.wait_replicas,
-        concurrency: limits.concurrency,
-        tombstone_retention: limits.tombstone_retention,
-        memory_limit: limits.memory_limit,
-    })
 }
 
 /// Bytes of a batch that are enough for every store; `None` where one gains by any more.

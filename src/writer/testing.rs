@@ -74,7 +74,7 @@ pub(super) fn publishes(topic: &str) -> Publishes {
 }
 
 pub(super) fn store(uri: &str) -> StoreSettings {
-    StoreSettings { uri: SecretRef::plain(uri), cache_prefix: String::new(), clustered: false, wait_replicas: None }
+    StoreSettings::of(SecretRef::plain(uri))
 }
 
 pub(super) fn feature(fqn: &str) -> Feature {

@@ -1,21 +1,16 @@
 //! Where rows and messages go: modes of the metrics store and topics that are published to, judged as soon
 //! as the writer that has them is in the registry, and listed as unused until then.
 
-use std::collections::BTreeMap;
-
 use chalk_writer::config::settings::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides};
-use chalk_writer::config::{CheckReport, KindOfStore, Overrides, Registry, Selection, StoreKind, check, load};
+use chalk_writer::config::{CheckReport, Overrides, Registry, Selection, StoreKind, check, load};
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
 use crate::{checked, text_of};
 
-/// A version that has every writer, and stores of metrics in Postgres.
+/// A version that has every writer.
 fn whole() -> Registry {
-    let postgres = KindOfStore { schemes: vec!["postgres"], check: |_| Ok(()) };
-    let mut stores = registry().stores;
-    stores.extend(BTreeMap::from([(StoreKind::Metrics, postgres)]));
-    Registry { writers: WriterType::ALL.to_vec(), stores, ..registry() }
+    Registry { writers: WriterType::ALL.to_vec(), ..registry() }
 }
 
 /// The two writers of metrics, with a main store.

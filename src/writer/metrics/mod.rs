@@ -46,13 +46,14 @@ pub use windows::{Batch, Windows};
 
 use super::destinations::{PlannedDestination, To};
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, Reads, StoreLimits, policy};
+use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::time::system_clock;
 use super::{Facts, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::contribution::Contribution;
 use crate::runtime::Emit;
+use crate::store::StoreLimits;
 
 /// The descriptor.
 pub struct MetricsWriter;

@@ -18,7 +18,7 @@ use super::catalog::Catalog;
 use super::destinations::{PlannedDestination, To};
 use super::open::Gate;
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, Reads, StoreLimits, policy};
+use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow};
 use super::time::{Clock, micros, system_clock};
@@ -28,7 +28,7 @@ use crate::mirror::client::{Body, Client, Options, server};
 use crate::mirror::compare::Tolerance;
 use crate::mirror::{Credentials, Limits, Mirrored};
 use crate::sink::Sink;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreLimits};
 use decode::Asked;
 
 /// Of the memory limit so much, one in eight bytes, is for outcomes that are not published yet,

@@ -10,13 +10,15 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
+use crate::config::StoreKind;
 use crate::config::settings::Environment;
 use crate::message::{Delivery, Outgoing};
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
-use crate::writer::destinations::{Destinations, Kind};
+use crate::store::StoreLimits;
+use crate::writer::destinations::{Destinations, Stores};
 use crate::writer::online;
-use crate::writer::plan::{Reads, StoreLimits, policy};
+use crate::writer::plan::{Reads, policy};
 use crate::writer::testing::{NOW, settings, store};
 use crate::writer::{AnyPlan, WriterType};
 
@@ -37,12 +39,10 @@ impl Sink<FeatureRow> for NoSink {
     }
 }
 
-const STORE: Kind<FeatureRow> = Kind {
+const STORE: Stores<FeatureRow> = Stores {
     name: "online store",
-    field: "online_store",
+    kind: StoreKind::Online,
     uri: "uri",
-    of: |environment| environment.online_store.as_ref(),
-    check: |_| Ok(()),
     open: Opener::Store(|options| {
         if crate::config::secret::expose(&options.fetched).starts_with("faulty") {
             return Err(StoreError("no such option `x`".to_owned()));
@@ -50,7 +50,6 @@ const STORE: Kind<FeatureRow> = Kind {
         Ok(Arc::new(NoSink))
     }),
     absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
-    has_tombstones: true,
 };
 
 /// A bus that answers `topic` from a list, the last answer for ever.

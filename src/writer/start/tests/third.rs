@@ -113,15 +113,14 @@ impl Sink<Note> for PassOn {
     }
 }
 
-const STORE: Kind<Note> = Kind {
+const STORE: Stores<Note> = Stores {
     name: "offline store",
-    field: "offline_store",
+    kind: StoreKind::Offline,
     uri: "uri",
-    of: |environment| environment.offline_store.as_ref(),
-    check: |uri| if uri.starts_with("any:") { Ok(()) } else { Err(StoreError(format!("`{uri}` is no store"))) },
     open: Opener::Publishing(|_, outlet| Ok(Arc::new(PassOn(outlet.clone())))),
-    absorbs_repeats: |_| Ok(true),
-    has_tombstones: false,
+    absorbs_repeats: |uri| {
+        if uri.starts_with("any:") { Ok(true) } else { Err(StoreError("it is no store".to_owned())) }
+    },
 };
 
 fn of_usage() -> WriterSettings {
@@ -235,6 +234,8 @@ fn only_a_store_has_settings_to_look_into_and_only_its_uri_is_checked_beforehand
     let with_store = third(None);
     assert!(AnyPlan::destinations(&with_store)[0].1.is_some());
     assert!(AnyPlan::destinations(&to_a_topic(&Arc::default()))[0].1.is_none());
-    let openable = |uri: &str| crate::writer::destinations::openable(&store(uri), &STORE);
-    assert_eq!((openable("any:x"), openable("none:x")), (Ok(()), Err("`none:…` is no store".to_owned())));
+    let elsewhere = Environment { offline_store: Some(store("none:x")), ..Environment::default() };
+    let settings = settings(WriterType::OFFLINE, &[("prod", elsewhere)]);
+    let Err(error) = Destinations::plan(&settings.environments, &STORE) else { panic!("it was planned") };
+    assert_eq!(error.to_string(), "`environments.prod.offline_store.uri`: it is no store");
 }

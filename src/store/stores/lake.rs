@@ -1,0 +1,18 @@
+//! Parquet files in folders.
+
+use crate::store::description::{Store, Takes};
+use crate::store::look::lake as look;
+use crate::store::offline::lake;
+use crate::store::usage;
+
+pub(super) static STORE: Store = Store {
+    name: "the lake",
+    schemes: &["file"],
+    before_path: Some("//"),
+    // Files have no keys; a load has an id, by which it lands once.
+    offline: Some(Takes { absorbs_repeats: false, open: lake::open_tables }),
+    loads: Some(Takes { absorbs_repeats: true, open: lake::open_loads }),
+    usage: Some(Takes { absorbs_repeats: false, open: usage::open_lake }),
+    look: Some(look::open),
+    ..Store::NONE
+};
