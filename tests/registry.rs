@@ -204,7 +204,11 @@ fn the_readme_has_every_scheme_of_every_store() {
     for store in chalk_writer::store::STORES {
         // The second name of Postgres is libpq's.
         for scheme in store.schemes.iter().filter(|scheme| **scheme != "postgresql") {
-            assert!(readme.contains(&format!("`{scheme}:")), "README.md does not have `{scheme}:`, a scheme of {}", store.name);
+            assert!(
+                readme.contains(&format!("`{scheme}:")),
+                "README.md does not have `{scheme}:`, a scheme of {}",
+                store.name
+            );
         }
     }
 }

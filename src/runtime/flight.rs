@@ -342,6 +342,7 @@ mod tests {
             in_flight: 1,
             concurrency: 1,
             drain_within: Duration::from_secs(1),
+            beside: false,
             eager: false,
             retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
             budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: 10 },
@@ -368,7 +369,8 @@ mod tests {
         let topic = DeadLetterTopic { name: "dlq".to_owned(), max_message_bytes: None };
         let graveyard = Graveyard { publisher: Arc::new(Takes), topic };
         let target = Target { destinations: Vec::new(), emission: None, transactions: None };
-        let shared = Arc::new(Shared::new(target, Some(graveyard), policy, Arc::new(Health::default())));
+        let shared =
+            Arc::new(Shared::new(target, Some(graveyard), None, Arc::default(), policy, Arc::new(Health::default())));
         let mut flights = Flights::default();
         flights.start(&shared, batch);
         let landed = flights.next().await.expect("it lands");

@@ -1,6 +1,7 @@
 //! What a writer decided before anything is connected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};

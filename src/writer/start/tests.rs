@@ -147,6 +147,7 @@ fn plan(uri: &str) -> Box<dyn AnyPlan> {
         publishes: None,
         decoder: Arc::new(decoder),
         store_limits: StoreLimits::new(&settings.tuning, 1),
+        parking: None,
         destinations: destinations.planned,
         policy: policy(&settings),
     })
