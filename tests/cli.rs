@@ -4,6 +4,8 @@
 mod again;
 #[path = "cli/bombs.rs"]
 mod bombs;
+#[path = "cli/first_try.rs"]
+mod first_try;
 #[path = "cli/kafka.rs"]
 mod kafka;
 #[path = "cli/kinds.rs"]

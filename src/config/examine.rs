@@ -24,7 +24,7 @@ use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use super::{mirroring, modes};
+use super::{mirroring, modes, schema};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         Ok(read) => read,
         Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
     };
-    let mut findings = Findings { schema: registry.schema(), errors: twice, ..Findings::default() };
+    let mut findings = Findings { schema: Arc::new(schema::of(registry)), errors: twice, ..Findings::default() };
     let file = merge(value, overrides, &mut findings);
     let raw = RawDeployment::deserialize(&file).unwrap_or_else(|error| {
         let problem = Problem::Rule(format!("passed the checks and cannot be read: {error}; this is a bug"));

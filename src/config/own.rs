@@ -6,15 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::leaf::Given;
-
-/// A setting that may be absent. Its type says how it is written in the file, and how the schema describes it.
-pub type Maybe<T> = Option<Given<T>>;
-
-/// The value of a setting, where it is given.
-pub fn given<T: Clone>(setting: Option<&Given<T>>) -> Option<T> {
-    setting.map(|given| given.0.clone())
-}
+pub use super::leaf::{Maybe, given};
 
 /// The names of a store's own settings, and how the schema describes them.
 #[derive(Clone, Copy, Debug)]

@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::own::OwnFields;
-use super::schema;
 use super::settings::StoreSettings;
 use super::store_kind::StoreKind;
 use crate::writer_type::WriterType;
@@ -70,11 +66,6 @@ impl Registry {
     /// The store of a kind that has a scheme, which may be in capitals.
     pub fn store(&self, kind: StoreKind, scheme: &str) -> Option<&'static dyn StoreDescription> {
         self.stores(kind).find(|store| store.schemes().iter().any(|known| known.eq_ignore_ascii_case(scheme)))
-    }
-
-    /// The schema of a file for this version.
-    pub(super) fn schema(&self) -> Arc<Value> {
-        Arc::new(schema::of(self))
     }
 
     /// Whether a writer of this type runs.

@@ -49,6 +49,14 @@ pub trait Leaf: Sized + PartialEq {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given<T>(pub T);
 
+/// A value that may be absent. Its type says how it is written in the file, and how the schema describes it.
+pub type Maybe<T> = Option<Given<T>>;
+
+/// The value itself, where it is given.
+pub fn given<T: Clone>(value: Option<&Given<T>>) -> Option<T> {
+    value.map(|given| given.0.clone())
+}
+
 impl<'de, T: Leaf> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;

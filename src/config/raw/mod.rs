@@ -22,6 +22,5 @@ pub(super) use environment::{RawEnvironment, RawFeature, RawMetricsStore};
 pub(super) use tuning::RawTuning;
 pub(super) use writer::RawWriter;
 
-use super::leaf::Given;
-use super::own::Maybe;
-pub(super) use super::own::given as get;
+pub(super) use super::leaf::given as get;
+use super::leaf::{Given, Maybe};
