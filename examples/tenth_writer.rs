@@ -29,7 +29,7 @@ use chalk_writer::writer::catalog::{Catalog, Prepared};
 use chalk_writer::writer::destinations::{Destinations, Kind, Opener};
 use chalk_writer::writer::open::{Gate, Unopened};
 use chalk_writer::writer::preview::ShownRow;
-use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Start, Writer, WriterType};
+use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Stands, Start, Writer, WriterType};
 use chalk_writer::writer_type::{Pace, TypeInfo};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,10 @@ static AUDIT: TypeInfo = TypeInfo {
 static FACTS: Facts = Facts {
     writer_type: WriterType::new(&AUDIT),
     guarantee: "at least once: after a crash some lines may be there twice, with the same operation_id",
+    known_by: "operation_id",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: false,
 };
 
 // --- 2. what its decoder makes and its store takes ------------------------------------------------------
@@ -175,6 +179,7 @@ const AUDIT_FILES: Kind<Line> = Kind {
     check: |uri| path(uri).map(drop),
     open: Opener::Store(open),
     absorbs_repeats: |_| Ok(false),
+    has_keyless_rows: false,
     has_tombstones: false,
 };
 

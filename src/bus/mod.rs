@@ -306,11 +306,28 @@ pub struct BusKind {
     pub name: &'static str,
     /// Makes a connection from checked settings; `None` where they are another kind's.
     pub open: fn(&BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>>,
+    /// How long it waits for a member; `None` where the settings are another kind's.
+    pub waits: fn(&BusSettings) -> Option<Waits>,
+}
+
+/// How long a bus waits for a member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Who was silent for so long loses its partitions; `None` where the bus does not tell.
+    pub session: Option<Duration>,
+    /// What sets that.
+    pub session_by: &'static str,
+    /// The longest that partitions are waited for which are to move; then they go.
+    pub handover: Duration,
+    /// What sets that.
+    pub handover_by: &'static str,
 }
 
 /// Every bus of this version.
-pub static BUSES: &[BusKind] =
-    &[BusKind { name: "LOCAL", open: local::open }, BusKind { name: "KAFKA", open: kafka::open }];
+pub static BUSES: &[BusKind] = &[
+    BusKind { name: "LOCAL", open: local::open, waits: local::waits },
+    BusKind { name: "KAFKA", open: kafka::open, waits: kafka::waits },
+];
 
 /// The bus that the settings name.
 pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
@@ -318,4 +335,11 @@ pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
         .iter()
         .find_map(|kind| (kind.open)(settings))
         .unwrap_or_else(|| Err(BusError::Settings(format!("{settings:?} is not a bus of this version"))))
+}
+
+/// How long the bus that the settings name waits for a member of a group.
+pub fn waits(settings: &BusSettings) -> Waits {
+    let waits = BUSES.iter().find_map(|kind| (kind.waits)(settings));
+    // A bus that is not in this version waits for nobody; no writer starts on it.
+    waits.unwrap_or(Waits { session: None, session_by: "", handover: Duration::MAX, handover_by: "" })
 }

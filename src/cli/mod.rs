@@ -8,6 +8,7 @@ mod demo;
 mod deployment;
 mod dlq;
 pub mod exit;
+mod explain;
 mod get;
 mod input;
 mod made;
@@ -55,6 +56,7 @@ enum Command {
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
     Types(check::TypesArguments),
+    Explain(explain::Arguments),
     Publish(publish::Arguments),
     Peek(peek::Arguments),
     Get(get::Arguments),
@@ -87,6 +89,7 @@ impl CommandLine {
             Some(Command::Check(arguments)) => check::check(&arguments),
             Some(Command::Schema) => check::schema(),
             Some(Command::Types(arguments)) => check::types(&arguments),
+            Some(Command::Explain(arguments)) => explain::run(arguments).await,
             Some(Command::Publish(arguments)) => publish::run(arguments).await,
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,

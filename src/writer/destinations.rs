@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::doubles::Doubles;
 use super::outlet::Outlet;
 use super::plan_error::PlanError;
 use crate::config::secret::SecretRef;
@@ -70,6 +71,8 @@ pub struct PlannedStore<R: Row> {
     pub open: Opener<R>,
     /// Whether the store of a URI takes rows again without a trace.
     pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether there are rows without anything by which a store could know them.
+    pub has_keyless_rows: bool,
     /// Whether what is evicted in it can come back once its tombstone has expired.
     pub has_tombstones: bool,
 }
@@ -85,10 +88,15 @@ impl<R: Row> PlannedDestination<R> {
 }
 
 impl<R: Row> PlannedStore<R> {
-    /// Whether what is written again leaves no trace. A message that is published again is there twice.
-    pub(super) fn absorbs_repeats(&self, uri: &str) -> Result<bool, StoreError> {
+    /// What becomes of a row that is written to the store of a URI again.
+    pub(super) fn doubles(&self, uri: &str) -> Result<Doubles, StoreError> {
         let absorbs = (self.absorbs_repeats)(uri)?;
-        Ok(absorbs && matches!(self.open, Opener::Store(_)))
+        Ok(match (self.open, absorbs, self.has_keyless_rows) {
+            (Opener::Publishing(_), ..) => Doubles::SentAgain,
+            (Opener::Store(_), true, false) => Doubles::Never,
+            (Opener::Store(_), true, true) => Doubles::Keyless,
+            (Opener::Store(_), false, _) => Doubles::ReadAgain,
+        })
     }
 }
 
@@ -108,6 +116,8 @@ pub struct Kind<R: Row> {
     pub open: Opener<R>,
     /// Whether the store of a URI takes rows again without a trace.
     pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether there are rows without anything by which a store could know them.
+    pub has_keyless_rows: bool,
     /// Whether an older value is kept away by a tombstone, which expires.
     pub has_tombstones: bool,
 }
@@ -121,6 +131,7 @@ pub const ONLINE: Kind<FeatureRow> = Kind {
     check: online::check,
     open: Opener::Store(|options| online::open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>)),
     absorbs_repeats: online::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: true,
 };
 
@@ -133,8 +144,12 @@ pub const OFFLINE: Kind<TableRows> = Kind {
     check: offline::check,
     open: Opener::Store(offline::open),
     absorbs_repeats: offline::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: false,
 };
+
+/// The same for inserts that anybody may send: a row need not have a column that it is known by.
+pub const INSERTS: Kind<TableRows> = Kind { has_keyless_rows: true, ..OFFLINE };
 
 /// The stores of history, as files are loaded into them.
 pub const LOADS: Kind<FileLoad> = Kind {
@@ -145,6 +160,7 @@ pub const LOADS: Kind<FileLoad> = Kind {
     check: load::check,
     open: Opener::Store(load::open),
     absorbs_repeats: load::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: false,
 };
 
@@ -157,6 +173,7 @@ pub const METRICS: Kind<TableRows> = Kind {
     check: metrics::check,
     open: Opener::Store(metrics::open),
     absorbs_repeats: metrics::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: false,
 };
 
@@ -185,6 +202,7 @@ pub const USAGE: Kind<TableRows> = Kind {
     check: usage::check,
     open: Opener::Store(usage::open),
     absorbs_repeats: usage::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: false,
 };
 
@@ -197,6 +215,7 @@ pub const VECTOR: Kind<VectorRow> = Kind {
     check: vector::check,
     open: Opener::Store(|options| vector::open(options).map(|store| store as Arc<dyn Sink<VectorRow>>)),
     absorbs_repeats: vector::absorbs_repeats,
+    has_keyless_rows: false,
     has_tombstones: true,
 };
 
@@ -235,9 +254,9 @@ impl<R: Row> Destinations<R> {
             let index =
                 planned.iter().position(|(known, _)| known.store().is_some_and(|known| same_store(known, settings)));
             let index = index.unwrap_or_else(|| {
-                let &Kind { open, absorbs_repeats, has_tombstones, .. } = kind;
+                let &Kind { open, absorbs_repeats, has_keyless_rows, has_tombstones, .. } = kind;
                 let (name, settings) = (kind.name.to_owned(), settings.clone());
-                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_tombstones });
+                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_keyless_rows, has_tombstones });
                 let new = PlannedDestination { name, to };
                 planned.push((new, Vec::new()));
                 planned.len() - 1

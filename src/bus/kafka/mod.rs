@@ -22,12 +22,13 @@ mod transactions;
 mod transactor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
-    TopicInfo,
+    TopicInfo, Waits,
 };
 use crate::config::settings::{BusSettings, KafkaSettings};
 
@@ -40,6 +41,17 @@ struct Kafka {
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
     let BusSettings::Kafka(settings) = settings else { return None };
     Some(properties::check(settings).map(|()| Arc::new(Kafka { settings: Arc::new(settings.clone()) }) as Arc<dyn Bus>))
+}
+
+/// How long a cluster waits for a member, `None` for another bus's settings.
+pub fn waits(settings: &BusSettings) -> Option<Waits> {
+    let BusSettings::Kafka(settings) = settings else { return None };
+    Some(Waits {
+        session: properties::session(settings),
+        session_by: "kafka.session.timeout.ms",
+        handover: Duration::from_millis(properties::patience_ms(settings)),
+        handover_by: "four fifths of `kafka.max.poll.interval.ms`",
+    })
 }
 
 #[async_trait]

@@ -56,6 +56,9 @@ const TRANSACTION_MS: u64 = 30_000;
 /// The longest a consumer may be silent before its partitions are given away, librdkafka's default.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 
+/// The longest that a member may give no sign of life, librdkafka's default.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
+
 /// Refuses properties that can never work, without contacting anything.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
     for name in settings.properties.keys() {
@@ -229,6 +232,16 @@ pub(super) fn patience_ms(settings: &KafkaSettings) -> u64 {
         .and_then(|value| value.parse().ok())
         .unwrap_or(MAX_POLL_INTERVAL_MS);
     interval * 8 / 10
+}
+
+/// How long the broker waits for a sign of a member; `None` where it decides that itself.
+pub(super) fn session(settings: &KafkaSettings) -> Option<Duration> {
+    let property = |name: &str| settings.properties.get(name);
+    if property("group.protocol").is_some_and(|protocol| protocol == "consumer") {
+        return None;
+    }
+    let given = property("session.timeout.ms").and_then(|value| value.parse().ok());
+    Some(Duration::from_millis(given.unwrap_or(SESSION_TIMEOUT_MS)))
 }
 
 /// An error of creating a client, which names the property and never shows a value.

@@ -34,7 +34,7 @@ use async_trait::async_trait;
 
 use super::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Step, Stepped, Stretch, Subscribe,
-    Subscription, TopicInfo,
+    Subscription, TopicInfo, Waits,
 };
 use crate::config::settings::BusSettings;
 use crate::message::Outgoing;
@@ -44,6 +44,18 @@ use file::BusFile;
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
     let BusSettings::Local(local) = settings else { return None };
     Some(Ok(Arc::new(LocalBus::new(local.path.clone(), Options::default()))))
+}
+
+/// How long it waits for a member, where the settings name it.
+pub fn waits(settings: &BusSettings) -> Option<Waits> {
+    let BusSettings::Local(_) = settings else { return None };
+    let Options { session_timeout, handover_timeout, .. } = Options::default();
+    Some(Waits {
+        session: Some(session_timeout),
+        session_by: "the LOCAL bus's session",
+        handover: handover_timeout,
+        handover_by: "the LOCAL bus's wait for a handover",
+    })
 }
 
 /// Times and limits of the embedded bus.

@@ -33,6 +33,7 @@ const NEVER_OPENED: Kind<TableRows> = Kind {
     check: crate::store::offline::check,
     open: Opener::Store(never),
     absorbs_repeats: |_| Ok(true),
+    has_keyless_rows: false,
     has_tombstones: false,
 };
 

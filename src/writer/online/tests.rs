@@ -32,6 +32,7 @@ const NEVER_OPENED: Kind<FeatureRow> = Kind {
     check: crate::store::online::check,
     open: Opener::Store(never),
     absorbs_repeats: |_| Ok(true),
+    has_keyless_rows: false,
     has_tombstones: true,
 };
 

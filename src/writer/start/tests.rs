@@ -50,6 +50,7 @@ const STORE: Kind<FeatureRow> = Kind {
         Ok(Arc::new(NoSink))
     }),
     absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
+    has_keyless_rows: false,
     has_tombstones: true,
 };
 

@@ -47,7 +47,13 @@ use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, msgpack};
 
 /// The schemes of this store's URIs.
-pub(super) const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys"];
+pub(in crate::store) const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys"];
+
+/// `wait_replicas` of a URI, where it is one of this store and has it.
+pub(in crate::store) fn replicas(uri: &str) -> Option<u32> {
+    let scheme = uri.split_once(':')?.0.to_ascii_lowercase();
+    SCHEMES.contains(&scheme.as_str()).then(|| uri::parse(uri).ok()?.wait_replicas)?
+}
 
 struct RedisStore {
     options: StoreOptions,
