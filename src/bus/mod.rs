@@ -3,6 +3,7 @@
 //! A bus is one folder here and one line in [`BUSES`]. The rules that every bus must keep are in
 //! `tests/bus_contract`, which walks them all.
 
+pub mod inspect;
 pub mod kafka;
 pub mod local;
 pub mod reread;
@@ -306,6 +307,8 @@ pub struct BusKind {
     pub name: &'static str,
     /// Makes a connection from checked settings; `None` where they are another kind's.
     pub open: fn(&BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>>,
+    /// The same, to be asked about itself.
+    pub inspect: fn(&BusSettings) -> Option<Arc<dyn inspect::Inspect>>,
     /// How long it waits for a member; `None` where the settings are another kind's.
     pub waits: fn(&BusSettings) -> Option<Waits>,
 }
@@ -325,8 +328,8 @@ pub struct Waits {
 
 /// Every bus of this version.
 pub static BUSES: &[BusKind] = &[
-    BusKind { name: "LOCAL", open: local::open, waits: local::waits },
-    BusKind { name: "KAFKA", open: kafka::open, waits: kafka::waits },
+    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits },
+    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits },
 ];
 
 /// The bus that the settings name.
@@ -342,4 +345,9 @@ pub fn waits(settings: &BusSettings) -> Waits {
     let waits = BUSES.iter().find_map(|kind| (kind.waits)(settings));
     // A bus that is not in this version waits for nobody; no writer starts on it.
     waits.unwrap_or(Waits { session: None, session_by: "", handover: Duration::MAX, handover_by: "" })
+}
+
+/// The bus that the settings name, to be asked about itself.
+pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn inspect::Inspect>> {
+    BUSES.iter().find_map(|kind| (kind.inspect)(settings))
 }

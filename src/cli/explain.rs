@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use crate::config;
 use crate::config::settings::WriterSettings;
-use crate::config::{self};
 use crate::writer::guarantee::{self, Change, Explained, Fault, Guarantee, Kept, There};
 
 use super::deployment::{Deployment, by_type};

@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod deployment;
 mod dlq;
+mod doctor;
 pub mod exit;
 mod explain;
 mod get;
@@ -57,6 +58,7 @@ enum Command {
     Schema,
     Types(check::TypesArguments),
     Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Publish(publish::Arguments),
     Peek(peek::Arguments),
     Get(get::Arguments),
@@ -90,6 +92,7 @@ impl CommandLine {
             Some(Command::Schema) => check::schema(),
             Some(Command::Types(arguments)) => check::types(&arguments),
             Some(Command::Explain(arguments)) => explain::run(arguments).await,
+            Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
             Some(Command::Publish(arguments)) => publish::run(arguments).await,
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,

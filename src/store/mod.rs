@@ -3,6 +3,7 @@
 //! A new store is one file and one line in the registry of its kind.
 
 pub mod durability;
+pub mod examine;
 pub mod load;
 pub mod look;
 pub mod metrics;

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use super::doubles::Doubles;
 use super::outlet::Outlet;
 use super::plan_error::PlanError;
+use crate::config::StoreKind;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environment, Environments, StoreSettings};
 use crate::row::feature::FeatureRow;
@@ -18,6 +19,7 @@ use crate::row::vector::VectorRow;
 use crate::runtime::Emit;
 use crate::sink::{Row, Sink};
 use crate::store::{StoreError, StoreOptions, load, metrics, offline, online, usage, vector};
+use crate::writer_type::WriterType;
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -218,6 +220,22 @@ pub const VECTOR: Kind<VectorRow> = Kind {
     has_keyless_rows: false,
     has_tombstones: true,
 };
+
+/// Whether what two groups of a type of writer make of the same messages is in the same place twice: on a topic, or in
+/// the store of a URI. `false` where nothing is known of it.
+pub(super) fn doubles_between_groups(writer_type: WriterType, uri: Option<&str>) -> bool {
+    let Some(uri) = uri else { return true };
+    let absorbs = match writer_type.info().store.and_then(StoreKind::of_field) {
+        Some(StoreKind::Online) => online::absorbs_repeats(uri),
+        Some(StoreKind::Offline) if writer_type == WriterType::OFFLINE_STORE_BULK_INSERT => load::absorbs_repeats(uri),
+        Some(StoreKind::Offline) => offline::absorbs_repeats(uri),
+        Some(StoreKind::Metrics) => metrics::absorbs_repeats(uri),
+        Some(StoreKind::Usage) => usage::absorbs_repeats(uri),
+        Some(StoreKind::Vector) => vector::absorbs_repeats(uri),
+        None => return true,
+    };
+    absorbs.is_ok_and(|absorbs| !absorbs)
+}
 
 /// The destinations of a writer, and how its environments find theirs.
 pub struct Destinations<R: Row> {

@@ -45,9 +45,9 @@ pub mod weight;
 
 use std::collections::BTreeMap;
 
-use crate::bus::BUSES;
+use crate::bus::{self, BUSES, BusError};
 use crate::config::settings::WriterSettings;
-use crate::config::{KindOfStore, Registry, StoreKind};
+use crate::config::{KindOfStore, OfBuses, Registry, StoreKind};
 use crate::sink::Row;
 use crate::store;
 
@@ -186,6 +186,18 @@ pub fn registry() -> Registry {
         ]),
         keeps_nothing: store::online::KEEPS_NOTHING,
         buses: BUSES.iter().map(|kind| kind.name).collect(),
+        of_buses: Some(OfBuses {
+            check: |settings| match bus::open(settings) {
+                Ok(_) => Ok(()),
+                Err(BusError::Settings(text)) => Err(text),
+                Err(error) => Err(error.to_string()),
+            },
+            handover: |settings| {
+                let waits = bus::waits(settings);
+                (waits.handover, waits.handover_by)
+            },
+        }),
+        doubles: Some(destinations::doubles_between_groups),
     }
 }
 

@@ -252,7 +252,7 @@ fn rfc3339(milliseconds: i64) -> String {
 }
 
 /// What is wrong with how a dead letter topic keeps its letters.
-fn worries(keeping: &Keeping) -> Vec<String> {
+pub fn worries(keeping: &Keeping) -> Vec<String> {
     let Keeping { compacts, for_ms, refuses_beyond_ms } = *keeping;
     let mut worries = Vec::new();
     if compacts {

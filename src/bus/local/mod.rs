@@ -17,6 +17,7 @@ mod assign;
 mod browse;
 mod file;
 mod group;
+mod inspect;
 mod log;
 mod member;
 mod partitioner;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::inspect::Inspect;
 use super::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Step, Stepped, Stretch, Subscribe,
     Subscription, TopicInfo, Waits,
@@ -44,6 +46,12 @@ use file::BusFile;
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
     let BusSettings::Local(local) = settings else { return None };
     Some(Ok(Arc::new(LocalBus::new(local.path.clone(), Options::default()))))
+}
+
+/// The same, to be asked about itself.
+pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn Inspect>> {
+    let BusSettings::Local(local) = settings else { return None };
+    Some(Arc::new(LocalBus::new(local.path.clone(), Options::default())))
 }
 
 /// How long it waits for a member, where the settings name it.

@@ -94,13 +94,21 @@ pub fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, St
 }
 
 /// What a store of a kind is called in messages.
-const fn name(kind: StoreKind) -> &'static str {
+pub(super) const fn name(kind: StoreKind) -> &'static str {
     match kind {
         StoreKind::Online => "online store",
         StoreKind::Offline => "offline store",
         StoreKind::Metrics => "metrics store",
         StoreKind::Usage => "usage store",
         StoreKind::Vector => "vector store",
+    }
+}
+
+/// The schema of Postgres that a kind of store is in where the URI names none: `usual`, or one of its own.
+pub(super) const fn schema(kind: StoreKind, usual: &'static str) -> &'static str {
+    match kind {
+        StoreKind::Metrics | StoreKind::Usage => "chalk",
+        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => usual,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use super::{Look, LookError, Rows, Table, json, name, no_table, time_of};
+use super::{Look, LookError, Rows, Table, json, name, no_table, schema, time_of};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::store::postgres::connection::{Connection, Pool};
@@ -33,10 +33,7 @@ struct PostgresLook {
 
 pub(super) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
     uri::parse(name(kind), expose(&options.fetched))?;
-    let schema = match kind {
-        StoreKind::Metrics | StoreKind::Usage => "chalk",
-        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => SCHEMA,
-    };
+    let schema = schema(kind, SCHEMA);
     Ok(Arc::new(PostgresLook { pool: Pool::new(name(kind), options.uri.clone()), schema }))
 }
 

@@ -15,6 +15,7 @@
 
 mod answer;
 mod calls;
+mod examine;
 mod layout;
 mod link;
 mod node;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Mutex;
+
+pub(in crate::store) use self::examine::examine;
 
 use self::answer::{Answer, Kind, Trouble};
 use self::calls::{Call, ENTITIES, Plan};
