@@ -32,6 +32,8 @@ fn help_lists_every_command_and_every_code() {
         "check",
         "schema",
         "types",
+        "explain",
+        "doctor",
         "publish",
         "peek",
         "get",

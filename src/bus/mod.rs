@@ -318,8 +318,8 @@ pub struct BusKind {
 pub struct Waits {
     /// Who was silent for so long loses its partitions; `None` where the bus does not tell.
     pub session: Option<Duration>,
-    /// What sets that.
-    pub session_by: &'static str,
+    /// What sets that, where anything does.
+    pub session_by: Option<&'static str>,
     /// The longest that partitions are waited for which are to move; then they go.
     pub handover: Duration,
     /// What sets that.
@@ -344,7 +344,7 @@ pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
 pub fn waits(settings: &BusSettings) -> Waits {
     let waits = BUSES.iter().find_map(|kind| (kind.waits)(settings));
     // A bus that is not in this version waits for nobody; no writer starts on it.
-    waits.unwrap_or(Waits { session: None, session_by: "", handover: Duration::MAX, handover_by: "" })
+    waits.unwrap_or(Waits { session: None, session_by: None, handover: Duration::MAX, handover_by: "" })
 }
 
 /// The bus that the settings name, to be asked about itself.

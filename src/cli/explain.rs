@@ -123,7 +123,10 @@ fn table(faults: &[Guarantee]) -> Result<(), Failure> {
         let changes: Vec<String> = one.changes.iter().map(short).collect();
         output::row(&mut table, [one.title.to_owned(), one.may.to_string(), because(one), changes.join(", ")]);
     }
-    Ok(output::line(table.trim_fmt())?)
+    for line in table.trim_fmt().lines() {
+        output::line(line.trim_end())?;
+    }
+    Ok(())
 }
 
 /// Why, and where it is otherwise in one destination than in another.

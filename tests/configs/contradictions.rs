@@ -6,10 +6,7 @@ use crate::{errors, with, with_all};
 
 /// The sound one on Kafka, with more changes.
 fn kafka(changes: &[(&str, Value)]) -> Value {
-    let bus = [
-        ("/common_persistence_specs/bus_backend", json!("KAFKA")),
-        ("/kafka_bootstrap_servers", json!("b:1")),
-    ];
+    let bus = [("/common_persistence_specs/bus_backend", json!("KAFKA")), ("/kafka_bootstrap_servers", json!("b:1"))];
     with_all(&[&bus[..], changes].concat())
 }
 
@@ -53,10 +50,7 @@ fn every_contradiction_has_its_words() {
              `on_gap` decides about lost ones",
         ),
         (
-            kafka(&[
-                ("/kafka", json!({"queued.max.messages.kbytes": "1048576"})),
-                ("/memory_limit", json!("256MiB")),
-            ]),
+            kafka(&[("/kafka", json!({"queued.max.messages.kbytes": "1048576"})), ("/memory_limit", json!("256MiB"))]),
             "kafka.queued.max.messages.kbytes: 1GiB of it alone are more than `memory_limit` allows `online-writer` in \
              all (256MiB); lower it, or raise the limit",
         ),
@@ -94,10 +88,7 @@ fn what_only_looks_like_one_is_left_alone() {
         // Values of one time are one value, whoever writes them.
         with("/writers/-", twice),
         // It knows a row by its key.
-        with_all(&[
-            ("/environments/prod/offline_store/uri", json!("postgres://h/db")),
-            ("/writers/-", of_postgres),
-        ]),
+        with_all(&[("/environments/prod/offline_store/uri", json!("postgres://h/db")), ("/writers/-", of_postgres)]),
         kafka(&[("/kafka", json!({"group.instance.id": "one"})), ("/writers/0/default_replica_count", json!(1))]),
         kafka(&[("/kafka", json!({"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}))]),
         with("/drain_timeout", json!("1m")),

@@ -58,7 +58,7 @@ pub fn waits(settings: &BusSettings) -> Option<Waits> {
     let BusSettings::Kafka(settings) = settings else { return None };
     Some(Waits {
         session: properties::session(settings),
-        session_by: "kafka.session.timeout.ms",
+        session_by: Some("kafka.session.timeout.ms"),
         handover: Duration::from_millis(properties::patience_ms(settings)),
         handover_by: "four fifths of `kafka.max.poll.interval.ms`",
     })

@@ -60,7 +60,8 @@ pub fn waits(settings: &BusSettings) -> Option<Waits> {
     let Options { session_timeout, handover_timeout, .. } = Options::default();
     Some(Waits {
         session: Some(session_timeout),
-        session_by: "the LOCAL bus's session",
+        // Nothing sets it.
+        session_by: None,
         handover: handover_timeout,
         handover_by: "the LOCAL bus's wait for a handover",
     })

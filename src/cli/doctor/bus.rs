@@ -13,6 +13,10 @@ use crate::dead_letter::SMALLEST_LIMIT;
 use crate::store::examine::Finding;
 use crate::writer::{self, Stands};
 
+/// How often a question about a group is asked that the bus cannot answer yet, and how far apart.
+const ATTEMPTS: usize = 10;
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Examines the bus for one writer of a file.
 pub(super) async fn examine(
     settings: &WriterSettings,
@@ -38,7 +42,7 @@ pub(super) async fn examine(
             report.add(&name, Finding::fail("let in", error.to_string(), fix));
             return Ok(());
         }
-        _ => report.add(&name, Finding::ok("reached", place(&settings.bus))),
+        _ => report.add(&name, reached(&settings.bus)),
     }
     let info = match found {
         Ok(info) => {
@@ -77,9 +81,19 @@ pub(super) async fn examine(
     Ok(())
 }
 
+fn reached(bus: &BusSettings) -> Finding {
+    match bus {
+        BusSettings::Local(local) if !local.path.exists() => {
+            let found = format!("{} is not there yet; it is made with its first topic", local.path.display());
+            Finding::warn("reached", found, "publish something, or correct `local_bus_path`")
+        }
+        bus => Finding::ok("reached", place(bus)),
+    }
+}
+
 fn place(bus: &BusSettings) -> String {
     match bus {
-        BusSettings::Local(local) => format!("{}", local.path.display()),
+        BusSettings::Local(local) => local.path.display().to_string(),
         BusSettings::Kafka(kafka) => {
             let signed = if kafka.sasl_mechanism.is_some() { ", signed in" } else { "" };
             format!("{} by {}{signed}", kafka.bootstrap_servers.join(", "), kafka.security_protocol)
@@ -103,15 +117,14 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
             Some(theirs) if theirs > ours => Finding::warn(
                 "sizes",
                 format!(
-                    "it takes messages of {}, and the writer buries what is above {} (`max_message_bytes`)",
-                    show_size(theirs as u64),
+                    "it takes messages of {theirs} bytes, and the writer buries what is above {} (`max_message_bytes`)",
                     show_size(ours as u64)
                 ),
                 "raise `max_message_bytes`, or lower `max.message.bytes` of the topic",
             ),
             Some(theirs) => Finding::ok(
                 "sizes",
-                format!("up to {}, and the writer takes {} unpacked", show_size(theirs as u64), show_size(ours as u64)),
+                format!("up to {theirs} bytes, and the writer takes {} unpacked", show_size(ours as u64)),
             ),
             None => Finding::ok(
                 "sizes",
@@ -148,6 +161,18 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
     });
 }
 
+/// Asks again for a while where the bus says that it cannot tell yet: a cluster has to find who looks after a group
+/// first, and right after its start makes the topic for that.
+async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, BusError>) -> Result<T, BusError> {
+    for _ in 1..ATTEMPTS {
+        match ask().await {
+            Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
 async fn group(
     settings: &WriterSettings,
     all: &[WriterSettings],
@@ -173,7 +198,7 @@ async fn group(
             ),
         );
     }
-    match bus.positions(topic, group).await {
+    match patiently(async || bus.positions(topic, group).await).await {
         Ok(positions) => {
             let known = positions.iter().filter(|position| position.committed.is_some()).count();
             let left: u64 = positions.iter().map(|at| at.end.saturating_sub(at.next()).max(0).unsigned_abs()).sum();
@@ -200,14 +225,20 @@ async fn group(
                 },
             );
         }
-        Err(error) => {
-            report.add(&of, Finding::fail("position", error.to_string(), "allow the group to this user (Read)"))
-        }
+        Err(error) => report.add(&of, position_untold(&error)),
     }
-    match inspect.members(group).await {
+    match patiently(async || inspect.members(group).await).await {
         Ok(Members { members, state }) => members_of(&members, &state, topic, info.partitions, &of, report),
         Err(error) => report.add(&of, Finding::warn("members", error.to_string(), "allow Describe on the group")),
     }
+}
+
+fn position_untold(error: &BusError) -> Finding {
+    let fix = match error {
+        BusError::Denied(_) => "allow the group to this user (Read)",
+        _ => "ask again once the cluster is whole; a running writer waits for it",
+    };
+    Finding::fail("position", error.to_string(), fix)
 }
 
 fn members_of(members: &[Member], state: &str, topic: &str, partitions: u32, of: &str, report: &mut Report) {
@@ -264,7 +295,8 @@ async fn written_to(
             return None;
         }
     };
-    let size = info.max_message_bytes.map_or_else(|| "not told".to_owned(), |bytes| show_size(bytes as u64));
+    let size =
+        info.max_message_bytes.map_or_else(|| "a size that is not told".to_owned(), |bytes| format!("{bytes} bytes"));
     report.add(
         of,
         Finding::ok("there", format!("{}, messages up to {size}", count(info.partitions.into(), "partition"))),

@@ -25,7 +25,7 @@ pub(super) fn examine(settings: &WriterSettings, report: &mut Report) {
         report.add("memory", Finding::ok("buffers", format!("{held}; how much there is cannot be read here")));
         return;
     };
-    let found = format!("{held}, of {}", show_size(machine));
+    let found = format!("{held}, of {} MiB", machine >> 20);
     report.add(
         "memory",
         if limit >= machine {

@@ -1,5 +1,6 @@
 //! All that guarantees depend on, gathered from the places that run by it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::kept::Kept;
@@ -82,7 +83,7 @@ impl<'a> Circumstances<'a> {
     fn words(&self, doubles: Doubles, repetition: Repetition) -> String {
         let known_by = self.facts.known_by;
         match (doubles, doubles.after(repetition)) {
-            (Doubles::Never, _) => format!("what comes again is known by {known_by} and changes nothing"),
+            (Doubles::Never, _) => format!("what comes again is known by {known_by}, and changes nothing"),
             (Doubles::Keyless, _) => format!("a row without {known_by} is there twice; any other changes nothing"),
             (Doubles::ReadAgain, true) => {
                 format!("what is read again is there twice, with the same {known_by}; readers take one of each")
@@ -161,5 +162,5 @@ fn evicts(environment: &Environment) -> bool {
 fn expires(environment: &Environment) -> bool {
     let ends = |staleness: Option<MaxStaleness>| matches!(staleness, Some(MaxStaleness::For(_)));
     ends(environment.default_max_staleness)
-        || environment.features.iter().flat_map(|features| features.values()).any(|one| ends(one.max_staleness))
+        || environment.features.iter().flat_map(BTreeMap::values).any(|one| ends(one.max_staleness))
 }

@@ -9,8 +9,14 @@
 mod circumstances;
 mod fault;
 mod judge;
+mod judged;
 mod kept;
 mod may;
+mod of_bad_messages;
+mod of_stores;
+mod of_the_bus;
+mod of_the_process;
+mod of_times;
 
 use serde::{Serialize, Serializer};
 
@@ -90,6 +96,7 @@ pub struct Change {
     pub change: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn effect<S: Serializer>(strengthens: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if *strengthens { "strengthens" } else { "weakens" })
 }

@@ -42,7 +42,7 @@ pub(in crate::store) async fn examine(options: &StoreOptions) -> Vec<Finding> {
         }
     };
     let info = information(&session).await;
-    let mut findings = vec![reached(&session, &info, topology.clustered)];
+    let mut findings = vec![reached(&session, info.as_ref(), topology.clustered)];
     findings.extend(time(&session).await);
     findings.push(writable(&session, &format!("{prefix}__chalk_doctor__{}", uuid::Uuid::new_v4().simple())).await);
     node.give_back(session);
@@ -68,8 +68,8 @@ async fn information(session: &Session) -> Option<HashMap<String, String>> {
     Some(lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
 }
 
-fn reached(session: &Session, info: &Option<HashMap<String, String>>, clustered: bool) -> Finding {
-    let get = |name: &str| info.as_ref().and_then(|info| info.get(name)).map(String::as_str);
+fn reached(session: &Session, info: Option<&HashMap<String, String>>, clustered: bool) -> Finding {
+    let get = |name: &str| info.and_then(|info| info.get(name)).map(String::as_str);
     let server = match (get("valkey_version"), get("redis_version")) {
         (Some(version), _) => format!("Valkey {version}"),
         (None, Some(version)) => format!("Redis {version}"),
