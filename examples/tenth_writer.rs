@@ -30,7 +30,7 @@ use chalk_writer::writer::catalog::{Catalog, Prepared};
 use chalk_writer::writer::destinations::{Destinations, Opener, Stores};
 use chalk_writer::writer::open::{Gate, Unopened};
 use chalk_writer::writer::preview::ShownRow;
-use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Start, Writer, WriterType};
+use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Stands, Start, Writer, WriterType};
 use chalk_writer::writer_type::{Pace, TypeInfo};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,10 @@ static AUDIT: TypeInfo = TypeInfo {
 static FACTS: Facts = Facts {
     writer_type: WriterType::new(&AUDIT),
     guarantee: "at least once: after a crash some lines may be there twice, with the same operation_id",
+    known_by: "operation_id",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: false,
 };
 
 // --- 2. what its decoder makes and its store takes ------------------------------------------------------
@@ -174,6 +178,7 @@ const AUDIT_FILES: Stores<Line> = Stores {
     uri: "uri",
     open: Opener::Store(open),
     absorbs_repeats: |uri| path(uri).map(|_| false),
+    has_keyless_rows: false,
 };
 
 /// Contacts nothing: a disk that is not there yet is waited for in `probe` and `write`.

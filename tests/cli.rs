@@ -34,6 +34,8 @@ fn help_lists_every_command_and_every_code() {
         "check",
         "schema",
         "types",
+        "explain",
+        "doctor",
         "publish",
         "peek",
         "get",

@@ -78,7 +78,7 @@ fn the_readme_has_a_line_of_each_writer_and_says_which_are_still_to_come() {
 #[test]
 fn each_writer_has_its_page_with_its_guarantee_and_all_that_it_reads_and_names() {
     let mut pages = BTreeSet::new();
-    for Facts { writer_type, guarantee } in registered() {
+    for Facts { writer_type, guarantee, .. } in registered() {
         let page = page(*writer_type);
         let (text, info) = (text(&page), writer_type.info());
         let page = page.display().to_string();
@@ -152,7 +152,7 @@ fn what_the_program_lists_is_the_registry() {
         assert_eq!(listed.guarantee, facts.map(|facts| facts.guarantee), "{}", listed.info.name);
     }
     let shown = config::types_text(&registry);
-    for Facts { writer_type, guarantee } in registered() {
+    for Facts { writer_type, guarantee, .. } in registered() {
         assert!(shown.contains(&format!("{writer_type} (works)")) && shown.contains(guarantee), "{writer_type}");
     }
     let schema = config::schema(&registry);

@@ -12,7 +12,7 @@ use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings
 use crate::config::{self, ConfigErrors, Loaded, Overrides};
 use crate::store::online::OnlineStore;
 use crate::store::{self, StoreError, StoreLimits, StoreOptions};
-use crate::writer::{self, WriterType};
+use crate::writer::{self, TypeInfo, WriterType};
 
 use super::exit::{Exit, Failure, OrExit};
 
@@ -104,6 +104,13 @@ impl Deployment {
         }
         // What is missing for one of them is no concern of who asks for another.
         which.iter().filter_map(|which| self.loaded.writer(which).ok()).collect()
+    }
+
+    /// Every writer of this version that the file lists; what is missing for one of them is an error.
+    pub(super) fn listed(&self) -> Result<Vec<WriterSettings>, Failure> {
+        let runs = |info: &'static TypeInfo| writer::find(info.writer_type()).is_some();
+        let names = self.loaded.writers().filter(|(_, info)| runs(info)).map(|(name, _)| name.to_owned());
+        names.map(|name| self.writer(&config::Selection::Writer(name))).collect()
     }
 
     /// How to reach the bus.

@@ -7,7 +7,9 @@ mod check;
 mod demo;
 mod deployment;
 mod dlq;
+mod doctor;
 pub mod exit;
+mod explain;
 mod get;
 mod input;
 mod made;
@@ -56,6 +58,8 @@ enum Command {
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
     Types(check::TypesArguments),
+    Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Publish(publish::Arguments),
     Peek(peek::Arguments),
     Get(get::Arguments),
@@ -88,6 +92,8 @@ impl CommandLine {
             Some(Command::Check(arguments)) => check::check(&arguments),
             Some(Command::Schema) => check::schema(),
             Some(Command::Types(arguments)) => check::types(&arguments),
+            Some(Command::Explain(arguments)) => explain::run(arguments).await,
+            Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
             Some(Command::Publish(arguments)) => publish::run(arguments).await,
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,

@@ -75,6 +75,14 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path, registry: &Registry) 
         Some(BusBackend::Pubsub) => Some(BusSettings::Pubsub),
         Some(BusBackend::Kafka) => Some(BusSettings::Kafka(kafka(raw, folder, &mut findings))),
     };
+    if let (Some(settings), Some(known)) = (&settings, &registry.of_buses)
+        && findings.errors.is_empty()
+        && registry.buses.contains(&settings.name())
+        && let Err(text) = (known.check)(settings)
+    {
+        let path = if matches!(settings, BusSettings::Kafka(_)) { "kafka".to_owned() } else { at.clone() };
+        findings.errors.push((path, Problem::Rule(text)));
+    }
     if let Some(absent) = settings.as_ref().map(BusSettings::name).filter(|name| !registry.buses.contains(name)) {
         let text = format!("{absent} is not in this version; it has {}", registry.buses.join(", "));
         findings.warnings.push((at, text));

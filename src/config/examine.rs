@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::bus;
 use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
+use super::contradictions::Around;
 use super::environments::{EnvironmentFindings, Own, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
@@ -24,7 +25,7 @@ use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use super::{mirroring, modes, schema};
+use super::{contradictions, mirroring, modes, schema};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -179,10 +180,20 @@ impl Examined {
                     notes.error(&path, problem);
                 }
             }
+            if self.works(writer) {
+                for (path, problem) in self.contradictions(writer) {
+                    notes.error(&path, problem);
+                }
+            }
             if self.works(writer) && writers::common(&self.file, modes::DEAD_LETTERS).is_none() {
                 let text = "is missing: without a topic of dead letters the first bad message stops the writer";
                 notes.warn(&format!("{COMMON}.{}", modes::DEAD_LETTERS), text.to_owned());
             }
+        }
+        for (path, problem) in
+            contradictions::between_writers(&self.writers, &self.registry, |writer| self.environments(writer))
+        {
+            notes.error(&path, problem);
         }
         self.judge_environments(notes);
     }
@@ -221,6 +232,20 @@ impl Examined {
         let dead_letters = writers::common(&self.file, modes::DEAD_LETTERS);
         let burying = modes::burying(writer, dead_letters.as_deref(), self.backend);
         modes::publishing(writer, self.backend).into_iter().chain(burying).chain(stores).chain(mirror).collect()
+    }
+
+    /// Settings of a writer that cannot hold at the same time, by path.
+    fn contradictions(&self, writer: &Outline) -> Vec<(String, Problem)> {
+        let dead_letters = writers::common(&self.file, "kafka_dlq_topic");
+        let around = Around {
+            file: &self.file,
+            bus: self.bus.as_ref(),
+            registry: &self.registry,
+            dead_letters: dead_letters.as_deref(),
+        };
+        let found = contradictions::of_writer(&around, writer, &self.tuned(writer).tuning);
+        let of_tuning = found.of_tuning.into_iter();
+        of_tuning.map(|(field, problem)| (self.tuning_path(writer, field), problem)).chain(found.elsewhere).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -397,6 +422,7 @@ impl Examined {
         let Tuned { tuning, listen, skip_offline_writes_for_online_cached_features, errors: rules, .. } =
             self.tuned(writer);
         errors.extend(rules.into_iter().map(|(path, problem)| (path.to_owned(), problem)));
+        errors.extend(self.contradictions(writer));
         let (Some(subscription), true) = (writer.subscription.clone(), errors.is_empty()) else {
             let error = |(path, problem)| ConfigError { path, origin: None, problem };
             return Err(ConfigErrors(errors.into_iter().map(error).collect()));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::own::OwnFields;
-use super::settings::StoreSettings;
+use super::settings::{BusSettings, StoreSettings};
 use super::store_kind::StoreKind;
 use crate::writer_type::WriterType;
 
@@ -39,6 +40,15 @@ impl fmt::Debug for dyn StoreDescription {
     }
 }
 
+/// What a configuration is to know of the bus that it names.
+#[derive(Clone, Copy, Debug)]
+pub struct OfBuses {
+    /// Says why the bus can never be used as it is configured; contacts nothing.
+    pub check: fn(&BusSettings) -> Result<(), String>,
+    /// How long it waits for what is in hand of partitions that move, and what sets that.
+    pub handover: fn(&BusSettings) -> (Duration, &'static str),
+}
+
 /// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -50,6 +60,10 @@ pub struct Registry {
     pub stores: Vec<&'static dyn StoreDescription>,
     /// Buses, as `bus_backend` names them.
     pub buses: Vec<&'static str>,
+    /// What is known of them by their settings.
+    pub of_buses: Option<OfBuses>,
+    /// Whether what two groups of a type write to the same place is there twice; by a store's URI, where it has one.
+    pub doubles: Option<fn(WriterType, Option<&str>) -> bool>,
 }
 
 impl Registry {

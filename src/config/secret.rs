@@ -76,6 +76,11 @@ impl SecretRef {
         text.starts_with(PREFIX)
     }
 
+    /// Whether fetching it again may give another value without a restart.
+    pub const fn is_read_again(&self) -> bool {
+        matches!(self, Self::Named { client: SecretClient::File { .. } | SecretClient::Aws | SecretClient::Gcp, .. })
+    }
+
     /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.
     pub async fn fetch(&self) -> Result<SecretString, SecretError> {
         let (client, name, field) = match self {

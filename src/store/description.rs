@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::durability::Durability;
+use super::examine::Findings;
 use super::look::Look;
 use super::online::OnlineStore;
 use super::tables::prepare::TableStore;
@@ -43,7 +45,16 @@ pub struct Store {
     pub vector: Option<Takes<dyn VectorStore>>,
     /// Shows its tables to a person; contacts nothing before it is asked.
     pub look: Option<OpenLook>,
+    /// Where rows are once it has acknowledged them.
+    pub durability: Durability,
+    /// Replicas that must have a write before it counts, where its settings say so.
+    pub replicas: fn(&StoreOptions) -> Option<u32>,
+    /// Examines it for `doctor`, and changes nothing that anybody else would notice.
+    pub examine: Option<Examine>,
 }
+
+/// Examines the store of checked options, which is of a kind.
+pub type Examine = for<'a> fn(StoreKind, &'a StoreOptions) -> Findings<'a>;
 
 /// Makes a look of checked options for a store of a kind.
 pub type OpenLook = fn(StoreKind, &StoreOptions) -> Result<Arc<dyn Look>, StoreError>;
@@ -73,6 +84,9 @@ impl Store {
         usage: None,
         vector: None,
         look: None,
+        durability: Durability::Nowhere,
+        replicas: |_| None,
+        examine: None,
     };
 
     /// Whether it can be a store of a kind.

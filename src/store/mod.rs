@@ -5,6 +5,8 @@
 //! [`STORES`]. A new store is one file and one line in it.
 
 mod description;
+pub mod durability;
+pub mod examine;
 pub mod load;
 pub mod look;
 pub mod metrics;
@@ -19,7 +21,7 @@ pub mod tables;
 pub mod usage;
 pub mod vector;
 
-pub use description::{OpenLook, Store, Takes};
+pub use description::{Examine, OpenLook, Store, Takes};
 pub use options::{StoreError, StoreLimits, StoreOptions};
-pub use registry::{Family, LOADS, METRICS, OFFLINE, ONLINE, USAGE, VECTOR, database, open_look};
+pub use registry::{Family, LOADS, METRICS, OFFLINE, ONLINE, USAGE, VECTOR, database, examine, of_uri, open_look};
 pub use stores::STORES;

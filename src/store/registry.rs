@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::description::{Store, Takes};
+use super::examine::Finding;
 use super::look::Look;
 use super::online::OnlineStore;
 use super::stores::STORES;
@@ -113,6 +114,21 @@ pub fn open_look(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look
         return Err(StoreError(text));
     };
     open(kind, options)
+}
+
+/// Examines the store that the URI's scheme names, which is of a kind.
+pub async fn examine(kind: StoreKind, options: &StoreOptions) -> Vec<Finding> {
+    match of_uri(expose(&options.fetched)).map(|store| (store.name, store.examine)) {
+        Some((_, Some(examine))) => examine(kind, options).await,
+        Some((name, None)) => vec![Finding::warn("store", format!("{name} is not examined"), "look at it by hand")],
+        None => vec![Finding::fail("store", "its URI is of no store of this version", "correct the URI")],
+    }
+}
+
+/// The store that a URI's scheme names.
+pub fn of_uri(uri: &str) -> Option<&'static Store> {
+    let scheme = uri.split_once(':')?.0.to_ascii_lowercase();
+    STORES.iter().find(|store| store.schemes.contains(&scheme.as_str())).copied()
 }
 
 /// The database that a URI names; `None` where its store has none, or it is no URI of a store.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
+use super::doubles::Doubles;
 use super::outlet::Outlet;
 use super::plan_error::PlanError;
 use crate::config::StoreKind;
@@ -17,6 +18,7 @@ use crate::row::vector::VectorRow;
 use crate::runtime::Emit;
 use crate::sink::{Row, Sink};
 use crate::store::{self, StoreError, StoreOptions};
+use crate::writer_type::WriterType;
 
 /// What opening gives: the store as the runtime writes to it.
 pub type Opened<R> = Result<Arc<dyn Sink<R>>, StoreError>;
@@ -70,6 +72,8 @@ pub struct PlannedStore<R: Row> {
     pub open: Opener<R>,
     /// Whether the store of a URI takes rows again without a trace.
     pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether there are rows without anything by which a store could know them.
+    pub has_keyless_rows: bool,
     /// Whether what is evicted in it can come back once its tombstone has expired.
     pub has_tombstones: bool,
 }
@@ -85,10 +89,15 @@ impl<R: Row> PlannedDestination<R> {
 }
 
 impl<R: Row> PlannedStore<R> {
-    /// Whether what is written again leaves no trace. A message that is published again is there twice.
-    pub(super) fn absorbs_repeats(&self, uri: &str) -> Result<bool, StoreError> {
+    /// What becomes of a row that is written to the store of a URI again.
+    pub(super) fn doubles(&self, uri: &str) -> Result<Doubles, StoreError> {
         let absorbs = (self.absorbs_repeats)(uri)?;
-        Ok(absorbs && matches!(self.open, Opener::Store(_)))
+        Ok(match (self.open, absorbs, self.has_keyless_rows) {
+            (Opener::Publishing(_), ..) => Doubles::SentAgain,
+            (Opener::Store(_), true, false) => Doubles::Never,
+            (Opener::Store(_), true, true) => Doubles::Keyless,
+            (Opener::Store(_), false, _) => Doubles::ReadAgain,
+        })
     }
 }
 
@@ -104,6 +113,8 @@ pub struct Stores<R: Row> {
     pub open: Opener<R>,
     /// Whether the store of a URI takes rows again without a trace, where it is one of this version.
     pub absorbs_repeats: fn(&str) -> Result<bool, StoreError>,
+    /// Whether there are rows without anything by which a store could know them.
+    pub has_keyless_rows: bool,
 }
 
 /// The stores of newest values.
@@ -113,6 +124,7 @@ pub const ONLINE: Stores<FeatureRow> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::ONLINE.open(options).map(|store| store as Arc<dyn Sink<FeatureRow>>)),
     absorbs_repeats: |uri| store::ONLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 /// The stores of history.
@@ -122,7 +134,11 @@ pub const OFFLINE: Stores<TableRows> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::OFFLINE.open(options).map(|store| store as Arc<dyn Sink<TableRows>>)),
     absorbs_repeats: |uri| store::OFFLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
+
+/// The same for inserts that anybody may send: a row need not have a column that it is known by.
+pub const INSERTS: Stores<TableRows> = Stores { has_keyless_rows: true, ..OFFLINE };
 
 /// The stores of history, as files are loaded into them.
 pub const LOADS: Stores<FileLoad> = Stores {
@@ -131,6 +147,7 @@ pub const LOADS: Stores<FileLoad> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::LOADS.open(options)),
     absorbs_repeats: |uri| store::LOADS.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 /// The stores of metrics, queries and errors.
@@ -140,6 +157,7 @@ pub const METRICS: Stores<TableRows> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::METRICS.open(options)),
     absorbs_repeats: |uri| store::METRICS.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 /// Those that queries and errors may go to beside or instead of it.
@@ -157,6 +175,7 @@ pub const USAGE: Stores<TableRows> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::USAGE.open(options)),
     absorbs_repeats: |uri| store::USAGE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 /// The stores of vectors.
@@ -166,7 +185,26 @@ pub const VECTOR: Stores<VectorRow> = Stores {
     uri: "uri",
     open: Opener::Store(|options| store::VECTOR.open(options).map(|store| store as Arc<dyn Sink<VectorRow>>)),
     absorbs_repeats: |uri| store::VECTOR.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
+
+/// Whether what two groups of a type of writer make of the same messages is in the same place twice: on a topic, or in
+/// the store of a URI. `false` where nothing is known of it.
+pub(super) fn doubles_between_groups(writer_type: WriterType, uri: Option<&str>) -> bool {
+    let Some(uri) = uri else { return true };
+    let absorbs = match writer_type.info().store.and_then(StoreKind::of_field) {
+        Some(StoreKind::Online) => store::ONLINE.absorbs_repeats(uri),
+        Some(StoreKind::Offline) if writer_type == WriterType::OFFLINE_STORE_BULK_INSERT => {
+            store::LOADS.absorbs_repeats(uri)
+        }
+        Some(StoreKind::Offline) => store::OFFLINE.absorbs_repeats(uri),
+        Some(StoreKind::Metrics) => store::METRICS.absorbs_repeats(uri),
+        Some(StoreKind::Usage) => store::USAGE.absorbs_repeats(uri),
+        Some(StoreKind::Vector) => store::VECTOR.absorbs_repeats(uri),
+        None => return true,
+    };
+    absorbs.is_ok_and(|absorbs| !absorbs)
+}
 
 /// The destinations of a writer, and how its environments find theirs.
 pub struct Destinations<R: Row> {
@@ -203,10 +241,10 @@ impl<R: Row> Destinations<R> {
             check_scheme(id, settings, stores)?;
             let index = planned.iter().position(|(known, _)| known.store() == Some(settings));
             let index = index.unwrap_or_else(|| {
-                let &Stores { kind, open, absorbs_repeats, .. } = stores;
+                let &Stores { kind, open, absorbs_repeats, has_keyless_rows, .. } = stores;
                 let (name, settings) = (stores.name.to_owned(), settings.clone());
                 let has_tombstones = kind.has_tombstones();
-                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_tombstones });
+                let to = To::Store(PlannedStore { settings, open, absorbs_repeats, has_keyless_rows, has_tombstones });
                 let new = PlannedDestination { name, to };
                 planned.push((new, Vec::new()));
                 planned.len() - 1

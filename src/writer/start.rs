@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
+use super::doubles::Doubles;
 use super::outlet::{Outlet, Publishes};
 use super::plan::{ParkingTopic, Plan, Reads};
 use super::skip;
@@ -95,24 +96,22 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
                 let options = StoreOptions::fetch(&store.settings, store_limits).await;
                 let options = options.map_err(|error| unusable(&name, &error))?;
                 if let Some(Again::Between { from_ms, .. }) = &with.again {
-                    let absorbs = store.absorbs_repeats(expose(&options.fetched));
-                    let absorbs = absorbs.map_err(|error| unusable(&name, &error))?;
+                    let doubles = store.doubles(expose(&options.fetched)).map_err(|error| unusable(&name, &error))?;
                     let tombstones_for = store.has_tombstones.then_some(options.limits.tombstone_retention);
-                    let publishes = matches!(store.open, Opener::Publishing(_));
-                    let harm = if publishes { Some(TWICE.to_owned()) } else { harm(*from_ms, absorbs, tombstones_for) };
+                    let harm = harm(*from_ms, doubles, tombstones_for);
                     harms.extend(harm.map(|harm| format!("{name} {harm}")));
                 }
                 Part::Store(options, store.open)
             }
             To::Topic(open) => {
-                if let Some(Again::Between { .. }) = &with.again {
-                    harms.push(format!("{name} {TWICE}"));
+                if let Some(Again::Between { from_ms, .. }) = &with.again {
+                    harms.extend(harm(*from_ms, Doubles::SentAgain, None).map(|harm| format!("{name} {harm}")));
                 }
                 Part::Topic(open)
             }
             To::Transactions(open) => {
-                if let Some(Again::Between { .. }) = &with.again {
-                    harms.push(format!("{name} {TWICE}"));
+                if let Some(Again::Between { from_ms, .. }) = &with.again {
+                    harms.extend(harm(*from_ms, Doubles::OutOfPosition, None).map(|harm| format!("{name} {harm}")));
                 }
                 emits = Some((name, open));
                 continue;
@@ -246,10 +245,17 @@ fn enough(mut stores: impl Iterator<Item = Option<usize>>) -> Option<usize> {
     stores.try_fold(0, |most, enough| Some(most.max(enough?))).filter(|most| *most > 0)
 }
 
-/// What reading again does to a store beyond writing what is missing in it.
-fn harm(from_ms: i64, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
-    if !absorbs_repeats {
-        return Some("would hold every row of that stretch twice (with the same key)".to_owned());
+/// What reading again does to a destination beyond writing what is missing in it.
+fn harm(from_ms: i64, doubles: Doubles, tombstones_for: Option<Duration>) -> Option<String> {
+    match doubles {
+        Doubles::Never => {}
+        Doubles::Keyless => {
+            return Some("would hold every row of that stretch twice that has no key of its own".to_owned());
+        }
+        Doubles::ReadAgain => {
+            return Some("would hold every row of that stretch twice (with the same key)".to_owned());
+        }
+        Doubles::SentAgain | Doubles::OutOfPosition => return Some(TWICE.to_owned()),
     }
     let kept = tombstones_for?;
     let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
@@ -266,7 +272,7 @@ fn rfc3339(milliseconds: i64) -> String {
 }
 
 /// What is wrong with how a dead letter topic keeps its letters.
-fn worries(keeping: &Keeping) -> Vec<String> {
+pub fn worries(keeping: &Keeping) -> Vec<String> {
     let Keeping { compacts, for_ms, refuses_beyond_ms } = *keeping;
     let mut worries = Vec::new();
     if compacts {

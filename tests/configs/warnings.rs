@@ -42,11 +42,6 @@ fn a_variable_that_seems_to_be_meant_and_is_not_read_is_warned_of_with_the_neare
 fn every_warning_has_its_words() {
     let table: Vec<(Value, &str)> = vec![
         (
-            with_all(&[("/batch", json!({"max_bytes": "1GiB"})), ("/memory_limit", json!("64MiB"))]),
-            "batch.max_bytes: 3 batches of 1GiB may be held at once, more than the memory limit of 64MiB; \
-             lower `batch.max_bytes` or raise `memory_limit`",
-        ),
-        (
             with("/common_persistence_specs/kafka_dlq_topic", Value::Null),
             "common_persistence_specs.kafka_dlq_topic: is missing: without a topic of dead letters the first bad \
              message stops the writer",

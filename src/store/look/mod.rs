@@ -9,6 +9,7 @@ pub(super) mod sqlite;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
+use crate::config::StoreKind;
 use crate::sink::SinkError;
 
 /// What can be looked into.
@@ -58,6 +59,14 @@ impl From<SinkError> for LookError {
             | SinkError::Bug { reason } => reason,
             SinkError::Poisoned(refusal) => refusal.message,
         })
+    }
+}
+
+/// The schema of Postgres that a kind of store is in where the URI names none: `usual`, or one of its own.
+pub(super) const fn schema(kind: StoreKind, usual: &'static str) -> &'static str {
+    match kind {
+        StoreKind::Metrics | StoreKind::Usage => "chalk",
+        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => usual,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use super::{Look, LookError, Rows, Table, json, no_table, time_of};
+use super::{Look, LookError, Rows, Table, json, no_table, schema, time_of};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::store::postgres::connection::{Connection, Pool};
@@ -33,11 +33,7 @@ struct PostgresLook {
 
 pub(in crate::store) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
     uri::parse(kind.name(), expose(&options.fetched))?;
-    let schema = match kind {
-        StoreKind::Metrics | StoreKind::Usage => "chalk",
-        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => SCHEMA,
-    };
-    Ok(Arc::new(PostgresLook { pool: Pool::new(kind.name(), options.uri.clone()), schema }))
+    Ok(Arc::new(PostgresLook { pool: Pool::new(kind.name(), options.uri.clone()), schema: schema(kind, SCHEMA) }))
 }
 
 #[async_trait]

@@ -1,6 +1,8 @@
 //! Parquet files in folders.
 
 use crate::store::description::{Store, Takes};
+use crate::store::durability::Durability;
+use crate::store::examine;
 use crate::store::look::lake as look;
 use crate::store::offline::lake;
 use crate::store::usage;
@@ -14,5 +16,7 @@ pub(super) static STORE: Store = Store {
     loads: Some(Takes { absorbs_repeats: true, open: lake::open_loads }),
     usage: Some(Takes { absorbs_repeats: false, open: usage::open_lake }),
     look: Some(look::open),
+    durability: Durability::OwnDisk,
+    examine: Some(|_, options| Box::pin(examine::lake::examine(options))),
     ..Store::NONE
 };

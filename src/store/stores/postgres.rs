@@ -1,6 +1,8 @@
 //! Postgres, which can be every store.
 
 use crate::store::description::{Store, Takes};
+use crate::store::durability::Durability;
+use crate::store::examine;
 use crate::store::look::postgres as look;
 use crate::store::postgres::uri;
 use crate::store::tables::postgres as tables;
@@ -17,5 +19,7 @@ pub(super) static STORE: Store = Store {
     usage: Some(Takes { absorbs_repeats: true, open: |options| tables::open(options, &usage::POSTGRES) }),
     vector: Some(Takes { absorbs_repeats: true, open: vector::postgres::open }),
     look: Some(look::open),
+    durability: Durability::ServersDisk,
+    examine: Some(|kind, options| Box::pin(examine::postgres::examine(kind, options))),
     ..Store::NONE
 };

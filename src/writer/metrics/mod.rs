@@ -49,7 +49,7 @@ use super::outlet::{Outlet, Publishes};
 use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::time::system_clock;
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::contribution::Contribution;
 use crate::runtime::Emit;
@@ -62,6 +62,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::METRICS,
     guarantee: "each result counts once for readers of what is committed, on LOCAL and on Kafka: metrics and the \
                 positions that were read up to land in one transaction",
+    known_by: "its position on the bus",
+    stands: Stands::Both,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for MetricsWriter {

@@ -32,6 +32,7 @@ const NEVER_OPENED: Stores<TableRows> = Stores {
     uri: "uri",
     open: Opener::Store(never),
     absorbs_repeats: |uri| crate::store::OFFLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {

@@ -31,6 +31,7 @@ const NEVER_OPENED: Stores<FeatureRow> = Stores {
     uri: "uri",
     open: Opener::Store(never),
     absorbs_repeats: |uri| crate::store::ONLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<FeatureRow>>, StoreError> {

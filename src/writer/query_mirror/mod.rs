@@ -22,7 +22,7 @@ use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow};
 use super::time::{Clock, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::{Environment, MirrorBody, MirrorSettings, WriterSettings};
 use crate::mirror::client::{Body, Client, Options, server};
 use crate::mirror::compare::Tolerance;
@@ -44,6 +44,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::QUERY_MIRROR,
     guarantee: "a query is asked at most once while the writer runs, and not at all where the server has no room for \
                 it: what is shed is counted; outcomes are published at least once",
+    known_by: "the operation of its query",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: true,
 };
 
 impl Writer for QueryMirrorConsumer {

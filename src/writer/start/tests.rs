@@ -50,6 +50,7 @@ const STORE: Stores<FeatureRow> = Stores {
         Ok(Arc::new(NoSink))
     }),
     absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
+    has_keyless_rows: false,
 };
 
 /// A bus that answers `topic` from a list, the last answer for ever.

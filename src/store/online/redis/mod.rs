@@ -15,6 +15,7 @@
 
 mod answer;
 mod calls;
+mod examine;
 mod layout;
 mod link;
 mod node;
@@ -34,6 +35,8 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+
+pub(in crate::store) use self::examine::examine;
 
 use self::answer::{Answer, Kind, Trouble};
 use self::calls::{Call, ENTITIES, Plan};
@@ -58,6 +61,12 @@ pub(in crate::store) struct Settings {
     /// Whether it is a cluster.
     #[schemars(skip)]
     clustered: Maybe<bool>,
+}
+
+/// Replicas that must have a write before it counts, by the URI or beside it.
+pub(in crate::store) fn replicas(options: &StoreOptions) -> Option<u32> {
+    let settings: Settings = options.own.read().ok()?;
+    uri::parse(expose(&options.fetched)).ok()?.wait_replicas.or(given(settings.wait_replicas.as_ref()))
 }
 
 struct RedisStore {

@@ -13,6 +13,7 @@ use crate::proto::writer::v1::UsageBatch;
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
+use crate::writer::doubles::Repetition;
 use crate::writer::open::{Gate, Unopened};
 use crate::writer::preview::{Preview, Shown, ShownRow};
 use crate::writer::testing::{self, message};
@@ -121,6 +122,7 @@ const STORE: Stores<Note> = Stores {
     absorbs_repeats: |uri| {
         if uri.starts_with("any:") { Ok(true) } else { Err(StoreError("it is no store".to_owned())) }
     },
+    has_keyless_rows: false,
 };
 
 fn of_usage() -> WriterSettings {
@@ -220,7 +222,7 @@ async fn a_topic_to_publish_to_that_is_missing_or_not_named_is_a_configuration_t
 async fn reading_again_into_a_topic_would_publish_twice_whatever_the_store_absorbs() {
     for plan in [third(Some("notes")), to_a_topic(&Arc::default())] {
         let name = plan.destinations[0].name.clone();
-        assert_eq!(plan.doubling().await.join(", "), name);
+        assert_eq!(plan.doubling(Repetition::Delivery).await.join(", "), name);
         let (mut start, bus) = with(vec![there(None)]);
         start.again = again(now() / 1_000, false);
         let Some(StartError::Harmful(reason)) = Box::new(plan).start(start).await.err() else { panic!("refused") };
