@@ -87,7 +87,7 @@ fn each_fault_is_told_of_every_writer_with_its_reason() {
 fn what_is_read_again_is_doubled_only_where_nothing_knows_it() {
     let doubled = |told: &Explained, fault| told.may(fault).has(Duplicated);
     for (writer_type, store, keyed, keyless) in [
-        ("OFFLINE_WRITER", "offline_store", "postgres://h/db", "file:./lake"),
+        ("OFFLINE_WRITER", "offline_store", "postgres://u@h/db", "file:./lake"),
         ("USAGE_BUS_WRITER", "usage_store", "sqlite:usage.sqlite", "file:./usage"),
     ] {
         let (keyed, keyless) = (with_store(writer_type, store, keyed), with_store(writer_type, store, keyless));
@@ -100,7 +100,7 @@ fn what_is_read_again_is_doubled_only_where_nothing_knows_it() {
         }
     }
     // Anybody may send inserts, also of rows without a key.
-    let inserts = with_store("OFFLINE_STORE_STREAMING_INSERT_WRITER", "offline_store", "postgres://h/db");
+    let inserts = with_store("OFFLINE_STORE_STREAMING_INSERT_WRITER", "offline_store", "postgres://u@h/db");
     assert!(doubled(&inserts, Fault::WriterKilled) && doubled(&inserts, Fault::StoreUnsure));
     // Positions in the transaction of what is published: only who passes them by doubles.
     let metrics = explained(&plant(), "METRICS_WRITER");
@@ -143,7 +143,7 @@ fn what_is_lost_depends_on_who_keeps_it() {
     ] {
         assert!(lost(&waits, Fault::StoreRestarted) && !lost(&waits, Fault::StoreFailover));
     }
-    let postgres = online("postgres://h/db");
+    let postgres = online("postgres://u@h/db");
     assert!(!lost(&postgres, Fault::StoreRestarted) && lost(&postgres, Fault::StoreFailover));
     let sqlite = online("sqlite:x.sqlite");
     assert!(!lost(&sqlite, Fault::StoreRestarted) && !lost(&sqlite, Fault::StoreFailover));
@@ -159,8 +159,7 @@ fn settings_make_it_weaker_and_stronger() {
     let online = |changes: &[(&str, Value)]| explained(&with(changes), "ONLINE_WRITER");
     let (usual, without) = (online(&[]), online(&[("/common_persistence_specs/kafka_dlq_topic", Value::Null)]));
     assert_eq!((usual.may(Fault::BadRow), without.may(Fault::BadRow)), (May::NOTHING, May::only(Delayed)));
-    let two = json!({"prod": {"online_store": {"uri": "sqlite:a"}}, "dev": {"online_store": {"uri": "sqlite:b"}}});
-    let two = online(&[("/environments", two)]);
+    let two = online(&[("/environments/dev", json!({"online_store": {"uri": "sqlite:b"}}))]);
     assert_eq!((usual.may(Fault::OneStoreAway), two.may(Fault::OneStoreAway)), (May::NOTHING, May::only(Delayed)));
     let stops = online(&[("/on_gap", json!("stop"))]);
     assert!(!usual.may(Fault::MessagesExpired).has(Delayed) && stops.may(Fault::MessagesExpired).has(Delayed));

@@ -88,7 +88,7 @@ fn what_only_looks_like_one_is_left_alone() {
         // Values of one time are one value, whoever writes them.
         with("/writers/-", twice),
         // It knows a row by its key.
-        with_all(&[("/environments/prod/offline_store/uri", json!("postgres://h/db")), ("/writers/-", of_postgres)]),
+        with_all(&[("/environments/prod/offline_store/uri", json!("postgres://u@h/db")), ("/writers/-", of_postgres)]),
         kafka(&[("/kafka", json!({"group.instance.id": "one"})), ("/writers/0/default_replica_count", json!(1))]),
         kafka(&[("/kafka", json!({"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}))]),
         with("/drain_timeout", json!("1m")),

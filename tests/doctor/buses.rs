@@ -52,7 +52,7 @@ fn with_a_member(ward: &Ward, group: &str) -> Found {
     let begun = Instant::now();
     loop {
         let found = ward.doctor();
-        if found.check(group, "members").1.starts_with("1 ") {
+        if found.check(group, "members").1.starts_with('1') {
             return found;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "nobody joins: {found:#?}");
