@@ -307,7 +307,7 @@ mod tests {
             key: vec![],
             repeats: Repeats::First,
             create: true,
-            of: Of::History,
+            of: Of::Anything,
         })
     }
 
