@@ -43,8 +43,8 @@ impl Place {
             Self::Postgres(server) => server
                 .texts("jsonb_strip_nulls(to_jsonb(whole))", &format!("{table} whole"))
                 .iter()
-                .map(|line| match plain_json(serde_json::from_str(line).expect("JSON")) {
-                    Json::Object(row) => row,
+                .map(|line| match serde_json::from_str::<Json>(line).expect("JSON") {
+                    Json::Object(row) => row.into_iter().map(|(name, value)| (name, plain_json(value))).collect(),
                     other => panic!("{other} is no row"),
                 })
                 .collect(),
