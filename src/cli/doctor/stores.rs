@@ -5,8 +5,8 @@ use crate::cli::deployment::store_options;
 use crate::cli::exit::Failure;
 use crate::config::StoreKind;
 use crate::config::settings::WriterSettings;
-use crate::store::examine::Finding;
 use crate::store;
+use crate::store::examine::Finding;
 use crate::writer;
 
 /// Examines what a writer writes to.
