@@ -93,9 +93,9 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
         );
         // Of a limit that the machine sets nobody can know beforehand.
         if limit_given {
-            errors.push(("batch.max_bytes", Problem::Rule(text)))
+            errors.push(("batch.max_bytes", Problem::Rule(text)));
         } else {
-            warnings.push(("batch.max_bytes", text))
+            warnings.push(("batch.max_bytes", text));
         }
     }
     let dlq_max_ratio = need(raw_tuning.dlq.max_ratio.as_ref()).0;

@@ -86,11 +86,11 @@ impl Plant {
     fn start() -> Self {
         let (broker, subscription) = Broker::new(2, 7, Box::new(|_, _| ()));
         let (parked, back) = Broker::new(1, 7, Box::new(|_, _| ()));
-        let lot = Arc::new(Lot { broker: parked, letters: Letters::failing(3), headers: Default::default() });
+        let lot = Arc::new(Lot { broker: parked, letters: Letters::failing(3), headers: std::sync::Mutex::default() });
         let door = Arc::new(Door {
             open: AtomicBool::new(true),
             store: FaultyStore::new(1, Faults::default()),
-            knocks: Default::default(),
+            knocks: std::sync::Mutex::default(),
         });
         let sound = Arc::new(FaultyStore::new(2, Faults::default()));
         let letters: Arc<Letters> = Arc::default();

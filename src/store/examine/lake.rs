@@ -56,7 +56,7 @@ fn look(root: &Path) -> Vec<Finding> {
     });
     match statvfs(there) {
         Ok(disk) => {
-            let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
             let found = format!("{} MiB free", free >> 20);
             findings.push(if free < LITTLE {
                 Finding::warn("room", found, "make room: a full disk holds the writer up, and loses nothing")

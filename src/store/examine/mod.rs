@@ -62,7 +62,7 @@ const CLOCKS_AGREE_WITHIN_MS: i64 = 1_000;
 
 /// How far another clock is from ours, by an answer that was asked for and came at these times, in microseconds.
 pub(super) fn clock(theirs: i64, asked: i64, came: i64) -> Finding {
-    let skew = (theirs - (asked + came) / 2) / 1_000;
+    let skew = (theirs - i64::midpoint(asked, came)) / 1_000;
     let way = (came - asked) / 1_000;
     let found = format!("{} ms {} ours, ±{} ms", skew.abs(), if skew < 0 { "behind" } else { "ahead of" }, way / 2 + 1);
     if skew.abs() <= CLOCKS_AGREE_WITHIN_MS + way {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{Finding, can_make_files};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
-use crate::store::{StoreOptions, look, sqlite};
+use crate::store::{StoreOptions, sqlite};
 
 pub(in crate::store) async fn examine(kind: StoreKind, options: &StoreOptions) -> Vec<Finding> {
     let path = match sqlite::path(kind.name(), expose(&options.fetched)) {

@@ -43,7 +43,7 @@ impl Kept {
         };
         let settings = &store.settings;
         let fetched = settings.uri.fetch().await.map_err(|error| error.to_string());
-        let uri = fetched.as_ref().ok().map(|uri| expose(uri));
+        let uri = fetched.as_ref().ok().map(expose);
         let scheme = uri.and_then(|uri| Some(uri.split_once(':')?.0.to_ascii_lowercase()));
         let doubles = uri.map(|uri| store.doubles(uri).map_err(|error| error.to_string()));
         let known = uri.and_then(store::of_uri);

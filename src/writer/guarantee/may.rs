@@ -47,11 +47,13 @@ impl May {
     }
 
     /// With what another has.
+    #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// With an effect, where that holds.
+    #[must_use]
     pub const fn with(self, effect: Effect, holds: bool) -> Self {
         if holds { self.or(Self::only(effect)) } else { self }
     }

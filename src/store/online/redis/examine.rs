@@ -24,7 +24,7 @@ pub(in crate::store) async fn examine(options: &StoreOptions) -> Vec<Finding> {
     };
     let settings: Settings = match options.own.read() {
         Ok(settings) => settings,
-        Err(error) => return vec![Finding::fail("reached", error.to_string(), "correct the settings")],
+        Err(error) => return vec![Finding::fail("reached", error, "correct the settings")],
     };
     let wanted = super::replicas(options).unwrap_or(0);
     let topology = match topology(options, &settings, address) {
