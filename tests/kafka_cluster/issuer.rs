@@ -1,4 +1,4 @@
-//! A fake of who issues tokens (OpenID Connect's client credentials): the answers are its own, the signatures are
+//! A fake of who issues tokens (client credentials, as in OIDC): the answers are its own, the signatures are
 //! RSA's, by `openssl`, and Kafka checks them with the public key.
 
 use std::path::Path;

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::judged::{DELAYED, Judged, LOST, anywhere};
 use super::kept::Kept;
 use super::may::{Effect, May};
+use crate::config::units::show_duration;
 use crate::store::durability::Durability;
 use crate::writer::doubles::Repetition;
 
@@ -26,6 +27,20 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
             there: anywhere(around, May::NOTHING),
             changes: Vec::new(),
         },
+        Fault::OneStoreAway if tuning.park_after.is_some() => Judged {
+            because: format!(
+                "after {} what is for it alone is moved to `{}`, confirmed, and comes back once it answers; the others \
+                 wait no longer than that",
+                tuning.park_after.map(show_duration).unwrap_or_default(),
+                tuning.parking_topic.as_deref().unwrap_or_default()
+            ),
+            there: unsure(),
+            changes: vec![stronger(
+                "park_after",
+                tuning.park_after.and_then(lasting),
+                "shorter: the others go on sooner",
+            )],
+        },
         Fault::OneStoreAway => Judged {
             because: format!(
                 "a batch is acknowledged when each destination has its rows, so the others wait as well, at the latest \
@@ -33,12 +48,19 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
                 policy.in_flight + 1
             ),
             there: unsure(),
-            changes: vec![stronger(
-                "name, environments",
-                None,
-                "a file of its own for an environment, in which the others have no store, and a writer of another name: \
-                 they wait for one another no longer",
-            )],
+            changes: vec![
+                stronger(
+                    "park_after, parking_topic",
+                    None,
+                    "what is for it alone is moved aside, and the others go on",
+                ),
+                stronger(
+                    "name, environments",
+                    None,
+                    "a file of its own for an environment, in which the others have no store, and a writer of another \
+                     name: they wait for one another no longer",
+                ),
+            ],
         },
         Fault::StoreSlow => Judged {
             because: format!(
