@@ -40,6 +40,19 @@ pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) 
         let at = format!("{COMMON}.kafka_dlq_topic");
         found.elsewhere.extend(harm.map(|harm| (at, Problem::Rule(format!("{harm}; give it another topic")))));
     }
+    if let Some(topic) = &tuning.parking_topic {
+        let taken = [
+            (writer.subscription.as_deref(), "which it reads"),
+            (writer.publishes.as_deref(), "which it publishes to"),
+            (around.dead_letters, "the topic of dead letters"),
+        ];
+        if let Some((_, what)) = taken.into_iter().find(|(other, _)| *other == Some(topic.as_str())) {
+            let text = format!(
+                "`{topic}` is {what} for `{name}`: what is parked there would be taken for something else; give it another topic"
+            );
+            found.of_tuning.push(("parking_topic", Problem::Rule(text)));
+        }
+    }
     let (Some(bus), Some(known)) = (around.bus, &around.registry.of_buses) else { return found };
     let (handover, by) = (known.handover)(bus);
     if tuning.drain_timeout > handover {

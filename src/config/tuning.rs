@@ -130,6 +130,10 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
         errors.push(("retry.first_pause", Problem::Rule(text)));
     }
     let (park_after, parking_topic) = (get(raw_tuning.park_after.as_ref()), get(raw_tuning.parking_topic.as_ref()));
+    if park_after.is_some_and(|after| after.is_zero()) {
+        let text = "is above 0: each store is tried before anything is moved aside".to_owned();
+        errors.push(("park_after", Problem::Rule(text)));
+    }
     match (park_after, &parking_topic) {
         (Some(_), None) => {
             let text = "needs `parking_topic`: messages for a destination that is away are kept there".to_owned();

@@ -123,12 +123,22 @@ fn original_headers(message: &Message) -> Headers {
     Headers::from_block(block.freeze())
 }
 
+/// Where a message was read from before it was parked: what is sent again goes there.
+fn parked_from(message: &Message) -> Option<(&str, String, String)> {
+    let header = |name| message.headers.get_str(name);
+    let topic = header(headers::PARKED_TOPIC)?;
+    Some((topic, header(headers::PARKED_PARTITION)?.to_owned(), header(headers::PARKED_OFFSET)?.to_owned()))
+}
+
 fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     let refusal = &note.refusal;
     let error = cut(&refusal.message, longest_error);
-    let partition = message.partition.number.to_string();
-    let offset = message.offset.to_string();
-    let timestamp = message.timestamp_ms.map_or_else(String::new, |millis| millis.to_string());
+    let here = (&*message.partition.topic, message.partition.number.to_string(), message.offset.to_string());
+    let (topic, partition, offset) = parked_from(message).unwrap_or(here);
+    let timestamp = match message.headers.get_str(headers::PARKED_TIMESTAMP_MS) {
+        Some(parked) => parked.to_owned(),
+        None => message.timestamp_ms.map_or_else(String::new, |millis| millis.to_string()),
+    };
     let round = message.headers.get_str(headers::REDRIVE_COUNT).and_then(|count| count.parse::<u32>().ok());
     let failed_at = rfc3339(note.failed_at_ms);
     let earlier = message.headers.get_str(headers::FIRST_FAILED_AT).filter(|time| parse_timestamp(time).is_some());
@@ -136,7 +146,7 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     let mut block = BytesMut::new();
     let mut name = |header: &str, value: &str| put(&mut block, header, &cut(value, LONGEST_NAME));
     name(headers::SCHEMA_VERSION, headers::VERSION);
-    name(headers::TOPIC, &message.partition.topic);
+    name(headers::TOPIC, topic);
     name(headers::PARTITION, &partition);
     name(headers::OFFSET, &offset);
     name(headers::TIMESTAMP_MS, &timestamp);

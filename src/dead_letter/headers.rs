@@ -73,6 +73,17 @@ pub const REPLAYED_TO: &str = "chalk_dlq_replayed_to";
 /// when the message is buried again.
 pub const TARGET_GROUP: &str = "chalk_target_group";
 
+/// Of a message that was parked: the topic that it was read from first. A letter of it names that, not the parking topic.
+pub const PARKED_TOPIC: &str = "chalk_parked_topic";
+/// Its partition there.
+pub const PARKED_PARTITION: &str = "chalk_parked_partition";
+/// Its offset there.
+pub const PARKED_OFFSET: &str = "chalk_parked_offset";
+/// Its timestamp, milliseconds since 1970; the parked message's own is that of the parking, from which retention counts.
+pub const PARKED_TIMESTAMP_MS: &str = "chalk_parked_timestamp_ms";
+/// What those begin with.
+pub const PARKED_PREFIX: &str = "chalk_parked_";
+
 /// Kafka Connect: the original topic.
 pub const CONNECT_TOPIC: &str = "__connect.errors.topic";
 /// Kafka Connect: the original partition.
@@ -88,7 +99,7 @@ pub const CONNECT_CLASS: &str = "__connect.errors.exception.class.name";
 /// Kafka Connect: the message of the exception.
 pub const CONNECT_MESSAGE: &str = "__connect.errors.exception.message";
 
-/// Whether a header is a note about a burial and no part of the original message.
+/// Whether a header is a note about a burial or a parking and no part of the original message.
 pub fn is_note(name: &str) -> bool {
-    name.starts_with(PREFIX) || name.starts_with(CONNECT_PREFIX)
+    [PREFIX, CONNECT_PREFIX, PARKED_PREFIX].iter().any(|prefix| name.starts_with(prefix))
 }

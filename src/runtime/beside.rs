@@ -48,7 +48,11 @@ impl<R: Row> Run for Beside<R> {
         tokio::select! {
             (main, parked) = async { tokio::join!(run(Box::new(main)), run(Box::new(parked))) } => {
                 main?;
-                parked
+                match parked {
+                    // What is parked stays where it is: the group has not passed it.
+                    Err(PipelineError::DrainTimeout { .. }) if shutdown.is_cancelled() => Ok(()),
+                    ended => ended,
+                }
             }
             () = waiting => Ok(()),
         }

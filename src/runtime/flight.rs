@@ -163,8 +163,8 @@ async fn fly<R: Row>(
     place.first().await;
     let gone = lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let burials = burials(&batch, &written, &gone);
-    bury(&shared, &batch, &burials, &id).await?;
-    park(&shared, &batch, &written, &gone).await?;
+    bury(&shared, &batch, &burials, &written.parked, &id).await?;
+    park(&shared, &batch, &written, &lost).await?;
     if let Some((parts, emission)) = parts {
         // Before the next one is: positions move in the order of the batches.
         written.stored = parts.land(&shared, emission, &lost).await?;
@@ -188,10 +188,11 @@ async fn park<R: Row>(
     shared: &Shared<R>,
     batch: &Batch<R>,
     written: &Written,
-    lost: &[Partition],
+    lost: &Mutex<Vec<Partition>>,
 ) -> Result<(), PipelineError> {
     let Some(parking) = shared.parking.as_ref().filter(|_| !written.parked.is_empty()) else { return Ok(()) };
     let held = written.parked.iter().map(|at| &batch.messages[*at].message);
+    let lost = lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ours = held.filter(|message| !lost.contains(&message.partition));
     let parked = parking.park(ours, &shared.policy, &shared.health).await?;
     metrics::counter!("chalk_writer_messages_parked_total").increment(parked);
@@ -232,6 +233,7 @@ async fn bury<R: Row>(
     shared: &Shared<R>,
     batch: &Batch<R>,
     burials: &[(usize, Burial<'_>)],
+    parked: &[usize],
     id: &str,
 ) -> Result<(), PipelineError> {
     if let (Some((_, first)), None) = (burials.first(), &shared.graveyard) {
@@ -239,7 +241,9 @@ async fn bury<R: Row>(
     }
     {
         let mut bad = burials.iter().map(|(at, _)| *at).peekable();
-        let judgement = (0..batch.messages.len()).map(|at| bad.next_if_eq(&at).is_some());
+        // What is parked is judged when it is read back.
+        let judged = (0..batch.messages.len()).filter(|at| parked.binary_search(at).is_err());
+        let judgement = judged.map(|at| bad.next_if_eq(&at).is_some());
         let mut budget = shared.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.judge(judgement).map_err(|reason| {
             let latest = burials.last().map(|(_, burial)| burial.to_string()).unwrap_or_default();

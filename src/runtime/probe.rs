@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::health::Report;
+use super::parking::ASKED_EVERY;
 use super::pause::Pauses;
 use super::shared::Shared;
 use crate::sink::{Row, SinkError};
@@ -23,11 +24,28 @@ async fn until_reached<R: Row>(shared: Arc<Shared<R>>, index: usize) {
     let mut pauses = Pauses::new(shared.policy.retry);
     loop {
         match destination.sink.probe().await {
-            Ok(()) => return report.works(),
+            Ok(()) => {
+                report.works();
+                break;
+            }
             Err(error) => {
                 report.failed(&error.to_string(), matches!(error, SinkError::Denied { .. }));
                 sleep(pauses.next(None)).await;
             }
+        }
+    }
+    if shared.parking.is_some() {
+        while_away(&shared, index).await;
+    }
+}
+
+/// Where messages are parked, nobody may be writing to a destination that is away: it is asked whether it answers.
+async fn while_away<R: Row>(shared: &Shared<R>, index: usize) {
+    let destination = &shared.destinations[index];
+    loop {
+        sleep(ASKED_EVERY).await;
+        if shared.away.is_away(index) && destination.sink.probe().await.is_ok() && shared.away.answers(index) {
+            shared.health.works(&destination.name);
         }
     }
 }

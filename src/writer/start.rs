@@ -16,9 +16,10 @@ use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
+use crate::decode::Decoder;
 use crate::runtime::pause::Pauses;
 use crate::runtime::{
-    Away, Beside, DeadLetterTopic, Destination, Emission, Health, Parking, Pipeline, Policy, Retry, Run,
+    Away, Beside, DeadLetterTopic, Destination, Emission, Health, Parking, Pipeline, Policy, Retry, Run, Unparked,
 };
 use crate::sink::Row;
 use crate::store::{StoreError, StoreOptions};
@@ -145,7 +146,10 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         None => None,
     };
     let parking = parking.filter(|_| with.again.is_none());
-    if parking.is_some() && (emission.is_some() || found.iter().any(|(_, part)| matches!(part, Part::Topic(_)))) {
+    if parking.is_some()
+        && (emission.is_some()
+            || found.iter().any(|(_, part)| matches!(part, Part::Topic(_) | Part::Store(_, Opener::Publishing(_)))))
+    {
         let text = "`park_after` is for writers with stores; this one publishes, and a bus that is away is waited for";
         return Err(StartError::Configuration(text.to_owned()));
     }
@@ -188,7 +192,8 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     }
     let (health, away) = (with.health, Arc::<Away>::default());
     let beside = parked.map(|(parking, subscription, policy)| {
-        let (decoder, destinations, dead_letters) = (decoder.clone(), destinations.clone(), dead_letters.clone());
+        let decoder: Arc<dyn Decoder<R>> = Arc::new(Unparked(decoder.clone()));
+        let (destinations, dead_letters) = (destinations.clone(), dead_letters.clone());
         let (health, away) = (health.clone(), away.clone());
         let parked = Pipeline {
             subscription,
@@ -211,6 +216,9 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         None => Box::new(main),
     })
 }
+
+/// How long the end waits for what is being read back.
+const LEAVES_PARKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What reading again does to whoever reads what a writer publishes.
 const TWICE: &str = "would publish everything of that stretch once more";
@@ -348,8 +356,19 @@ impl Connect<'_> {
         let part = format!("parking topic `{topic}`");
         if reads.embedded {
             self.made(&part, &topic).await?;
-        } else {
-            self.topic(&part, &topic, "`parking_topic`").await?;
+        }
+        let info = self.topic(&part, &topic, "`parking_topic`").await?;
+        if info.keeping.compacts {
+            return Err(StartError::Configuration(format!(
+                "{part} is compacted (`cleanup.policy`): the second message of a key would remove the first; set \
+                 `cleanup.policy` to `delete`"
+            )));
+        }
+        if let Some(for_ms) = info.keeping.for_ms.filter(|for_ms| *for_ms < KEPT_FOR_MS) {
+            let kept = hours(for_ms);
+            tracing::warn!(
+                "{part} keeps a message for {kept} only (`retention.ms`): a store that is away for longer loses it"
+            );
         }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         let subscribe = Subscribe {
@@ -361,7 +380,10 @@ impl Connect<'_> {
             transactional: false,
         };
         let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
-        let policy = Policy { max_bytes: (policy.max_bytes / 4).max(1), beside: true, ..policy.clone() };
+        // Nobody waits long for a store at the end: what is parked is safe where it is.
+        let drain_within = policy.drain_within.min(LEAVES_PARKED_WITHIN);
+        let max_bytes = (policy.max_bytes / 4).max(1);
+        let policy = Policy { max_bytes, drain_within, beside: true, ..policy.clone() };
         Ok((Parking { after, topic, publisher }, subscription, policy))
     }
 

@@ -53,7 +53,10 @@ impl Inspect for Kafka {
         let access = Access::fetch(&self.settings).await?;
         let mut config = properties::producer(&self.settings, &access);
         // The broker is to judge the size, and of all of it.
-        config.set("message.max.bytes", "1000000000").set("compression.type", "none");
+        config
+            .set("message.max.bytes", "1000000000")
+            .set("queue.buffering.max.kbytes", "2097151")
+            .set("compression.type", "none");
         let client = Client::new(&config, &access)?;
         let message = Outgoing {
             topic: topic.to_owned(),

@@ -1,7 +1,7 @@
 //! Destinations: away, slow, unsure, restarted, replaced, full.
 
 use super::Change;
-use super::circumstances::{Circumstances, lasting, stronger};
+use super::circumstances::{Circumstances, lasting, stronger, weaker};
 use super::fault::Fault;
 use super::judged::{DELAYED, Judged, LOST, anywhere};
 use super::kept::Kept;
@@ -15,10 +15,20 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
     if around.facts.sheds {
         return sheds(fault, around);
     }
-    let unsure = || around.repeated(DELAYED, Repetition::Write);
+    // What is parked is read back as another message would be, and expires there as anywhere.
+    let parks = tuning.park_after.is_some();
+    let unsure = || match parks {
+        true => around.repeated(DELAYED.or(LOST), Repetition::Delivery),
+        false => around.repeated(DELAYED, Repetition::Write),
+    };
     match fault {
         Fault::StoreAway => Judged {
-            because: around.retries(),
+            because: match tuning.park_after {
+                Some(after) => {
+                    format!("{}; after {} what is for it is moved aside", around.retries(), show_duration(after))
+                }
+                None => around.retries(),
+            },
             there: unsure(),
             changes: vec![stronger("retry.max_pause", lasting(tuning.retry_max_pause), "shorter: it is found sooner")],
         },
@@ -35,11 +45,14 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
                 tuning.parking_topic.as_deref().unwrap_or_default()
             ),
             there: unsure(),
-            changes: vec![stronger(
-                "park_after",
-                tuning.park_after.and_then(lasting),
-                "shorter: the others go on sooner",
-            )],
+            changes: vec![
+                stronger("park_after", tuning.park_after.and_then(lasting), "shorter: the others go on sooner"),
+                weaker(
+                    "retention of the parking topic",
+                    None,
+                    "shorter than a store may be away: what expires there is lost",
+                ),
+            ],
         },
         Fault::OneStoreAway => Judged {
             because: format!(

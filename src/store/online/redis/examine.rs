@@ -48,7 +48,9 @@ pub(in crate::store) async fn examine(options: &StoreOptions) -> Vec<Finding> {
     let info = information(&session).await;
     let mut findings = vec![reached(&session, info.as_ref(), topology.clustered)];
     findings.extend(time(&session).await);
-    findings.push(writable(&session, &format!("{prefix}__chalk_doctor__{}", uuid::Uuid::new_v4().simple())).await);
+    // By what is in braces it has the slot of the layout's key, whose node this is.
+    findings
+        .push(writable(&session, &format!("{prefix}__chalk_doctor__{{{key}}}{}", uuid::Uuid::new_v4().simple())).await);
     node.give_back(session);
     findings.push(match topology.check_layout().await {
         Ok(()) => Finding::ok("layout", format!("`{key}` is ours, or free")),
