@@ -63,10 +63,13 @@ mod people;
 mod postgres;
 #[path = "../services/proxy.rs"]
 mod proxy;
+mod recovery;
 #[path = "../services/redis.rs"]
 mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
+mod report;
+mod rows;
 mod scenes;
 mod sent;
 mod stores;
@@ -89,7 +92,7 @@ fn variable(name: &str, default: u64) -> u64 {
 static SEED: LazyLock<u64> =
     LazyLock::new(|| variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()));
 
-fn folder(run: usize) -> PathBuf {
+fn folder(run: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("chalk-writer-torture-{run}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
@@ -117,12 +120,12 @@ fn nothing_is_lost_doubled_or_older_on_top_in_run_3_of_a_seed() {
 
 fn torture(run: usize) {
     let (seed, seconds) = (*SEED, variable("TORTURE_SECONDS", 30));
-    let folder = folder(run);
+    let folder = folder(&run.to_string());
     let hand = deal::to(run, seed);
     println!("torture: run {run} of seed {seed}, {hand:?}, {seconds} s, {}", folder.display());
     let (bus, online, offline) = (hand.bus(&folder), hand.online(&folder), hand.offline(&folder));
     let config = config::write(&folder, &*bus, &online.uri(), &offline.uri());
-    let mut writers = Writers::new(&folder, &config);
+    let mut writers = Writers::new(&folder, &config, &Kind::ALL);
     for kind in Kind::ALL {
         writers.at_least(kind, 2);
     }
@@ -131,9 +134,9 @@ fn torture(run: usize) {
     chaos.run(Duration::from_secs(seconds));
     chaos.say(&format!("{} messages sent; draining", chaos.producer.sent.len()));
     chaos.writers.leave();
-    chaos.writers.drain();
+    chaos.writers.drain(&Kind::ALL);
     chaos.replay_everything();
-    chaos.writers.drain();
+    chaos.writers.drain(&Kind::ALL);
     chaos.checker.finish(&chaos.producer.sent, &mut *chaos.bus);
     chaos.checker.problems.sort();
     chaos.checker.problems.dedup();
