@@ -17,9 +17,8 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// A fault has ended now.
+    /// A fault has ended now; whoever was waited for after another one is so no longer.
     pub fn begin(&mut self, fault: &'static str, groups: &[Group], bus: &mut dyn TestBus) {
-        self.give_up();
         // The end is before the look, so that nothing that comes meanwhile counts as quicker than it is.
         let end = Instant::now();
         let at = groups.iter().map(|group| (group.clone(), position(group, bus))).collect();
@@ -40,7 +39,12 @@ impl Recovery {
         groups.is_empty()
     }
 
-    /// Waits no longer for those that have not.
+    /// Waits for nobody.
+    pub fn forget(&mut self) {
+        self.pending = None;
+    }
+
+    /// Waits no longer for those that have not, which counts as too long.
     pub fn give_up(&mut self) {
         if let Some((fault, _, groups)) = self.pending.take() {
             for (group, _) in groups.into_keys() {

@@ -1,5 +1,7 @@
 //! `OFFLINE_WRITER` that republishes, and `OFFLINE_STORE_STREAMING_INSERT_WRITER` behind it: each row once in Postgres,
-//! at least once in the lake.
+//! at least once in the lake, under one id.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -38,8 +40,15 @@ fn make(making: &mut Making<'_>) -> Made {
 
 fn look(looking: &mut Looking<'_>) -> Held {
     let mut held = Held::new();
-    for row in looking.place.rows("public", "user", "__operation_id__, __id__, seq") {
-        add(&mut held, format!("{}/{} {}", row[0], row[1], row[2]), 1);
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in looking.place.rows("public", "user", "__operation_id__, __id__, seq, __observation_id__") {
+        let key = format!("{}/{} {}", row[0], row[1], row[2]);
+        add(&mut held, &*key, 1);
+        ids.entry(key).or_default().insert(row[3].clone());
+    }
+    // By its id a reader of a lake tells a row that is there twice.
+    for (key, ids) in ids.iter().filter(|(_, ids)| ids.len() > 1) {
+        add(&mut held, format!("{key} under {} ids", ids.len()), 1);
     }
     for row in looking.place.rows("public", "query_log", "operation_id") {
         add(&mut held, format!("query {}", row[0]), 1);

@@ -44,9 +44,9 @@ pub struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The time of the message: unique, and of one in ten before that of messages that were sent earlier.
+    /// The time of the message: unique, and of one in four before that of messages that were sent earlier.
     pub fn time(&mut self) -> i64 {
-        let late = if self.random.u8(..10) == 0 { self.random.i64(1..1000) } else { 0 };
+        let late = if self.random.u8(..4) == 0 { self.random.i64(1..1000) } else { 0 };
         BASE + (self.number - late) * 10_000 + self.number % 10_000
     }
 }
