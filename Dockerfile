@@ -17,6 +17,8 @@ RUN mkdir -p src && echo > src/lib.rs && echo 'fn main() {}' | tee src/main.rs >
 COPY build.rs ./
 COPY proto proto
 COPY src src
+# What `--version`, the log and /status.json say of the sources: --build-arg CHALK_WRITER_REVISION=$(git rev-parse HEAD).
+ARG CHALK_WRITER_REVISION
 # cargo goes by modification times: the real files must be newer than the placeholders were.
 RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked --bin chalk-writer
 # All that the binary loads, and nothing else: no shell, no package manager.
@@ -28,6 +30,8 @@ RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp \
  && echo 'nonroot:x:65532:' > /image/etc/group && chmod 1777 /image/tmp
 
 FROM scratch
+ARG CHALK_WRITER_REVISION
+LABEL org.opencontainers.image.revision=$CHALK_WRITER_REVISION
 COPY --from=build /image /
 USER 65532:65532
 EXPOSE 9090

@@ -12,8 +12,7 @@ use chalk_writer::bus::{BusError, Received, Source, Subscription};
 use chalk_writer::message::{Delivery, Message};
 use chalk_writer::row::feature::FeatureRow;
 use chalk_writer::runtime::{Destination, Health, Pipeline, Run as _};
-use chalk_writer::store::StoreOptions;
-use chalk_writer::store::online;
+use chalk_writer::store::{ONLINE, StoreLimits, StoreOptions};
 use chalk_writer::writer::Writer as _;
 use chalk_writer::writer::destinations::To;
 use chalk_writer::writer::online::OnlineWriter;
@@ -62,18 +61,9 @@ fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
     let settings = kit::online_settings();
     let plan = OnlineWriter.plan(&settings).expect("a plan");
     let To::Store(planned) = &plan.destinations[0].to else { panic!("an online store") };
-    let uri = planned.settings.uri.clone();
-    let options = StoreOptions {
-        uri,
-        fetched: "blackhole:".to_owned().into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention: std::time::Duration::ZERO,
-        memory_limit: 64 << 20,
-    };
-    let sink = online::open(&options).expect("a store");
+    let limits = StoreLimits { concurrency: 4, memory_limit: 64 << 20, ..StoreLimits::default() };
+    let options = StoreOptions::new(&planned.settings, "blackhole:".to_owned().into(), limits);
+    let sink = ONLINE.open(&options).expect("a store");
     Pipeline {
         subscription: Subscription {
             source: Box::new(Prepared { messages: messages.clone(), delivered: 0, acknowledged: None }),
@@ -85,6 +75,8 @@ fn pipeline(messages: &Arc<Vec<Message>>) -> Pipeline<FeatureRow> {
         destinations: vec![Destination { name: "blackhole".to_owned(), sink }],
         emission: None,
         dead_letters: None,
+        parking: None,
+        away: Arc::default(),
         policy: plan.policy,
         health: Arc::new(Health::default()),
     }

@@ -6,10 +6,9 @@ mod results;
 
 use std::hint::black_box;
 
-use chalk_writer::config::secret::SecretRef;
 use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::sink::Write;
-use chalk_writer::store::{StoreOptions, offline};
+use chalk_writer::store::{OFFLINE, StoreLimits, StoreOptions};
 use chalk_writer::value::msgpack;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -49,17 +48,9 @@ fn lake(criterion: &mut Criterion<CpuTime>) {
     let rows: Vec<_> = std::iter::repeat_n(&rows, 20).flatten().collect();
     let folder = tempfile::tempdir().expect("a folder");
     let uri = format!("file://{}", folder.path().display());
-    let options = StoreOptions {
-        uri: SecretRef::plain(&uri),
-        fetched: uri.into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 1,
-        tombstone_retention: std::time::Duration::ZERO,
-        memory_limit: 192 << 20,
-    };
-    let lake = offline::open(&options).expect("a lake");
+    let limits = StoreLimits { concurrency: 1, memory_limit: 192 << 20, ..StoreLimits::default() };
+    let options = StoreOptions::of(&uri, limits);
+    let lake = OFFLINE.open(&options).expect("a lake");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let mut group = criterion.benchmark_group("stores");
     group.throughput(Throughput::Elements(rows.len() as u64)).sample_size(20);

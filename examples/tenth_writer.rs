@@ -13,6 +13,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use chalk_writer::bus::local::{LocalBus, Options};
 use chalk_writer::bus::{Bus, BusError};
+use chalk_writer::config::StoreKind;
 use chalk_writer::config::secret::{SecretRef, expose};
 use chalk_writer::config::settings::{
     BusSettings, Environment, Environments, LocalSettings, StoreSettings, WriterSettings,
@@ -26,10 +27,10 @@ use chalk_writer::sink::{Outcome, Row, Sink, SinkError, Write};
 use chalk_writer::store::{StoreError, StoreOptions};
 use chalk_writer::value::time::format_timestamp;
 use chalk_writer::writer::catalog::{Catalog, Prepared};
-use chalk_writer::writer::destinations::{Destinations, Kind, Opener};
+use chalk_writer::writer::destinations::{Destinations, Opener, Stores};
 use chalk_writer::writer::open::{Gate, Unopened};
 use chalk_writer::writer::preview::ShownRow;
-use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Start, Writer, WriterType};
+use chalk_writer::writer::{AnyWriter, Facts, Plan, PlanError, Shown, Stands, Start, Writer, WriterType};
 use chalk_writer::writer_type::{Pace, TypeInfo};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,10 @@ static AUDIT: TypeInfo = TypeInfo {
 static FACTS: Facts = Facts {
     writer_type: WriterType::new(&AUDIT),
     guarantee: "at least once: after a crash some lines may be there twice, with the same operation_id",
+    known_by: "operation_id",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: false,
 };
 
 // --- 2. what its decoder makes and its store takes ------------------------------------------------------
@@ -167,15 +172,13 @@ impl Sink<Line> for AuditFile {
 }
 
 /// How an environment names its file, and what opens it.
-const AUDIT_FILES: Kind<Line> = Kind {
+const AUDIT_FILES: Stores<Line> = Stores {
     name: "audit file",
-    field: "offline_store",
+    kind: StoreKind::Offline,
     uri: "uri",
-    of: |environment| environment.offline_store.as_ref(),
-    check: |uri| path(uri).map(drop),
     open: Opener::Store(open),
-    absorbs_repeats: |_| Ok(false),
-    has_tombstones: false,
+    absorbs_repeats: |uri| path(uri).map(|_| false),
+    has_keyless_rows: false,
 };
 
 /// Contacts nothing: a disk that is not there yet is waited for in `probe` and `write`.
@@ -246,8 +249,7 @@ async fn publish(bus: &LocalBus) -> Result<(), BusError> {
 
 fn settings(folder: &Path) -> WriterSettings {
     let uri = SecretRef::plain(format!("audit:{}", folder.join("audit.log").display()));
-    let file = StoreSettings { uri, cache_prefix: String::new(), clustered: false, wait_replicas: None };
-    let prod = Environment { offline_store: Some(file), ..Environment::default() };
+    let prod = Environment { offline_store: Some(StoreSettings::of(uri)), ..Environment::default() };
     let bus = BusSettings::Local(LocalSettings { path: folder.join("bus.sqlite") });
     WriterSettings {
         environments: Arc::new(Environments { entries: [("prod".to_owned(), prod)].into() }),

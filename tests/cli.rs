@@ -4,6 +4,8 @@
 mod again;
 #[path = "cli/bombs.rs"]
 mod bombs;
+#[path = "cli/first_try.rs"]
+mod first_try;
 #[path = "cli/kafka.rs"]
 mod kafka;
 #[path = "cli/kinds.rs"]
@@ -32,6 +34,8 @@ fn help_lists_every_command_and_every_code() {
         "check",
         "schema",
         "types",
+        "explain",
+        "doctor",
         "publish",
         "peek",
         "get",
@@ -46,7 +50,9 @@ fn help_lists_every_command_and_every_code() {
     ] {
         assert!(help.contains(word), "`{word}` is not in:\n{help}");
     }
-    assert!(chalk_writer(&["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
+    let revision = option_env!("CHALK_WRITER_REVISION").unwrap_or("unknown");
+    let version = format!("chalk-writer {} (revision {revision})", env!("CARGO_PKG_VERSION"));
+    assert_eq!(chalk_writer(&["--version"]).ok().trim(), version);
 }
 
 #[test]
@@ -161,7 +167,8 @@ fn the_documented_result_goes_from_a_file_into_both_stores() {
     for writer in ["ONLINE_WRITER", "OFFLINE_WRITER"] {
         let ended = folder.drain(writer);
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.stderr.lines().next().is_some_and(|line| line.contains("listening")), "{ended:?}");
+        let first = ended.stderr.lines().next().expect("a first line");
+        assert!(first.contains("listening") && first.contains("\"revision\":"), "{ended:?}");
         assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("\"acknowledged\":1")), "{ended:?}");
         assert!(ended.stdout.is_empty(), "logs go to stderr: {ended:?}");
     }
@@ -270,7 +277,7 @@ fn generated_results_are_the_same_for_one_seed_and_others_for_another() {
     let bodies = |seed: &str| -> Vec<String> {
         let folder = Deployment::new();
         let arguments = ["publish", "--config", "chalk.json", "--topic", "results", "--generate", "20", "--seed", seed];
-        folder.run(&arguments).ok();
+        folder.run(&[&arguments[..], &["--start", "2026-01-01T00:00:00Z"]].concat()).ok();
         let arguments =
             ["peek", "--config", "chalk.json", "--type", "OFFLINE_WRITER", "--from-start", "--json", "--body"];
         let lines = folder.run(&arguments).ok();
@@ -282,6 +289,16 @@ fn generated_results_are_the_same_for_one_seed_and_others_for_another() {
     assert_eq!(bodies("7").len(), 20);
     assert_eq!(bodies("7"), bodies("7"));
     assert_ne!(bodies("7"), bodies("8"));
+}
+
+#[test]
+fn what_is_generated_is_of_now_and_has_not_expired() {
+    let folder = Deployment::new();
+    folder.configure("\"prod\": {", "\"prod\": {\"default_max_staleness\": \"1h\", ");
+    folder.topics();
+    folder.run(&["publish", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--generate", "20"]).ok();
+    let ended = folder.drain("ONLINE_WRITER");
+    assert!(ended.stderr.contains("\"acknowledged\":20") && !ended.stderr.contains("\"stored\":0"), "{ended:?}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn the_readme_has_a_line_of_each_writer_and_says_which_are_still_to_come() {
 #[test]
 fn each_writer_has_its_page_with_its_guarantee_and_all_that_it_reads_and_names() {
     let mut pages = BTreeSet::new();
-    for Facts { writer_type, guarantee } in registered() {
+    for Facts { writer_type, guarantee, .. } in registered() {
         let page = page(*writer_type);
         let (text, info) = (text(&page), writer_type.info());
         let page = page.display().to_string();
@@ -152,10 +152,10 @@ fn what_the_program_lists_is_the_registry() {
         assert_eq!(listed.guarantee, facts.map(|facts| facts.guarantee), "{}", listed.info.name);
     }
     let shown = config::types_text(&registry);
-    for Facts { writer_type, guarantee } in registered() {
+    for Facts { writer_type, guarantee, .. } in registered() {
         assert!(shown.contains(&format!("{writer_type} (works)")) && shown.contains(guarantee), "{writer_type}");
     }
-    let schema = config::schema();
+    let schema = config::schema(&registry);
     let common = &schema["properties"]["common_persistence_specs"]["properties"];
     let environment = &schema["properties"]["environments"]["additionalProperties"]["properties"];
     for info in WriterType::ALL.map(WriterType::info) {
@@ -186,4 +186,29 @@ fn the_page_of_a_tenth_writer_has_the_code_of_the_example() {
     let parts = parts(&example);
     assert_eq!(parts.iter().map(|part| part.trim()).collect::<Vec<_>>(), blocks);
     assert_eq!(parts.len(), 6, "each part of the example");
+}
+
+#[test]
+fn the_page_of_a_new_store_has_the_descriptions_that_there_are_and_the_list() {
+    let page = text("docs/adding-a-store.md");
+    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    let [smallest, with_settings, list] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    assert_eq!(smallest, text("src/store/stores/blackhole.rs").trim());
+    assert_eq!(with_settings, text("src/store/stores/redis.rs").trim());
+    assert!(text("src/store/stores/mod.rs").contains(list));
+}
+
+#[test]
+fn the_readme_has_every_scheme_of_every_store() {
+    let readme = text("README.md");
+    for store in chalk_writer::store::STORES {
+        // The second name of Postgres is libpq's.
+        for scheme in store.schemes.iter().filter(|scheme| **scheme != "postgresql") {
+            assert!(
+                readme.contains(&format!("`{scheme}:")),
+                "README.md does not have `{scheme}:`, a scheme of {}",
+                store.name
+            );
+        }
+    }
 }

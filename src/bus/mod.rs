@@ -3,6 +3,7 @@
 //! A bus is one folder here and one line in [`BUSES`]. The rules that every bus must keep are in
 //! `tests/bus_contract`, which walks them all.
 
+pub mod inspect;
 pub mod kafka;
 pub mod local;
 pub mod reread;
@@ -306,11 +307,30 @@ pub struct BusKind {
     pub name: &'static str,
     /// Makes a connection from checked settings; `None` where they are another kind's.
     pub open: fn(&BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>>,
+    /// The same, to be asked about itself.
+    pub inspect: fn(&BusSettings) -> Option<Arc<dyn inspect::Inspect>>,
+    /// How long it waits for a member; `None` where the settings are another kind's.
+    pub waits: fn(&BusSettings) -> Option<Waits>,
+}
+
+/// How long a bus waits for a member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Who was silent for so long loses its partitions; `None` where the bus does not tell.
+    pub session: Option<Duration>,
+    /// What sets that, where anything does.
+    pub session_by: Option<&'static str>,
+    /// The longest that partitions are waited for which are to move; then they go.
+    pub handover: Duration,
+    /// What sets that.
+    pub handover_by: &'static str,
 }
 
 /// Every bus of this version.
-pub static BUSES: &[BusKind] =
-    &[BusKind { name: "LOCAL", open: local::open }, BusKind { name: "KAFKA", open: kafka::open }];
+pub static BUSES: &[BusKind] = &[
+    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits },
+    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits },
+];
 
 /// The bus that the settings name.
 pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
@@ -318,4 +338,16 @@ pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
         .iter()
         .find_map(|kind| (kind.open)(settings))
         .unwrap_or_else(|| Err(BusError::Settings(format!("{settings:?} is not a bus of this version"))))
+}
+
+/// How long the bus that the settings name waits for a member of a group.
+pub fn waits(settings: &BusSettings) -> Waits {
+    let waits = BUSES.iter().find_map(|kind| (kind.waits)(settings));
+    // A bus that is not in this version waits for nobody; no writer starts on it.
+    waits.unwrap_or(Waits { session: None, session_by: None, handover: Duration::MAX, handover_by: "" })
+}
+
+/// The bus that the settings name, to be asked about itself.
+pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn inspect::Inspect>> {
+    BUSES.iter().find_map(|kind| (kind.inspect)(settings))
 }

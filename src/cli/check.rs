@@ -41,7 +41,7 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 pub(super) fn schema() -> Result<(), Failure> {
-    Ok(output::json(&config::schema())?)
+    Ok(output::json(&config::schema(&writer::registry()))?)
 }
 
 pub(super) fn types(arguments: &TypesArguments) -> Result<(), Failure> {

@@ -10,9 +10,9 @@ use clap::{ArgGroup, Args};
 use crate::bus::{self, Bus};
 use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings};
 use crate::config::{self, ConfigErrors, Loaded, Overrides};
-use crate::store::online::{self, OnlineStore};
-use crate::store::{StoreError, StoreOptions};
-use crate::writer::{self, WriterType};
+use crate::store::online::OnlineStore;
+use crate::store::{self, StoreError, StoreLimits, StoreOptions};
+use crate::writer::{self, TypeInfo, WriterType};
 
 use super::exit::{Exit, Failure, OrExit};
 
@@ -106,6 +106,13 @@ impl Deployment {
         which.iter().filter_map(|which| self.loaded.writer(which).ok()).collect()
     }
 
+    /// Every writer of this version that the file lists; what is missing for one of them is an error.
+    pub(super) fn listed(&self) -> Result<Vec<WriterSettings>, Failure> {
+        let runs = |info: &'static TypeInfo| writer::find(info.writer_type()).is_some();
+        let names = self.loaded.writers().filter(|(_, info)| runs(info)).map(|(name, _)| name.to_owned());
+        names.map(|name| self.writer(&config::Selection::Writer(name))).collect()
+    }
+
     /// How to reach the bus.
     pub(super) fn bus_settings(&self) -> &BusSettings {
         self.loaded.bus()
@@ -159,21 +166,13 @@ pub(super) async fn open_online_store(
     settings: &StoreSettings,
     tuning: &Tuning,
 ) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    online::open(&store_options(settings, tuning).await?)
+    store::ONLINE.open(&store_options(settings, tuning).await?)
 }
 
 /// What a store is opened with, as a writer with this tuning opens it.
 pub(super) async fn store_options(settings: &StoreSettings, tuning: &Tuning) -> Result<StoreOptions, StoreError> {
-    Ok(StoreOptions {
-        uri: settings.uri.clone(),
-        fetched: settings.uri.fetch().await.map_err(|error| StoreError(error.to_string()))?,
-        cache_prefix: settings.cache_prefix.as_str().into(),
-        clustered: settings.clustered,
-        wait_replicas: settings.wait_replicas,
-        concurrency: tuning.concurrency,
-        tombstone_retention: tuning.tombstone_retention,
-        memory_limit: tuning.memory_limit,
-    })
+    let options = StoreOptions::fetch(settings, StoreLimits::new(tuning, 1)).await;
+    options.map_err(|error| StoreError(error.to_string()))
 }
 
 /// A duration as in the configuration (`250ms`, `1h30m`).

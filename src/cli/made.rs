@@ -23,7 +23,7 @@ pub(super) struct MadeUp {
     /// What they are; without it, what a message without a type is to the writer of `--type`, else results
     #[arg(long, value_name = "KIND", requires = "generate", value_parser = kinds())]
     what: Option<Kind>,
-    /// The same seed makes the same messages
+    /// The same seed makes the same messages, and with `--start` of the same times
     #[arg(long, default_value_t = 1, requires = "generate")]
     seed: u64,
     /// Environment of generated messages
@@ -35,8 +35,7 @@ pub(super) struct MadeUp {
     /// About how many entities of each namespace they are
     #[arg(long, value_name = "N", default_value_t = 1_000, requires = "generate")]
     entities: u64,
-    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, a fixed day, the same in every run,
-    /// which the retention of a topic of Kafka may be past
+    /// Event time of the first of them: RFC 3339, or so long ago (`2h`); without it, now
     #[arg(long, value_name = "TIME", value_parser = deployment::moment, requires = "generate")]
     start: Option<DateTime<Utc>>,
     /// The folder for the files that generated bulk inserts tell of
@@ -99,7 +98,8 @@ impl MadeUp {
             topic: topic.to_owned(),
             environment: self.environment.clone(),
             entities: self.entities,
-            start: self.start.map_or(defaults.start, |start| start.timestamp_micros()),
+            // Of a fixed day they would have expired, or be too old to be asked again, before anybody sees them stored.
+            start: self.start.unwrap_or_else(Utc::now).timestamp_micros(),
             encoding,
             ..defaults
         })

@@ -7,7 +7,9 @@ mod check;
 mod demo;
 mod deployment;
 mod dlq;
+mod doctor;
 pub mod exit;
+mod explain;
 mod get;
 mod input;
 mod made;
@@ -24,6 +26,7 @@ mod text;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry::build;
 use crate::telemetry::logs::LogFormat;
 use exit::Failure;
 
@@ -32,7 +35,7 @@ use exit::Failure;
 /// With --type or --writer it runs a writer until it is asked to stop; every other job is a command.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = build::FULL.as_str(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true
@@ -55,6 +58,8 @@ enum Command {
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
     Types(check::TypesArguments),
+    Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Publish(publish::Arguments),
     Peek(peek::Arguments),
     Get(get::Arguments),
@@ -87,6 +92,8 @@ impl CommandLine {
             Some(Command::Check(arguments)) => check::check(&arguments),
             Some(Command::Schema) => check::schema(),
             Some(Command::Types(arguments)) => check::types(&arguments),
+            Some(Command::Explain(arguments)) => explain::run(arguments).await,
+            Some(Command::Doctor(arguments)) => doctor::run(arguments).await,
             Some(Command::Publish(arguments)) => publish::run(arguments).await,
             Some(Command::Peek(arguments)) => peek::run(arguments).await,
             Some(Command::Get(arguments)) => get::run(arguments).await,

@@ -6,17 +6,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use crate::bus::{self, Bus, BusError};
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::bus;
 use crate::runtime::Health;
-use crate::telemetry::http;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
+use crate::telemetry::{build, http};
 use crate::writer::{self, Again};
 
 use super::deployment::{self, Selection};
 use super::exit::{Exit, Failure, OrExit};
-use super::publish::make_topic;
 use super::session::{self, Session, Stop};
 use super::signals::Signals;
 
@@ -84,25 +82,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     announce(&watched, port.as_ref().map_or_else(|| "off".to_owned(), |(_, address)| address.to_string()));
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
-    prepare_topics(&*bus, &settings).await?;
     let session = Session { plan, bus, watched, drain: arguments.drain, again };
     let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
     session.run(stop).await
-}
-
-/// On the embedded bus nobody makes topics beforehand: that of dead letters is made here, while one
-/// of results that is not there has nothing to read, and rather is a wrong name.
-async fn prepare_topics(bus: &dyn Bus, settings: &WriterSettings) -> Result<(), Failure> {
-    let BusSettings::Local(_) = settings.bus else { return Ok(()) };
-    let topic = &settings.subscription;
-    if let Err(error @ BusError::NotFound(_)) = bus.topic(topic).await {
-        let text = format!("topic `{topic}`: {error}; `chalk-writer publish --topic {topic}` makes it");
-        return Err(Failure::new(Exit::Configuration, text));
-    }
-    if let Some(topic) = &settings.dlq_topic {
-        make_topic(bus, &settings.bus, topic, Some(1)).await?;
-    }
-    Ok(())
 }
 
 fn announce(watched: &Watched, listening: String) {
@@ -114,7 +96,8 @@ fn announce(watched: &Watched, listening: String) {
         bus = identity.bus,
         topic = identity.topic,
         group = identity.group,
-        version = env!("CARGO_PKG_VERSION"),
+        version = build::VERSION,
+        revision = build::REVISION,
         "writer starts"
     );
 }

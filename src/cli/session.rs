@@ -157,6 +157,7 @@ fn summarize(watched: &Watched, left: Option<u64>) {
         stored = state.stored,
         stale = state.stale,
         buried = state.buried,
+        parked = state.parked,
         skipped = state.skipped,
         left,
         seconds = (seconds * 1000.).round() / 1000.,

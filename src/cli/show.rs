@@ -10,8 +10,8 @@ use crate::bus::{self, BrowseFrom};
 use crate::config::StoreKind;
 use crate::config::settings::{StoreSettings, WriterSettings};
 use crate::message::Message;
-use crate::store::StoreError;
 use crate::store::look::{self, Look, Rows, Table};
+use crate::store::{StoreError, open_look};
 use crate::writer::{self, readable_body};
 
 use super::deployment::{Selection, store_options};
@@ -155,7 +155,7 @@ async fn opened(
     store: &StoreSettings,
     settings: &WriterSettings,
 ) -> Result<std::sync::Arc<dyn Look>, StoreError> {
-    look::open(kind, &store_options(store, &settings.tuning).await?)
+    open_look(kind, &store_options(store, &settings.tuning).await?)
 }
 
 async fn tables(look: &dyn Look, wanted: Option<&str>, limit: Option<u32>) -> Result<Vec<ShownTable>, look::LookError> {

@@ -21,6 +21,7 @@ use crate::message::Message;
 use crate::runtime::Health;
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::now;
+use crate::writer::doubles::Repetition;
 use crate::writer::{self, Again, Start};
 
 use super::deployment::Selection;
@@ -173,13 +174,14 @@ impl Skip<'_> {
     /// Writes what lies before, to its end. The position has not moved, so whatever ends this on the
     /// way, the group's writer reads it again.
     async fn write(&self, stretch: Stretch) -> Result<u64, Failure> {
-        let doubling = writer::plan(self.settings)?.doubling().await;
+        let doubling = writer::plan(self.settings)?.doubling(Repetition::Delivery).await;
         if !doubling.is_empty() {
             tracing::warn!(
                 "{}: rows of what lies before {} that were written when the writer stopped are there twice then, with the \
-                 same `__observation_id__`",
+                 same {}",
                 doubling.join(", "),
-                self.place()
+                self.place(),
+                writer::known_by(self.settings.writer_type)
             );
         }
         let health = Arc::new(Health::default());

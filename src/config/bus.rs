@@ -75,6 +75,14 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path, registry: &Registry) 
         Some(BusBackend::Pubsub) => Some(BusSettings::Pubsub),
         Some(BusBackend::Kafka) => Some(BusSettings::Kafka(kafka(raw, folder, &mut findings))),
     };
+    if let (Some(settings), Some(known)) = (&settings, &registry.of_buses)
+        && findings.errors.is_empty()
+        && registry.buses.contains(&settings.name())
+        && let Err(text) = (known.check)(settings)
+    {
+        let path = if matches!(settings, BusSettings::Kafka(_)) { "kafka".to_owned() } else { at.clone() };
+        findings.errors.push((path, Problem::Rule(text)));
+    }
     if let Some(absent) = settings.as_ref().map(BusSettings::name).filter(|name| !registry.buses.contains(name)) {
         let text = format!("{absent} is not in this version; it has {}", registry.buses.join(", "));
         findings.warnings.push((at, text));
@@ -97,7 +105,10 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
         SecurityProtocol::Plaintext
     });
     let sasl = matches!(protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl);
-    if sasl && secret.is_none() && mechanism != Some(SaslMechanism::Gssapi) {
+    // Where the machine itself is known to the issuer of tokens, there is nothing to keep secret.
+    let by_itself = matches!(mechanism, Some(SaslMechanism::Gssapi | SaslMechanism::AwsMskIam))
+        || raw.kafka.contains_key("sasl.oauthbearer.metadata.authentication.type");
+    if sasl && secret.is_none() && !by_itself {
         let text = format!("is missing; {} signs in with the user name and password of that secret", protocol.word());
         findings.errors.push(("kafka_sasl_secret".to_owned(), Problem::Rule(text)));
     }
@@ -125,6 +136,12 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
             Some(text) => findings.errors.push((path::key("kafka", name), Problem::Rule(text.to_owned()))),
             None => drop(properties.insert(name.clone(), value.0.0.clone())),
         }
+    }
+    let by_issuer = properties.get("sasl.oauthbearer.method").is_some_and(|method: &String| method == "oidc");
+    if sasl && mechanism == Some(SaslMechanism::OauthBearer) && !by_issuer {
+        let text = "is missing; OAUTHBEARER signs in with a token, which an issuer gives to a client: set it to `oidc`, \
+                    and `sasl.oauthbearer.token.endpoint.url` (for Amazon MSK, set `kafka_sasl_mechanism` to AWS_MSK_IAM)";
+        findings.errors.push((path::key("kafka", "sasl.oauthbearer.method"), Problem::Rule(text.to_owned())));
     }
     KafkaSettings {
         bootstrap_servers: servers,

@@ -114,6 +114,7 @@ pub(super) enum SaslMechanism {
     ScramSha512,
     Gssapi,
     OauthBearer,
+    AwsMskIam,
 }
 
 impl Choice for SaslMechanism {
@@ -124,6 +125,7 @@ impl Choice for SaslMechanism {
         ("SCRAM-SHA-512", Self::ScramSha512),
         ("GSSAPI", Self::Gssapi),
         ("OAUTHBEARER", Self::OauthBearer),
+        ("AWS_MSK_IAM", Self::AwsMskIam),
     ];
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::choice::Choice;
 use super::errors::Problem;
-use super::leaf::Caching;
+use super::leaf::{self, Caching};
+use super::own::OwnSettings;
 use super::path;
-use super::raw::{RawDeployment, RawEnvironment, RawFeature, RawStore, get};
-use super::registry::Registry;
+use super::raw::{RawDeployment, RawEnvironment, RawFeature, get};
+use super::registry::{Registry, StoreDescription};
+use super::schema;
 use super::schemes::{Support, support};
 use super::secret::{SecretClient, SecretRef};
 use super::settings::{
@@ -33,6 +37,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) secrets: Option<SecretClient>,
     /// What this version has.
     pub(super) registry: &'a Registry,
+    /// All of the file, for what stores have of settings of their own.
+    pub(super) file: &'a Value,
 }
 
 /// What an entry of `writers` says of stores.
@@ -51,7 +57,6 @@ pub(super) fn environments(
     surroundings: &Surroundings<'_>,
 ) -> (Environments, EnvironmentFindings) {
     let cache_prefix = own.cache_prefix.as_deref();
-    let clustered = get(raw.redis_is_clustered.as_ref()).unwrap_or(false);
     let mut findings = EnvironmentFindings::default();
     let mut entries = BTreeMap::new();
     for (id, environment) in raw.environments.iter().flatten() {
@@ -71,16 +76,14 @@ pub(super) fn environments(
                 StoreKind::Offline => environment.offline_store.as_ref(),
                 StoreKind::Metrics | StoreKind::Usage | StoreKind::Vector => None,
             };
-            let redis = kind == StoreKind::Online;
-            let keys = Keys {
+            let beside = Beside {
                 cache_prefix: entry
                     .and_then(|entry| get(entry.cache_prefix.as_ref()))
-                    .or_else(|| cache_prefix.filter(|_| redis).map(str::to_owned))
+                    .or_else(|| cache_prefix.filter(|_| kind == StoreKind::Online).map(str::to_owned))
                     .unwrap_or_default(),
-                clustered: redis && clustered,
-                wait_replicas: entry.and_then(|entry| wait_replicas(entry, redis, &place, &mut findings)),
+                own: surroundings.own(id, kind),
             };
-            Some(((kind, field), store(&uri, kind, keys, uri_at, surroundings, &mut findings)?))
+            Some(((kind, field), store(&uri, kind, beside, uri_at, surroundings, &mut findings)?))
         });
         let mut stores: BTreeMap<(StoreKind, &str), StoreSettings> = stores.collect();
         let mut one = |kind| stores.remove(&(kind, "uri"));
@@ -101,7 +104,7 @@ pub(super) fn environments(
         entries.insert(id.clone(), entry);
     }
     if let Some((at, uri)) = &own.usage_store
-        && let Some(one) = store(uri, StoreKind::Usage, Keys::default(), at.clone(), surroundings, &mut findings)
+        && let Some(one) = store(uri, StoreKind::Usage, Beside::default(), at.clone(), surroundings, &mut findings)
     {
         entries.entry("*".to_owned()).or_default();
         for entry in entries.values_mut() {
@@ -118,34 +121,50 @@ fn needs_uri(kind: StoreKind, environment: &RawEnvironment) -> bool {
 
 /// What a store has of settings beside its URI.
 #[derive(Default)]
-struct Keys {
+struct Beside {
     cache_prefix: String,
-    clustered: bool,
-    wait_replicas: Option<u32>,
+    own: OwnSettings,
 }
 
-fn wait_replicas(raw: &RawStore, redis: bool, at: &str, findings: &mut EnvironmentFindings) -> Option<u32> {
-    let found = u32::try_from(get(raw.wait_replicas.as_ref())?);
-    match found {
-        Ok(number) if redis => Some(number),
-        found => {
-            let text = if found.is_ok() { "is for an `online_store` in Redis" } else { "expected a small number" };
-            findings.errors.push((format!("{at}.wait_replicas"), Problem::Rule(text.to_owned())));
-            None
+impl Surroundings<'_> {
+    /// What the file says that single stores of a kind have of settings of their own: beside the URI, and at the top
+    /// level. Which of them the URI is of may be known to a secret alone.
+    fn own(&self, environment: &str, kind: StoreKind) -> OwnSettings {
+        let entry = self.file.get("environments").and_then(|all| all.get(environment)?.get(kind.field()));
+        let mut own = OwnSettings::default();
+        for fields in self.registry.stores(kind).map(StoreDescription::own) {
+            for (name, schema) in fields.properties() {
+                if let Some(value) = entry.and_then(|entry| entry.get(&name)) {
+                    own = own.with(&name, plain(&schema, value));
+                }
+            }
+            for (name, field) in fields.inherited() {
+                if let Some(value) = self.file.get(*field) {
+                    let schema = &schema::root()["properties"][*field];
+                    own = own.with(name, plain(schema, value));
+                }
+            }
         }
+        own
     }
+}
+
+/// A value as all that mean the same are written.
+fn plain(schema: &Value, value: &Value) -> Value {
+    let kind = schema.get("x-kind").and_then(Value::as_str).and_then(leaf::kind);
+    kind.and_then(|kind| (kind.plain)(value)).unwrap_or_else(|| value.clone())
 }
 
 /// A store by its URI, which stands at `at`.
 fn store(
     text: &str,
     kind: StoreKind,
-    Keys { cache_prefix, clustered, wait_replicas }: Keys,
+    Beside { cache_prefix, own }: Beside,
     at: String,
     surroundings: &Surroundings<'_>,
     findings: &mut EnvironmentFindings,
 ) -> Option<StoreSettings> {
-    let mut works = false;
+    let mut works = None;
     let uri = if SecretRef::is_name(text) {
         SecretRef::named(text, surroundings.secrets.clone()?)
     } else {
@@ -155,7 +174,7 @@ fn store(
             return None;
         };
         match support(kind, scheme, surroundings.registry) {
-            Ok(Support::Works) => works = true,
+            Ok(Support::Works(store)) => works = Some(store),
             Ok(Support::NotYet) => {
                 let text = format!("scheme `{}` is not in this version", scheme.to_ascii_lowercase());
                 findings.unopenable.push((at.clone(), kind, text));
@@ -165,29 +184,29 @@ fn store(
                 return None;
             }
         }
-        SecretRef::plain(beside(scheme, rest, surroundings.folder).unwrap_or_else(|| text.to_owned()))
+        let before_path = works.and_then(StoreDescription::before_path);
+        let full = before_path.and_then(|before| beside(scheme, before, rest, surroundings.folder));
+        SecretRef::plain(full.unwrap_or_else(|| text.to_owned()))
     };
-    let store = StoreSettings { uri, cache_prefix, clustered, wait_replicas };
+    let store = StoreSettings { uri, cache_prefix, own };
     // What a store would not open when the writer starts is wrong already.
-    if works
-        && let Some(check) = surroundings.registry.check(kind)
-        && let Err(text) = check(&store)
+    if let Some(description) = works
+        && let Err(text) = description.check(kind, &store)
     {
         findings.unopenable.push((at, kind, text));
     }
     Some(store)
 }
 
-/// A relative `sqlite:` or `file:` path, taken from the folder of the configuration file.
-fn beside(scheme: &str, rest: &str, folder: &Path) -> Option<String> {
-    let scheme = scheme.to_ascii_lowercase();
-    if !matches!(&*scheme, "sqlite" | "file") || rest.starts_with('/') || rest.starts_with(':') {
+/// A URI of a relative path, taken from the folder of the configuration file.
+fn beside(scheme: &str, before_path: &str, rest: &str, folder: &Path) -> Option<String> {
+    if rest.starts_with('/') || rest.starts_with(':') {
         return None;
     }
+    let scheme = scheme.to_ascii_lowercase();
     let (file, query) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
     let full = folder.join(file.strip_prefix("./").unwrap_or(file));
-    let slashes = if scheme == "file" { "//" } else { "" };
-    Some(format!("{scheme}:{slashes}{}{query}", full.to_str()?))
+    Some(format!("{scheme}:{before_path}{}{query}", full.to_str()?))
 }
 
 fn features(

@@ -10,20 +10,22 @@ use serde_json::{Map, Value};
 
 use super::bus;
 use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
+use super::contradictions::Around;
 use super::environments::{EnvironmentFindings, Own, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
 use super::json;
 use super::layers::{Overrides, merge};
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
-use super::registry::Registry;
+use super::registry::{Registry, StoreDescription};
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
+use super::strays::strays;
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use super::{mirroring, modes};
+use super::{contradictions, mirroring, modes, schema};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -65,7 +67,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         Ok(read) => read,
         Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
     };
-    let mut findings = Findings { errors: twice, ..Findings::default() };
+    let mut findings = Findings { schema: Arc::new(schema::of(registry)), errors: twice, ..Findings::default() };
     let file = merge(value, overrides, &mut findings);
     let raw = RawDeployment::deserialize(&file).unwrap_or_else(|error| {
         let problem = Problem::Rule(format!("passed the checks and cannot be read: {error}; this is a bug"));
@@ -82,6 +84,7 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
     }
     examined.judge(&mut notes);
     let Notes { findings, mut warnings } = notes;
+    warnings.extend(strays(&overrides.environment));
     let mut deprecated = findings.deprecated;
     let retired = findings.retired.into_iter().filter(|place| !examined.is_subscription(place));
     deprecated.extend(retired.map(|place| (place.given, "Chalk no longer uses it".to_owned())));
@@ -177,10 +180,20 @@ impl Examined {
                     notes.error(&path, problem);
                 }
             }
-            if self.works(writer) && writers::common(&self.file, "kafka_dlq_topic").is_none() {
-                let text = "is missing: without a topic of dead letters the first bad message stops the writer";
-                notes.warn(&format!("{COMMON}.kafka_dlq_topic"), text.to_owned());
+            if self.works(writer) {
+                for (path, problem) in self.contradictions(writer) {
+                    notes.error(&path, problem);
+                }
             }
+            if self.works(writer) && writers::common(&self.file, modes::DEAD_LETTERS).is_none() {
+                let text = "is missing: without a topic of dead letters the first bad message stops the writer";
+                notes.warn(&format!("{COMMON}.{}", modes::DEAD_LETTERS), text.to_owned());
+            }
+        }
+        for (path, problem) in
+            contradictions::between_writers(&self.writers, &self.registry, |writer| self.environments(writer))
+        {
+            notes.error(&path, problem);
         }
         self.judge_environments(notes);
     }
@@ -216,7 +229,23 @@ impl Examined {
         let modes = modes::of_type(&entry, &self.raw, &self.folder).metrics;
         let stores = modes::missing_stores(writer, &modes, &self.raw);
         let mirror = mirroring::problems(writer, &entry, &self.raw);
-        modes::publishing(writer, self.backend).into_iter().chain(stores).chain(mirror).collect()
+        let dead_letters = writers::common(&self.file, modes::DEAD_LETTERS);
+        let burying = modes::burying(writer, dead_letters.as_deref(), self.backend);
+        modes::publishing(writer, self.backend).into_iter().chain(burying).chain(stores).chain(mirror).collect()
+    }
+
+    /// Settings of a writer that cannot hold at the same time, by path.
+    fn contradictions(&self, writer: &Outline) -> Vec<(String, Problem)> {
+        let dead_letters = writers::common(&self.file, "kafka_dlq_topic");
+        let around = Around {
+            file: &self.file,
+            bus: self.bus.as_ref(),
+            registry: &self.registry,
+            dead_letters: dead_letters.as_deref(),
+        };
+        let found = contradictions::of_writer(&around, writer, &self.tuned(writer).tuning);
+        let of_tuning = found.of_tuning.into_iter();
+        of_tuning.map(|(field, problem)| (self.tuning_path(writer, field), problem)).chain(found.elsewhere).collect()
     }
 
     /// Where a tuning field stands: in the writer's entry, else at the top level.
@@ -304,7 +333,8 @@ impl Examined {
             }
             for (id, entry) in found.entries.iter().filter(|_| online) {
                 let scheme = entry.online_store.as_ref().and_then(|store| store.uri.scheme());
-                if let Some(scheme) = scheme.filter(|scheme| self.registry.keeps_nothing.contains(&scheme.as_str())) {
+                let store = scheme.as_deref().and_then(|scheme| self.registry.store(StoreKind::Online, scheme));
+                if let (Some(scheme), Some(true)) = (&scheme, store.map(StoreDescription::keeps_nothing)) {
                     let at = format!("{}.online_store.uri", path::key("environments", id));
                     let text = format!(
                         "`{scheme}:` keeps nothing: `{}` acknowledges its messages and their values are gone",
@@ -347,7 +377,7 @@ impl Examined {
 
     fn surroundings(&self) -> Surroundings<'_> {
         let secrets = bus::secret_client(&self.raw, &self.folder);
-        Surroundings { folder: &self.folder, secrets, registry: &self.registry }
+        Surroundings { folder: &self.folder, secrets, registry: &self.registry, file: &self.file }
     }
 
     /// The tuning of a writer.
@@ -392,6 +422,7 @@ impl Examined {
         let Tuned { tuning, listen, skip_offline_writes_for_online_cached_features, errors: rules, .. } =
             self.tuned(writer);
         errors.extend(rules.into_iter().map(|(path, problem)| (path.to_owned(), problem)));
+        errors.extend(self.contradictions(writer));
         let (Some(subscription), true) = (writer.subscription.clone(), errors.is_empty()) else {
             let error = |(path, problem)| ConfigError { path, origin: None, problem };
             return Err(ConfigErrors(errors.into_iter().map(error).collect()));

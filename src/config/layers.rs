@@ -3,6 +3,7 @@
 //! Each is walked by itself, so that a finding says where its value came from, and merged by figment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use figment::value::{Dict, Map as Profiles};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -10,16 +11,17 @@ use serde_json::{Map, Value};
 
 use super::errors::{ConfigError, Problem};
 use super::path::{self, Step};
-use super::schema::{marked, other_names, root};
+use super::schema::{marked, other_names};
 use super::walk::{Findings, Place, lookup, unknown_key_hint};
 
 /// Prefix of variables that reach any field.
-const PREFIX: &str = "CHALK_WRITER__";
+pub(super) const PREFIX: &str = "CHALK_WRITER__";
 
 /// What stands above the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Environment variables, by name. Those that mean nothing here are passed over.
+    /// Environment variables, by name. Those that mean nothing here are passed over; of those that seem to be meant for this
+    /// program a warning tells.
     pub environment: BTreeMap<String, String>,
     /// Values of command-line flags, in the order in which they were given.
     pub flags: Vec<Flag>,
@@ -55,7 +57,8 @@ impl Overrides {
 
 /// All layers as one value under the schema's names.
 pub(super) fn merge(file: Value, overrides: &Overrides, findings: &mut Findings) -> Value {
-    let file = findings.walk(root(), file, &Place::default()).unwrap_or_else(|| Value::Object(Map::new()));
+    let schema = Arc::clone(&findings.schema);
+    let file = findings.walk(&schema, file, &Place::default()).unwrap_or_else(|| Value::Object(Map::new()));
     let mut figment = Figment::from(Layer::new("file", file));
     for (origin, target, value) in variables(overrides, findings) {
         figment = put(figment, origin, &target, value, findings);
@@ -117,7 +120,7 @@ enum Target {
 /// The variables that mean a field: Chalk's plain names first, which ours are stronger than.
 fn variables(overrides: &Overrides, findings: &mut Findings) -> Vec<(String, Target, Value)> {
     let mut found: Vec<(String, Target, Value)> = Vec::new();
-    for (steps, names) in plain_names() {
+    for (steps, names) in plain_names(&findings.schema) {
         let mut given = names
             .iter()
             .filter_map(|name| overrides.environment.get_key_value(name))
@@ -152,9 +155,9 @@ fn variables(overrides: &Overrides, findings: &mut Findings) -> Vec<(String, Tar
 }
 
 /// Fields with plain variables: their steps, and the variables' names.
-fn plain_names() -> Vec<(Vec<Step>, Vec<String>)> {
+pub(super) fn plain_names(schema: &Value) -> Vec<(Vec<Step>, Vec<String>)> {
     let common = "common_persistence_specs";
-    let objects = [(vec![], root()), (vec![Step::Key(common.to_owned())], &root()["properties"][common])];
+    let objects = [(vec![], schema), (vec![Step::Key(common.to_owned())], &schema["properties"][common])];
     let mut names = Vec::new();
     for (steps, object) in objects {
         for (name, field) in object["properties"].as_object().into_iter().flatten() {
@@ -174,7 +177,8 @@ fn plain_names() -> Vec<(Vec<Step>, Vec<String>)> {
 fn put(figment: Figment, origin: String, target: &Target, value: Value, findings: &mut Findings) -> Figment {
     let below = values(&figment);
     findings.origin = Some(origin.clone());
-    let figment = match locate(target, &below) {
+    let schema = Arc::clone(&findings.schema);
+    let figment = match locate(target, &below, &schema) {
         Ok((steps, node)) => {
             let at = path::join(&steps);
             let place = Place { canonical: at.clone(), given: at };
@@ -193,7 +197,7 @@ fn put(figment: Figment, origin: String, target: &Target, value: Value, findings
 }
 
 /// The steps of a target by the schema's names, and what the schema says of the place.
-fn locate(target: &Target, below: &Value) -> Result<(Vec<Step>, &'static Value), (String, Problem)> {
+fn locate<'a>(target: &Target, below: &Value, schema: &'a Value) -> Result<(Vec<Step>, &'a Value), (String, Problem)> {
     let words: Vec<Step> = match target {
         Target::Steps(steps) => steps.clone(),
         Target::Words(words) => words.iter().map(|word| Step::Key(word.to_lowercase())).collect(),
@@ -201,7 +205,7 @@ fn locate(target: &Target, below: &Value) -> Result<(Vec<Step>, &'static Value),
             return Err((path.clone(), Problem::Rule("is not a path such as `writers[0].batch.max_rows`".to_owned())));
         }
     };
-    let mut node = root();
+    let mut node = schema;
     let mut value = Some(below);
     let mut steps: Vec<Step> = Vec::new();
     for word in words {
@@ -228,7 +232,7 @@ fn locate(target: &Target, below: &Value) -> Result<(Vec<Step>, &'static Value),
         };
         let name = if let Some(Value::Object(properties)) = node.get("properties") {
             let Some((name, field)) = lookup(properties, &word) else {
-                let (hint, _) = unknown_key_hint(properties, &word);
+                let (hint, _) = unknown_key_hint(schema, properties, &word);
                 return Err((path::key(&at, &word), Problem::UnknownKey { hint }));
             };
             node = field;

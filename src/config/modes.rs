@@ -55,6 +55,9 @@ fn rows(mode: Option<ClickHouseWriteMode>) -> Sides {
     }
 }
 
+/// The field that names the topic of dead letters.
+pub(super) const DEAD_LETTERS: &str = "kafka_dlq_topic";
+
 /// What is wrong with the topic that a writer publishes to, by path.
 pub(super) fn publishing(writer: &Outline, backend: Option<BusBackend>) -> Option<(String, Problem)> {
     let field = writer.publishes_by?;
@@ -79,6 +82,22 @@ pub(super) fn publishing(writer: &Outline, backend: Option<BusBackend>) -> Optio
         Some(_) => return None,
     };
     Some((format!("{COMMON}.{field}"), problem))
+}
+
+/// What is wrong with the topic of dead letters, by path: a writer that reads it is given what it buries, and
+/// buries it once more, without end.
+pub(super) fn burying(
+    writer: &Outline,
+    dead_letters: Option<&str>,
+    backend: Option<BusBackend>,
+) -> Option<(String, Problem)> {
+    let topic = dead_letters
+        .filter(|topic| backend != Some(BusBackend::Pubsub) && writer.subscription.as_deref() == Some(*topic))?;
+    let text = format!(
+        "`{}` reads `{topic}` too, so it would be given what it buries, and bury that again; give it another topic",
+        writer.name
+    );
+    Some((format!("{COMMON}.{DEAD_LETTERS}"), Problem::Rule(text)))
 }
 
 /// Stores of metrics that the modes of a writer ask for and that an environment does not have, by path.

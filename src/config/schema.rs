@@ -7,6 +7,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use super::raw::{RawDeployment, RawTuning};
+use super::registry::{Registry, StoreDescription};
+use super::store_kind::StoreKind;
 
 /// The schema with its inner marks and one spelling of each name.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
@@ -17,9 +19,22 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
         .to_value()
 });
 
-/// The schema as the walk reads it.
+/// The schema without what single stores have of settings of their own.
 pub(super) fn root() -> &'static Value {
     &SCHEMA
+}
+
+/// The schema as the walk reads it: with the settings that the stores of a version have of their own.
+pub(super) fn of(registry: &Registry) -> Value {
+    let mut schema = SCHEMA.clone();
+    for kind in StoreKind::ALL {
+        let stores = &mut schema["properties"]["environments"]["additionalProperties"]["properties"];
+        let Some(Value::Object(fields)) = stores[kind.field()].get_mut("properties") else { continue };
+        for own in registry.stores(kind).map(StoreDescription::own) {
+            fields.extend(own.properties());
+        }
+    }
+    schema
 }
 
 /// Names of the tuning's fields, which the top level and every writer may have.
@@ -32,8 +47,8 @@ pub(super) fn tuning_fields() -> &'static BTreeSet<String> {
 }
 
 /// The JSON Schema of the configuration file, for editors: with every spelling of every name.
-pub fn schema() -> Value {
-    let mut printed = SCHEMA.clone();
+pub fn schema(registry: &Registry) -> Value {
+    let mut printed = of(registry);
     publish(&mut printed);
     printed
 }
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_printed_schema_knows_every_spelling_and_no_inner_mark() {
-        let printed = schema();
+        let printed = schema(&Registry::default());
         let common = &printed["properties"]["common_persistence_specs"];
         assert_eq!(printed["properties"]["commonSpecs"]["description"], "The same as `common_persistence_specs`.");
         assert_eq!(common["properties"]["bigqueryUploadBucket"]["deprecated"], true);

@@ -42,6 +42,20 @@ pub enum SecretClient {
     Gcp,
 }
 
+/// Whether both are one value, as far as that shows without fetching it.
+impl PartialEq for SecretRef {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain(one), Self::Plain(other)) => one.expose_secret() == other.expose_secret(),
+            (
+                Self::Named { client, name, field },
+                Self::Named { client: other_client, name: other_name, field: other_field },
+            ) => client == other_client && name == other_name && field == other_field,
+            _ => false,
+        }
+    }
+}
+
 impl SecretRef {
     /// A value that is not fetched.
     pub fn plain(text: impl Into<String>) -> Self {
@@ -60,6 +74,11 @@ impl SecretRef {
     /// Whether a text of the file names a secret.
     pub fn is_name(text: &str) -> bool {
         text.starts_with(PREFIX)
+    }
+
+    /// Whether fetching it again may give another value without a restart.
+    pub const fn is_read_again(&self) -> bool {
+        matches!(self, Self::Named { client: SecretClient::File { .. } | SecretClient::Aws | SecretClient::Gcp, .. })
     }
 
     /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub use super::metrics_stores::MetricsStores;
 pub use super::mirror::{MirrorBody, MirrorSettings};
 pub use super::of_type::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides, TypeSettings};
+pub use super::own::OwnSettings;
 use crate::config::secret::SecretRef;
 use crate::value::Metric;
 use crate::value::dtype::DataType;
@@ -135,17 +136,22 @@ pub struct Environment {
     pub features: Option<BTreeMap<String, Feature>>,
 }
 
-/// A store by its URI.
-#[derive(Clone, Debug)]
+/// A store by its URI. Two of the same settings are one store, which is opened once.
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreSettings {
     /// The URI, or where to find it. May hold credentials.
     pub uri: SecretRef,
     /// Put before every key (`cache_prefix`, or the writer's `storage_cache_prefix`).
     pub cache_prefix: String,
-    /// `redis_is_clustered`
-    pub clustered: bool,
-    /// Replicas that must have a write before it counts; `None` where the configuration does not say.
-    pub wait_replicas: Option<u32>,
+    /// What it has of settings of its own.
+    pub own: OwnSettings,
+}
+
+impl StoreSettings {
+    /// That of a URI, or of the secret that has it, with nothing beside it.
+    pub fn of(uri: SecretRef) -> Self {
+        Self { uri, cache_prefix: String::new(), own: OwnSettings::default() }
+    }
 }
 
 /// How long a value counts as fresh.
@@ -243,6 +249,10 @@ pub struct Tuning {
     pub max_message_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+    /// After so long, messages for a destination that is away are parked; `None` is never.
+    pub park_after: Option<Duration>,
+    /// Where.
+    pub parking_topic: Option<String>,
 }
 
 /// What to do when a log's retention has passed the group's position.

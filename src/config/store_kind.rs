@@ -32,6 +32,22 @@ impl StoreKind {
         }
     }
 
+    /// What a store of this kind is called in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online store",
+            Self::Offline => "offline store",
+            Self::Metrics => "metrics store",
+            Self::Usage => "usage store",
+            Self::Vector => "vector store",
+        }
+    }
+
+    /// Whether an older value is kept away by a tombstone, which expires: what was evicted can come back after that.
+    pub const fn has_tombstones(self) -> bool {
+        matches!(self, Self::Online | Self::Vector)
+    }
+
     /// The kind of a field.
     pub fn of_field(field: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.field() == field)
@@ -49,5 +65,10 @@ impl Environment {
             StoreKind::Metrics => return self.metrics_store.iter().flat_map(MetricsStores::all).collect(),
         };
         one.iter().map(|store| ("uri", store)).collect()
+    }
+
+    /// Its store of a kind that a field of the store's names.
+    pub fn store(&self, kind: StoreKind, uri: &str) -> Option<&StoreSettings> {
+        self.stores(kind).into_iter().find_map(|(field, store)| (field == uri).then_some(store))
     }
 }

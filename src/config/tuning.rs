@@ -76,22 +76,27 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
     let raw_tuning = RawTuning::deserialize(&all).unwrap_or_default();
 
     let parts = writer_type.info().in_flight + 2;
-    let memory_limit = match need(raw_tuning.memory_limit.as_ref()) {
+    let limit = need(raw_tuning.memory_limit.as_ref());
+    let limit_given = matches!(limit, Memory::Bytes(_));
+    let memory_limit = match limit {
         Memory::Bytes(bytes) => bytes,
         Memory::Auto => memory::share(machine).min(writer_type.info().auto_memory_most) as usize,
     };
     let wanted = need(raw_tuning.batch.max_bytes.as_ref()).0;
     let batch_max_bytes = if bytes_given { wanted } else { wanted.min(memory_limit / parts).max(1) };
     if batch_max_bytes.saturating_mul(parts) > memory_limit {
-        warnings.push((
-            "batch.max_bytes",
-            format!(
-                "{parts} batches of {} may be held at once, more than the memory limit of {}; lower `batch.max_bytes` \
-                 or raise `memory_limit`",
-                show_size(batch_max_bytes as u64),
-                show_size(memory_limit as u64)
-            ),
-        ));
+        let text = format!(
+            "{parts} batches of {} may be held at once, more than the memory limit of {}; lower `batch.max_bytes` or \
+             raise `memory_limit`",
+            show_size(batch_max_bytes as u64),
+            show_size(memory_limit as u64)
+        );
+        // Of a limit that the machine sets nobody can know beforehand.
+        if limit_given {
+            errors.push(("batch.max_bytes", Problem::Rule(text)));
+        } else {
+            warnings.push(("batch.max_bytes", text));
+        }
     }
     let dlq_max_ratio = need(raw_tuning.dlq.max_ratio.as_ref()).0;
     let dlq_max_consecutive = usize::from(need(raw_tuning.dlq.max_consecutive.as_ref())) as u64;
@@ -124,6 +129,27 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
         let text = "`first_pause` is above 0 and no longer than `max_pause`".to_owned();
         errors.push(("retry.first_pause", Problem::Rule(text)));
     }
+    let (park_after, parking_topic) = (get(raw_tuning.park_after.as_ref()), get(raw_tuning.parking_topic.as_ref()));
+    match (park_after, &parking_topic) {
+        (Some(_), None) => {
+            let text = "needs `parking_topic`: messages for a destination that is away are kept there".to_owned();
+            errors.push(("park_after", Problem::Rule(text)));
+        }
+        (None, Some(_)) => {
+            warnings.push((
+                "parking_topic",
+                "is not used without `park_after`; a destination that is away is waited for".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    if park_after.is_some() && [WriterType::METRICS, WriterType::QUERY_MIRROR].contains(&writer_type) {
+        let text = format!(
+            "is for writers with stores; {} publishes, and a bus that is away is waited for",
+            writer_type.as_str()
+        );
+        errors.push(("park_after", Problem::Rule(text)));
+    }
     let concurrency = get(raw.message_processing_concurrency.as_ref())
         .map_or_else(|| defaults::of("message_processing_concurrency", writer_type).parse().unwrap_or(1), usize::from);
     Tuned {
@@ -142,6 +168,8 @@ pub(super) fn tune(writer_type: WriterType, file: &Value, entry: &Value, raw: &R
             tombstone_retention: need(raw_tuning.tombstone_retention.as_ref()),
             max_message_bytes,
             on_gap: need(raw_tuning.on_gap.as_ref()),
+            park_after,
+            parking_topic,
         },
         listen: need(raw_tuning.http.listen.as_ref()).0,
         skip_offline_writes_for_online_cached_features: need(
@@ -191,7 +219,7 @@ mod tests {
         }
         for default in defaults::defaults() {
             let pointer = format!("/properties/{}", default.field.replace('.', "/properties/"));
-            let writer = &schema::schema()["properties"]["writers"]["items"];
+            let writer = &schema::root()["properties"]["writers"]["items"];
             assert!(writer.pointer(&pointer).is_some(), "{}", default.field);
             assert!(!default.reason.is_empty());
         }
@@ -245,13 +273,18 @@ mod tests {
     }
 
     #[test]
-    fn batches_above_the_memory_limit_are_warned_of() {
-        let tuned =
-            tuned(WriterType::ONLINE, json!({"memory_limit": "20MiB"}), json!({"batch": {"max_bytes": "8MiB"}}), GIB);
-        assert_eq!(
-            tuned.warnings[0].1,
-            "3 batches of 8MiB may be held at once, more than the memory limit of 20MiB; lower `batch.max_bytes` or \
-             raise `memory_limit`"
-        );
+    fn batches_above_the_memory_limit_are_refused_and_above_what_the_machine_gives_warned_of() {
+        let batch = json!({"batch": {"max_bytes": "8MiB"}});
+        let expected = |limit: &str| {
+            format!(
+                "3 batches of 8MiB may be held at once, more than the memory limit of {limit}; lower `batch.max_bytes` \
+                 or raise `memory_limit`"
+            )
+        };
+        let given = tuned(WriterType::ONLINE, json!({"memory_limit": "20MiB"}), batch.clone(), GIB);
+        assert_eq!(given.errors, [("batch.max_bytes", Problem::Rule(expected("20MiB")))]);
+        let small = json!({"max_message_bytes": "1MiB"});
+        let auto = tuned(WriterType::ONLINE, small, batch, 32 << 20);
+        assert_eq!((auto.errors, auto.warnings), (Vec::new(), vec![("batch.max_bytes", expected("16MiB"))]));
     }
 }

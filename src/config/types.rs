@@ -58,12 +58,12 @@ pub fn types_text(registry: &Registry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema;
+    use crate::config::schema::root;
 
     #[test]
     fn every_field_that_a_type_names_exists() {
-        let common = schema()["properties"]["common_persistence_specs"]["properties"].clone();
-        let environment = schema()["properties"]["environments"]["additionalProperties"]["properties"].clone();
+        let common = root()["properties"]["common_persistence_specs"]["properties"].clone();
+        let environment = root()["properties"]["environments"]["additionalProperties"]["properties"].clone();
         for known in WriterType::ALL.map(WriterType::info) {
             for field in
                 [Some(known.reads), known.reads_topic, known.publishes, known.republishes].into_iter().flatten()

@@ -52,7 +52,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// A duration as it is written in a file, in the largest unit that holds it exactly.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     if micros == 0 {
         return "0s".to_owned();
@@ -66,7 +66,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// A number of bytes as it is written in a file.
-pub(super) fn show_size(bytes: u64) -> String {
+pub fn show_size(bytes: u64) -> String {
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .iter()
         .find(|(_, length)| bytes > 0 && bytes.is_multiple_of(*length))

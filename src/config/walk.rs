@@ -4,6 +4,7 @@
 //! then made from what is left and cannot fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use super::errors::{ConfigError, Problem};
 use super::found::{found, found_type};
 use super::leaf::kind;
 use super::path;
-use super::schema::{camel_case, marked, other_names, root, strings};
+use super::schema::{camel_case, marked, other_names, strings};
 use crate::nearest::nearest;
 
 /// Where a value stands: by the names of the schema, and as the file spells it.
@@ -35,6 +36,8 @@ pub(super) struct ReadBy {
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    /// What is checked against.
+    pub(super) schema: Arc<Value>,
     /// Everything that is wrong.
     pub(super) errors: Vec<ConfigError>,
     /// Paths, by the schema's names, of values that were wrong or of an unknown name near them.
@@ -207,7 +210,7 @@ impl Findings {
 
     /// Adds the error; returns the field that was probably meant.
     fn unknown_key(&mut self, properties: &Map<String, Value>, key: &str, given: String) -> Option<String> {
-        let (hint, meant) = unknown_key_hint(properties, key);
+        let (hint, meant) = unknown_key_hint(&self.schema, properties, key);
         self.errors.push(ConfigError {
             path: given,
             origin: self.origin.clone(),
@@ -226,8 +229,8 @@ pub(super) fn lookup<'a>(properties: &'a Map<String, Value>, key: &str) -> Optio
 }
 
 /// What to say of a key that its object does not have, and which of the object's fields was probably meant.
-pub(super) fn unknown_key_hint(properties: &Map<String, Value>, key: &str) -> (String, Option<String>) {
-    let elsewhere = places_of(key);
+pub(super) fn unknown_key_hint(schema: &Value, properties: &Map<String, Value>, key: &str) -> (String, Option<String>) {
+    let elsewhere = places_of(schema, key);
     if !elsewhere.is_empty() {
         return (format!("it belongs under {}", elsewhere.join(" or ")), None);
     }
@@ -250,7 +253,7 @@ pub(super) fn unknown_key_hint(properties: &Map<String, Value>, key: &str) -> (S
 }
 
 /// Paths of objects that have a field of this name.
-fn places_of(key: &str) -> Vec<String> {
+fn places_of(schema: &Value, key: &str) -> Vec<String> {
     fn search(node: &Value, at: &str, key: &str, found: &mut Vec<String>) {
         if let Some(Value::Object(properties)) = node.get("properties") {
             if lookup(properties, key).is_some() {
@@ -268,7 +271,7 @@ fn places_of(key: &str) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    search(root(), "", key, &mut found);
+    search(schema, "", key, &mut found);
     found.truncate(3);
     found
 }

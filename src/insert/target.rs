@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytestring::ByteString;
 
 use crate::result::arrow::{Budget, Column, columns};
-use crate::row::table::{self, ColumnData, Repeats, Shape, TableColumns, When};
+use crate::row::table::{self, ColumnData, Of, Repeats, Shape, TableColumns, When};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::Value;
 use crate::value::arrow::{Extension, size, timestamp, values};
@@ -125,8 +125,15 @@ impl Target {
             key,
             repeats,
             create: self.create,
+            of: of_columns(columns),
         })
     }
+}
+
+/// What rows of these columns are, which a file says by names alone.
+fn of_columns(columns: &[(ByteString, Column)]) -> Of {
+    let [ours, _] = OBSERVATION_IDS;
+    if columns.iter().any(|(name, _)| name == ours) { Of::History } else { Of::Anything }
 }
 
 /// The values that the texts of a column stand for.

@@ -35,6 +35,22 @@ pub struct Shape {
     pub repeats: Repeats,
     /// Whether the table is made where it is not there. Else rows wait until somebody has made it.
     pub create: bool,
+    /// What its rows are.
+    pub of: Of,
+}
+
+/// What the rows of a table are, as far as a store makes something of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// Nothing that a store knows more of.
+    #[default]
+    Anything,
+    /// History in the `namespace` layout: a store says when it wrote a row, in a column `__inserted_at__`.
+    History,
+    /// Partials of metrics, which are put together where they are read.
+    Metrics,
+    /// What happened at its time and never changes.
+    Events,
 }
 
 /// The time of a table's rows.
@@ -288,6 +304,7 @@ mod tests {
             key: vec![],
             repeats: Repeats::First,
             create: true,
+            of: Of::Anything,
         });
         let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(7), None, Some(9)]));
         let columns = vec![

@@ -270,6 +270,7 @@ mod tests {
             in_flight: 1,
             concurrency: 1,
             drain_within: Duration::from_secs(1),
+            beside: false,
             eager: false,
             retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
             budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: 1 },

@@ -29,6 +29,8 @@ const OBSERVED: usize = 64;
 pub(super) struct Landed<R> {
     pub(super) last: Delivery,
     batch: Batch<R>,
+    /// Indices of its messages that were buried, in order.
+    buried: Vec<usize>,
     /// Partitions that went away before: what was written of theirs is not ours to acknowledge.
     lost: Vec<Partition>,
 }
@@ -42,7 +44,7 @@ impl<R: Row> Landed<R> {
         metrics::counter!("chalk_writer_messages_acknowledged_total").increment(messages);
         shared.health.update(|state| state.acknowledged += messages);
         let now = now();
-        for ((environment, destination), times) in event_times(&self.batch, &self.lost) {
+        for ((environment, destination), times) in event_times(&self.batch, &self.lost, &self.buried) {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
                 "environment" => shared.label(&environment),
@@ -60,9 +62,12 @@ impl<R: Row> Landed<R> {
     }
 }
 
+/// What a write comes to: its last message, all of it, and which messages were buried.
+type Flown<R> = (Delivery, Batch<R>, Vec<usize>);
+
 /// One batch being written.
 struct Flight<R> {
-    task: AbortOnDropHandle<Result<(Delivery, Batch<R>), PipelineError>>,
+    task: AbortOnDropHandle<Result<Flown<R>, PipelineError>>,
     partitions: HashSet<Partition>,
     /// Partitions that went away meanwhile: their messages are written on with the rest, which does
     /// no harm, but they are not buried, since their next owner will.
@@ -116,9 +121,9 @@ impl<R: Row> Flights<R> {
         let landed = (&mut oldest.task).await;
         let lost = std::mem::take(&mut *oldest.lost.lock().unwrap_or_else(PoisonError::into_inner));
         self.queue.pop_front();
-        let (last, batch) =
+        let (last, batch, buried) =
             landed.unwrap_or_else(|error| Err(PipelineError::Bug(format!("a write ended abnormally: {error}"))))?;
-        Ok(Landed { last, batch, lost })
+        Ok(Landed { last, batch, buried, lost })
     }
 
     /// Partitions went away: a batch that holds nothing else is cancelled, any other is written on.
@@ -143,7 +148,7 @@ async fn fly<R: Row>(
     batch: Batch<R>,
     lost: Arc<Mutex<Vec<Partition>>>,
     place: Place,
-) -> Result<(Delivery, Batch<R>), PipelineError> {
+) -> Result<Flown<R>, PipelineError> {
     let id = uuid::Uuid::now_v7().to_string();
     metrics::histogram!("chalk_writer_batch_rows").record(batch.row_count() as f64);
     metrics::histogram!("chalk_writer_batch_bytes").record(batch.bytes() as f64);
@@ -156,24 +161,42 @@ async fn fly<R: Row>(
         }
     };
     place.first().await;
-    let burials = burials(&batch, &written, &lost.lock().unwrap_or_else(PoisonError::into_inner));
+    let gone = lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let burials = burials(&batch, &written, &gone);
     bury(&shared, &batch, &burials, &id).await?;
+    park(&shared, &batch, &written, &gone).await?;
     if let Some((parts, emission)) = parts {
         // Before the next one is: positions move in the order of the batches.
         written.stored = parts.land(&shared, emission, &lost).await?;
     }
     drop(place);
-    let buried = burials.len() as u64;
+    let buried: Vec<usize> = burials.iter().map(|(at, _)| *at).collect();
     metrics::counter!("chalk_writer_values_stored_total").increment(written.stored);
     metrics::counter!("chalk_writer_values_stale_total").increment(written.stale);
     health.update(|state| {
         state.stored += written.stored;
         state.stale += written.stale;
-        state.buried += buried;
+        state.buried += buried.len() as u64;
     });
     drop(burials);
     let last = batch.last().ok_or_else(|| PipelineError::Bug("an empty batch was written".to_owned()))?;
-    Ok((last, batch))
+    Ok((last, batch, buried))
+}
+
+/// Moves aside what no store has, where it is still ours.
+async fn park<R: Row>(
+    shared: &Shared<R>,
+    batch: &Batch<R>,
+    written: &Written,
+    lost: &[Partition],
+) -> Result<(), PipelineError> {
+    let Some(parking) = shared.parking.as_ref().filter(|_| !written.parked.is_empty()) else { return Ok(()) };
+    let held = written.parked.iter().map(|at| &batch.messages[*at].message);
+    let ours = held.filter(|message| !lost.contains(&message.partition));
+    let parked = parking.park(ours, &shared.policy, &shared.health).await?;
+    metrics::counter!("chalk_writer_messages_parked_total").increment(parked);
+    shared.health.update(|state| state.parked += parked);
+    Ok(())
 }
 
 /// One burial per bad message of partitions that are still ours, in order of arrival.
@@ -191,6 +214,10 @@ fn burials<'a, R: Row>(batch: &'a Batch<R>, written: &Written, lost: &[Partition
             sink,
             attempts,
         };
+        // What is parked is judged as a whole when it is read back.
+        if written.parked.binary_search(&at).is_ok() {
+            return None;
+        }
         let burial = match (&held.refusal, verdicts.get(&at)) {
             (Some(refusal), _) => burial(refusal, None, 1),
             (None, Some(verdict)) => burial(&verdict.refusal, Some(verdict.sink.clone()), verdict.attempts),
@@ -226,9 +253,10 @@ async fn bury<R: Row>(
 
 /// Event times of its messages, by environment and destination: what freshness is measured from.
 ///
-/// Only of messages that are still ours and have rows: the destination is that of the first. Messages alike come in runs,
-/// and there are few kinds, so the last one is looked at first and then all.
-fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition]) -> Vec<((Arc<str>, usize), Vec<i64>)> {
+/// Only of messages that are still ours and have rows: the destination is that of the first. One that was buried is not
+/// whole in the stores, however fresh. Messages alike come in runs, and there are few kinds, so the last one is looked at
+/// first and then all.
+fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition], buried: &[usize]) -> Vec<((Arc<str>, usize), Vec<i64>)> {
     let mut times: Vec<((Arc<str>, usize), Vec<i64>)> = Vec::new();
     let mut latest = 0;
     let mut before = None;
@@ -237,7 +265,7 @@ fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition]) -> Vec<((Arc<str>, 
             continue;
         }
         let held = &batch.messages[*message];
-        if lost.contains(&held.message.partition) {
+        if lost.contains(&held.message.partition) || buried.binary_search(message).is_ok() {
             continue;
         }
         let (Some(environment), Some(time)) = (&held.environment, held.event_time) else { continue };
@@ -253,4 +281,100 @@ fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition]) -> Vec<((Arc<str>, 
         times[latest].1.push(time);
     }
     times
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::super::burial::Graveyard;
+    use super::super::shared::Target;
+    use super::super::{DeadLetterBudget, DeadLetterTopic, Health, Policy, Retry};
+    use super::*;
+    use crate::bus::{BusError, Placed, Publisher};
+    use crate::decode::Decoded;
+    use crate::message::{Headers, Message, Outgoing};
+    use crate::sink::{ErrorClass, Refusal};
+
+    struct Any;
+
+    impl Row for Any {
+        type Key = u8;
+
+        fn key(&self) -> Option<&u8> {
+            None
+        }
+
+        fn destination(&self) -> usize {
+            0
+        }
+
+        fn rows(&self) -> usize {
+            1
+        }
+
+        fn size(&self) -> usize {
+            1
+        }
+    }
+
+    struct Takes;
+
+    #[async_trait]
+    impl Publisher for Takes {
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+            let partition = Partition { topic: "dlq".into(), number: 0 };
+            Ok(messages.iter().map(|_| Placed { partition: partition.clone(), offset: 0 }).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn freshness_is_that_of_messages_that_were_not_buried() {
+        let policy = Policy {
+            writer_type: "TEST",
+            group: "test".to_owned(),
+            max_rows: 10,
+            max_bytes: 1000,
+            max_messages: 10,
+            max_age: Duration::from_secs(1),
+            in_flight: 1,
+            concurrency: 1,
+            drain_within: Duration::from_secs(1),
+            beside: false,
+            eager: false,
+            retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+            budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: 10 },
+        };
+        let mut batch = Batch::default();
+        for number in 0..4 {
+            let partition = Partition { topic: "t".into(), number: 0 };
+            let message = Message {
+                delivery: Delivery(number),
+                partition,
+                offset: number as i64,
+                timestamp_ms: None,
+                key: None,
+                headers: Headers::new(),
+                payload: None,
+            };
+            // Of the second and the third a part can be written.
+            let refused =
+                if matches!(number, 1 | 2) { vec![Refusal::new(ErrorClass::Decode, "bad")] } else { Vec::new() };
+            let (environment, event_time) = (Some("prod".into()), Some(number as i64));
+            let mut decoded = Decoded { environment, event_time, rows: vec![Any], refused, ..Decoded::default() };
+            batch.push(message, &mut decoded, 1, &policy);
+        }
+        let topic = DeadLetterTopic { name: "dlq".to_owned(), max_message_bytes: None };
+        let graveyard = Graveyard { publisher: Arc::new(Takes), topic };
+        let target = Target { destinations: Vec::new(), emission: None, transactions: None };
+        let shared =
+            Arc::new(Shared::new(target, Some(graveyard), None, Arc::default(), policy, Arc::new(Health::default())));
+        let mut flights = Flights::default();
+        flights.start(&shared, batch);
+        let landed = flights.next().await.expect("it lands");
+        let times = event_times(&landed.batch, &landed.lost, &landed.buried);
+        assert_eq!(times, [(("prod".into(), 0), vec![0, 3])]);
+    }
 }

@@ -33,10 +33,12 @@ pub struct HealthState {
     pub acknowledged: u64,
     /// Values that stores hold because of this pipeline.
     pub stored: u64,
-    /// Values that were older than what was stored.
+    /// Values that a store did not take: it had them, or newer ones, or they had expired.
     pub stale: u64,
     /// Messages buried.
     pub buried: u64,
+    /// Messages parked, because their destination was away; whoever reads them back counts them once more.
+    pub parked: u64,
     /// Values left out on purpose.
     pub skipped: u64,
     /// Messages that were read and are not acknowledged.
@@ -176,6 +178,11 @@ impl<'a> Report<'a> {
     pub(super) fn failed(&self, reason: &str, denied: bool) {
         self.troubled.store(true, Ordering::Relaxed);
         self.health.failed(self.part, reason, denied);
+    }
+
+    /// The trouble stays, though this attempt ends: others go on to try.
+    pub(super) fn stays(&self) {
+        self.troubled.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn works(&self) {

@@ -17,6 +17,7 @@
 //! on. So nothing of a kept partition is ever thrown away, and nothing has to be read again for it.
 
 mod batch;
+mod beside;
 mod budget;
 mod burial;
 mod emit;
@@ -25,6 +26,7 @@ mod health;
 mod landing;
 mod nothing;
 mod order;
+mod parking;
 pub(crate) mod pause;
 mod policy;
 mod probe;
@@ -43,8 +45,10 @@ use crate::decode::Decoder;
 use crate::sink::{Row, Sink};
 use turn::Loop;
 
+pub use beside::Beside;
 pub use emit::{Emission, Emit, Emitted};
 pub use health::{Health, HealthState, Trouble};
+pub use parking::{Away, Parking};
 pub use policy::{DeadLetterBudget, DeadLetterTopic, Policy, Retry};
 
 /// A place that rows of one pipeline go to.
@@ -53,6 +57,12 @@ pub struct Destination<R: Row> {
     pub name: String,
     /// The store.
     pub sink: Arc<dyn Sink<R>>,
+}
+
+impl<R: Row> Clone for Destination<R> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), sink: Arc::clone(&self.sink) }
+    }
 }
 
 /// All that one writer needs to run.
@@ -68,6 +78,10 @@ pub struct Pipeline<R: Row> {
     pub emission: Option<Emission<R>>,
     /// Where bad messages go; without it the first one stops the writer.
     pub dead_letters: Option<(Arc<dyn Publisher>, DeadLetterTopic)>,
+    /// Where messages go whose destination has been away for long; without it they are waited for.
+    pub parking: Option<Parking>,
+    /// Which destinations are away.
+    pub away: Arc<Away>,
     /// Limits and times.
     pub policy: Policy,
     /// What the pipeline says of itself while it runs.

@@ -25,6 +25,8 @@ pub struct Policy {
     pub drain_within: Duration,
     /// Write what is at hand as soon as the source has caught up: a drain does not wait for `max_age`.
     pub eager: bool,
+    /// Another pipeline of the same writer tells how it is.
+    pub beside: bool,
     /// Pauses between attempts.
     pub retry: Retry,
     /// How many messages may be buried.

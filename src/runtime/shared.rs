@@ -9,6 +9,7 @@ use super::budget::Budget;
 use super::burial::Graveyard;
 use super::emit::Emission;
 use super::health::Health;
+use super::parking::{Away, Parking};
 use super::{Destination, Policy};
 use crate::bus::Transactions;
 use crate::sink::Row;
@@ -26,6 +27,8 @@ pub(super) struct Shared<R: Row> {
     pub(super) emission: Option<Emission<R>>,
     pub(super) transactions: Option<Arc<dyn Transactions>>,
     pub(super) graveyard: Option<Graveyard>,
+    pub(super) parking: Option<Parking>,
+    pub(super) away: Arc<Away>,
     pub(super) policy: Policy,
     pub(super) health: Arc<Health>,
     /// Per destination, how many requests it may have under way: halved when it throttles.
@@ -40,12 +43,31 @@ pub(super) struct Shared<R: Row> {
 const ENVIRONMENTS: usize = 200;
 
 impl<R: Row> Shared<R> {
-    pub(super) fn new(target: Target<R>, graveyard: Option<Graveyard>, policy: Policy, health: Arc<Health>) -> Self {
+    pub(super) fn new(
+        target: Target<R>,
+        graveyard: Option<Graveyard>,
+        parking: Option<Parking>,
+        away: Arc<Away>,
+        policy: Policy,
+        health: Arc<Health>,
+    ) -> Self {
         let Target { destinations, emission, transactions } = target;
         let budget = Mutex::new(Budget::new(policy.budget));
         let concurrency = destinations.iter().map(|_| AtomicUsize::new(policy.concurrency)).collect();
         let environments = Mutex::default();
-        Self { destinations, emission, transactions, graveyard, policy, health, concurrency, budget, environments }
+        Self {
+            destinations,
+            emission,
+            transactions,
+            graveyard,
+            parking,
+            away,
+            policy,
+            health,
+            concurrency,
+            budget,
+            environments,
+        }
     }
 
     /// What people know by the number that a row calls its destination.

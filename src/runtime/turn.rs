@@ -15,7 +15,7 @@ use super::flight::{Flights, Landed};
 use super::nothing::Nothing;
 use super::pause::Pauses;
 use super::shared::{Shared, Target};
-use super::{Pipeline, PipelineError, probe, write};
+use super::{Pipeline, PipelineError, parking, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
 use crate::message::{Message, Partition};
@@ -55,7 +55,8 @@ pub(super) struct Loop<R: Row> {
 
 impl<R: Row> Loop<R> {
     pub(super) fn new(pipeline: Pipeline<R>) -> Self {
-        let Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health } = pipeline;
+        let Pipeline { subscription, decoder, destinations, emission, dead_letters, parking, away, policy, health } =
+            pipeline;
         let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
         health.has(BUS, true);
         if graveyard.is_some() {
@@ -71,7 +72,10 @@ impl<R: Row> Loop<R> {
         }
         let bus_pauses = Pauses::new(policy.retry);
         let target = Target { destinations, emission, transactions: subscription.transactions.clone() };
-        let shared = Arc::new(Shared::new(target, graveyard, policy, health));
+        if parking.is_some() {
+            health.has(parking::PART, true);
+        }
+        let shared = Arc::new(Shared::new(target, graveyard, parking, away, policy, health));
         Self {
             _probes: probe::start(&shared),
             subscription,
@@ -334,6 +338,9 @@ impl<R: Row> Loop<R> {
     /// Once a second, busy or not: that the loop turns, what it holds, and what its destinations say.
     fn report(&mut self) {
         self.nothing.remind();
+        if self.shared.policy.beside {
+            return;
+        }
         let in_hand = self.in_hand() as u64;
         metrics::gauge!("chalk_writer_in_hand_messages").set(in_hand as f64);
         let destinations = self.shared.destinations.iter();

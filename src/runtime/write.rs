@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use super::batch::{Batch, Unit};
 use super::health::Report;
+use super::parking::{Away, Parking};
 use super::pause::Pauses;
 use super::shared::Shared;
 use super::{Destination, Policy};
@@ -35,6 +36,8 @@ pub(super) struct Written {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) stored: u64,
     pub(super) stale: u64,
+    /// Messages, by their index, with rows that no store has because one has been away for too long.
+    pub(super) parked: Vec<usize>,
 }
 
 /// How a write call fails: the label `kind` of its counter.
@@ -64,8 +67,9 @@ pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>
         let units = batch.units(index, &*destination.sink);
         let report = Report::new(&shared.health, &destination.name);
         let concurrency = &shared.concurrency[index];
-        let writing =
-            Writing { batch, destination, policy: &shared.policy, concurrency, report, attempts: 0, halved: false };
+        let Shared { policy, parking, away, .. } = shared;
+        let patience = Patience { parking: parking.as_ref(), away, index };
+        let writing = Writing { batch, destination, policy, concurrency, report, patience, attempts: 0, halved: false };
         writing.run(Part { id: format!("{id}-{index}"), units })
     });
     let mut whole = Written::default();
@@ -74,8 +78,25 @@ pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>
         whole.verdicts.extend(part.verdicts);
         whole.stored += part.stored;
         whole.stale += part.stale;
+        whole.parked.extend(part.parked);
     }
+    whole.parked.sort_unstable();
+    whole.parked.dedup();
     Ok(whole)
+}
+
+/// How long one destination is waited for.
+struct Patience<'a> {
+    parking: Option<&'a Parking>,
+    away: &'a Away,
+    index: usize,
+}
+
+impl Patience<'_> {
+    /// What is left of it; `None` is without end.
+    fn left(&self) -> Option<Duration> {
+        self.parking.map(|parking| parking.patience(self.away, self.index))
+    }
 }
 
 /// The rows of one batch on their way into one destination.
@@ -85,6 +106,7 @@ struct Writing<'a, R: Row> {
     policy: &'a Policy,
     concurrency: &'a AtomicUsize,
     report: Report<'a>,
+    patience: Patience<'a>,
     attempts: u32,
     /// Whether it was said that rows at fault are looked for.
     halved: bool,
@@ -99,6 +121,12 @@ impl<R: Row> Writing<'_, R> {
             if part.units.is_empty() {
                 continue;
             }
+            if self.patience.left() == Some(Duration::ZERO) {
+                self.report.stays();
+                parts.push_front(part);
+                written.parked = self.messages(&parts);
+                return Ok(written);
+            }
             match self.attempt(&part).await {
                 Ok(mut outcome) => {
                     if outcome.poisoned > 0 {
@@ -112,31 +140,31 @@ impl<R: Row> Writing<'_, R> {
                     let now = self.concurrency.load(Ordering::Relaxed);
                     self.concurrency.store((now + 1).min(self.policy.concurrency), Ordering::Relaxed);
                     if rest.again.is_empty() {
-                        self.report.works();
+                        self.works();
                         pauses.reset();
                     } else {
                         self.failed("again", reason.as_deref().unwrap_or("some rows were not taken yet"), false);
                         parts.push_front(rest.again_part());
-                        sleep(pauses.next(None)).await;
+                        self.pause(pauses.next(None)).await;
                     }
                     parts.extend(rest.members);
                 }
                 Err(SinkError::Transient { reason }) => {
                     self.failed("transient", &reason, false);
                     parts.push_front(part);
-                    sleep(pauses.next(None)).await;
+                    self.pause(pauses.next(None)).await;
                 }
                 Err(SinkError::Throttled { reason, after }) => {
                     self.failed("throttled", &reason, false);
                     let now = self.concurrency.load(Ordering::Relaxed);
                     self.concurrency.store((now / 2).max(1), Ordering::Relaxed);
                     parts.push_front(part);
-                    sleep(pauses.next(after)).await;
+                    self.pause(pauses.next(after)).await;
                 }
                 Err(SinkError::Denied { reason }) => {
                     self.failed("denied", &reason, true);
                     parts.push_front(part);
-                    sleep(pauses.next(None)).await;
+                    self.pause(pauses.next(None)).await;
                 }
                 Err(SinkError::Poisoned(refusal)) => {
                     self.count_errors("poisoned", 1);
@@ -144,7 +172,7 @@ impl<R: Row> Writing<'_, R> {
                         self.say_halving(part.units.len(), &refusal);
                     }
                     // The store answered, so it is not in trouble.
-                    self.report.works();
+                    self.works();
                     pauses.reset();
                     for part in self.isolate(part, refusal, &mut written).into_iter().rev() {
                         parts.push_front(part);
@@ -228,8 +256,25 @@ impl<R: Row> Writing<'_, R> {
         }
     }
 
+    fn works(&self) {
+        self.patience.away.works(self.patience.index);
+        self.report.works();
+    }
+
+    /// Waits before the next attempt, but no longer than it is waited for at all.
+    async fn pause(&self, pause: Duration) {
+        sleep(self.patience.left().map_or(pause, |left| pause.min(left))).await;
+    }
+
+    /// The messages of what is not written yet.
+    fn messages(&self, parts: &VecDeque<Part<R>>) -> Vec<usize> {
+        let rows = parts.iter().flat_map(|part| &part.units).flat_map(Unit::members);
+        rows.map(|row| self.batch.rows[row].1).collect()
+    }
+
     fn failed(&self, kind: &'static str, reason: &str, denied: bool) {
         self.count_errors(kind, 1);
+        self.patience.away.failed(self.patience.index);
         self.report.failed(reason, denied);
     }
 

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 
+use super::build;
+
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -64,7 +66,11 @@ pub static METRICS: &[Metric] = &[
         &[],
         "Values that a store holds because of this writer: features online, rows offline; rows that went into messages where it publishes",
     ),
-    counter("chalk_writer_values_stale_total", &[], "Values that were older than what the store already held"),
+    counter(
+        "chalk_writer_values_stale_total",
+        &[],
+        "Values that were not stored because the store had them already, or newer ones, or because they had expired",
+    ),
     counter(
         "chalk_writer_values_skipped_total",
         &["reason"],
@@ -74,6 +80,11 @@ pub static METRICS: &[Metric] = &[
         "chalk_writer_messages_buried_total",
         &["class"],
         "Messages moved to the dead letter topic, by error class, counted once the bus has confirmed them",
+    ),
+    counter(
+        "chalk_writer_messages_parked_total",
+        &[],
+        "Messages moved to the parking topic because their store had been away for `park_after`, counted once the bus has confirmed them",
     ),
     counter("chalk_writer_batches_written_total", &[], "Batches written and acknowledged"),
     histogram("chalk_writer_batch_rows", Unit::Count, ROWS, &[], "Rows in a batch"),
@@ -95,7 +106,7 @@ pub static METRICS: &[Metric] = &[
         Unit::Seconds,
         FRESHNESS_SECONDS,
         &["environment", "destination"],
-        "From the time of the event to stored and acknowledged, of up to 64 messages of a batch; environments beyond 200 are `other`",
+        "From the time of the event to stored and acknowledged, of up to 64 messages of a batch and of none that was buried; environments beyond 200 are `other`",
     ),
     gauge(
         LAG_MESSAGES,
@@ -110,6 +121,12 @@ pub static METRICS: &[Metric] = &[
         "Age of the oldest message of an assigned partition that is not acknowledged; left out while nothing tells it",
     ),
     gauge(ASSIGNED_PARTITIONS, Unit::Count, &[], "Partitions that are assigned to this process"),
+    gauge(
+        "chalk_writer_parked_waiting_messages",
+        Unit::Count,
+        &[],
+        "Messages in the partitions of the parking topic that are assigned to this process, not read back yet",
+    ),
     gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
     gauge(
         TROUBLE_SECONDS,
@@ -176,8 +193,8 @@ pub static METRICS: &[Metric] = &[
     gauge(
         "chalk_writer_build_info",
         Unit::Count,
-        &["version", "group", "topic"],
-        "Always 1; the labels say which version runs, and in which consumer group it reads which topic",
+        &["version", "revision", "group", "topic"],
+        "Always 1; the labels say which version runs, built of which revision of its sources, and in which consumer group it reads which topic",
     ),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
     gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of this process that is in RAM"),
@@ -251,8 +268,12 @@ pub fn describe(group: &str, topic: &str) {
             }
         }
     }
-    let labels =
-        [("version", env!("CARGO_PKG_VERSION").to_owned()), ("group", group.to_owned()), ("topic", topic.to_owned())];
+    let labels = [
+        ("version", build::VERSION.to_owned()),
+        ("revision", build::REVISION.to_owned()),
+        ("group", group.to_owned()),
+        ("topic", topic.to_owned()),
+    ];
     metrics::gauge!("chalk_writer_build_info", &labels).set(1.);
 }
 

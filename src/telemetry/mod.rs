@@ -2,6 +2,7 @@
 //!
 //! The rest of the program only uses the `tracing` and `metrics` facades, and never this module.
 
+pub mod build;
 pub mod http;
 pub mod logs;
 pub mod metrics;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::build;
 use super::scrape::{lag_messages, lag_seconds};
 use super::summary::{self, Measure};
 use super::watched::{Identity, Phase, Watched};
@@ -15,6 +16,8 @@ use super::watched::{Identity, Phase, Watched};
 pub struct Status {
     /// Version of the program.
     pub version: &'static str,
+    /// Revision of its sources; `unknown` where the build was not told.
+    pub revision: &'static str,
     /// Which writer.
     #[serde(flatten)]
     pub identity: Identity,
@@ -30,10 +33,12 @@ pub struct Status {
     pub acknowledged: u64,
     /// Values that a store holds because of it.
     pub stored: u64,
-    /// Values that were older than what was stored.
+    /// Values that a store did not take: it had them, or newer ones, or they had expired.
     pub stale: u64,
     /// Messages in the dead letter topic because of it.
     pub buried: u64,
+    /// Messages parked, because their store had been away for long.
+    pub parked: u64,
     /// Values left out on purpose; `measures` says why.
     pub skipped: u64,
     /// Messages that were read and are not acknowledged.
@@ -136,7 +141,8 @@ impl Status {
             error,
         });
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: build::VERSION,
+            revision: build::REVISION,
             identity: writer.identity.clone(),
             phase: writer.phase(),
             uptime_seconds: writer.started.elapsed().as_secs_f64(),
@@ -146,6 +152,7 @@ impl Status {
             stored: state.stored,
             stale: state.stale,
             buried: state.buried,
+            parked: state.parked,
             skipped: state.skipped,
             in_hand: state.in_hand,
             messages_per_second: Rates {

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::destinations::{PlannedDestination, To};
+use super::doubles::Repetition;
+use super::guarantee::Kept;
 use super::plan::{Plan, Reads};
 use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
-use crate::config::secret::expose;
 use crate::config::settings::StoreSettings;
 use crate::message::Message;
-use crate::runtime::Run;
+use crate::runtime::{Policy, Run};
 use crate::sink::Row;
 
 /// A [`Plan`] whose row type no longer shows.
@@ -24,9 +24,18 @@ pub trait AnyPlan: Send + Sync {
     /// What a message would write, without writing it.
     fn preview(&self, message: &Message) -> Preview;
 
-    /// Those of its destinations that hold a row twice where it is written twice, each with a word of doubt where
-    /// its secret is not here to tell.
-    async fn doubling(&self) -> Vec<String>;
+    /// Limits and times that it keeps to.
+    fn policy(&self) -> &Policy;
+
+    /// Where its dead letters go.
+    fn dead_letter_topic(&self) -> Option<&str>;
+
+    /// What its guarantees depend on, destination by destination.
+    async fn kept(&self) -> Vec<Kept>;
+
+    /// Those of its destinations that hold a row twice after a repetition, each with a word of doubt where its secret
+    /// is not here to tell.
+    async fn doubling(&self, repetition: Repetition) -> Vec<String>;
 
     /// Fetches secrets, opens stores, checks topics and subscribes.
     ///
@@ -48,23 +57,28 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
         Preview::of(&*self.decoder, &self.destinations, message)
     }
 
-    async fn doubling(&self) -> Vec<String> {
-        let mut doubling = Vec::new();
-        for PlannedDestination { name, to } in &self.destinations {
-            let absorbs = match to {
-                To::Topic(_) | To::Transactions(_) => Ok(false),
-                To::Store(store) => match store.settings.uri.fetch().await {
-                    Ok(uri) => store.absorbs_repeats(expose(&uri)).map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
-                },
-            };
-            match absorbs {
-                Ok(true) => {}
-                Ok(false) => doubling.push(name.clone()),
-                Err(error) => doubling.push(format!("{name} (perhaps: {error})")),
-            }
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn dead_letter_topic(&self) -> Option<&str> {
+        self.dead_letter_topic.as_deref()
+    }
+
+    async fn kept(&self) -> Vec<Kept> {
+        let mut all = Vec::with_capacity(self.destinations.len());
+        for planned in &self.destinations {
+            all.push(Kept::of(planned).await);
         }
-        doubling
+        all
+    }
+
+    async fn doubling(&self, repetition: Repetition) -> Vec<String> {
+        let doubling = |kept: Kept| match kept.doubles {
+            Ok(doubles) => doubles.after(repetition).then_some(kept.name),
+            Err(error) => Some(format!("{} (perhaps: {error})", kept.name)),
+        };
+        self.kept().await.into_iter().filter_map(doubling).collect()
     }
 
     async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError> {

@@ -16,9 +16,11 @@ pub mod column;
 mod declared;
 pub mod destinations;
 mod digest;
+pub mod doubles;
 mod drop_ratio;
 mod entity;
 mod fields;
+pub mod guarantee;
 pub mod layouts;
 pub mod metrics;
 pub mod metrics_bus;
@@ -41,13 +43,11 @@ pub mod usage;
 pub mod vector;
 pub mod weight;
 
-use std::collections::BTreeMap;
-
-use crate::bus::BUSES;
+use crate::bus::{self, BUSES, BusError};
 use crate::config::settings::WriterSettings;
-use crate::config::{KindOfStore, Registry, StoreKind};
+use crate::config::{OfBuses, Registry, StoreDescription};
 use crate::sink::Row;
-use crate::store;
+use crate::store::STORES;
 
 pub use any_plan::AnyPlan;
 pub use plan::Plan;
@@ -56,7 +56,7 @@ pub use preview::{Preview, Shown};
 pub use readable::readable_body;
 pub use start::{Again, Start, StartError};
 
-pub use crate::writer_type::WriterType;
+pub use crate::writer_type::{TypeInfo, WriterType};
 
 /// What is known of a writer without any settings: for `types` and `explain`.
 #[derive(Debug)]
@@ -65,6 +65,25 @@ pub struct Facts {
     pub writer_type: WriterType,
     /// What it guarantees, in a sentence or two.
     pub guarantee: &'static str,
+    /// By what a row that comes again is known, where a store can know it.
+    pub known_by: &'static str,
+    /// Which of two rows of one key stands.
+    pub stands: Stands,
+    /// Whether a time beyond `max_future_skew` buries its message.
+    pub judges_times: bool,
+    /// Whether it gives up what its destination has no room for, and counts it, instead of waiting.
+    pub sheds: bool,
+}
+
+/// Which of two rows of one key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// The one that was observed later; of two of one time the larger.
+    Newest,
+    /// The one that came first.
+    First,
+    /// Both: no row takes the place of another.
+    Both,
 }
 
 /// One kind of writer. Implement this, and add a line to [`WRITERS`].
@@ -116,50 +135,30 @@ pub fn find(writer_type: WriterType) -> Option<&'static dyn AnyWriter> {
     WRITERS.iter().copied().find(|writer| writer.facts().writer_type == writer_type)
 }
 
+/// By what the rows of a writer are known that come again.
+pub fn known_by(writer_type: WriterType) -> &'static str {
+    find(writer_type).map_or("key", |writer| writer.facts().known_by)
+}
+
 /// What this version has, for the checks of a configuration: the writers here, and all stores and buses.
 pub fn registry() -> Registry {
     Registry {
         writers: WRITERS.iter().map(|writer| writer.facts().writer_type).collect(),
         guarantees: WRITERS.iter().map(|writer| (writer.facts().writer_type, writer.facts().guarantee)).collect(),
-        stores: BTreeMap::from([
-            (
-                StoreKind::Online,
-                KindOfStore {
-                    schemes: store::schemes(store::online::ONLINE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::ONLINE),
-                },
-            ),
-            (
-                StoreKind::Offline,
-                KindOfStore {
-                    schemes: store::schemes(store::offline::OFFLINE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::OFFLINE),
-                },
-            ),
-            (
-                StoreKind::Metrics,
-                KindOfStore {
-                    schemes: store::schemes(store::metrics::METRICS_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::METRICS),
-                },
-            ),
-            (
-                StoreKind::Usage,
-                KindOfStore {
-                    schemes: store::schemes(store::usage::USAGE_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::USAGE),
-                },
-            ),
-            (
-                StoreKind::Vector,
-                KindOfStore {
-                    schemes: store::schemes(store::vector::VECTOR_STORES),
-                    check: |settings| destinations::openable(settings, &destinations::VECTOR),
-                },
-            ),
-        ]),
-        keeps_nothing: store::online::KEEPS_NOTHING,
+        stores: STORES.iter().map(|store| *store as &'static dyn StoreDescription).collect(),
         buses: BUSES.iter().map(|kind| kind.name).collect(),
+        of_buses: Some(OfBuses {
+            check: |settings| match bus::open(settings) {
+                Ok(_) => Ok(()),
+                Err(BusError::Settings(text)) => Err(text),
+                Err(error) => Err(error.to_string()),
+            },
+            handover: |settings| {
+                let waits = bus::waits(settings);
+                (waits.handover, waits.handover_by)
+            },
+        }),
+        doubles: Some(destinations::doubles_between_groups),
     }
 }
 

@@ -7,10 +7,11 @@ use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
 use super::outlet::Publishes;
 use crate::bus::OnGap;
-use crate::config::settings::{Tuning, WriterSettings};
+use crate::config::settings::{BusSettings, WriterSettings};
 use crate::decode::Decoder;
 use crate::runtime::{DeadLetterBudget, Policy, Retry};
 use crate::sink::Row;
+use crate::store::StoreLimits;
 
 /// All that a writer decides before anything is connected.
 pub struct Plan<R: Row> {
@@ -26,6 +27,8 @@ pub struct Plan<R: Row> {
     pub destinations: Vec<PlannedDestination<R>>,
     /// Limits that hold for each of its stores.
     pub store_limits: StoreLimits,
+    /// Where messages go whose destination has been away for long.
+    pub parking: Option<ParkingTopic>,
     /// Limits and times.
     pub policy: Policy,
 }
@@ -40,6 +43,7 @@ impl<R: Row> Plan<R> {
             decoder: Arc::new(decoder),
             store_limits: StoreLimits::new(&settings.tuning, destinations.planned.len()),
             destinations: destinations.planned,
+            parking: ParkingTopic::of(settings),
             policy: policy(settings),
         }
     }
@@ -58,17 +62,24 @@ pub struct Reads {
     pub fetch_bytes: usize,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
+    /// Whether the bus is the embedded one. Nobody makes topics there beforehand, so that of dead letters is made at the start.
+    pub embedded: bool,
 }
 
-/// Limits that hold for each store.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreLimits {
-    /// Requests at a time.
-    pub concurrency: usize,
-    /// How long a tombstone is kept.
-    pub tombstone_retention: Duration,
-    /// Memory for building files, in bytes.
-    pub memory_limit: usize,
+/// Where messages go whose destination has been away for long.
+#[derive(Clone, Debug)]
+pub struct ParkingTopic {
+    /// How long it is waited for before.
+    pub after: Duration,
+    /// The topic.
+    pub topic: String,
+}
+
+impl ParkingTopic {
+    /// From the settings; `None` where every destination is waited for.
+    pub fn of(settings: &WriterSettings) -> Option<Self> {
+        Some(Self { after: settings.tuning.park_after?, topic: settings.tuning.parking_topic.clone()? })
+    }
 }
 
 impl Reads {
@@ -80,6 +91,7 @@ impl Reads {
             group: settings.group.clone(),
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,
+            embedded: matches!(settings.bus, BusSettings::Local(_)),
         }
     }
 }
@@ -90,17 +102,6 @@ fn fields(writer_type: WriterType) -> String {
     match info.reads_topic {
         Some(topic) => format!("`{topic}` or `{}`", info.reads),
         None => format!("`{}`", info.reads),
-    }
-}
-
-impl StoreLimits {
-    /// From the settings: a quarter of the memory is for building files, of all stores together.
-    pub fn new(tuning: &Tuning, stores: usize) -> Self {
-        Self {
-            concurrency: tuning.concurrency,
-            tombstone_retention: tuning.tombstone_retention,
-            memory_limit: tuning.memory_limit / 4 / stores.max(1),
-        }
     }
 }
 
@@ -123,6 +124,7 @@ pub fn policy(settings: &WriterSettings) -> Policy {
         concurrency: tuning.concurrency,
         drain_within: tuning.drain_timeout,
         eager: false,
+        beside: false,
         retry: Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause },
         budget: DeadLetterBudget { max_ratio: tuning.dlq_max_ratio, max_consecutive: tuning.dlq_max_consecutive },
     }

@@ -8,16 +8,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
+use super::doubles::Doubles;
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, StoreLimits};
+use super::plan::{ParkingTopic, Plan, Reads};
 use super::skip;
 use crate::bus::reread::reread;
 use crate::bus::{Bus, BusError, Keeping, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::expose;
-use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
-use crate::runtime::{DeadLetterTopic, Destination, Emission, Health, Pipeline, Retry, Run};
+use crate::runtime::{
+    Away, Beside, DeadLetterTopic, Destination, Emission, Health, Parking, Pipeline, Policy, Retry, Run,
+};
 use crate::sink::Row;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::time::{format_timestamp, now};
@@ -82,7 +84,8 @@ pub enum StartError {
 
 /// Starts a plan.
 pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn Run>, StartError> {
-    let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, mut policy } = plan;
+    let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, parking, mut policy } =
+        plan;
     policy.eager = with.drain || with.again.is_some();
     let mut harms = Vec::new();
     let mut found = Vec::with_capacity(planned.len());
@@ -90,26 +93,25 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     for PlannedDestination { name, to } in planned {
         let part = match to {
             To::Store(store) => {
-                let options = options(&name, &store.settings, store_limits).await?;
+                let options = StoreOptions::fetch(&store.settings, store_limits).await;
+                let options = options.map_err(|error| unusable(&name, &error))?;
                 if let Some(Again::Between { from_ms, .. }) = &with.again {
-                    let absorbs = store.absorbs_repeats(expose(&options.fetched));
-                    let absorbs = absorbs.map_err(|error| unusable(&name, &error))?;
-                    let tombstones_for = store.has_tombstones.then_some(options.tombstone_retention);
-                    let publishes = matches!(store.open, Opener::Publishing(_));
-                    let harm = if publishes { Some(TWICE.to_owned()) } else { harm(*from_ms, absorbs, tombstones_for) };
+                    let doubles = store.doubles(expose(&options.fetched)).map_err(|error| unusable(&name, &error))?;
+                    let tombstones_for = store.has_tombstones.then_some(options.limits.tombstone_retention);
+                    let harm = harm(*from_ms, doubles, tombstones_for);
                     harms.extend(harm.map(|harm| format!("{name} {harm}")));
                 }
                 Part::Store(options, store.open)
             }
             To::Topic(open) => {
-                if let Some(Again::Between { .. }) = &with.again {
-                    harms.push(format!("{name} {TWICE}"));
+                if let Some(Again::Between { from_ms, .. }) = &with.again {
+                    harms.extend(harm(*from_ms, Doubles::SentAgain, None).map(|harm| format!("{name} {harm}")));
                 }
                 Part::Topic(open)
             }
             To::Transactions(open) => {
-                if let Some(Again::Between { .. }) = &with.again {
-                    harms.push(format!("{name} {TWICE}"));
+                if let Some(Again::Between { from_ms, .. }) = &with.again {
+                    harms.extend(harm(*from_ms, Doubles::OutOfPosition, None).map(|harm| format!("{name} {harm}")));
                 }
                 emits = Some((name, open));
                 continue;
@@ -142,6 +144,11 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         }
         None => None,
     };
+    let parking = parking.filter(|_| with.again.is_none());
+    if parking.is_some() && (emission.is_some() || found.iter().any(|(_, part)| matches!(part, Part::Topic(_)))) {
+        let text = "`park_after` is for writers with stores; this one publishes, and a bus that is away is waited for";
+        return Err(StartError::Configuration(text.to_owned()));
+    }
     let mut destinations = Vec::with_capacity(found.len());
     for (name, part) in found {
         let sink = part.open(outlet.as_ref()).map_err(|error| unusable(&name, &error))?;
@@ -151,18 +158,23 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         policy.max_bytes = policy.max_bytes.min(enough);
     }
 
-    let dead_letters = match dead_letter_topic {
-        Some(topic) => Some(connect.dead_letters(topic).await?),
-        None => None,
-    };
+    // Before anything is made: one that is not there has nothing to read, and rather is a wrong name.
     let topic = &reads.subscription;
     connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
+    let dead_letters = match dead_letter_topic {
+        Some(topic) => Some(connect.dead_letters(topic, reads.embedded).await?),
+        None => None,
+    };
+    let parked = match parking {
+        Some(parking) => Some(connect.parked(parking, &reads, &policy).await?),
+        None => None,
+    };
     let subscription = if let Some(again) = &with.again {
         connect.again(topic, again).await?
     } else {
         let subscribe = Subscribe {
             topic: topic.clone(),
-            group: reads.group,
+            group: reads.group.clone(),
             drain: with.drain,
             fetch_bytes: reads.fetch_bytes,
             on_gap: reads.on_gap,
@@ -174,8 +186,30 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     for (reason, _) in skip::ALL {
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(0);
     }
-    let health = with.health;
-    Ok(Box::new(Pipeline { subscription, decoder, destinations, emission, dead_letters, policy, health }))
+    let (health, away) = (with.health, Arc::<Away>::default());
+    let beside = parked.map(|(parking, subscription, policy)| {
+        let (decoder, destinations, dead_letters) = (decoder.clone(), destinations.clone(), dead_letters.clone());
+        let (health, away) = (health.clone(), away.clone());
+        let parked = Pipeline {
+            subscription,
+            decoder,
+            destinations,
+            emission: None,
+            dead_letters,
+            parking: None,
+            away,
+            policy,
+            health,
+        };
+        (parking, parked)
+    });
+    // A drain is to write everything, so it waits for every store.
+    let parking = beside.as_ref().filter(|_| !with.drain).map(|(parking, _)| parking.clone());
+    let main = Pipeline { subscription, decoder, destinations, emission, dead_letters, parking, away, policy, health };
+    Ok(match beside {
+        Some((_, parked)) => Box::new(Beside { main, parked }),
+        None => Box::new(main),
+    })
 }
 
 /// What reading again does to whoever reads what a writer publishes.
@@ -206,30 +240,22 @@ fn unusable(name: &str, error: &dyn Display) -> StartError {
     StartError::Configuration(format!("{name}: {error}"))
 }
 
-/// What a store is opened with; its secret is fetched.
-async fn options(name: &str, settings: &StoreSettings, limits: StoreLimits) -> Result<StoreOptions, StartError> {
-    let uri = settings.uri.clone();
-    Ok(StoreOptions {
-        fetched: uri.fetch().await.map_err(|error| unusable(name, &error))?,
-        uri,
-        cache_prefix: settings.cache_prefix.as_str().into(),
-        clustered: settings.clustered,
-        wait_replicas: settings.wait_replicas,
-        concurrency: limits.concurrency,
-        tombstone_retention: limits.tombstone_retention,
-        memory_limit: limits.memory_limit,
-    })
-}
-
 /// Bytes of a batch that are enough for every store; `None` where one gains by any more.
 fn enough(mut stores: impl Iterator<Item = Option<usize>>) -> Option<usize> {
     stores.try_fold(0, |most, enough| Some(most.max(enough?))).filter(|most| *most > 0)
 }
 
-/// What reading again does to a store beyond writing what is missing in it.
-fn harm(from_ms: i64, absorbs_repeats: bool, tombstones_for: Option<Duration>) -> Option<String> {
-    if !absorbs_repeats {
-        return Some("would hold every row of that stretch twice (with the same key)".to_owned());
+/// What reading again does to a destination beyond writing what is missing in it.
+fn harm(from_ms: i64, doubles: Doubles, tombstones_for: Option<Duration>) -> Option<String> {
+    match doubles {
+        Doubles::Never => {}
+        Doubles::Keyless => {
+            return Some("would hold every row of that stretch twice that has no key of its own".to_owned());
+        }
+        Doubles::ReadAgain => {
+            return Some("would hold every row of that stretch twice (with the same key)".to_owned());
+        }
+        Doubles::SentAgain | Doubles::OutOfPosition => return Some(TWICE.to_owned()),
     }
     let kept = tombstones_for?;
     let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
@@ -246,7 +272,7 @@ fn rfc3339(milliseconds: i64) -> String {
 }
 
 /// What is wrong with how a dead letter topic keeps its letters.
-fn worries(keeping: &Keeping) -> Vec<String> {
+pub fn worries(keeping: &Keeping) -> Vec<String> {
     let Keeping { compacts, for_ms, refuses_beyond_ms } = *keeping;
     let mut worries = Vec::new();
     if compacts {
@@ -285,8 +311,15 @@ struct Connect<'a> {
 
 impl Connect<'_> {
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
-    async fn dead_letters(&self, name: String) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
+    async fn dead_letters(
+        &self,
+        name: String,
+        made_here: bool,
+    ) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
         let part = format!("dead letter topic `{name}`");
+        if made_here {
+            self.made(&part, &name).await?;
+        }
         let info = self.topic(&part, &name, DEAD_LETTERS).await?;
         if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
             return Err(StartError::Configuration(format!(
@@ -302,6 +335,46 @@ impl Connect<'_> {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
         Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+    }
+
+    /// Where messages are parked, and how they are read back: by a group of their own, with a quarter of the memory.
+    async fn parked(
+        &self,
+        parking: ParkingTopic,
+        reads: &Reads,
+        policy: &Policy,
+    ) -> Result<(Parking, Subscription, Policy), StartError> {
+        let ParkingTopic { after, topic } = parking;
+        let part = format!("parking topic `{topic}`");
+        if reads.embedded {
+            self.made(&part, &topic).await?;
+        } else {
+            self.topic(&part, &topic, "`parking_topic`").await?;
+        }
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group: format!("{}-parked", reads.group),
+            drain: self.with.drain,
+            fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
+            on_gap: reads.on_gap,
+            transactional: false,
+        };
+        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
+        let policy = Policy { max_bytes: (policy.max_bytes / 4).max(1), beside: true, ..policy.clone() };
+        Ok((Parking { after, topic, publisher }, subscription, policy))
+    }
+
+    /// A topic that is made where it is missing.
+    async fn made(&self, part: &str, name: &str) -> Result<(), StartError> {
+        let bus = &self.with.bus;
+        self.patiently(part, || async {
+            match bus.topic(name).await {
+                Err(BusError::NotFound(_)) => bus.create_topic(name, 1).await,
+                other => other.map(drop),
+            }
+        })
+        .await
     }
 
     /// The topic that the writer publishes to, with the limit that it has now.

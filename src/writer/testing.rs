@@ -39,6 +39,8 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
         dlq_topic: Some("dlq".to_owned()),
         environments: Arc::new(Environments { entries }),
         tuning: Tuning {
+            park_after: None,
+            parking_topic: None,
             batch_max_rows: 1_000,
             batch_max_bytes: 16 << 20,
             batch_max_age: Duration::from_secs(1),
@@ -72,7 +74,7 @@ pub(super) fn publishes(topic: &str) -> Publishes {
 }
 
 pub(super) fn store(uri: &str) -> StoreSettings {
-    StoreSettings { uri: SecretRef::plain(uri), cache_prefix: String::new(), clustered: false, wait_replicas: None }
+    StoreSettings::of(SecretRef::plain(uri))
 }
 
 pub(super) fn feature(fqn: &str) -> Feature {

@@ -153,6 +153,23 @@ fn nothing_is_sent_without_a_yes_and_a_dry_run_says_what_would_come_of_it() {
 }
 
 #[test]
+fn a_dry_run_says_that_nobody_knows_what_a_store_would_say() {
+    let folder = Deployment::new();
+    folder.topics();
+    let good = RESULT.replace('\n', " ");
+    let of_another_type = good.replace("0.7", "\"high\"");
+    folder.publish(&format!("{good}\n"));
+    assert_eq!(folder.drain("OFFLINE_WRITER").code, Some(0));
+    folder.publish(&format!("{of_another_type}\n"));
+    assert!(folder.drain("OFFLINE_WRITER").stderr.contains("\"buried\":1"), "the table has doubles");
+    let dry = [&REPLAY[..], &["--dry-run"]].concat();
+    let said = folder.run(&dry).ok();
+    assert!(said.contains("was refused by the offline store of prod: nobody asks it"), "{said}");
+    assert!(said.trim_end().ends_with("shows only once it is written"), "{said}");
+    assert_eq!(folder.json(&dry)["letters"][0]["store"], "offline store of prod");
+}
+
+#[test]
 fn a_body_is_edited_by_a_command_by_an_editor_and_from_a_file() {
     let good = RESULT.replace('\n', " ");
     let bad = format!("{}\n", good.replace("\"id\": 42", "\"id\": [42]"));

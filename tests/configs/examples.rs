@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chalk_writer::config::settings::{BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode, OnError};
+use chalk_writer::config::settings::{
+    BusSettings, CacheStrategy, MaxStaleness, MirrorBody, OfflineMode, OnError, OwnSettings,
+};
 use chalk_writer::config::{Overrides, Selection, check, load};
 use chalk_writer::value::Metric;
 use chalk_writer::writer::{WriterType, registry};
@@ -211,7 +213,7 @@ fn the_documented_example_runs_once_it_has_what_it_lacks() {
     let online = loaded.writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
     assert_eq!(online.subscription, "result-bus-1");
     let store = online.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
-    assert!(store.clustered, "as the example says");
+    assert_eq!(store.own, OwnSettings::default().with("clustered", true), "as the example says");
     let metrics = loaded.writer(&Selection::Type("GO_METRICS_BUS_WRITER".to_owned())).expect("settings");
     assert_eq!(metrics.subscription, "metrics-bus-1");
     let source = loaded.writer(&Selection::Type("GO_RESULT_BUS_METRICS_WRITER".to_owned())).expect("settings");

@@ -2,6 +2,7 @@
 //! layers above the file.
 
 mod any_value;
+mod contradictions;
 mod examples;
 mod layers;
 mod mistakes;

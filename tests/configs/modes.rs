@@ -1,21 +1,16 @@
 //! Where rows and messages go: modes of the metrics store and topics that are published to, judged as soon
 //! as the writer that has them is in the registry, and listed as unused until then.
 
-use std::collections::BTreeMap;
-
 use chalk_writer::config::settings::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides};
-use chalk_writer::config::{CheckReport, KindOfStore, Overrides, Registry, Selection, StoreKind, check, load};
+use chalk_writer::config::{CheckReport, Overrides, Registry, Selection, StoreKind, check, load};
 use chalk_writer::writer::{WriterType, registry};
 use serde_json::{Value, json};
 
 use crate::{checked, text_of};
 
-/// A version that has every writer, and stores of metrics in Postgres.
+/// A version that has every writer.
 fn whole() -> Registry {
-    let postgres = KindOfStore { schemes: vec!["postgres"], check: |_| Ok(()) };
-    let mut stores = registry().stores;
-    stores.extend(BTreeMap::from([(StoreKind::Metrics, postgres)]));
-    Registry { writers: WriterType::ALL.to_vec(), stores, ..registry() }
+    Registry { writers: WriterType::ALL.to_vec(), ..registry() }
 }
 
 /// The two writers of metrics, with a main store.
@@ -27,7 +22,7 @@ fn metrics() -> Value {
             "metrics_bus_topic_id": "metrics",
             "kafka_dlq_topic": "dead-letters",
         },
-        "environments": {"prod": {"metrics_store": {"uri": "postgres://h/main"}}},
+        "environments": {"prod": {"metrics_store": {"uri": "postgres://u@h/main"}}},
         "writers": [{"bus_subscriber_type": "METRICS_WRITER"}, {"bus_subscriber_type": "METRICS_BUS_WRITER"}],
     })
 }
@@ -73,7 +68,7 @@ fn every_way_that_leads_nowhere_has_its_words() {
         (
             changed(&[
                 ("/writers/1/metrics_emission_mode", json!("VICTORIA_METRICS_ONLY")),
-                ("/environments/prod/metrics_store", json!({"victoria_metrics_uri": "postgres://h/other"})),
+                ("/environments/prod/metrics_store", json!({"victoria_metrics_uri": "postgres://u@h/other"})),
             ]),
             "environments.prod.metrics_store.uri: is missing, and `metrics-bus-writer` writes there: query rows, errors",
         ),
@@ -83,9 +78,14 @@ fn every_way_that_leads_nowhere_has_its_words() {
              what it publishes; give it another topic",
         ),
         (
+            changed(&[("/common_persistence_specs/kafka_dlq_topic", json!("results"))]),
+            "common_persistence_specs.kafka_dlq_topic: `metrics-writer` reads `results` too, so it would be given what it \
+             buries, and bury that again; give it another topic",
+        ),
+        (
             changed(&[(
                 "/environments/prod/online_store",
-                json!({"uri": "sqlite:a", "clickhouse_uri": "postgres://h"}),
+                json!({"uri": "sqlite:a", "clickhouse_uri": "postgres://u@h"}),
             )]),
             "environments.prod.online_store.clickhouse_uri: unknown key; it belongs under \
              `environments.<id>.metrics_store`",
@@ -169,9 +169,9 @@ fn a_mirror_needs_its_topics_and_a_server_and_says_what_of_its_settings_cannot_b
 #[test]
 fn modes_stores_and_topics_reach_the_writer() {
     let stores = json!({
-        "uri": "postgres://h/main",
+        "uri": "postgres://u@h/main",
         "clickhouse_uri": "postgres://u:hunter2@h/rows",
-        "victoria_metrics_uri": "postgres://h/metrics",
+        "victoria_metrics_uri": "postgres://u@h/metrics",
     });
     let file = changed(&[
         ("/environments/prod/metrics_store", stores),
@@ -212,7 +212,7 @@ fn modes_stores_and_topics_reach_the_writer() {
     assert_eq!(shown.unused, Vec::<String>::new());
     assert_eq!(
         shown.writers[1].environments[0].store.as_deref(),
-        Some("postgres://h/main, clickhouse_uri postgres://…@h/rows, victoria_metrics_uri postgres://h/metrics")
+        Some("postgres://…@h/main, clickhouse_uri postgres://…@h/rows, victoria_metrics_uri postgres://…@h/metrics")
     );
 }
 

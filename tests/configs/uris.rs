@@ -1,26 +1,17 @@
 //! What `check` accepts as the URI of a store, that store opens; what it would not open, `check` refuses.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chalk_writer::config::Selection;
-use chalk_writer::config::settings::StoreSettings;
-use chalk_writer::store::{StoreError, StoreOptions, offline, online};
+use chalk_writer::config::settings::{OwnSettings, StoreSettings};
+use chalk_writer::store::{OFFLINE, ONLINE, StoreError, StoreLimits, StoreOptions};
 use serde_json::json;
 
 use crate::{checked, loaded, with};
 
 async fn options(store: &StoreSettings) -> StoreOptions {
-    StoreOptions {
-        uri: store.uri.clone(),
-        fetched: store.uri.fetch().await.expect("it is no secret"),
-        cache_prefix: Arc::from(store.cache_prefix.as_str()),
-        clustered: store.clustered,
-        wait_replicas: store.wait_replicas,
-        concurrency: 1,
-        tombstone_retention: Duration::from_secs(1),
-        memory_limit: 1 << 20,
-    }
+    let limits = StoreLimits { concurrency: 1, tombstone_retention: Duration::from_secs(1), memory_limit: 1 << 20 };
+    StoreOptions::fetch(store, limits).await.expect("it is no secret")
 }
 
 /// Whether `check` accepts a URI; opens it too where it does.
@@ -33,8 +24,8 @@ async fn accepted(field: &str, uri: &str) -> bool {
     let settings = loaded(&file).writer(&Selection::Type(writer.to_owned())).expect("settings");
     let prod = settings.environments.get("prod").expect("prod");
     let opened: Result<(), StoreError> = match (&prod.online_store, &prod.offline_store) {
-        (Some(store), _) if field == "online_store" => online::open(&options(store).await).map(drop),
-        (_, Some(store)) => offline::open(&options(store).await).map(drop),
+        (Some(store), _) if field == "online_store" => ONLINE.open(&options(store).await).map(drop),
+        (_, Some(store)) => OFFLINE.open(&options(store).await).map(drop),
         _ => panic!("a store"),
     };
     assert_eq!(opened, Ok(()), "{uri}");
@@ -116,7 +107,7 @@ fn settings_beside_a_uri_are_judged_with_it() {
     assert_eq!(errors(&good), [] as [String; 0]);
     let settings = loaded(&good).writer(&Selection::Type("ONLINE_WRITER".to_owned())).expect("settings");
     let store = settings.environments.get("prod").and_then(|prod| prod.online_store.clone()).expect("a store");
-    assert_eq!((store.wait_replicas, &*store.cache_prefix), (Some(2), "p{1}/"));
+    assert_eq!((&store.own, &*store.cache_prefix), (&OwnSettings::default().with("wait_replicas", 2), "p{1}/"));
 
     let wrong = |file: &serde_json::Value, path: &str, what: &str| {
         let errors = errors(file);
@@ -135,5 +126,9 @@ fn settings_beside_a_uri_are_judged_with_it() {
     let sqlite = redis("sqlite:a.db", json!({"wait_replicas": 1}));
     wrong(&sqlite, "environments.prod.online_store.uri: ", "`wait_replicas` is for Redis");
     let lake = with("/environments/prod/offline_store", json!({"uri": "file:lake", "wait_replicas": 1}));
-    wrong(&lake, "environments.prod.offline_store.wait_replicas: ", "is for an `online_store` in Redis");
+    wrong(
+        &lake,
+        "environments.prod.offline_store.wait_replicas: ",
+        "it belongs under `environments.<id>.online_store`",
+    );
 }

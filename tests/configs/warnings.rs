@@ -3,16 +3,44 @@
 use chalk_writer::config::{Overrides, Selection};
 use serde_json::{Value, json};
 
-use crate::{checked, errors, loaded, sound, warnings, with, with_all};
+use crate::{checked, checked_text, errors, loaded, sound, text_of, warnings, with, with_all};
+
+#[test]
+fn a_variable_that_seems_to_be_meant_and_is_not_read_is_warned_of_with_the_nearest_name() {
+    let warned = |name: &str| {
+        let mut overrides = Overrides::default();
+        overrides.environment.insert(name.to_owned(), "x".to_owned());
+        let report = checked_text(&text_of(&sound()), &overrides);
+        report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let rule = "this program's begin with `CHALK_WRITER__` and have `__` between levels";
+    for (name, meant) in [
+        ("CHALK_WRITER_BATCH__MAX_AGE", "CHALK_WRITER__BATCH__MAX_AGE"),
+        ("CHALK_WRITER_BATCH_MAXAGE", "CHALK_WRITER__BATCH__MAX_AGE"),
+        ("chalk_writer__memory_limit", "CHALK_WRITER__MEMORY_LIMIT"),
+        ("CHALKWRITER__MEMORY_LIMT", "CHALK_WRITER__MEMORY_LIMIT"),
+        ("CHALK_WRITER_KAFKA_DLQ_TOPIC", "KAFKA_DLQ_TOPIC"),
+    ] {
+        let said = format!("environment variable {name}: is not read; did you mean `{meant}`? {rule}");
+        assert_eq!(warned(name), [said]);
+    }
+    assert_eq!(warned("CHALK_WRITER_X"), [format!("environment variable CHALK_WRITER_X: is not read; {rule}")]);
+    for name in [
+        "CHALK_WRITER_SERVICE_HOST",
+        "CHALK_WRITER_ONLINE_SERVICE_PORT_HTTP",
+        "CHALK_WRITER_PORT",
+        "CHALK_WRITER_PORT_9090_TCP_ADDR",
+        "CHALK_WRITER_TEST_KAFKA",
+        "CHALK_WRITER_CACHE",
+        "PATH",
+    ] {
+        assert_eq!(warned(name), [""; 0], "{name}");
+    }
+}
 
 #[test]
 fn every_warning_has_its_words() {
     let table: Vec<(Value, &str)> = vec![
-        (
-            with_all(&[("/batch", json!({"max_bytes": "1GiB"})), ("/memory_limit", json!("64MiB"))]),
-            "batch.max_bytes: 3 batches of 1GiB may be held at once, more than the memory limit of 64MiB; \
-             lower `batch.max_bytes` or raise `memory_limit`",
-        ),
         (
             with("/common_persistence_specs/kafka_dlq_topic", Value::Null),
             "common_persistence_specs.kafka_dlq_topic: is missing: without a topic of dead letters the first bad \

@@ -292,6 +292,8 @@ async fn a_source_that_always_has_more_does_not_keep_the_loop_from_reporting() {
         destinations: Vec::new(),
         emission: None,
         dead_letters: None,
+        parking: None,
+        away: Arc::default(),
         policy: policy(),
         health: health.clone(),
     };

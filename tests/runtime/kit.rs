@@ -117,6 +117,7 @@ pub fn policy() -> Policy {
         in_flight: 1,
         concurrency: 4,
         drain_within: Duration::from_secs(5),
+        beside: false,
         eager: false,
         retry: Retry { first: Duration::from_millis(10), longest: Duration::from_secs(2) },
         budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: u64::MAX },
@@ -149,6 +150,8 @@ impl Setup {
                 let topic = DeadLetterTopic { name: "dlq".into(), max_message_bytes: None };
                 (letters as Arc<dyn Publisher>, topic)
             }),
+            parking: None,
+            away: Arc::default(),
             policy: self.policy,
             health: self.health,
         };

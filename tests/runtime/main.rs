@@ -9,6 +9,7 @@ mod broker;
 mod cases;
 mod emit;
 mod kit;
+mod parking;
 mod store;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

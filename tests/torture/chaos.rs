@@ -230,6 +230,7 @@ impl Chaos {
 
     pub fn note(&mut self, what: &str, whom: &str) {
         self.say(&format!("{what}: {whom}"));
+        self.checker.told.note(what);
         *self.faults.entry(what.to_owned()).or_default() += 1;
     }
 
@@ -254,6 +255,7 @@ impl Chaos {
             }
             let ended = self.writers.tend();
             if ended > 0 {
+                self.checker.told.note("writers that ended by themselves");
                 *self.faults.entry("writers that ended by themselves".to_owned()).or_default() += ended;
             }
             std::thread::sleep(Duration::from_millis(100));

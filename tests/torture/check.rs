@@ -13,7 +13,9 @@ use std::fmt;
 use super::bus::{Letter, Record, TestBus};
 use super::look::{History, Offline, Online};
 use super::sent::{Expected, Fingerprint, Message};
+use super::told::Told;
 use super::writers::{Job as _, Kind};
+use chalk_writer::writer::guarantee::Effect;
 
 /// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +62,8 @@ pub struct Checker {
     /// Messages whose promise was checked, by both writers.
     pub promises: usize,
     pub problems: Vec<Problem>,
+    /// What may be, by `explain`.
+    pub told: Told,
 }
 
 /// Dead letters of one message, from one writer.
@@ -70,7 +74,7 @@ struct Buried {
 }
 
 impl Checker {
-    pub fn new(online: Box<dyn Online>, offline: Box<dyn Offline>) -> Self {
+    pub fn new(online: Box<dyn Online>, offline: Box<dyn Offline>, told: Told) -> Self {
         Self {
             online,
             offline,
@@ -80,6 +84,7 @@ impl Checker {
             audited: BTreeMap::new(),
             promises: 0,
             problems: Vec::new(),
+            told,
         }
     }
 
@@ -112,7 +117,7 @@ impl Checker {
             self.problems.extend(strangers.into_iter().map(|what| (Wrong::NeverSent, what)));
             self.check_marks(kind, &expected);
         }
-        if self.has_each_row_once() {
+        if self.told.excludes(Kind::Offline, Effect::Duplicated) {
             let rows = self.history.rows.iter().filter(|(_, times)| **times > 1);
             let rows = rows.map(|((number, user), times)| format!("Offline: {times} × user {user} in op-{number}"));
             let queries = self.history.queries.iter().filter(|(_, times)| **times > 1);
@@ -228,11 +233,6 @@ impl Checker {
             }
         }
         strangers
-    }
-
-    /// Whether the store of history promises each row once.
-    pub fn has_each_row_once(&self) -> bool {
-        self.offline.has_each_row_once()
     }
 
     /// Brings what is known of history up to what there is now.

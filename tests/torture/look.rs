@@ -25,9 +25,6 @@ pub trait Online {
 pub trait Offline {
     /// Brings what was read before up to what there is now.
     fn read(&mut self, history: &mut History);
-
-    /// Whether it promises each row once.
-    fn has_each_row_once(&self) -> bool;
 }
 
 /// What is in a store of history.

@@ -14,6 +14,7 @@ use super::chaos::{Chaos, Scene};
 use super::check::Wrong;
 use super::stores::Trouble;
 use super::writers::Kind;
+use chalk_writer::writer::guarantee::{Effect, Fault};
 
 /// How long a group may take to catch up before a scene is played without that.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ const HAPPENS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Chaos {
     pub fn play(&mut self, scene: Scene) {
-        if scene == Scene::HandoverInPeace && self.checker.has_each_row_once() {
+        if scene == Scene::HandoverInPeace && self.checker.told.never(Kind::Offline, Effect::Duplicated) {
             // Nothing is doubled there, peace or not.
             return;
         }
@@ -227,7 +228,8 @@ impl Chaos {
         let more = self.checker.history.doubled() - doubled;
         let complained = self.writers.said(kind).complaints > complaints;
         self.say(&format!("{more} rows doubled in peace{}", if complained { ", excused" } else { "" }));
-        if more > 0 && !complained {
+        let excluded = !self.checker.told.may(kind, Fault::Rebalance).has(Effect::Duplicated);
+        if more > 0 && !complained && excluded {
             self.checker.problems.push((Wrong::DoubledInPeace, format!("{kind:?}: {more} rows of history")));
         }
     }

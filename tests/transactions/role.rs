@@ -140,6 +140,8 @@ pub fn play() {
                 publisher: publisher.clone(),
             }),
             dead_letters: Some((publisher, DeadLetterTopic { name: place.dlq, max_message_bytes: None })),
+            parking: None,
+            away: Arc::default(),
             policy: policy(),
             health: Arc::default(),
         };
@@ -158,6 +160,7 @@ fn policy() -> Policy {
         in_flight: 1,
         concurrency: 1,
         drain_within: Duration::from_secs(5),
+        beside: false,
         eager: false,
         retry: Retry { first: Duration::from_millis(10), longest: Duration::from_secs(1) },
         budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: u64::MAX },

@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::msk::{self, Tokens};
 use crate::bus::BusError;
 use crate::config::secret::{SecretRef, expose};
 use crate::config::settings::KafkaSettings;
@@ -16,6 +17,8 @@ pub(super) struct Access {
     pub(super) username: Option<String>,
     /// The SASL password.
     pub(super) password: Option<SecretString>,
+    /// What makes the tokens that stand in for both.
+    pub(super) tokens: Option<Tokens>,
 }
 
 impl Access {
@@ -36,6 +39,9 @@ impl Access {
             return Err(BusError::Settings(
                 "no broker is named; give `bootstrap_servers`, in the configuration or in the secret".to_owned(),
             ));
+        }
+        if settings.sasl_mechanism.as_deref() == Some(msk::MECHANISM) {
+            access.tokens = Some(Tokens::of(&access.brokers).await?);
         }
         Ok(access)
     }
@@ -62,7 +68,7 @@ impl Access {
         if username.is_none() && brokers.is_empty() {
             return Err("neither `username` and `password` nor `bootstrap_servers` is there");
         }
-        Ok(Self { brokers, username, password })
+        Ok(Self { brokers, username, password, tokens: None })
     }
 }
 

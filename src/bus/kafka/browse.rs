@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::access::Access;
 use super::chunk::Filling;
-use super::client::Asking;
+use super::client::{self, Asking};
 use super::positions::{self, ANSWER_WITHIN};
 use super::{group, properties, topics};
 use crate::bus::{Browse, BrowseFrom, BusError};
@@ -37,17 +37,19 @@ pub(super) async fn start(
     let access = Access::fetch(settings).await?;
     let group = if let BrowseFrom::Group(group) = &from { group } else { NO_GROUP };
     let config = properties::browser(settings, &access, group);
+    let context = Asking::of(&access);
     let (chunks_in, chunks) = mpsc::channel(2);
     let (ready_in, ready) = oneshot::channel();
     let topic: Arc<str> = Arc::from(topic);
     std::thread::Builder::new()
         .name("kafka-browse".to_owned())
         .spawn(move || {
-            let consumer = BaseConsumer::from_config_and_context(&config, Asking::default());
+            let consumer = BaseConsumer::from_config_and_context(&config, context);
             let consumer = match consumer.map_err(|error| properties::unfit(&error)) {
                 Ok(consumer) => consumer,
                 Err(error) => return drop(ready_in.send(Err(error))),
             };
+            client::admit(&consumer);
             match plan(&consumer, &topic, &from) {
                 Ok(stretches) => {
                     let _ = ready_in.send(Ok(()));

@@ -3,13 +3,23 @@
 //! librdkafka says the same trouble many times over; here it is kept for whoever asks, and its own
 //! log lines go out at `debug` unless they say something that no error says.
 
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::access::Access;
+use super::msk::Tokens;
 use crate::bus::BusError;
+
+/// How long a client waits for its first token, before it is used without one and refused.
+const TOKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The last complaint of a client that may explain why nothing moves.
 #[derive(Debug, Default)]
@@ -134,9 +144,44 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     pub(super) complaints: Arc<Complaints>,
+    tokens: Option<Tokens>,
+    /// A token was handed over.
+    admitted: AtomicBool,
+}
+
+impl Asking {
+    /// For a client that is let in so.
+    pub(super) fn of(access: &Access) -> Self {
+        Self { tokens: access.tokens.clone(), ..Self::default() }
+    }
+}
+
+/// Waits for the token of a client that nobody polls: it is asked for, and handed over, only in polling.
+pub(super) fn admit(consumer: &BaseConsumer<Asking>) {
+    let context = consumer.context();
+    let until = Instant::now() + TOKEN_WITHIN;
+    while context.tokens.is_some() && !context.admitted.load(Ordering::Acquire) && Instant::now() < until {
+        let _ = consumer.poll(Duration::from_millis(50));
+    }
+}
+
+/// A token, for whoever is let in by one.
+pub(super) fn token(tokens: Option<&Tokens>) -> Result<OAuthToken, Box<dyn Error>> {
+    match tokens {
+        Some(tokens) => tokens.token(),
+        None => Err("OAUTHBEARER has no way to a token; set `sasl.oauthbearer.method` to `oidc` under `kafka`".into()),
+    }
 }
 
 impl ClientContext for Asking {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let token = token(self.tokens.as_ref())?;
+        self.admitted.store(true, Ordering::Release);
+        Ok(token)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         log(level, facility, text);
     }

@@ -69,7 +69,7 @@ pub(super) async fn positions(
     let access = Access::fetch(settings).await?;
     let name = topic.to_owned();
     let config = properties::browser(settings, &access, group);
-    let positions = topics::ask_as(config, move |consumer| {
+    let positions = topics::ask_as(config, &access, move |consumer| {
         let partitions = positions::partitions(consumer, &name, ANSWER_WITHIN)?;
         let committed = committed(consumer, &name, &partitions)?;
         let positions = partitions.into_iter().map(|partition| {
@@ -91,7 +91,7 @@ pub(super) async fn reached(
 ) -> Result<BTreeMap<i32, i64>, BusError> {
     let topic = topic.to_owned();
     let config = properties::browser(settings, access, group);
-    topics::ask_as(config, move |consumer| committed(consumer, &topic, &partitions)).await
+    topics::ask_as(config, access, move |consumer| committed(consumer, &topic, &partitions)).await
 }
 
 /// The positions that the consumer's group has committed, by partition.
@@ -119,7 +119,7 @@ pub(super) async fn step(settings: &KafkaSettings, step: &Step) -> Result<Steppe
     let access = Access::fetch(settings).await?;
     let config = properties::browser(settings, &access, &step.group);
     let wanted = step.clone();
-    let stepped = topics::ask_as(config, move |consumer| {
+    let stepped = topics::ask_as(config, &access, move |consumer| {
         let Step { topic, partition, from, to, .. } = &wanted;
         if !positions::partitions(consumer, topic, ANSWER_WITHIN)?.contains(partition) {
             return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition));

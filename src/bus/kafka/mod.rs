@@ -9,8 +9,11 @@ mod access;
 mod browse;
 mod chunk;
 mod client;
+mod contradictions;
 mod group;
+mod inspect;
 mod ledger;
+mod msk;
 mod poll;
 mod positions;
 mod properties;
@@ -22,12 +25,14 @@ mod transactions;
 mod transactor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::inspect::Inspect;
 use super::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
-    TopicInfo,
+    TopicInfo, Waits,
 };
 use crate::config::settings::{BusSettings, KafkaSettings};
 
@@ -39,7 +44,25 @@ struct Kafka {
 /// A connection for Kafka's settings, `None` for another bus's; nothing is contacted.
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
     let BusSettings::Kafka(settings) = settings else { return None };
-    Some(properties::check(settings).map(|()| Arc::new(Kafka { settings: Arc::new(settings.clone()) }) as Arc<dyn Bus>))
+    let checked = properties::check(settings).and_then(|()| contradictions::check(settings));
+    Some(checked.map(|()| Arc::new(Kafka { settings: Arc::new(settings.clone()) }) as Arc<dyn Bus>))
+}
+
+/// A cluster to be asked about itself, `None` for another bus's settings.
+pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn Inspect>> {
+    let BusSettings::Kafka(settings) = settings else { return None };
+    Some(Arc::new(Kafka { settings: Arc::new(settings.clone()) }))
+}
+
+/// How long a cluster waits for a member, `None` for another bus's settings.
+pub fn waits(settings: &BusSettings) -> Option<Waits> {
+    let BusSettings::Kafka(settings) = settings else { return None };
+    Some(Waits {
+        session: properties::session(settings),
+        session_by: Some("kafka.session.timeout.ms"),
+        handover: Duration::from_millis(properties::patience_ms(settings)),
+        handover_by: "four fifths of `kafka.max.poll.interval.ms`",
+    })
 }
 
 #[async_trait]

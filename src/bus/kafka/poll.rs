@@ -227,6 +227,7 @@ impl Poller {
             handovers: self.handovers.clone(),
             patience: Duration::from_millis(properties::patience_ms(&self.settings)),
             complaints: Complaints::default(),
+            tokens: access.tokens.clone(),
             connected: AtomicBool::new(false),
             commit_failed: Mutex::new(None),
             assigned: AtomicBool::new(false),

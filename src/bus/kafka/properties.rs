@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::access::Access;
+use super::msk;
 use crate::bus::{BusError, Subscribe};
 use crate::config::secret::expose;
 use crate::config::settings::KafkaSettings;
@@ -46,15 +47,38 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// The one name of a property.
-fn canonical(name: &str) -> &str {
+pub(super) fn canonical(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
 }
+
+/// What librdkafka calls signing in with a token, wherever that comes from.
+const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// How long a transaction may take before the broker ends it.
 const TRANSACTION_MS: u64 = 30_000;
 
 /// The longest a consumer may be silent before its partitions are given away, librdkafka's default.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
+
+/// The longest that a member may give no sign of life, librdkafka's default.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
+
+/// Between two signs of life, librdkafka's default.
+const HEARTBEAT_MS: u64 = 3_000;
+
+/// What holds of a time where the settings do not say; `None` where that follows from others.
+pub(super) fn defaults(name: &str) -> Option<u64> {
+    match name {
+        "session.timeout.ms" => Some(SESSION_TIMEOUT_MS),
+        "heartbeat.interval.ms" => Some(HEARTBEAT_MS),
+        "max.poll.interval.ms" => Some(MAX_POLL_INTERVAL_MS),
+        "message.timeout.ms" => Some(MESSAGE_TIMEOUT_MS),
+        _ => None,
+    }
+}
+
+/// How long a message may wait in the producer.
+const MESSAGE_TIMEOUT_MS: u64 = 30_000;
 
 /// Refuses properties that can never work, without contacting anything.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
@@ -94,13 +118,18 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
         .set("topic.metadata.refresh.interval.ms", "60000")
         .set("log.connection.close", "false");
     if let Some(mechanism) = &settings.sasl_mechanism {
-        config.set("sasl.mechanism", mechanism);
+        config.set("sasl.mechanism", if mechanism == msk::MECHANISM { OAUTHBEARER } else { mechanism });
     }
+    // Of a token's issuer they are the id and the secret of a client.
+    let (name, word) = match settings.sasl_mechanism.as_deref() {
+        Some(OAUTHBEARER) => ("sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"),
+        _ => ("sasl.username", "sasl.password"),
+    };
     if let Some(username) = &access.username {
-        config.set("sasl.username", username);
+        config.set(name, username);
     }
     if let Some(password) = &access.password {
-        config.set("sasl.password", expose(password));
+        config.set(word, expose(password));
     }
     for (name, value) in &settings.properties {
         config.set(canonical(name), value);
@@ -158,7 +187,7 @@ pub(super) fn producer(settings: &KafkaSettings, access: &Access) -> ClientConfi
     config.set("enable.idempotence", "true").set("acks", "all");
     for (name, value) in [
         ("linger.ms", "5"),
-        ("message.timeout.ms", "30000"),
+        ("message.timeout.ms", &MESSAGE_TIMEOUT_MS.to_string()),
         // Well before the messages time out it is clear that a topic is missing.
         ("topic.metadata.propagation.max.ms", "5000"),
         // Built in, understood by every broker, and the cheapest for both sides.
@@ -229,6 +258,16 @@ pub(super) fn patience_ms(settings: &KafkaSettings) -> u64 {
         .and_then(|value| value.parse().ok())
         .unwrap_or(MAX_POLL_INTERVAL_MS);
     interval * 8 / 10
+}
+
+/// How long the broker waits for a sign of a member; `None` where it decides that itself.
+pub(super) fn session(settings: &KafkaSettings) -> Option<Duration> {
+    let property = |name: &str| settings.properties.get(name);
+    if property("group.protocol").is_some_and(|protocol| protocol == "consumer") {
+        return None;
+    }
+    let given = property("session.timeout.ms").and_then(|value| value.parse().ok());
+    Some(Duration::from_millis(given.unwrap_or(SESSION_TIMEOUT_MS)))
 }
 
 /// An error of creating a client, which names the property and never shows a value.

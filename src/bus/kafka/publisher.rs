@@ -63,12 +63,12 @@ impl KafkaPublisher {
 
 async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
     let access = Access::fetch(settings).await?;
-    Client::new(&properties::producer(settings, &access))
+    Client::new(&properties::producer(settings, &access), &access)
 }
 
 impl Client {
-    pub(super) fn new(config: &ClientConfig) -> Result<Self, BusError> {
-        let context = Asking::default();
+    pub(super) fn new(config: &ClientConfig, access: &Access) -> Result<Self, BusError> {
+        let context = Asking::of(access);
         let complaints = Arc::clone(&context.complaints);
         let producer =
             FutureProducer::from_config_and_context(config, context).map_err(|error| properties::unfit(&error))?;

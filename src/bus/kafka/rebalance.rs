@@ -4,11 +4,13 @@
 //! committed, then let go. Nothing of it can be handed out after its handover was released.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{self, Complaints};
 use super::ledger::Ledger;
+use super::msk::Tokens;
 use super::positions::{self, NoStart};
 use crate::bus::{Handover, OnGap};
 use crate::message::Partition;
@@ -92,6 +95,8 @@ pub(super) struct Member {
     /// How long a handover is waited for.
     pub(super) patience: Duration,
     pub(super) complaints: Complaints,
+    /// What makes the tokens that let it in.
+    pub(super) tokens: Option<Tokens>,
     /// A broker is connected, as far as the last statistics tell.
     pub(super) connected: AtomicBool,
     /// When a commit of librdkafka's own clock failed last.
@@ -370,6 +375,12 @@ struct PartitionEnd {
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        client::token(self.tokens.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         // The one place where a failed commit of librdkafka's own clock shows. It tries again soon.
         if facility == "COMMITFAIL" {

@@ -74,17 +74,20 @@ pub(super) async fn ask<T: Send + 'static>(
     access: &Access,
     question: impl FnOnce(&BaseConsumer<Asking>) -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, BusError> {
-    ask_as(properties::asking(settings, access), question).await
+    ask_as(properties::asking(settings, access), access, question).await
 }
 
 /// The same with a configuration of one's own: in the name of a group, without joining it.
 pub(super) async fn ask_as<T: Send + 'static>(
     config: ClientConfig,
+    access: &Access,
     question: impl FnOnce(&BaseConsumer<Asking>) -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, BusError> {
+    let context = Asking::of(access);
     let asked = tokio::task::spawn_blocking(move || {
-        let consumer = BaseConsumer::from_config_and_context(&config, Asking::default())
-            .map_err(|error| properties::unfit(&error))?;
+        let consumer =
+            BaseConsumer::from_config_and_context(&config, context).map_err(|error| properties::unfit(&error))?;
+        client::admit(&consumer);
         question(&consumer).map_err(|error| {
             // Errors wait in a queue of their own, which nobody has polled so far.
             for _ in 0..100 {
@@ -106,7 +109,7 @@ pub(super) fn naming(topic: &str, error: BusError) -> BusError {
 
 fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking>, BusError> {
     let config = properties::asking(settings, access);
-    AdminClient::from_config_and_context(&config, Asking::default()).map_err(|error| properties::unfit(&error))
+    AdminClient::from_config_and_context(&config, Asking::of(access)).map_err(|error| properties::unfit(&error))
 }
 
 /// What a topic's configuration says; nothing where the broker does not tell it or we may not know it.

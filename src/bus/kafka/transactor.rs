@@ -88,7 +88,7 @@ impl Transactor {
             return Ok(());
         }
         let access = self.runtime.block_on(Access::fetch(&self.settings))?;
-        let client = Client::new(&properties::transactor(&self.settings, &access, &self.id))?;
+        let client = Client::new(&properties::transactor(&self.settings, &access, &self.id), &access)?;
         let until = Instant::now() + PATIENCE;
         loop {
             match client.producer.init_transactions(PAUSE * 20) {

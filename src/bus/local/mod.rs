@@ -17,6 +17,7 @@ mod assign;
 mod browse;
 mod file;
 mod group;
+mod inspect;
 mod log;
 mod member;
 mod partitioner;
@@ -32,9 +33,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::inspect::Inspect;
 use super::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Step, Stepped, Stretch, Subscribe,
-    Subscription, TopicInfo,
+    Subscription, TopicInfo, Waits,
 };
 use crate::config::settings::BusSettings;
 use crate::message::Outgoing;
@@ -44,6 +46,25 @@ use file::BusFile;
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
     let BusSettings::Local(local) = settings else { return None };
     Some(Ok(Arc::new(LocalBus::new(local.path.clone(), Options::default()))))
+}
+
+/// The same, to be asked about itself.
+pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn Inspect>> {
+    let BusSettings::Local(local) = settings else { return None };
+    Some(Arc::new(LocalBus::new(local.path.clone(), Options::default())))
+}
+
+/// How long it waits for a member, where the settings name it.
+pub fn waits(settings: &BusSettings) -> Option<Waits> {
+    let BusSettings::Local(_) = settings else { return None };
+    let Options { session_timeout, handover_timeout, .. } = Options::default();
+    Some(Waits {
+        session: Some(session_timeout),
+        // Nothing sets it.
+        session_by: None,
+        handover: handover_timeout,
+        handover_by: "the LOCAL bus's wait for a handover",
+    })
 }
 
 /// Times and limits of the embedded bus.

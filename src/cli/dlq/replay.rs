@@ -135,7 +135,7 @@ async fn rehearse(
 ) -> Result<(), Failure> {
     let mut letters = BTreeMap::new();
     each(opened, chosen, async |mut letter, number| {
-        let entry = Entry::from(&letter);
+        let (entry, store) = (Entry::from(&letter), letter.notes.sink.clone());
         summary.seen = number;
         let topic = letter.notes.topic.clone();
         let (group, refused_now) = match maker.make(&mut letter)? {
@@ -151,7 +151,7 @@ async fn rehearse(
             }
         };
         summary.would_be_refused += u64::from(refused_now.as_ref().is_some_and(|refused| !refused.is_empty()));
-        letters.insert((entry.failed_at.clone(), letter.place()), Meant { entry, group, refused_now });
+        letters.insert((entry.failed_at.clone(), letter.place()), Meant { entry, group, store, refused_now });
         if letters.len() > SHOWN {
             letters.pop_last();
         }

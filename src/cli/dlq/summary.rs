@@ -64,6 +64,8 @@ pub(super) struct Meant {
     pub(super) entry: Entry,
     /// The group that it would be for.
     pub(super) group: String,
+    /// The store that refused it, where it was not its writer. What that says now nobody knows before it is written.
+    pub(super) store: Option<String>,
     /// What its writer would refuse of it as it is now; `None` where the configuration does not have it.
     pub(super) refused_now: Option<Vec<String>>,
 }
@@ -85,9 +87,15 @@ impl Summary {
             if more > 0 {
                 output::line(format!("… and {more} more"))?;
             }
-            for Meant { entry, refused_now, .. } in &self.letters {
+            for Meant { entry, refused_now, store, .. } in &self.letters {
                 if let Some(first) = refused_now.as_deref().and_then(|refused| refused.first()) {
                     output::line(format!("{} would be refused again: {}", entry.place, output::shortened(first, 200)))?;
+                } else if let Some(store) = store {
+                    output::line(format!(
+                        "{} was refused by the {}: nobody asks it beforehand whether it would be again",
+                        entry.place,
+                        output::inline(store)
+                    ))?;
                 }
             }
         }
@@ -111,6 +119,9 @@ impl Summary {
             if number > 0 {
                 line += &format!("; {} {what}", grouped(number));
             }
+        }
+        if self.dry_run && !self.targets.is_empty() {
+            line += "; whether the stores take what would be sent shows only once it is written";
         }
         output::line(line)
     }

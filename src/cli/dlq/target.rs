@@ -10,6 +10,7 @@ use crate::bus::{Bus, BusError};
 use crate::config::settings::WriterSettings;
 use crate::dead_letter::read::Notes;
 use crate::message::{Delivery, Message, Outgoing, Partition};
+use crate::writer::doubles::Repetition;
 use crate::writer::{self, AnyPlan};
 
 use super::super::exit::{Exit, Failure};
@@ -74,12 +75,13 @@ impl Targets {
                     )));
                 }
             };
-            let doubling = plan.doubling().await;
+            let doubling = plan.doubling(Repetition::Replay).await;
             return Ok((!doubling.is_empty()).then(|| {
                 format!(
                     "{}: of a message of which only some rows were bad, the sound ones were written when it was buried; \
-                     sent again they are there twice, with the same `__observation_id__`",
-                    doubling.join(", ")
+                     sent again they are there twice, with the same {}",
+                    doubling.join(", "),
+                    writer::known_by(settings.writer_type)
                 )
             }));
         }

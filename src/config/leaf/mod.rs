@@ -27,7 +27,7 @@ pub(super) use text::{Brokers, Bucket, Listen, Scalar};
 pub(super) use word::{Caching, Endless};
 
 /// A kind of single value.
-pub(super) trait Leaf: Sized + PartialEq {
+pub trait Leaf: Sized + PartialEq {
     /// Its name under `x-kind`; unique.
     const KIND: &'static str;
     /// JSON types that it is written in.
@@ -38,11 +38,24 @@ pub(super) trait Leaf: Sized + PartialEq {
 
     /// Reads a value that is neither null nor empty text.
     fn read(value: &Value) -> Result<Self, Problem>;
+
+    /// The one way in which it is written of several that mean the same; `None` where it is not told apart.
+    fn plain(&self) -> Option<Value> {
+        None
+    }
 }
 
 /// A value of a kind, as a field of the raw types.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Given<T>(pub(super) T);
+pub struct Given<T>(pub T);
+
+/// A value that may be absent. Its type says how it is written in the file, and how the schema describes it.
+pub type Maybe<T> = Option<Given<T>>;
+
+/// The value itself, where it is given.
+pub fn given<T: Clone>(value: Option<&Given<T>>) -> Option<T> {
+    value.map(|given| given.0.clone())
+}
 
 impl<'de, T: Leaf> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -65,13 +78,15 @@ impl<T: Leaf> JsonSchema for Given<T> {
     }
 }
 
-/// The two things that the walk asks of a kind without knowing its type.
+/// What is asked of a kind without knowing its type.
 pub(super) struct Kind {
     name: &'static str,
     /// Judges a value.
     pub(super) check: fn(&Value) -> Result<(), Problem>,
     /// Whether two values mean the same.
     pub(super) same: fn(&Value, &Value) -> bool,
+    /// A value as all that mean the same are written.
+    pub(super) plain: fn(&Value) -> Option<Value>,
 }
 
 /// The kind of a name under `x-kind`.
@@ -81,6 +96,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
             name: T::KIND,
             check: |value| T::read(value).map(drop),
             same: |one, other| T::read(one).ok() == T::read(other).ok(),
+            plain: |value| T::read(value).ok()?.plain(),
         }
     }
     static KINDS: &[Kind] = &[
@@ -89,6 +105,7 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         of::<Brokers>(),
         of::<Bucket>(),
         of::<bool>(),
+        of::<u32>(),
         of::<u64>(),
         of::<NonZeroUsize>(),
         of::<Ratio>(),

@@ -20,6 +20,23 @@ fn whole(value: &Value) -> Option<u64> {
     }
 }
 
+impl Leaf for u32 {
+    const KIND: &'static str = "small count";
+    const TYPES: &'static [&'static str] = &["integer", "string"];
+
+    fn expected() -> Cow<'static, str> {
+        "a small whole number".into()
+    }
+
+    fn read(value: &Value) -> Result<Self, Problem> {
+        whole(value).and_then(|number| Self::try_from(number).ok()).ok_or_else(|| wrong::<Self>(value))
+    }
+
+    fn plain(&self) -> Option<Value> {
+        Some((*self).into())
+    }
+}
+
 impl Leaf for u64 {
     const KIND: &'static str = "count";
     const TYPES: &'static [&'static str] = &["integer", "string"];
@@ -30,6 +47,10 @@ impl Leaf for u64 {
 
     fn read(value: &Value) -> Result<Self, Problem> {
         whole(value).ok_or_else(|| wrong::<Self>(value))
+    }
+
+    fn plain(&self) -> Option<Value> {
+        Some((*self).into())
     }
 }
 

@@ -29,6 +29,10 @@ impl Leaf for bool {
             _ => Err(wrong::<Self>(value)),
         }
     }
+
+    fn plain(&self) -> Option<Value> {
+        Some((*self).into())
+    }
 }
 
 impl Leaf for DataType {

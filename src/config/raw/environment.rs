@@ -11,7 +11,7 @@ use crate::config::store_kind::StoreKind;
 use crate::value::Metric;
 use crate::value::dtype::DataType;
 
-/// One environment.
+/// One environment. Settings that single stores have beside these come from their descriptions.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct RawEnvironment {
@@ -43,8 +43,6 @@ pub(in crate::config) struct RawStore {
     pub(in crate::config) uri: Maybe<String>,
     /// Put before every key.
     pub(in crate::config) cache_prefix: Maybe<String>,
-    /// Replicas of a Redis online store that must have a write before it counts; without it, none.
-    pub(in crate::config) wait_replicas: Maybe<u64>,
 }
 
 /// A store of metrics, query rows and errors; which of them takes what is said by the writer's modes.

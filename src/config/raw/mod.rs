@@ -18,16 +18,9 @@ mod writer;
 
 pub(super) use common::RawCommon;
 pub(super) use deployment::RawDeployment;
-pub(super) use environment::{RawEnvironment, RawFeature, RawMetricsStore, RawStore};
+pub(super) use environment::{RawEnvironment, RawFeature, RawMetricsStore};
 pub(super) use tuning::RawTuning;
 pub(super) use writer::RawWriter;
 
-use super::leaf::Given;
-
-/// A field that may be absent.
-pub(super) type Maybe<T> = Option<Given<T>>;
-
-/// The value of a field, where it is given.
-pub(super) fn get<T: Clone>(field: Option<&Given<T>>) -> Option<T> {
-    field.map(|given| given.0.clone())
-}
+pub(super) use super::leaf::given as get;
+use super::leaf::{Given, Maybe};

@@ -33,6 +33,11 @@ pub(in crate::config) struct RawTuning {
     pub(in crate::config) max_message_bytes: Maybe<Bytes>,
     /// What to do when messages expired on the bus before they were read: `continue` or `stop`.
     pub(in crate::config) on_gap: Maybe<OnGap>,
+    /// After so long, messages for a destination that is away go to `parking_topic`, so that those for others go on; without
+    /// it they are waited for.
+    pub(in crate::config) park_after: Maybe<Duration>,
+    /// Where messages are parked: a topic that is there, with as many partitions as are wanted in reading back.
+    pub(in crate::config) parking_topic: Maybe<String>,
     /// Keeps values that were read from the online store out of the offline store.
     pub(in crate::config) skip_offline_writes_for_online_cached_features: Maybe<bool>,
     /// The port of probes and metrics.

@@ -18,7 +18,7 @@ struct LakeLook {
     root: PathBuf,
 }
 
-pub(super) fn open(_: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
+pub(in crate::store) fn open(_: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
     Ok(Arc::new(LakeLook { root: lake::root(expose(&options.fetched))? }))
 }
 

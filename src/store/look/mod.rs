@@ -1,19 +1,15 @@
 //! A look into a store of tables, for a person: which tables it has, how many rows are in each, and the newest of them.
 //!
-//! A store is one file here and one line in [`LOOKS`]. Whatever is there is shown, whoever wrote it; nothing is changed.
+//! Whatever is there is shown, whoever wrote it; nothing is changed.
 
-mod lake;
-mod postgres;
-mod sqlite;
-
-use std::sync::Arc;
+pub(super) mod lake;
+pub(super) mod postgres;
+pub(super) mod sqlite;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use super::{StoreError, StoreOptions};
 use crate::config::StoreKind;
-use crate::config::secret::expose;
 use crate::sink::SinkError;
 
 /// What can be looked into.
@@ -66,41 +62,11 @@ impl From<SinkError> for LookError {
     }
 }
 
-/// A kind of store that can be looked into, by the schemes of its URI.
-pub struct LookKind {
-    /// Schemes without `:`, in lower case.
-    pub schemes: &'static [&'static str],
-    /// Makes a look of checked options for a store of a kind; contacts nothing.
-    pub open: fn(StoreKind, &StoreOptions) -> Result<Arc<dyn Look>, StoreError>,
-}
-
-/// Every store that can be looked into.
-pub static LOOKS: &[LookKind] = &[
-    LookKind { schemes: &["sqlite"], open: sqlite::open },
-    LookKind { schemes: &["postgres", "postgresql"], open: postgres::open },
-    LookKind { schemes: &["file"], open: lake::open },
-];
-
-/// A look into the store that the URI's scheme names, which is of a kind. Contacts nothing.
-pub fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
-    let scheme = expose(&options.fetched).split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    let known = LOOKS.iter().find(|known| known.schemes.contains(&scheme.as_str()));
-    let Some(known) = known else {
-        let schemes: Vec<&str> = LOOKS.iter().flat_map(|known| known.schemes).copied().collect();
-        let text = format!("there are no tables to show in a `{scheme}:` store; there are in {}", schemes.join(", "));
-        return Err(StoreError(text));
-    };
-    (known.open)(kind, options)
-}
-
-/// What a store of a kind is called in messages.
-const fn name(kind: StoreKind) -> &'static str {
+/// The schema of Postgres that a kind of store is in where the URI names none: `usual`, or one of its own.
+pub(super) const fn schema(kind: StoreKind, usual: &'static str) -> &'static str {
     match kind {
-        StoreKind::Online => "online store",
-        StoreKind::Offline => "offline store",
-        StoreKind::Metrics => "metrics store",
-        StoreKind::Usage => "usage store",
-        StoreKind::Vector => "vector store",
+        StoreKind::Metrics | StoreKind::Usage => "chalk",
+        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => usual,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use super::{Look, LookError, Rows, Table, json, name, no_table, time_of};
+use super::{Look, LookError, Rows, Table, json, no_table, schema, time_of};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::store::postgres::connection::{Connection, Pool};
@@ -31,13 +31,9 @@ struct PostgresLook {
     schema: &'static str,
 }
 
-pub(super) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
-    uri::parse(name(kind), expose(&options.fetched))?;
-    let schema = match kind {
-        StoreKind::Metrics | StoreKind::Usage => "chalk",
-        StoreKind::Online | StoreKind::Offline | StoreKind::Vector => SCHEMA,
-    };
-    Ok(Arc::new(PostgresLook { pool: Pool::new(name(kind), options.uri.clone()), schema }))
+pub(in crate::store) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
+    uri::parse(kind.name(), expose(&options.fetched))?;
+    Ok(Arc::new(PostgresLook { pool: Pool::new(kind.name(), options.uri.clone()), schema: schema(kind, SCHEMA) }))
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::value::RawValue;
 
-use super::{Look, LookError, Rows, Table, json, name, no_table, time_of};
+use super::{Look, LookError, Rows, Table, json, no_table, time_of};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::store::postgres::quoted;
@@ -20,8 +20,8 @@ struct SqliteLook {
     path: PathBuf,
 }
 
-pub(super) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
-    let path = sqlite::path(name(kind), expose(&options.fetched))?;
+pub(in crate::store) fn open(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
+    let path = sqlite::path(kind.name(), expose(&options.fetched))?;
     Ok(Arc::new(SqliteLook { path }))
 }
 

@@ -21,66 +21,30 @@ mod sketch;
 mod views_postgres;
 mod views_sqlite;
 
-use std::sync::Arc;
-
 use super::postgres::quoted;
 use super::tables::{postgres, sqlite};
-use super::{StoreError, StoreKind, StoreOptions};
-use crate::row::table::TableRows;
-use crate::sink::Sink;
-
-/// Every metrics store of this version, for each of the roles that a store of metrics can have.
-pub static METRICS_STORES: &[StoreKind<dyn Sink<TableRows>>] = &[
-    StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: open_sqlite },
-    StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: open_postgres },
-];
-
-const NAME: &str = "metrics store";
+use crate::config::StoreKind;
+use crate::row::table::{Of, Shape};
 
 const MERGED: &str = "metrics_merged";
 const QUANTILES: &str = "metrics_quantiles";
 const SKETCHES: &str = "metrics_sketches";
 
-static POSTGRES: postgres::Layout = postgres::Layout { store: NAME, schema: "chalk", with_table: with_postgres };
-static SQLITE: sqlite::Layout = sqlite::Layout { store: NAME, with_table: with_sqlite };
-
-/// Opens the store that the URI's scheme names. Contacts nothing.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    super::open(NAME, METRICS_STORES, options)
-}
-
-/// Whether a URI is of a store of this version.
-pub fn check(uri: &str) -> Result<(), StoreError> {
-    super::find(NAME, METRICS_STORES, uri).map(drop)
-}
-
-/// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
-pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
-    super::find(NAME, METRICS_STORES, uri).map(|kind| kind.absorbs_repeats)
-}
-
-fn open_sqlite(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    sqlite::open(options, &SQLITE)
-}
-
-fn open_postgres(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    postgres::open(options, &POSTGRES)
-}
+pub(super) static POSTGRES: postgres::Layout =
+    postgres::Layout { store: StoreKind::Metrics.name(), schema: "chalk", with_table: with_postgres };
+pub(super) static SQLITE: sqlite::Layout = sqlite::Layout { store: StoreKind::Metrics.name(), with_table: with_sqlite };
 
 fn with_postgres(new: &postgres::NewTable<'_>) -> Vec<String> {
     let named = |name: &str| format!("{}.{}", quoted(new.schema), quoted(name));
     let has = |extension: &str| new.extensions.iter().any(|installed| installed == extension);
-    let time = match new.name {
-        shapes::METRICS => "observed_at",
-        shapes::QUERY_ERRORS | shapes::RESOLVER_ERRORS => "created_at",
-        _ => return Vec::new(),
-    };
+    let (Of::Metrics | Of::Events, Some(time)) = (new.shape.of, new.shape.time.column()) else { return Vec::new() };
+    let time = &new.shape.columns[time].name;
     let table = named(new.name);
     let mut statements = Vec::new();
     if has("timescaledb") {
         statements.push(hypertables::hypertable(&table, time));
     }
-    if new.name == shapes::METRICS {
+    if new.shape.of == Of::Metrics {
         statements.extend(views_postgres::statements(&table, &named(MERGED), &named(QUANTILES)));
         if has("timescaledb_toolkit") {
             statements.push(hypertables::sketches(&table, &named(SKETCHES)));
@@ -89,10 +53,10 @@ fn with_postgres(new: &postgres::NewTable<'_>) -> Vec<String> {
     statements
 }
 
-fn with_sqlite(table: &str) -> Vec<String> {
-    match table {
-        shapes::METRICS => views_sqlite::statements(table, MERGED, QUANTILES),
-        _ => Vec::new(),
+fn with_sqlite(new: &Shape) -> Vec<String> {
+    match new.of {
+        Of::Metrics => views_sqlite::statements(&new.table, MERGED, QUANTILES),
+        Of::Anything | Of::History | Of::Events => Vec::new(),
     }
 }
 
@@ -103,7 +67,13 @@ mod tests {
     /// What runs in a database with these extensions beside the table itself.
     fn made(name: &str, extensions: &[&str]) -> Vec<String> {
         let extensions: Vec<String> = extensions.iter().map(ToString::to_string).collect();
-        with_postgres(&postgres::NewTable { schema: "chalk", name, extensions: &extensions })
+        let place = shapes::Place::named(name);
+        let shape = match name {
+            shapes::METRICS => shapes::metrics(&place),
+            shapes::QUERIES => shapes::queries(&place),
+            _ => shapes::errors(&place),
+        };
+        with_postgres(&postgres::NewTable { schema: "chalk", name, shape: &shape, extensions: &extensions })
     }
 
     #[test]

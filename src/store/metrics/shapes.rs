@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::metric;
-use crate::row::table::{Repeats, Shape};
+use crate::row::table::{Of, Repeats, Shape};
 use crate::store::tables::fixed;
 use crate::value::dtype::DataType;
 
@@ -51,7 +51,8 @@ fn shape(place: &Place, columns: &[(&'static str, DataType)], time: &str, name: 
 /// The table of metrics: the columns of a [`MetricRow`](super::metric::MetricRow).
 pub fn metrics(place: &Place) -> Arc<Shape> {
     let key = ["series", "observed_at", "emitter", "part"];
-    Arc::new(shape(place, &metric::columns(), "observed_at", "metric_name", &key))
+    let shape = shape(place, &metric::columns(), "observed_at", "metric_name", &key);
+    Arc::new(Shape { of: Of::Metrics, ..shape })
 }
 
 /// The table of queries: the fields of `QueryMessagePubSub` in their order, and by what the last report of a query is
@@ -114,7 +115,8 @@ pub fn errors(place: &Place) -> Arc<Shape> {
         ("exception_internal_stacktrace", String),
         ("error_id", String),
     ];
-    Arc::new(shape(place, &columns, "created_at", "error_id", &["error_id", "created_at"]))
+    let shape = shape(place, &columns, "created_at", "error_id", &["error_id", "created_at"]);
+    Arc::new(Shape { of: Of::Events, ..shape })
 }
 
 #[cfg(test)]

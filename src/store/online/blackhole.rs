@@ -19,7 +19,7 @@ use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, msgpack};
 
 /// Its scheme.
-pub(super) const SCHEME: &str = "blackhole";
+pub(in crate::store) const SCHEME: &str = "blackhole";
 
 #[derive(Default)]
 struct Blackhole {
@@ -27,7 +27,7 @@ struct Blackhole {
 }
 
 /// Checks that the URI is the scheme alone.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
     match expose(&options.fetched).split_once(':') {
         Some((_, "")) => Ok(Arc::new(Blackhole::default())),
         _ => Err(StoreError(format!("online store: `{SCHEME}:` has nothing behind its scheme; it keeps nothing"))),

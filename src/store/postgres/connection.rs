@@ -36,6 +36,8 @@ pub(in crate::store) struct Pool<S> {
     store: &'static str,
     uri: SecretRef,
     idle: Mutex<Vec<Connection<S>>>,
+    /// Whether a connection is sound after a verdict on a row.
+    outlive_verdicts: bool,
     /// Whether it was said that nobody checks whose server this is.
     said: AtomicBool,
 }
@@ -56,7 +58,31 @@ impl<S> Drop for Connection<S> {
 
 impl<S: Default> Pool<S> {
     pub(in crate::store) fn new(store: &'static str, uri: SecretRef) -> Self {
-        Self { store, uri, idle: Mutex::default(), said: AtomicBool::new(false) }
+        Self { store, uri, idle: Mutex::default(), outlive_verdicts: false, said: AtomicBool::new(false) }
+    }
+
+    /// The same, of connections on which each statement is a transaction of its own: one that the server refuses for a
+    /// row leaves nothing unfinished.
+    pub(in crate::store) fn of_single_statements(store: &'static str, uri: SecretRef) -> Self {
+        Self { outlive_verdicts: true, ..Self::new(store, uri) }
+    }
+
+    /// Does something on a connection, which is kept only where it can be used again as it is.
+    pub(in crate::store) async fn on_a_connection<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection<S>) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
+        let mut connection = self.take().await?;
+        let done = work(&mut connection).await;
+        let is_sound = match &done {
+            Ok(_) => true,
+            Err(SinkError::Poisoned(_)) => self.outlive_verdicts,
+            Err(_) => false,
+        };
+        if is_sound {
+            self.give_back(connection);
+        }
+        done
     }
 
     /// A connection that was given back, or a new one.

@@ -1,9 +1,10 @@
-//! What both Postgres stores share: the URI, connections, what errors mean, and values in the server's
-//! binary formats.
+//! What the Postgres stores share: the URI, connections, parts of a write side by side, what errors mean, and values
+//! in the server's binary formats.
 
 pub(super) mod binary;
 pub(super) mod connection;
 pub(super) mod failure;
+pub(super) mod fan_out;
 mod options;
 pub(super) mod tables;
 pub(super) mod uri;

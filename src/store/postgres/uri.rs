@@ -12,6 +12,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::options;
+use crate::config::StoreKind;
 use crate::config::units;
 use crate::store::StoreError;
 use crate::tls::{Identity, Tls, Trust};
@@ -73,6 +74,11 @@ pub(in crate::store) struct Address {
     /// Whether `options` says how long a statement may wait for a lock.
     pub(super) has_lock_timeout: bool,
     shown: String,
+}
+
+/// The database that a URI names; `None` of one that names none, or is no such thing.
+pub(in crate::store) fn database(uri: &str) -> Option<String> {
+    parse(StoreKind::Offline.name(), uri).ok()?.database().map(str::to_owned)
 }
 
 impl Address {

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use crate::row::table::{Column, Repeats, Shape, When};
+use crate::row::table::{Column, Of, Repeats, Shape, When};
 use crate::value::dtype::DataType;
 
 /// A table of these columns; the others name some of them. Of two rows of one key the first stands.
@@ -27,6 +27,7 @@ pub(in crate::store) fn shape(
         key: key.iter().map(|name| at(name)).collect(),
         repeats: Repeats::First,
         create: true,
+        of: Of::Anything,
     }
 }
 

@@ -216,6 +216,7 @@ mod tests {
             key: vec![],
             repeats: Repeats::First,
             create: true,
+            of: crate::row::table::Of::Anything,
         })
     }
 

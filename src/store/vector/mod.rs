@@ -11,7 +11,7 @@
 //! row without a vector, kept for `tombstone_retention` after its observed time so that nothing older comes back,
 //! and then swept away.
 //!
-//! `tests/store_contract` walks [`VECTOR_STORES`] and holds each to this.
+//! `tests/store_contract` walks the registry and holds each to this.
 
 mod fit;
 mod names;
@@ -19,11 +19,8 @@ mod order;
 pub mod postgres;
 pub mod sqlite;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
-use super::{StoreError, StoreKind, StoreOptions};
 use crate::row::vector::{Point, VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Sink, SinkError};
 use crate::value::Metric;
@@ -81,27 +78,4 @@ pub struct Made {
     pub metric: Metric,
     /// Width of its elements.
     pub precision: crate::value::dtype::Precision,
-}
-
-/// Every vector store of this version.
-pub static VECTOR_STORES: &[StoreKind<dyn VectorStore>] = &[
-    StoreKind { schemes: &["sqlite"], absorbs_repeats: true, open: sqlite::open },
-    StoreKind { schemes: &["postgres", "postgresql"], absorbs_repeats: true, open: postgres::open },
-];
-
-const NAME: &str = "vector store";
-
-/// Opens the store that the URI's scheme names. Contacts nothing.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, StoreError> {
-    super::open(NAME, VECTOR_STORES, options)
-}
-
-/// Whether a URI is of a store of this version.
-pub fn check(uri: &str) -> Result<(), StoreError> {
-    super::find(NAME, VECTOR_STORES, uri).map(drop)
-}
-
-/// Whether the store of a URI takes rows again without a trace: see [`StoreKind::absorbs_repeats`].
-pub fn absorbs_repeats(uri: &str) -> Result<bool, StoreError> {
-    super::find(NAME, VECTOR_STORES, uri).map(|kind| kind.absorbs_repeats)
 }

@@ -25,7 +25,7 @@ use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow};
 use super::time::{Clock, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::{OnError, WriterSettings};
 use crate::row::load::{FileLoad, LoadFile, Mode, Target, Which};
 use crate::value::time::format_timestamp;
@@ -39,6 +39,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::OFFLINE_STORE_BULK_INSERT,
     guarantee: "a load lands once by its id in Postgres, where its ledger is in the transaction of its COPY; in the \
                 lake it lands at least once, file by file, and a repetition replaces the files that it made before",
+    known_by: "the id of its load",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: false,
 };
 
 impl Writer for BulkInsertWriter {

@@ -46,13 +46,14 @@ pub use windows::{Batch, Windows};
 
 use super::destinations::{PlannedDestination, To};
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, Reads, StoreLimits, policy};
+use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::time::system_clock;
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::contribution::Contribution;
 use crate::runtime::Emit;
+use crate::store::StoreLimits;
 
 /// The descriptor.
 pub struct MetricsWriter;
@@ -61,6 +62,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::METRICS,
     guarantee: "each result counts once for readers of what is committed, on LOCAL and on Kafka: metrics and the \
                 positions that were read up to land in one transaction",
+    known_by: "its position on the bus",
+    stands: Stands::Both,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for MetricsWriter {
@@ -85,6 +90,7 @@ impl Writer for MetricsWriter {
             decoder: Arc::new(MetricsDecoder::new(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to }],
             store_limits: StoreLimits::new(&settings.tuning, 1),
+            parking: None,
             policy: policy(settings),
         })
     }

@@ -22,7 +22,7 @@ use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, EARLIEST, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
 use routes::Routes;
@@ -34,6 +34,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::METRICS_BUS,
     guarantee: "at least once, and every row once: rows are keyed by what they are of, so what comes again changes \
                 nothing; where two stores take a kind, a message is done when both have it",
+    known_by: "what it is of: series, window and emitter, or the operation",
+    stands: Stands::First,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for MetricsBusWriter {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::config::settings::{MetricsModes, Sides};
 use crate::row::table::{Shape, TableRows};
 use crate::store::metrics::shapes::{self, Place};
-use crate::writer::destinations::{Destinations, Kind, METRICS, METRICS_CLICKHOUSE, METRICS_VICTORIA};
+use crate::writer::destinations::{Destinations, METRICS, METRICS_CLICKHOUSE, METRICS_VICTORIA, Stores};
 
 /// The kinds of store that the modes ask for: the others are not even opened.
-pub(super) fn kinds(modes: &MetricsModes) -> Vec<&'static Kind<TableRows>> {
+pub(super) fn kinds(modes: &MetricsModes) -> Vec<&'static Stores<TableRows>> {
     let all = [modes.queries, modes.errors, modes.metrics];
     let main = all.iter().any(|sides| sides.main());
     let clickhouse = modes.queries.other() || modes.errors.other();
@@ -42,7 +42,7 @@ impl Routes {
 
     pub(super) fn new(environment: &str, destinations: &Destinations<TableRows>, modes: &MetricsModes) -> Self {
         let to = |sides: Sides,
-                  other: &Kind<TableRows>,
+                  other: &Stores<TableRows>,
                   usual: &'static str,
                   name: Option<&String>,
                   shape: fn(&Place) -> _| {

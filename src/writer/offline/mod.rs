@@ -20,7 +20,7 @@ use super::outlet::Publishes;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::{OfflineMode, WriterSettings};
 use crate::row::table::TableRows;
 use decode::EARLIEST;
@@ -34,6 +34,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::OFFLINE,
     guarantee: "at least once: a row that comes twice carries the same `__observation_id__`, by which stores with keys \
                 keep one of them and readers of a lake drop the others",
+    known_by: "`__observation_id__`",
+    stands: Stands::Both,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for OfflineWriter {

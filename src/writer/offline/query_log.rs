@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::kind;
 use super::shapes::QUERY_LOG;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
-use crate::row::table::{Column, Repeats, Shape, When};
+use crate::row::table::{Column, Of, Repeats, Shape, When};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 
@@ -67,6 +67,7 @@ pub(super) fn shape() -> Arc<Shape> {
         key: vec![ENVIRONMENT_ID, OPERATION_ID],
         repeats: Repeats::Newest,
         create: true,
+        of: Of::Anything,
     })
 }
 

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{Environment, Feature, SYSTEM_COLUMNS};
 use crate::result::ListId;
-use crate::row::table::{Column, Repeats, Shape, When};
+use crate::row::table::{Column, Of, Repeats, Shape, When};
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
@@ -131,6 +131,7 @@ impl OfflineEnvironment {
             key: vec![OBSERVATION_ID],
             repeats: Repeats::First,
             create: true,
+            of: Of::History,
         });
         Layout { shape, columns: targets, times, id_type }
     }

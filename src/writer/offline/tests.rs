@@ -7,6 +7,7 @@ use ::arrow::array::{ArrayRef, Int8Array, Int64Array, NullArray, RecordBatch, St
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::StoreKind;
 use crate::config::settings::{Environment, Feature};
 use crate::decode::Decoded;
 use crate::proto::pubsub::v1::{QueryMessagePubSub, QueryStatus};
@@ -17,7 +18,7 @@ use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
-use crate::writer::destinations::{Kind, Opener};
+use crate::writer::destinations::{Opener, Stores};
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -25,15 +26,13 @@ use crate::writer::testing::{
 };
 
 /// An offline store that the tests' plans name and never open.
-const NEVER_OPENED: Kind<TableRows> = Kind {
+const NEVER_OPENED: Stores<TableRows> = Stores {
     name: "offline store",
-    field: "offline_store",
+    kind: StoreKind::Offline,
     uri: "uri",
-    of: |environment| environment.offline_store.as_ref(),
-    check: crate::store::offline::check,
     open: Opener::Store(never),
-    absorbs_repeats: |_| Ok(true),
-    has_tombstones: false,
+    absorbs_repeats: |uri| crate::store::OFFLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {

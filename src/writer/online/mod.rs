@@ -14,7 +14,7 @@ use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::feature::FeatureRow;
 use features::OnlineEnvironment;
@@ -26,6 +26,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::ONLINE,
     guarantee: "at least once, and the newest observed time wins per feature, atomically in the store: redelivery, \
                 replay and disorder end in the same state",
+    known_by: "its observed time, feature by feature",
+    stands: Stands::Newest,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for OnlineWriter {

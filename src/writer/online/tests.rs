@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::StoreKind;
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::decode::Decoded;
 use crate::result::{Cell, FeatureTable, Persistence, QueryResult, Source, TableBody};
@@ -14,7 +15,7 @@ use crate::sink::{ErrorClass, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
-use crate::writer::destinations::{Kind, Opener, PlannedDestination};
+use crate::writer::destinations::{Opener, PlannedDestination, Stores};
 use crate::writer::skip;
 use crate::writer::testing::{
     DAY, NOW, SECOND, any_result, any_table, feature, listed, message, one, opened, result, rows_of, settings, store,
@@ -24,15 +25,13 @@ use crate::writer::testing::{
 const HOUR: i64 = 3_600 * SECOND;
 
 /// An online store that the tests' plans name and never open.
-const NEVER_OPENED: Kind<FeatureRow> = Kind {
+const NEVER_OPENED: Stores<FeatureRow> = Stores {
     name: "online store",
-    field: "online_store",
+    kind: StoreKind::Online,
     uri: "uri",
-    of: |environment| environment.online_store.as_ref(),
-    check: crate::store::online::check,
     open: Opener::Store(never),
-    absorbs_repeats: |_| Ok(true),
-    has_tombstones: true,
+    absorbs_repeats: |uri| crate::store::ONLINE.absorbs_repeats(uri),
+    has_keyless_rows: false,
 };
 
 fn never(_: &StoreOptions) -> Result<Arc<dyn Sink<FeatureRow>>, StoreError> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::settings::Environment;
-use crate::writer::destinations::{Destinations, Kind, OFFLINE, ONLINE};
+use crate::writer::destinations::{Destinations, OFFLINE, ONLINE, Stores};
 use crate::writer::testing::{NOW, message, settings, store};
 use crate::writer::{WriterType, offline, online};
 
@@ -33,8 +33,8 @@ fn shown(preview: &Preview) -> Json {
 }
 
 /// The plan's stores need not be of this version: nothing is opened.
-fn anything<R: Row>(kind: &Kind<R>) -> Kind<R> {
-    Kind { check: |_| Ok(()), ..*kind }
+fn anything<R: Row>(stores: &Stores<R>) -> Stores<R> {
+    Stores { absorbs_repeats: |_| Ok(true), ..*stores }
 }
 
 #[test]

@@ -18,17 +18,17 @@ use super::catalog::Catalog;
 use super::destinations::{PlannedDestination, To};
 use super::open::Gate;
 use super::outlet::{Outlet, Publishes};
-use super::plan::{Plan, Reads, StoreLimits, policy};
+use super::plan::{Plan, Reads, policy};
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow};
 use super::time::{Clock, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::{Environment, MirrorBody, MirrorSettings, WriterSettings};
 use crate::mirror::client::{Body, Client, Options, server};
 use crate::mirror::compare::Tolerance;
 use crate::mirror::{Credentials, Limits, Mirrored};
 use crate::sink::Sink;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreLimits};
 use decode::Asked;
 
 /// Of the memory limit so much, one in eight bytes, is for outcomes that are not published yet,
@@ -44,6 +44,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::QUERY_MIRROR,
     guarantee: "a query is asked at most once while the writer runs, and not at all where the server has no room for \
                 it: what is shed is counted; outcomes are published at least once",
+    known_by: "the operation of its query",
+    stands: Stands::Both,
+    judges_times: false,
+    sheds: true,
 };
 
 impl Writer for QueryMirrorConsumer {
@@ -71,6 +75,7 @@ impl Writer for QueryMirrorConsumer {
             decoder: Arc::new(decoder(settings, system_clock())),
             destinations: vec![PlannedDestination { name, to: To::Topic(Box::new(open)) }],
             store_limits: StoreLimits::new(&settings.tuning, 1),
+            parking: None,
             policy: policy(settings),
         })
     }

@@ -10,13 +10,15 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
+use crate::config::StoreKind;
 use crate::config::settings::Environment;
 use crate::message::{Delivery, Outgoing};
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
-use crate::writer::destinations::{Destinations, Kind};
+use crate::store::StoreLimits;
+use crate::writer::destinations::{Destinations, Stores};
 use crate::writer::online;
-use crate::writer::plan::{Reads, StoreLimits, policy};
+use crate::writer::plan::{Reads, policy};
 use crate::writer::testing::{NOW, settings, store};
 use crate::writer::{AnyPlan, WriterType};
 
@@ -37,12 +39,10 @@ impl Sink<FeatureRow> for NoSink {
     }
 }
 
-const STORE: Kind<FeatureRow> = Kind {
+const STORE: Stores<FeatureRow> = Stores {
     name: "online store",
-    field: "online_store",
+    kind: StoreKind::Online,
     uri: "uri",
-    of: |environment| environment.online_store.as_ref(),
-    check: |_| Ok(()),
     open: Opener::Store(|options| {
         if crate::config::secret::expose(&options.fetched).starts_with("faulty") {
             return Err(StoreError("no such option `x`".to_owned()));
@@ -50,13 +50,15 @@ const STORE: Kind<FeatureRow> = Kind {
         Ok(Arc::new(NoSink))
     }),
     absorbs_repeats: |uri| Ok(!uri.starts_with("doubling")),
-    has_tombstones: true,
+    has_keyless_rows: false,
 };
 
 /// A bus that answers `topic` from a list, the last answer for ever.
 #[derive(Default)]
 struct ScriptedBus {
     topics: Mutex<VecDeque<Result<TopicInfo, BusError>>>,
+    /// Answers of `create_topic`; none are left over.
+    made: Mutex<VecDeque<Result<(), BusError>>>,
     subscribed: Mutex<Option<Subscribe>>,
     stretched: Mutex<Option<(i64, Option<i64>)>>,
     published: Arc<Mutex<Vec<Outgoing>>>,
@@ -114,7 +116,7 @@ impl Bus for ScriptedBus {
     }
 
     async fn create_topic(&self, _: &str, _: u32) -> Result<(), BusError> {
-        Ok(())
+        self.made.lock().expect("no panic").pop_front().expect("nothing more is made")
     }
 
     async fn stretch(&self, _: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError> {
@@ -141,11 +143,12 @@ fn plan(uri: &str) -> Box<dyn AnyPlan> {
     let destinations = Destinations::plan(&settings.environments, &STORE).expect("a store");
     let decoder = online::decoder(&settings, &destinations, Arc::new(|| NOW)).expect("sound settings");
     Box::new(Plan {
-        reads: Reads::new(&settings),
+        reads: Reads { embedded: false, ..Reads::new(&settings) },
         dead_letter_topic: settings.dlq_topic.clone(),
         publishes: None,
         decoder: Arc::new(decoder),
         store_limits: StoreLimits::new(&settings.tuning, 1),
+        parking: None,
         destinations: destinations.planned,
         policy: policy(&settings),
     })
@@ -183,13 +186,13 @@ async fn a_writer_subscribes_once_its_topics_are_there() {
 #[tokio::test]
 async fn a_missing_topic_is_a_configuration_that_cannot_work() {
     let missing = |found: &str| Err(BusError::NotFound(found.to_owned()));
-    let (dead_letters, _) = with(vec![missing("dlq")]);
+    let (dead_letters, _) = with(vec![there(None), missing("dlq")]);
     assert_eq!(
         configuration("sound:x", dead_letters).await,
         "dead letter topic `dlq`, which `kafka_dlq_topic` names, is not there; make it with the broker's tools, or with \
          `chalk-writer publish --config FILE --topic dlq --generate 0 --partitions N`"
     );
-    let (results, bus) = with(vec![there(None), missing("results; there are a, b")]);
+    let (results, bus) = with(vec![missing("results; there are a, b")]);
     assert_eq!(
         configuration("sound:x", results).await,
         "topic `results`, which `result_bus_topic_id` or `result_bus_online_store_subscription_id` names, is not there; \
@@ -211,9 +214,21 @@ async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
     for (told, used) in [(None, 1 << 20), (Some(2 << 20), 2 << 20), (Some(128 << 20), 16 << 20)] {
         let (start, _) = with(vec![there(told)]);
         let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
-        let (_, topic) = connect.dead_letters("dlq".to_owned()).await.expect("it is there");
+        let (_, topic) = connect.dead_letters("dlq".to_owned(), false).await.expect("it is there");
         assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes).limit(), used);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_embedded_bus_gets_its_dead_letter_topic_once_its_disk_has_room() {
+    let missing = || Err(BusError::NotFound("dlq".to_owned()));
+    let (start, bus) = with(vec![missing(), missing(), there(None)]);
+    let full = Err(BusError::Unavailable("bus.sqlite: database or disk is full".to_owned()));
+    bus.made.lock().expect("no panic").extend([full, Ok(())]);
+    let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
+    connect.dead_letters("dlq".to_owned(), true).await.expect("it is made in the end");
+    assert!(bus.made.lock().expect("no panic").is_empty());
+    assert!(start.health.state().troubles.is_empty());
 }
 
 #[test]
@@ -255,7 +270,7 @@ async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_w
     while health.state().troubles.is_empty() {
         tokio::task::yield_now().await;
     }
-    let expected = ("dead letter topic `dlq`".to_owned(), "bus denies access: wrong password".to_owned());
+    let expected = ("topic `results`".to_owned(), "bus denies access: wrong password".to_owned());
     let unreached = ("online store of prod".to_owned(), "not reached yet".to_owned());
     assert_eq!(health.not_ready(), [expected, unreached]);
     shutdown.cancel();

@@ -6,12 +6,12 @@ use crate::config::secret::SecretRef;
 use crate::config::settings::StoreSettings;
 use crate::message::insert::TableName;
 use crate::sink::{ErrorClass, Refusal};
-use crate::store::offline;
+use crate::store;
 
 /// The database of a store; `None` of one that has none, and where only a secret knows.
-pub(super) fn of(store: &StoreSettings) -> Option<String> {
-    match &store.uri {
-        SecretRef::Plain(uri) => offline::database(uri.expose_secret()),
+pub(super) fn of(settings: &StoreSettings) -> Option<String> {
+    match &settings.uri {
+        SecretRef::Plain(uri) => store::database(uri.expose_secret()),
         SecretRef::Named { .. } => None,
     }
 }

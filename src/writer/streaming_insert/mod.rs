@@ -11,12 +11,12 @@ mod tests;
 pub use decode::InsertDecoder;
 
 use super::catalog::Catalog;
-use super::destinations::{Destinations, OFFLINE};
+use super::destinations::{Destinations, INSERTS};
 use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, EARLIEST, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
 use decode::Place;
@@ -29,6 +29,10 @@ static FACTS: Facts = Facts {
     guarantee: "at least once: in stores with keys a row that has a column `__observation_id__` or `observation_id` is \
                 there once, and of the rows of a key that are upserted the newest stands; a lake keeps all of them, and \
                 a row without either is there as often as it came",
+    known_by: "`__observation_id__`, `observation_id` or the key columns of an upsert",
+    stands: Stands::Both,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for StreamingInsertWriter {
@@ -39,7 +43,7 @@ impl Writer for StreamingInsertWriter {
     }
 
     fn plan(&self, settings: &WriterSettings) -> Result<Plan<TableRows>, PlanError> {
-        let destinations = Destinations::plan(&settings.environments, &OFFLINE)?;
+        let destinations = Destinations::plan(&settings.environments, &INSERTS)?;
         let decoder = decoder(settings, &destinations, system_clock());
         Ok(Plan::new(settings, destinations, decoder))
     }

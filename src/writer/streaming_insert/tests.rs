@@ -38,7 +38,7 @@ fn decoded(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Decoded<TableRow
     let environments =
         [("prod", with("file:./lake")), ("pg", with("postgres://u@h/chalk")), ("nothing", Environment::default())];
     let settings = settings(WriterType::OFFLINE_STORE_STREAMING_INSERT, &environments);
-    let destinations = Destinations::plan(&settings.environments, &OFFLINE).expect("stores");
+    let destinations = Destinations::plan(&settings.environments, &INSERTS).expect("stores");
     let mut message = message(headers);
     message.payload = Some(body.into());
     let mut decoded = Decoded::default();

@@ -18,7 +18,7 @@ use super::open::Gate;
 use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::time::{Believable, Clock, EARLIEST, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::table::TableRows;
 use crate::store::usage::shapes;
@@ -32,6 +32,10 @@ static FACTS: Facts = Facts {
     guarantee: "each event once, by its `event_id`, and each status once, by cluster, uid and time, in stores with keys \
                 (SQLite, Postgres): the first stands, and what comes again changes nothing; a lake has no keys, so there \
                 it is at least once, and readers take one row of each `event_id`",
+    known_by: "`event_id`, or cluster, uid and time of a status",
+    stands: Stands::First,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for UsageBusWriter {

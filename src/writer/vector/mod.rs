@@ -23,7 +23,7 @@ use super::plan::Plan;
 use super::plan_error::PlanError;
 use super::preview::{Shown, ShownRow, json};
 use super::time::{Believable, Clock, micros, system_clock};
-use super::{Facts, Writer, WriterType};
+use super::{Facts, Stands, Writer, WriterType};
 use crate::config::settings::WriterSettings;
 use crate::row::vector::VectorRow;
 use crate::value::Value;
@@ -37,6 +37,10 @@ static FACTS: Facts = Facts {
     writer_type: WriterType::ONLINE_VECTOR_STORE,
     guarantee: "at least once, and the newest observed time wins per vector, atomically in the store: redelivery, \
                 replay and disorder end in the same state",
+    known_by: "its observed time",
+    stands: Stands::Newest,
+    judges_times: true,
+    sheds: false,
 };
 
 impl Writer for VectorWriter {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use chalk_writer::config::secret::{SecretClient, SecretRef};
+use chalk_writer::config::settings::StoreSettings;
 use chalk_writer::row::table::TableRow;
 use chalk_writer::sink::SinkError;
-use chalk_writer::store::{StoreOptions, offline};
+use chalk_writer::store::{OFFLINE, StoreLimits, StoreOptions};
 use chalk_writer::value::Value;
 
 use super::disk::Tmpfs;
 use super::postgres::{open, read, server, stored_at_last};
-use super::support::{NOON, open_uri, row, shape, write};
+use super::support::{NOON, Store, open_uri, row, shape, write};
 use crate::postgres::{PostgresServer, Version, belongs_to_the_server};
 use crate::proxy::Proxy;
 
@@ -139,17 +140,10 @@ async fn wrong_credentials_and_missing_rights_are_denied_until_they_are_put_righ
     let folder = tempfile::tempdir().expect("a folder");
     let put = |uri: String| std::fs::write(folder.path().join("pg"), uri).expect("written");
     put(server.uri().replace(":right@", ":wrong@"));
-    let options = StoreOptions {
-        uri: SecretRef::named("pg", SecretClient::File { folder: folder.path().to_owned() }),
-        fetched: server.uri().into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention: Duration::from_secs(60),
-        memory_limit: 64 << 20,
-    };
-    let store = offline::open(&options).expect("it opens");
+    let settings = StoreSettings::of(SecretRef::named("pg", SecretClient::File { folder: folder.path().to_owned() }));
+    let limits = StoreLimits { concurrency: 4, tombstone_retention: Duration::from_secs(60), memory_limit: 64 << 20 };
+    let options = StoreOptions::new(&settings, server.uri().into(), limits);
+    let store = OFFLINE.open(&options).expect("it opens") as Store;
     let denied = |result: Result<_, SinkError>, what: &str| match result {
         Err(SinkError::Denied { reason }) => assert!(reason.contains(what) && !reason.contains("wrong"), "{reason}"),
         other => panic!("expected a denial with `{what}`, found {other:?}"),

@@ -1,9 +1,11 @@
-//! What every offline store must show, shown for the lake under `file://` and for Postgres.
+//! What every offline store must show. [`every`] walks the registry; a store without a line in its `Place::start` fails
+//! every test there.
 
 mod columns;
 mod contract;
 mod crash;
 pub(crate) mod disk;
+mod every;
 mod faults_postgres;
 mod model;
 mod postgres;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, When};
+use chalk_writer::row::table::{Column, Of, Repeats, Shape, TableRow, When};
 use chalk_writer::sink::ErrorClass::{TypeMismatch, ValueRefused};
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::{Value, Vector};
@@ -326,6 +326,7 @@ fn query(operation: &str, time: i64, name: Option<&str>) -> TableRow {
         key: vec![1, 0],
         repeats: Repeats::Newest,
         create: true,
+        of: Of::Anything,
     });
     let values = vec![
         Value::text(operation.to_owned()),
@@ -541,6 +542,7 @@ fn upserted(columns: &[(&'static str, Value)], repeats: Repeats) -> TableRow {
         key,
         repeats,
         create: true,
+        of: Of::Anything,
     });
     TableRow { destination: 0, shape, values: columns.iter().map(|(_, value)| value.clone()).collect() }
 }

@@ -10,10 +10,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
     DataType as Arrow, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
-use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
+use chalk_writer::row::table::{Column, Of, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
-use chalk_writer::store::{StoreOptions, offline};
+use chalk_writer::store::{OFFLINE, StoreLimits, StoreOptions, offline};
 use chalk_writer::value::{Value, Vector};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -29,16 +28,8 @@ pub(crate) fn open(root: &Path) -> Store {
 }
 
 pub(crate) fn open_uri(uri: &str) -> Result<Store, chalk_writer::store::StoreError> {
-    offline::open(&StoreOptions {
-        uri: SecretRef::plain(uri),
-        fetched: uri.to_owned().into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention: Duration::from_secs(60),
-        memory_limit: 64 << 20,
-    })
+    let limits = StoreLimits { concurrency: 4, tombstone_retention: Duration::from_secs(60), memory_limit: 64 << 20 };
+    OFFLINE.open(&StoreOptions::of(uri, limits)).map(|store| store as Store)
 }
 
 /// A shape of the `namespace` layout with these feature columns.
@@ -57,6 +48,7 @@ pub(crate) fn shape(table: &str, features: &[(&str, Option<&str>)]) -> Arc<Shape
         key: vec![0],
         repeats: Repeats::First,
         create: true,
+        of: Of::History,
     })
 }
 

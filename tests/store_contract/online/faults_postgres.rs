@@ -6,10 +6,9 @@ use chalk_writer::config::secret::{SecretClient, SecretRef};
 use chalk_writer::row::feature::FeatureRow;
 use chalk_writer::sink::SinkError;
 use chalk_writer::store::StoreOptions;
-use chalk_writer::store::online::open;
 use chalk_writer::value::Value;
 
-use super::place::{cell, entity, int, options, read, row, store, stored, stored_at_last, value, write};
+use super::place::{cell, entity, int, open, options, read, row, store, stored, stored_at_last, value, write};
 use crate::certificates::Authority;
 use crate::postgres::{PostgresServer, Version};
 use crate::proxy::Proxy;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use chalk_writer::config::secret::{SecretClient, SecretRef};
 use chalk_writer::sink::SinkError;
 use chalk_writer::store::StoreOptions;
-use chalk_writer::store::online::open;
 
-use super::place::{Place, cell, entity, int, options, row, store, stored, stored_at_last, value, write};
+use super::place::{Place, cell, entity, int, open, options, row, store, stored, stored_at_last, value, write};
 use crate::redis::{RedisServer, Reply};
 
 fn started(arguments: &[&str]) -> RedisServer {

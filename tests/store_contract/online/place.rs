@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chalk_writer::config::secret::SecretRef;
 use chalk_writer::row::feature::{Entity, FeatureCell, FeatureRow};
 use chalk_writer::sink::{Outcome, SinkError, Write};
-use chalk_writer::store::online::{KEEPS_NOTHING, ONLINE_STORES, OnlineStore, StoredFeature, open};
-use chalk_writer::store::{StoreError, StoreKind, StoreOptions};
+use chalk_writer::store::online::{OnlineStore, StoredFeature};
+use chalk_writer::store::{ONLINE, Store, StoreError, StoreLimits, StoreOptions};
 use chalk_writer::value::Value;
 
 use crate::postgres::{PostgresServer, Version};
@@ -57,7 +56,7 @@ impl Place {
 
     /// One of every kind of every store of the registry.
     pub(crate) fn of_every_store() -> impl Iterator<Item = Self> {
-        keeping_stores().flat_map(|kind| Self::start_all(kind.schemes[0]))
+        keeping_stores().flat_map(|store| Self::start_all(store.schemes[0]))
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -127,8 +126,8 @@ fn shared_cluster() -> &'static RedisCluster {
 }
 
 /// Every store of the registry that keeps what is written to it; those that do not have a test of their own.
-fn keeping_stores() -> impl Iterator<Item = &'static StoreKind<dyn OnlineStore>> {
-    ONLINE_STORES.iter().filter(|kind| !kind.schemes.iter().any(|scheme| KEEPS_NOTHING.contains(scheme)))
+fn keeping_stores() -> impl Iterator<Item = &'static Store> {
+    ONLINE.stores().map(|(store, _)| store).filter(|store| !store.keeps_nothing)
 }
 
 /// Runs a test on each of these, in places of its own.
@@ -139,16 +138,13 @@ pub(crate) async fn on_every_store(test: impl AsyncFn(&Place)) {
 }
 
 pub(crate) fn options(uri: &str) -> StoreOptions {
-    StoreOptions {
-        uri: SecretRef::plain(uri),
-        fetched: uri.to_owned().into(),
-        cache_prefix: "test/".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention: Duration::from_hours(7 * 24),
-        memory_limit: 64 << 20,
-    }
+    let limits =
+        StoreLimits { concurrency: 4, tombstone_retention: Duration::from_hours(7 * 24), memory_limit: 64 << 20 };
+    StoreOptions { cache_prefix: "test/".into(), ..StoreOptions::of(uri, limits) }
+}
+
+pub(crate) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    ONLINE.open(options)
 }
 
 pub(crate) fn store(uri: &str) -> Arc<dyn OnlineStore> {

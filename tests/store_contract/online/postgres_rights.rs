@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
+use chalk_writer::row::table::{Column, Of, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{SinkError, Write};
-use chalk_writer::store::offline;
+use chalk_writer::store::OFFLINE;
 use chalk_writer::value::Value;
 
 use super::place::{cell, entity, int, options, row, store, write};
@@ -33,6 +33,7 @@ fn table(name: &'static str, key: &'static str) -> TableRows {
         key: vec![0],
         repeats: Repeats::First,
         create: true,
+        of: if key == "__observation_id__" { Of::History } else { Of::Anything },
     });
     let values = vec![Value::text("1"), Value::Timestamp(1), Value::text("x")];
     TableRows::Row(TableRow { destination: 0, shape, values })
@@ -41,7 +42,7 @@ fn table(name: &'static str, key: &'static str) -> TableRows {
 /// Writes to each table there is, on connections of its own.
 async fn both_stores_write(uri: &str) -> Result<(), SinkError> {
     write(&*store(uri), &[row(entity("1"), vec![cell("a", 1, int(1))])]).await?;
-    let offline = offline::open(&options(uri)).expect("it opens");
+    let offline = OFFLINE.open(&options(uri)).expect("it opens");
     let rows = [table("user", "__observation_id__"), table("query_log", "operation_id")];
     offline.write(Write { id: "w", rows: &rows.iter().collect::<Vec<_>>(), concurrency: 1 }).await.map(|_| ())
 }

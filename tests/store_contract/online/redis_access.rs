@@ -5,9 +5,9 @@ use std::path::Path;
 use chalk_writer::config::secret::{SecretClient, SecretRef};
 use chalk_writer::sink::SinkError;
 use chalk_writer::store::StoreOptions;
-use chalk_writer::store::online::{OnlineStore, open};
+use chalk_writer::store::online::OnlineStore;
 
-use super::place::{FAR, cell, entity, int, options, row, store, stored, stored_at_last, until, value, write};
+use super::place::{FAR, cell, entity, int, open, options, row, store, stored, stored_at_last, until, value, write};
 use crate::certificates::Authority;
 use crate::logs::Logs;
 use crate::redis::{RedisServer, Reply};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use chalk_writer::config::settings::OwnSettings;
 use chalk_writer::row::feature::Entity;
-use chalk_writer::value::{Value, Vector, json};
-
 use chalk_writer::store::StoreOptions;
-use chalk_writer::store::online::open;
+use chalk_writer::value::{Value, Vector, json};
+use serde_json::Value as Json;
 
-use super::place::{Place, cell, entity, int, on_every_store, options, read, refused, row, stored, value};
+use super::place::{Place, cell, entity, int, on_every_store, open, options, read, refused, row, stored, value};
 
 #[tokio::test]
 async fn types_survive() {
@@ -171,7 +171,8 @@ fn a_uri_that_cannot_work_says_what_was_found_and_what_is_known() {
     for scheme in ["redis", "rediss", "valkey", "valkeys"] {
         open(&options(&format!("{scheme}://:secret@host?clustered=true"))).expect("a store that can be opened");
     }
-    let clustered = |uri| StoreOptions { clustered: true, ..options(uri) };
+    let own = |name, value: Json| OwnSettings::default().with(name, value);
+    let clustered = |uri| StoreOptions { own: own("clustered", true.into()), ..options(uri) };
     open(&clustered("redis://host")).expect("a store that can be opened");
     let error = |options: StoreOptions| open(&options).err().expect("a store that cannot be opened").0;
     assert!(
@@ -180,8 +181,8 @@ fn a_uri_that_cannot_work_says_what_was_found_and_what_is_known() {
     open(&clustered("redis://host/3?clustered=false")).expect("the URI is nearer than the setting");
     let braces = StoreOptions { cache_prefix: "a{b}".into(), ..options("redis://host") };
     open(&braces).expect("one server has no slots");
-    assert!(error(StoreOptions { clustered: true, ..braces }).contains("one slot"));
-    let waiting = |uri| StoreOptions { wait_replicas: Some(1), ..options(uri) };
+    assert!(error(StoreOptions { own: own("clustered", true.into()), ..braces }).contains("one slot"));
+    let waiting = |uri| StoreOptions { own: own("wait_replicas", 1.into()), ..options(uri) };
     open(&waiting("redis://host?wait_replicas=1")).expect("the same twice");
     assert!(error(waiting("redis://host?wait_replicas=2")).contains("one number in the URI and another"));
     assert!(error(waiting("sqlite:a.db")).contains("`wait_replicas` is for Redis"));

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chalk_writer::config::secret::SecretRef;
-use chalk_writer::row::table::{Column, Repeats, Shape, TableRow, TableRows, When};
+use chalk_writer::row::table::{Column, Of, Repeats, Shape, TableRow, TableRows, When};
 use chalk_writer::sink::{Outcome, Sink, SinkError, Write};
-use chalk_writer::store::{StoreError, StoreOptions, metrics};
+use chalk_writer::store::{METRICS, Store, StoreError, StoreLimits, StoreOptions};
 use chalk_writer::value::Value;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value as Json};
@@ -17,7 +16,7 @@ use crate::postgres::{PostgresServer, Version};
 /// 2026-11-22T18:32:00.123456Z
 pub(crate) const NOON: i64 = 1_795_372_320_123_456;
 
-pub(crate) type Store = Arc<dyn Sink<TableRows>>;
+pub(crate) type Opened = Arc<dyn Sink<TableRows>>;
 /// A row without its nulls.
 pub(crate) type Found = Map<String, Json>;
 
@@ -26,9 +25,18 @@ pub(crate) enum Place {
     Postgres(Box<PostgresServer>),
 }
 
-/// One of each.
-pub(crate) fn places() -> [Place; 3] {
-    [sqlite(), postgres(Version::Debian), postgres(Version::Newest)]
+/// One of every kind of every store of the registry.
+pub(crate) fn places() -> Vec<Place> {
+    METRICS.stores().flat_map(|(store, _)| start_all(store)).collect()
+}
+
+/// Every kind of place that the tables of a store may live in.
+pub(crate) fn start_all(store: &Store) -> Vec<Place> {
+    match store.schemes[0] {
+        "sqlite" => vec![sqlite()],
+        "postgres" => vec![postgres(Version::Debian), postgres(Version::Newest)],
+        other => panic!("the tables of `{other}` have no place to be tested in: add one here"),
+    }
 }
 
 pub(crate) fn sqlite() -> Place {
@@ -39,17 +47,9 @@ pub(crate) fn postgres(version: Version) -> Place {
     Place::Postgres(Box::new(PostgresServer::start(version, &[])))
 }
 
-pub(crate) fn open_uri(uri: &str) -> Result<Store, StoreError> {
-    metrics::open(&StoreOptions {
-        uri: SecretRef::plain(uri),
-        fetched: uri.to_owned().into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention: Duration::from_secs(60),
-        memory_limit: 64 << 20,
-    })
+pub(crate) fn open_uri(uri: &str) -> Result<Opened, StoreError> {
+    let limits = StoreLimits { concurrency: 4, tombstone_retention: Duration::from_secs(60), memory_limit: 64 << 20 };
+    METRICS.open(&StoreOptions::of(uri, limits))
 }
 
 impl Place {
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    pub(crate) fn open(&self) -> Store {
+    pub(crate) fn open(&self) -> Opened {
         open_uri(&self.uri()).expect("the store opens")
     }
 
@@ -121,7 +121,7 @@ impl Place {
     }
 }
 
-fn plain(value: Json) -> Json {
+pub(crate) fn plain(value: Json) -> Json {
     match value {
         Json::Bool(value) => Json::from(i64::from(value)),
         Json::String(text) => match text.strip_suffix("+00:00") {
@@ -141,7 +141,17 @@ pub(crate) fn shape(table: &str, columns: &[(&str, Option<&str>)], repeats: Repe
         data_type: data_type.map(|text| text.parse().expect("a known type")),
     });
     let (columns, time) = (columns.collect(), When::Column(time));
-    Arc::new(Shape { schema: None, table: table.into(), columns, time, name: 0, key, repeats, create: true })
+    Arc::new(Shape {
+        schema: None,
+        table: table.into(),
+        columns,
+        time,
+        name: 0,
+        key,
+        repeats,
+        create: true,
+        of: Of::Anything,
+    })
 }
 
 pub(crate) fn row(shape: &Arc<Shape>, values: impl IntoIterator<Item = Value>) -> TableRow {
@@ -156,14 +166,14 @@ pub(crate) fn of(shape: &Arc<Shape>, cells: &[(&str, Value)]) -> TableRow {
     TableRow { destination: 0, shape: Arc::clone(shape), values }
 }
 
-pub(crate) async fn write(store: &Store, rows: &[TableRow]) -> Result<Outcome, SinkError> {
+pub(crate) async fn write(store: &Opened, rows: &[TableRow]) -> Result<Outcome, SinkError> {
     let rows: Vec<TableRows> = rows.iter().cloned().map(TableRows::Row).collect();
     let rows: Vec<&TableRows> = rows.iter().collect();
     store.write(Write { id: "w", rows: &rows, concurrency: 2 }).await
 }
 
 /// Writes rows again until they are taken, as the runtime does.
-pub(crate) async fn written(store: &Store, rows: &[TableRow]) -> Outcome {
+pub(crate) async fn written(store: &Opened, rows: &[TableRow]) -> Outcome {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         match write(store, rows).await {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chalk_writer::config::secret::SecretRef;
 use chalk_writer::row::vector::{Point, VectorFeature, VectorKey, VectorRow};
 use chalk_writer::sink::{ErrorClass, Outcome, Write};
-use chalk_writer::store::StoreOptions;
-use chalk_writer::store::vector::{Near, Neighbour, StoredVector, VECTOR_STORES, VectorStore, open};
+use chalk_writer::store::vector::{Near, Neighbour, StoredVector, VectorStore};
+use chalk_writer::store::{StoreLimits, StoreOptions, VECTOR};
 use chalk_writer::value::Metric;
 use chalk_writer::value::dtype::Precision;
 use chalk_writer::value::{Value, Vector};
@@ -63,21 +62,12 @@ pub(crate) fn pgvector() -> PostgresServer {
 
 /// One of every store of the registry.
 pub(crate) fn places() -> impl Iterator<Item = Place> {
-    VECTOR_STORES.iter().map(|kind| Place::start(kind.schemes[0]))
+    VECTOR.stores().map(|(store, _)| Place::start(store.schemes[0]))
 }
 
 pub(crate) fn store(uri: &str, tombstone_retention: Duration) -> Arc<dyn VectorStore> {
-    let options = StoreOptions {
-        uri: SecretRef::plain(uri),
-        fetched: uri.to_owned().into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 4,
-        tombstone_retention,
-        memory_limit: 64 << 20,
-    };
-    open(&options).expect("a store that can be opened")
+    let limits = StoreLimits { concurrency: 4, tombstone_retention, memory_limit: 64 << 20 };
+    VECTOR.open(&StoreOptions::of(uri, limits)).expect("a store that can be opened")
 }
 
 pub(crate) fn feature(name: &str) -> Arc<VectorFeature> {

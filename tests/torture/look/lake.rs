@@ -32,10 +32,6 @@ impl Offline for Lake {
             }
         }
     }
-
-    fn has_each_row_once(&self) -> bool {
-        false
-    }
 }
 
 fn read_history(history: &mut History, file: &Path) {

@@ -55,10 +55,6 @@ impl Offline for PostgresHistory {
             history.add_query(operation);
         }
     }
-
-    fn has_each_row_once(&self) -> bool {
-        true
-    }
 }
 
 /// Lines of what a query finds; none as long as its table is not made.

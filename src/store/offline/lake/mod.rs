@@ -61,24 +61,19 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::row::load::FileLoad;
-use crate::row::table::TableRows;
 use crate::sink::Sink;
 use crate::store::tables::prepare::TableStore;
-use crate::store::{StoreError, StoreOptions};
+use crate::store::{StoreError, StoreLimits, StoreOptions};
 
 pub use write::Lake;
 
 /// What a lake of history is called in messages.
-const HISTORY: &str = "offline store";
+const HISTORY: &str = StoreKind::Offline.name();
 
 /// Checks the URI and makes a lake of history that has not touched its folder yet.
-pub fn open(options: &StoreOptions) -> Result<Arc<dyn Sink<TableRows>>, StoreError> {
-    open_as(HISTORY, options).map(|lake| lake as Arc<dyn Sink<TableRows>>)
-}
-
-/// The same, as a store that can also be asked to make tables alone.
 pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreError> {
     open_as(HISTORY, options).map(|lake| lake as Arc<dyn TableStore>)
 }
@@ -86,13 +81,14 @@ pub fn open_tables(options: &StoreOptions) -> Result<Arc<dyn TableStore>, StoreE
 /// A lake that is called so in messages.
 pub(in crate::store) fn open_as(name: &str, options: &StoreOptions) -> Result<Arc<Lake>, StoreError> {
     let root = root_of(name, expose(&options.fetched))?;
-    Ok(Arc::new(Lake::new(root, options.concurrency, options.memory_limit)))
+    Ok(Arc::new(Lake::new(root, options.limits.concurrency, options.limits.memory_limit)))
 }
 
 /// The same for files that are loaded into it.
 pub fn open_loads(options: &StoreOptions) -> Result<Arc<dyn Sink<FileLoad>>, StoreError> {
     let root = root(expose(&options.fetched))?;
-    Ok(Arc::new(load::Loads::new(Lake::new(root, options.concurrency, options.memory_limit), options.memory_limit)))
+    let StoreLimits { concurrency, memory_limit, .. } = options.limits;
+    Ok(Arc::new(load::Loads::new(Lake::new(root, concurrency, memory_limit), memory_limit)))
 }
 
 /// The folder that a URI names: `file:///absolute/folder` or `file:/absolute/folder`, or `file:./folder` from

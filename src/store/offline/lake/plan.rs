@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::row::table::{Shape, TableColumns, TableRow, TableRows, When};
+use crate::row::table::{Of, Shape, TableColumns, TableRow, TableRows, When};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::value::Value;
 
@@ -16,8 +16,6 @@ use super::types::ColumnType;
 
 mod columns;
 
-/// Marks a table of the `namespace` layout, which gets [`INSERTED_AT`].
-const OBSERVATION_ID: &str = "__observation_id__";
 /// When the store wrote the row.
 pub(super) const INSERTED_AT: &str = "__inserted_at__";
 
@@ -184,7 +182,7 @@ impl<'a> Binding<'a> {
 
 /// Finds or adds the columns of a shape.
 fn bind(schema: &mut TableSchema, shape: &Shape) -> Result<Vec<usize>, Refusal> {
-    let system = shape.columns.iter().any(|column| column.name == OBSERVATION_ID);
+    let system = shape.of == Of::History;
     check_names(shape, system)?;
     let mut columns = Vec::with_capacity(shape.columns.len());
     for (at, column) in shape.columns.iter().enumerate() {
@@ -309,6 +307,7 @@ mod tests {
             key: vec![],
             repeats: Repeats::First,
             create: true,
+            of: Of::Anything,
         })
     }
 

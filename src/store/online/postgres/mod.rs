@@ -23,10 +23,8 @@ mod sweep;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Access};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
@@ -35,16 +33,18 @@ use self::prepared::{Session, prepared};
 use self::statement::Statements;
 use self::sweep::Sweeper;
 use super::{OnlineStore, StoredFeature, merge};
+use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::postgres::binary::Micros;
 use crate::store::postgres::connection::{self, Pool};
+use crate::store::postgres::fan_out::{Written, fan_out};
 use crate::store::postgres::{SCHEMA, uri};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, json, jsonb};
 
-const NAME: &str = "online store";
+const NAME: &str = StoreKind::Online.name();
 
 type Connection = connection::Connection<Session>;
 
@@ -54,24 +54,10 @@ struct PostgresStore {
 }
 
 /// Checks the URI; contacts nothing.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
     uri::parse(NAME, expose(&options.fetched))?;
-    Ok(Arc::new(PostgresStore { pool: Arc::new(Pool::new(NAME, options.uri.clone())), sweeper: Sweeper::default() }))
-}
-
-impl PostgresStore {
-    /// Does something on a connection, which is kept only where it can be used again as it is.
-    async fn on_a_connection<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Connection) -> Result<T, SinkError>,
-    ) -> Result<T, SinkError> {
-        let mut connection = self.pool.take().await?;
-        let done = work(&mut connection).await;
-        if matches!(done, Ok(_) | Err(SinkError::Poisoned(_))) {
-            self.pool.give_back(connection);
-        }
-        done
-    }
+    let pool = Arc::new(Pool::of_single_statements(NAME, options.uri.clone()));
+    Ok(Arc::new(PostgresStore { pool, sweeper: Sweeper::default() }))
 }
 
 /// Writes one chunk; how many values the store now holds of it, and how many left no trace.
@@ -95,32 +81,12 @@ impl Sink<FeatureRow> for PostgresStore {
         if chunks.is_empty() {
             return Ok(outcome);
         }
-        let failed = AtomicBool::new(false);
-        // After an error no further chunk starts, but those under way are waited for: none outlives its write.
-        let mut answers = futures::stream::iter(chunks)
-            .map(async |cells| {
-                if failed.load(Access::Relaxed) {
-                    return Ok((0, 0));
-                }
-                let answer = self.on_a_connection(async |connection| chunk(connection, &cells).await).await;
-                failed.fetch_or(answer.is_err(), Access::Relaxed);
-                answer
-            })
-            .buffer_unordered(write.concurrency.max(1));
-        let mut first_error = None;
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok((stored, stale)) => {
-                    outcome.stored += stored;
-                    outcome.stale += stale;
-                }
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-        drop(answers);
-        match (first_error, write.rows) {
+        let Written { stored, stale, error } = fan_out(chunks, write.concurrency, |cells| async move {
+            self.pool.on_a_connection(async |connection| chunk(connection, &cells).await).await
+        })
+        .await;
+        (outcome.stored, outcome.stale) = (stored, stale);
+        match (error, write.rows) {
             (None, _) => {}
             // The server names no row; where there is one alone, it is that.
             (Some(SinkError::Poisoned(refusal)), [row]) => return Err(SinkError::Poisoned(merge::at(refusal, row))),
@@ -131,7 +97,7 @@ impl Sink<FeatureRow> for PostgresStore {
     }
 
     async fn probe(&self) -> Result<(), SinkError> {
-        self.on_a_connection(async |_| Ok(())).await
+        self.pool.on_a_connection(async |_| Ok(())).await
     }
 
     fn collapse(&self, _: &Entity, rows: &[&FeatureRow]) -> FeatureRow {
@@ -147,18 +113,19 @@ impl OnlineStore for PostgresStore {
             // Such an entity was refused.
             return Ok(Vec::new());
         }
-        self.on_a_connection(async |connection| {
-            let statements = Statements::new(connection.address.schema(SCHEMA));
-            let [environment, namespace, key] = &names;
-            let parameters: [&(dyn ToSql + Sync); 3] = [environment, namespace, key];
-            let rows = match connection.answer(connection.client.query(&statements.read, &parameters)).await? {
-                // Nothing was written: reading must not be what makes the table.
-                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Vec::new()),
-                rows => rows.map_err(|error| connection.failure(&error))?,
-            };
-            rows.iter().map(|row| stored(row, connection)).collect()
-        })
-        .await
+        self.pool
+            .on_a_connection(async |connection| {
+                let statements = Statements::new(connection.address.schema(SCHEMA));
+                let [environment, namespace, key] = &names;
+                let parameters: [&(dyn ToSql + Sync); 3] = [environment, namespace, key];
+                let rows = match connection.answer(connection.client.query(&statements.read, &parameters)).await? {
+                    // Nothing was written: reading must not be what makes the table.
+                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Vec::new()),
+                    rows => rows.map_err(|error| connection.failure(&error))?,
+                };
+                rows.iter().map(|row| stored(row, connection)).collect()
+            })
+            .await
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod answer;
 mod calls;
+mod examine;
 mod layout;
 mod link;
 mod node;
@@ -31,7 +32,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::sync::Mutex;
+
+pub(in crate::store) use self::examine::examine;
 
 use self::answer::{Answer, Kind, Trouble};
 use self::calls::{Call, ENTITIES, Plan};
@@ -40,30 +45,47 @@ use self::topology::Topology;
 use self::uri::Address;
 use self::write::{Writing, Written};
 use super::{OnlineStore, StoredFeature, merge};
+use crate::config::own::{Maybe, given};
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, msgpack};
 
-/// The schemes of this store's URIs.
-pub(super) const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys"];
+/// What the configuration says of it beside the URI, which may say the same and is nearer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::store) struct Settings {
+    /// Replicas of a Redis online store that must have a write before it counts; without it, none.
+    wait_replicas: Maybe<u32>,
+    /// Whether it is a cluster.
+    #[schemars(skip)]
+    clustered: Maybe<bool>,
+}
+
+/// Replicas that must have a write before it counts, by the URI or beside it.
+pub(in crate::store) fn replicas(options: &StoreOptions) -> Option<u32> {
+    let settings: Settings = options.own.read().ok()?;
+    uri::parse(expose(&options.fetched)).ok()?.wait_replicas.or(given(settings.wait_replicas.as_ref()))
+}
 
 struct RedisStore {
     options: StoreOptions,
+    settings: Settings,
     topology: Mutex<Option<Arc<Topology>>>,
 }
 
 /// Checks the URI; contacts nothing.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
-    topology(options, uri::parse(expose(&options.fetched))?)?;
-    Ok(Arc::new(RedisStore { options: options.clone(), topology: Mutex::default() }))
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+    let settings: Settings = options.own.read().map_err(|error| StoreError(format!("online store: {error}")))?;
+    topology(options, &settings, uri::parse(expose(&options.fetched))?)?;
+    Ok(Arc::new(RedisStore { options: options.clone(), settings, topology: Mutex::default() }))
 }
 
 /// What the URI and the other settings make together. Nothing is connected yet.
-fn topology(options: &StoreOptions, address: Address) -> Result<Topology, StoreError> {
+fn topology(options: &StoreOptions, settings: &Settings, address: Address) -> Result<Topology, StoreError> {
     let wrong = |what: &str| Err(StoreError(format!("online store `{address}`: {what}")));
-    let clustered = address.clustered.unwrap_or(options.clustered);
+    let clustered = address.clustered.or(given(settings.clustered.as_ref())).unwrap_or(false);
     if clustered && address.database != 0 {
         return wrong("a cluster has no numbered databases; leave the path out");
     }
@@ -72,7 +94,7 @@ fn topology(options: &StoreOptions, address: Address) -> Result<Topology, StoreE
             "a `cache_prefix` with `{` would put every key of the cluster into one slot; write the prefix without it",
         );
     }
-    if let (Some(uri), Some(setting)) = (address.wait_replicas, options.wait_replicas)
+    if let (Some(uri), Some(setting)) = (address.wait_replicas, given(settings.wait_replicas.as_ref()))
         && uri != setting
     {
         return wrong("`wait_replicas` is one number in the URI and another beside it; keep one of them");
@@ -89,7 +111,7 @@ impl RedisStore {
         }
         let denied = |reason: String| SinkError::Denied { reason };
         let uri = self.options.uri.fetch().await.map_err(|error| denied(error.to_string()))?;
-        let made = uri::parse(expose(&uri)).and_then(|address| topology(&self.options, address));
+        let made = uri::parse(expose(&uri)).and_then(|address| topology(&self.options, &self.settings, address));
         let made = Arc::new(made.map_err(|error| denied(error.to_string()))?);
         *slot = Some(made.clone());
         Ok(made)
@@ -151,7 +173,12 @@ impl Sink<FeatureRow> for RedisStore {
             plan,
             now: merge::now_micros(),
             window: (write.concurrency.max(1) * ENTITIES) as u32,
-            wait_replicas: topology.link.address.wait_replicas.or(self.options.wait_replicas).unwrap_or(0),
+            wait_replicas: topology
+                .link
+                .address
+                .wait_replicas
+                .or(given(self.settings.wait_replicas.as_ref()))
+                .unwrap_or(0),
         };
         let Written { answered, left } = writing.run(calls).await;
         for (_, trouble) in &left {

@@ -22,13 +22,14 @@ use async_trait::async_trait;
 
 use self::file::{Cell, File};
 use super::{OnlineStore, StoredFeature, merge};
+use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::{StoreError, StoreOptions, sqlite};
 use crate::value::{Value, json};
 
-const NAME: &str = "online store";
+const NAME: &str = StoreKind::Online.name();
 
 /// The embedded store.
 struct SqliteStore {
@@ -36,7 +37,7 @@ struct SqliteStore {
 }
 
 /// Checks a URI `sqlite:relative/path.db` or `sqlite:///absolute/path.db`; opens no file yet.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn OnlineStore>, StoreError> {
     let path = sqlite::path(NAME, expose(&options.fetched))?;
     Ok(Arc::new(SqliteStore { file: sqlite::File::new(path, File::prepared) }))
 }

@@ -1,5 +1,7 @@
 //! What one kind of store has beyond the tables of all.
 
+use crate::row::table::Shape;
+
 /// What is particular to the tables of one kind of store.
 pub(in crate::store) struct Layout {
     /// How the store is called in messages.
@@ -16,6 +18,8 @@ pub(in crate::store) struct NewTable<'a> {
     pub(in crate::store) schema: &'a str,
     /// Its name, not quoted.
     pub(in crate::store) name: &'a str,
+    /// Its columns, and what its rows are.
+    pub(in crate::store) shape: &'a Shape,
     /// What is installed in the database.
     pub(in crate::store) extensions: &'a [String],
 }

@@ -8,13 +8,11 @@ use hashbrown::{HashMap, HashSet};
 use super::fit::{self, Misfit};
 use super::names;
 use super::types::{ColumnType, Scalar};
-use crate::row::table::{Repeats, Shape, TableRow, When};
+use crate::row::table::{Of, Repeats, Shape, TableRow, When};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 use crate::store::postgres::LONGEST_KEY;
 use crate::value::Value;
 
-/// Marks a table of the `namespace` layout, which gets [`INSERTED_AT`].
-const OBSERVATION_ID: &str = "__observation_id__";
 /// When the store wrote the row.
 pub(super) const INSERTED_AT: &str = "__inserted_at__";
 
@@ -189,7 +187,7 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> 
 impl<'a> Binding<'a> {
     fn new(shape: &'a Arc<Shape>, table: &mut Table) -> Self {
         let mut inserted_at = None;
-        let history = shape.columns.iter().any(|column| column.name == OBSERVATION_ID);
+        let history = shape.of == Of::History;
         let columns = column_names(shape, history).map(|names| {
             let mut columns = Vec::with_capacity(names.len());
             for (at, name) in names.iter().enumerate() {
@@ -348,6 +346,7 @@ mod tests {
             key: vec![0],
             repeats: Repeats::First,
             create: true,
+            of: table::Of::History,
         })
     }
 

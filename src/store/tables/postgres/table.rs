@@ -234,8 +234,10 @@ impl Tables {
             tables::make_schema(connection, schema).await?;
             let found = connection.query(EXTENSIONS, &[]).await.map_err(tables::never_of_a_row)?;
             let extensions: Vec<String> = found.iter().map(|row| row.get(0)).collect();
-            let new = NewTable { schema, name: &name.table, extensions: &extensions };
-            statements.extend((self.layout.with_table)(&new));
+            if let Some((_, row)) = rows.first() {
+                let new = NewTable { schema, name: &name.table, shape: &row.shape, extensions: &extensions };
+                statements.extend((self.layout.with_table)(&new));
+            }
         }
         for statement in statements {
             let run = connection.answer_in(CHANGING, connection.client.batch_execute(&statement)).await?;

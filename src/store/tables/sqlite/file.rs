@@ -95,7 +95,7 @@ fn into_table(
         transaction.execute(&statement, [])?;
     }
     if table.is_made() {
-        for statement in (layout.with_table)(name) {
+        for statement in (layout.with_table)(&first.shape) {
             transaction.execute(&statement, [])?;
         }
     }

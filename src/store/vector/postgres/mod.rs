@@ -27,20 +27,20 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 
 use self::chunks::Chunk;
 use self::session::{Connection, Session, prepared, ready};
 use self::sweep::Sweeper;
 use self::table::Table;
-use super::{Made, NAME, Near, Neighbour, StoredVector, VectorStore, fit, order};
+use super::{Made, Near, Neighbour, StoredVector, VectorStore, fit, order};
+use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::row::vector::{VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::postgres::connection::Pool;
+use crate::store::postgres::fan_out::{Written, fan_out};
 use crate::store::postgres::{tables, uri};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, jsonb};
@@ -51,24 +51,13 @@ struct PostgresVectors {
 }
 
 /// Checks the URI; contacts nothing.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, StoreError> {
-    uri::parse(NAME, expose(&options.fetched))?;
-    let pool = Pool::new(NAME, options.uri.clone());
-    Ok(Arc::new(PostgresVectors { pool, sweeper: Sweeper::new(options.tombstone_retention) }))
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, StoreError> {
+    uri::parse(StoreKind::Vector.name(), expose(&options.fetched))?;
+    let pool = Pool::new(StoreKind::Vector.name(), options.uri.clone());
+    Ok(Arc::new(PostgresVectors { pool, sweeper: Sweeper::new(options.limits.tombstone_retention) }))
 }
 
 impl PostgresVectors {
-    /// Does something on a connection, which is kept only where nothing went wrong on it.
-    async fn on_a_connection<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Connection) -> Result<T, SinkError>,
-    ) -> Result<T, SinkError> {
-        let mut connection = self.pool.take().await?;
-        let done = work(&mut connection).await?;
-        self.pool.give_back(connection);
-        Ok(done)
-    }
-
     /// Writes the rows of one feature; how many values the store now holds of them.
     async fn feature(
         &self,
@@ -84,6 +73,7 @@ impl PostgresVectors {
             fit::fitted(row, &point.vector, made).is_ok().then_some(made)
         });
         let table = self
+            .pool
             .on_a_connection(async |connection| {
                 ready(connection).await?;
                 Table::made(connection, feature, first).await
@@ -93,35 +83,15 @@ impl PostgresVectors {
         if chunks.is_empty() {
             return Ok((0, 0));
         }
-        let failed = AtomicBool::new(false);
-        // After an error no further chunk starts, but those under way are waited for: none outlives its write.
-        let mut answers = futures::stream::iter(chunks)
-            .map(async |chunk| {
-                if failed.load(Ordering::Relaxed) {
-                    return Ok((0, 0));
-                }
-                let answer = self.on_a_connection(async |connection| write(connection, &table, &chunk).await).await;
-                failed.fetch_or(answer.is_err(), Ordering::Relaxed);
-                answer
-            })
-            .buffer_unordered(concurrency.max(1));
-        let (mut stored, mut stale, mut first_error) = (0, 0, None);
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok((new, old)) => {
-                    stored += new;
-                    stale += old;
-                }
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-        drop(answers);
-        if let Some(error) = first_error {
+        let table = &table;
+        let Written { stored, stale, error } = fan_out(chunks, concurrency, |chunk| async move {
+            self.pool.on_a_connection(async |connection| write(connection, table, &chunk).await).await
+        })
+        .await;
+        if let Some(error) = error {
             return Err(error);
         }
-        self.sweeper.sweep(&self.pool, &table).await;
+        self.sweeper.sweep(&self.pool, table).await;
         Ok((stored, stale))
     }
 }
@@ -162,7 +132,7 @@ impl Sink<VectorRow> for PostgresVectors {
     }
 
     async fn probe(&self) -> Result<(), SinkError> {
-        self.on_a_connection(async |_| Ok(())).await
+        self.pool.on_a_connection(async |_| Ok(())).await
     }
 
     fn collapse(&self, _: &VectorKey, rows: &[&VectorRow]) -> VectorRow {
@@ -173,18 +143,19 @@ impl Sink<VectorRow> for PostgresVectors {
 #[async_trait]
 impl VectorStore for PostgresVectors {
     async fn read(&self, key: &VectorKey) -> Result<Option<StoredVector>, SinkError> {
-        self.on_a_connection(async |connection| search::read(connection, key).await).await
+        self.pool.on_a_connection(async |connection| search::read(connection, key).await).await
     }
 
     async fn nearest(&self, near: &Near<'_>) -> Result<Vec<Neighbour>, SinkError> {
-        self.on_a_connection(async |connection| search::nearest(connection, near).await).await
+        self.pool.on_a_connection(async |connection| search::nearest(connection, near).await).await
     }
 
     async fn table(&self, feature: &VectorFeature) -> Result<Option<Made>, SinkError> {
-        self.on_a_connection(async |connection| {
-            Ok(Table::find(connection, feature).await?.and_then(|table| table.made))
-        })
-        .await
+        self.pool
+            .on_a_connection(async |connection| {
+                Ok(Table::find(connection, feature).await?.and_then(|table| table.made))
+            })
+            .await
     }
 }
 

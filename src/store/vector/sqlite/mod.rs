@@ -26,7 +26,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::file::Vectors;
-use super::{Made, NAME, Near, Neighbour, StoredVector, VectorStore, order};
+use super::{Made, Near, Neighbour, StoredVector, VectorStore, order};
+use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::row::vector::{VectorFeature, VectorKey, VectorRow};
 use crate::sink::{Outcome, Sink, SinkError, Write};
@@ -39,9 +40,9 @@ struct SqliteVectors {
 }
 
 /// Checks the URI; opens no file yet.
-pub(super) fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, StoreError> {
-    let path = sqlite::path(NAME, expose(&options.fetched))?;
-    let retention = i64::try_from(options.tombstone_retention.as_micros()).unwrap_or(i64::MAX);
+pub(in crate::store) fn open(options: &StoreOptions) -> Result<Arc<dyn VectorStore>, StoreError> {
+    let path = sqlite::path(StoreKind::Vector.name(), expose(&options.fetched))?;
+    let retention = i64::try_from(options.limits.tombstone_retention.as_micros()).unwrap_or(i64::MAX);
     Ok(Arc::new(SqliteVectors { file: sqlite::File::new(path, Vectors::new), retention }))
 }
 

@@ -25,18 +25,17 @@ use crate::message::{EventType, Headers, Outgoing};
 use crate::result::sniff::Encoding;
 use crate::row::table::{Repeats, Shape, TableRows};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
-use crate::store::StoreOptions;
-use crate::store::offline;
 use crate::store::tables::prepare::{Form, Part, Prepared, TableStore, Taken};
-use crate::writer::destinations::{Kind, OFFLINE, Opened, Opener};
+use crate::store::{self, StoreOptions};
+use crate::writer::destinations::{OFFLINE, Opened, Opener, Stores};
 use crate::writer::outlet::Outlet;
 
 /// The offline stores whose tables are made, and whose rows are published.
-pub(super) const REPUBLISHED: Kind<TableRows> =
-    Kind { name: "streaming inserts for the offline store", open: Opener::Publishing(open), ..OFFLINE };
+pub(super) const REPUBLISHED: Stores<TableRows> =
+    Stores { name: "streaming inserts for the offline store", open: Opener::Publishing(open), ..OFFLINE };
 
 fn open(options: &StoreOptions, outlet: &Outlet) -> Opened<TableRows> {
-    Ok(Arc::new(Republish { store: offline::open_tables(options)?, outlet: outlet.clone() }))
+    Ok(Arc::new(Republish { store: store::OFFLINE.open(options)?, outlet: outlet.clone() }))
 }
 
 /// Publishes rows whose tables it has made.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::bus::{BusError, Placed, Publisher};
-use crate::config::secret::SecretRef;
 use crate::config::settings::Environment;
 use crate::decode::{Decoded, Decoder};
 use crate::message::Envelope;
 use crate::row::table::{Column, ColumnData, TableColumns, TableRow, When};
+use crate::store::StoreLimits;
 use crate::value::dtype::DataType;
 use crate::value::{Value, Vector};
 use crate::writer::destinations::{Destinations, OFFLINE};
@@ -41,20 +41,11 @@ struct Stage {
 fn stage(limit: Option<usize>, most_unpacked: usize) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
     let uri = format!("file://{}", folder.path().join("lake").display());
-    let options = StoreOptions {
-        uri: SecretRef::plain(&uri),
-        fetched: uri.into(),
-        cache_prefix: "".into(),
-        clustered: false,
-        wait_replicas: None,
-        concurrency: 1,
-        tombstone_retention: std::time::Duration::ZERO,
-        memory_limit: 64 << 20,
-    };
+    let limits = StoreLimits { concurrency: 1, memory_limit: 64 << 20, ..StoreLimits::default() };
     let kept = Arc::new(Kept::default());
     let publishes = Publishes { most_unpacked, ..publishes("inserts") };
     let outlet = Outlet::new(Arc::clone(&kept) as Arc<dyn Publisher>, publishes, limit);
-    let sink = Republish { store: offline::open_tables(&options).expect("a lake"), outlet };
+    let sink = Republish { store: store::OFFLINE.open(&StoreOptions::of(&uri, limits)).expect("a lake"), outlet };
     Stage { _folder: folder, sink, kept }
 }
 
@@ -117,6 +108,7 @@ fn shape(table: &'static str, columns: &[(&'static str, Option<&str>)]) -> Arc<S
         key: vec![0],
         repeats: Repeats::First,
         create: true,
+        of: crate::row::table::Of::History,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::proto::writer::v1::UsageBatch;
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
+use crate::writer::doubles::Repetition;
 use crate::writer::open::{Gate, Unopened};
 use crate::writer::preview::{Preview, Shown, ShownRow};
 use crate::writer::testing::{self, message};
@@ -113,15 +114,15 @@ impl Sink<Note> for PassOn {
     }
 }
 
-const STORE: Kind<Note> = Kind {
+const STORE: Stores<Note> = Stores {
     name: "offline store",
-    field: "offline_store",
+    kind: StoreKind::Offline,
     uri: "uri",
-    of: |environment| environment.offline_store.as_ref(),
-    check: |uri| if uri.starts_with("any:") { Ok(()) } else { Err(StoreError(format!("`{uri}` is no store"))) },
     open: Opener::Publishing(|_, outlet| Ok(Arc::new(PassOn(outlet.clone())))),
-    absorbs_repeats: |_| Ok(true),
-    has_tombstones: false,
+    absorbs_repeats: |uri| {
+        if uri.starts_with("any:") { Ok(true) } else { Err(StoreError("it is no store".to_owned())) }
+    },
+    has_keyless_rows: false,
 };
 
 fn of_usage() -> WriterSettings {
@@ -221,7 +222,7 @@ async fn a_topic_to_publish_to_that_is_missing_or_not_named_is_a_configuration_t
 async fn reading_again_into_a_topic_would_publish_twice_whatever_the_store_absorbs() {
     for plan in [third(Some("notes")), to_a_topic(&Arc::default())] {
         let name = plan.destinations[0].name.clone();
-        assert_eq!(plan.doubling().await.join(", "), name);
+        assert_eq!(plan.doubling(Repetition::Delivery).await.join(", "), name);
         let (mut start, bus) = with(vec![there(None)]);
         start.again = again(now() / 1_000, false);
         let Some(StartError::Harmful(reason)) = Box::new(plan).start(start).await.err() else { panic!("refused") };
@@ -235,6 +236,8 @@ fn only_a_store_has_settings_to_look_into_and_only_its_uri_is_checked_beforehand
     let with_store = third(None);
     assert!(AnyPlan::destinations(&with_store)[0].1.is_some());
     assert!(AnyPlan::destinations(&to_a_topic(&Arc::default()))[0].1.is_none());
-    let openable = |uri: &str| crate::writer::destinations::openable(&store(uri), &STORE);
-    assert_eq!((openable("any:x"), openable("none:x")), (Ok(()), Err("`none:…` is no store".to_owned())));
+    let elsewhere = Environment { offline_store: Some(store("none:x")), ..Environment::default() };
+    let settings = settings(WriterType::OFFLINE, &[("prod", elsewhere)]);
+    let Err(error) = Destinations::plan(&settings.environments, &STORE) else { panic!("it was planned") };
+    assert_eq!(error.to_string(), "`environments.prod.offline_store.uri`: it is no store");
 }

@@ -69,7 +69,7 @@ impl Loads {
             tables: Tables::new(layout),
             ledger: Ledger::default(),
             buckets: Buckets::default(),
-            limit: options.memory_limit,
+            limit: options.limits.memory_limit,
         }
     }
 

@@ -1,0 +1,44 @@
+//! What `doctor` asks of a bus beyond what a writer does. Nothing of it changes anything.
+
+use async_trait::async_trait;
+
+use super::BusError;
+
+/// A bus that can be asked about itself.
+#[async_trait]
+pub trait Inspect: Send + Sync {
+    /// Who is in a group; nobody where it does not exist.
+    async fn members(&self, group: &str) -> Result<Members, BusError>;
+
+    /// Whether messages may be sent to a topic, without sending one.
+    async fn takes(&self, topic: &str) -> Result<Takes, BusError>;
+}
+
+/// Who is in a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Who.
+    pub members: Vec<Member>,
+    /// What the bus says of the group, or why it does not tell; may be empty.
+    pub state: String,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The id that the bus gave it.
+    pub id: String,
+    /// Where it is, where the bus tells.
+    pub host: Option<String>,
+    /// What it reads, where it tells.
+    pub topics: Vec<String>,
+}
+
+/// Whether a topic takes messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It does; found out in this way.
+    Yes(&'static str),
+    /// That cannot be found out without sending one, for this reason.
+    Unknown(String),
+}

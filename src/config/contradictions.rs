@@ -1,0 +1,145 @@
+//! Settings that cannot hold at the same time: refused, each with what and why.
+//!
+//! Each setting alone is sound. Whoever wrote both expects something that will not happen.
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::errors::Problem;
+use super::registry::Registry;
+use super::secret::SecretRef;
+use super::settings::{BusSettings, Environments, Tuning};
+use super::store_kind::StoreKind;
+use super::units::{show_duration, show_size};
+use super::writers::{COMMON, Outline};
+
+/// Properties of librdkafka that say how much a client may hold, with how many bytes one of their units is.
+const BUFFERS: [(&str, usize); 2] = [("queued.max.messages.kbytes", 1024), ("fetch.max.bytes", 1)];
+
+/// What a writer's settings are held against.
+pub(super) struct Around<'a> {
+    /// All layers of the file, under the schema's names.
+    pub(super) file: &'a Value,
+    pub(super) bus: Option<&'a BusSettings>,
+    pub(super) registry: &'a Registry,
+    pub(super) dead_letters: Option<&'a str>,
+}
+
+/// Contradictions of one writer, by path; those of its tuning by the field below it.
+pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) -> Found {
+    let mut found = Found::default();
+    let name = &writer.name;
+    if let Some(topic) = around.dead_letters {
+        let harm = if writer.subscription.as_deref() == Some(topic) {
+            Some(format!("`{name}` reads `{topic}` too, so it would be given its own dead letters again"))
+        } else if writer.publishes.as_deref() == Some(topic) {
+            Some(format!("`{name}` publishes to `{topic}` too, and its readers would be given dead letters"))
+        } else {
+            None
+        };
+        let at = format!("{COMMON}.kafka_dlq_topic");
+        found.elsewhere.extend(harm.map(|harm| (at, Problem::Rule(format!("{harm}; give it another topic")))));
+    }
+    let (Some(bus), Some(known)) = (around.bus, &around.registry.of_buses) else { return found };
+    let (handover, by) = (known.handover)(bus);
+    if tuning.drain_timeout > handover {
+        let (drain, handover) = (show_duration(tuning.drain_timeout), show_duration(handover));
+        let text = format!(
+            "{drain} is longer than the bus waits for partitions that move ({by}: {handover}), so what is in hand would \
+             go unwritten after that all the same; lower it, or raise the other"
+        );
+        found.of_tuning.push(("drain_timeout", Problem::Rule(text)));
+    }
+    if let BusSettings::Kafka(kafka) = bus {
+        for (property, unit) in BUFFERS {
+            let given = kafka.properties.get(property).and_then(|value| value.parse::<usize>().ok());
+            let bytes = given.map(|value| value.saturating_mul(unit));
+            if let Some(bytes) = bytes.filter(|bytes| *bytes > tuning.memory_limit) {
+                let (bytes, limit) = (show_size(bytes as u64), show_size(tuning.memory_limit as u64));
+                let text = format!(
+                    "{bytes} of it alone are more than `memory_limit` allows `{name}` in all ({limit}); lower it, or raise the limit"
+                );
+                found.elsewhere.push((format!("kafka.{property}"), Problem::Rule(text)));
+            }
+        }
+        let replicas = replicas(around.file, writer);
+        if kafka.properties.contains_key("group.instance.id")
+            && let Some((field, replicas)) = replicas.filter(|(_, replicas)| *replicas > 1)
+        {
+            let text = format!(
+                "is one name, and `{name}` has {replicas} replicas (`{field}`): each that starts would throw out the one \
+                 before it; leave it out here and give each pod its own"
+            );
+            found.elsewhere.push(("kafka.group.instance.id".to_owned(), Problem::Rule(text)));
+        }
+    }
+    found
+}
+
+/// What is wrong with one writer.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// By the field of its tuning.
+    pub(super) of_tuning: Vec<(&'static str, Problem)>,
+    /// By the path in the file.
+    pub(super) elsewhere: Vec<(String, Problem)>,
+}
+
+/// Two writers of one type that are given the same messages and write the same place, where that is there twice then.
+pub(super) fn between_writers(
+    writers: &[Outline],
+    registry: &Registry,
+    environments: impl Fn(&Outline) -> Environments,
+) -> Vec<(String, Problem)> {
+    let Some(doubles) = registry.doubles else { return Vec::new() };
+    let mut found = Vec::new();
+    for (at, writer) in writers.iter().enumerate() {
+        let same = |other: &&Outline| {
+            other.info.writer_type() == writer.info.writer_type()
+                && other.subscription.is_some()
+                && other.subscription == writer.subscription
+                && other.group != writer.group
+        };
+        let Some(other) = writers[..at].iter().find(same) else { continue };
+        let place = match &writer.publishes {
+            Some(topic) if other.publishes.as_ref() == Some(topic) => {
+                doubles(writer.info.writer_type(), None).then(|| format!("topic `{topic}`"))
+            }
+            Some(_) => None,
+            None => shared(&environments(writer), writer)
+                .filter(|(_, uri)| doubles(writer.info.writer_type(), Some(uri)))
+                .map(|(what, _)| what),
+        };
+        if let Some(place) = place {
+            let text = format!(
+                "`{}` and `{}` are two groups of one topic and write the same {place}, so all of it would be there twice; \
+                 give them one group, which shares the work, or leave one out",
+                other.name, writer.name
+            );
+            found.push((writer.at.clone(), Problem::Rule(text)));
+        }
+    }
+    found
+}
+
+/// A store that a type of writer writes to, and its URI where that stands in the file.
+fn shared(environments: &Environments, writer: &Outline) -> Option<(String, String)> {
+    let kind = writer.info.store.and_then(StoreKind::of_field)?;
+    environments.entries.iter().find_map(|(id, environment)| {
+        let uri = environment.stores(kind).into_iter().find_map(|(_, store)| match &store.uri {
+            SecretRef::Plain(uri) => Some(uri.expose_secret().to_owned()),
+            SecretRef::Named { .. } => None,
+        })?;
+        Some((format!("{} of `{id}`", kind.field()), uri))
+    })
+}
+
+/// How many processes a writer has at the most, as its entry says, and the field that does.
+fn replicas(file: &Value, writer: &Outline) -> Option<(&'static str, u64)> {
+    let entry = file.get("writers")?.get(writer.number?)?;
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let most = entry.pointer("/hpa_specs/hpa_max_replicas").and_then(number);
+    let usual = entry.get("default_replica_count").and_then(number);
+    let fields = [("hpa_specs.hpa_max_replicas", most), ("default_replica_count", usual)];
+    fields.into_iter().filter_map(|(field, number)| Some((field, number?))).max_by_key(|(_, replicas)| *replicas)
+}
