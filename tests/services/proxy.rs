@@ -3,10 +3,11 @@
 
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Hands bytes on in both directions for as long as the process runs.
 pub(crate) struct Proxy {
@@ -15,6 +16,18 @@ pub(crate) struct Proxy {
     /// number.
     left: Arc<AtomicI64>,
     hold: Arc<Hold>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+/// What becomes of what the server says.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Answers {
+    #[default]
+    Pass,
+    /// Each piece comes so much later.
+    Late(Duration),
+    /// The server has done what it was asked, and its client never hears of it.
+    Lost,
 }
 
 /// What a client may not send to its end.
@@ -65,19 +78,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let left = Arc::new(AtomicI64::new(-1));
-        let hold = Arc::new(Hold::default());
-        let (budget, held) = (left.clone(), hold.clone());
+        let (hold, answers) = (Arc::new(Hold::default()), Arc::<Mutex<Answers>>::default());
+        let (budget, held, becomes) = (left.clone(), hold.clone(), answers.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let budget = budget.clone();
                 let (from, to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
-                let (answers, held) = (budget.clone(), held.clone());
+                let (back, held, becomes) = (budget.clone(), held.clone(), becomes.clone());
                 std::thread::spawn(move || hand_on(from, to, &budget, Some(&held)));
-                std::thread::spawn(move || hand_on(server, client, &answers, None));
+                std::thread::spawn(move || hand_back(server, client, &back, &becomes));
             }
         });
-        Self { port, left, hold }
+        Self { port, left, hold, answers }
     }
 
     /// Its port.
@@ -110,9 +123,24 @@ impl Proxy {
         self.hold.set(Holding::Nothing);
     }
 
-    /// Cuts no more.
+    /// Cuts no more, and hands on answers; a connection that has lost one is cut.
     pub(crate) fn mend(&self) {
         self.left.store(-1, Ordering::SeqCst);
+        self.set_answers(Answers::Pass);
+    }
+
+    /// Lets each piece of an answer wait.
+    pub(crate) fn be_slow(&self, wait: Duration) {
+        self.set_answers(Answers::Late(wait));
+    }
+
+    /// Lets no answer through.
+    pub(crate) fn lose_answers(&self) {
+        self.set_answers(Answers::Lost);
+    }
+
+    fn set_answers(&self, answers: Answers) {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 }
 
@@ -124,17 +152,54 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, hold: Opt
             hold.wait();
             break;
         }
-        let mut passed = read;
-        let taken = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-            let left = usize::try_from(left).ok()?;
-            passed = read.min(left);
-            // The cut is over once it was made.
-            Some(if passed < read { -1 } else { i64::try_from(left - passed).expect("small") })
-        });
-        if to.write_all(&bytes[..passed]).is_err() || (taken.is_ok() && passed < read) {
+        if !pass(&bytes[..read], &mut to, budget) {
             break;
         }
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// The way back, on which answers may be late or lost.
+fn hand_back(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, answers: &Mutex<Answers>) {
+    // Looks up now and then, so that a client that waits for what was lost is cut off once that is over.
+    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
+    let (mut bytes, mut lost) = ([0; 4096], false);
+    loop {
+        let read = from.read(&mut bytes);
+        let now = *answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost && now != Answers::Lost {
+            break;
+        }
+        let read = match read {
+            Ok(read @ 1..) => read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            _ => break,
+        };
+        match now {
+            Answers::Pass => {}
+            Answers::Late(wait) => std::thread::sleep(wait),
+            Answers::Lost => {
+                lost = true;
+                continue;
+            }
+        }
+        if !pass(&bytes[..read], &mut to, budget) {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Hands on as much as may pass; whether the connection is still whole.
+fn pass(bytes: &[u8], to: &mut TcpStream, budget: &AtomicI64) -> bool {
+    let mut passed = bytes.len();
+    let taken = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+        let left = usize::try_from(left).ok()?;
+        passed = bytes.len().min(left);
+        // The cut is over once it was made.
+        Some(if passed < bytes.len() { -1 } else { i64::try_from(left - passed).expect("small") })
+    });
+    to.write_all(&bytes[..passed]).is_ok() && (taken.is_err() || passed == bytes.len())
 }

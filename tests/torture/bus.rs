@@ -11,13 +11,11 @@ pub use local::Local;
 
 use super::bodies::Packed;
 
-/// Partitions of `results`.
-pub const PARTITIONS: i32 = 4;
+/// A topic, and how many partitions it has.
+pub type Topic = (&'static str, i32);
 
-/// Partitions of a topic: marks and letters are in one.
-fn partitions(topic: &str) -> i32 {
-    if topic == "results" { PARTITIONS } else { 1 }
-}
+/// The topic of dead letters: marks and letters are in one partition.
+pub const LETTERS: Topic = ("dlq", 1);
 
 /// Where a message landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +26,19 @@ pub struct Place {
 
 /// A message to be sent.
 pub struct Sending {
+    pub topic: &'static str,
     pub key: String,
+    /// Beside those of the body.
+    pub headers: Vec<(&'static str, String)>,
     pub packed: Packed,
 }
 
 impl Sending {
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let Packed { content_type, content_encoding, .. } = &self.packed;
         let headers = [("content-type", *content_type), ("content-encoding", *content_encoding)];
-        headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        let more = self.headers.iter().map(|(name, value)| (*name, &**value));
+        headers.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(more)
     }
 }
 
@@ -63,7 +65,7 @@ pub trait TestBus {
     /// Adds the bus to a configuration.
     fn configure(&self, config: &mut serde_json::Value);
 
-    /// Sends to `results` and returns once every message is confirmed, with where each landed;
+    /// Sends and returns once every message is confirmed, with where each landed;
     /// nothing where none was taken.
     fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>>;
 
@@ -73,11 +75,20 @@ pub trait TestBus {
     /// Kills the broker and starts it again; false where there is none.
     fn restart(&mut self) -> bool;
 
-    /// Committed positions of a group, by partition: everything before is acknowledged.
-    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64>;
+    /// Committed positions of a group in a topic, by partition: everything before is acknowledged.
+    fn committed(&mut self, group: &str, topic: &str) -> BTreeMap<i32, i64>;
 
     /// What has come to the topic of dead letters since the last call.
     fn new_records(&mut self) -> Vec<Record>;
+
+    /// Bodies of all that a reader of a topic finds.
+    fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>>;
+
+    /// Deletes the topic of dead letters, with all that is in it; false where that cannot be.
+    fn delete_letters(&mut self) -> bool;
+
+    /// Makes it again.
+    fn create_letters(&mut self);
 }
 
 /// A record by its headers.

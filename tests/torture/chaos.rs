@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::bus::TestBus;
 use super::check::Checker;
-use super::sent::Producer;
+use super::recovery::{Group, Recovery};
+use super::sent::{Producer, RESULTS};
 use super::stores::Store;
 use super::writers::{Kind, Writers};
 
@@ -25,6 +26,20 @@ enum Accident {
     KillOverAPausedStore,
     RestartBroker,
     Peace,
+}
+
+impl Accident {
+    /// What it is called where it is over at once; from there the time to recover counts.
+    fn ended(self) -> Option<&'static str> {
+        match self {
+            Self::Kill => Some("SIGKILL"),
+            Self::Terminate => Some("SIGTERM"),
+            Self::RestartStore => Some("store restart"),
+            Self::KillOverAPausedStore => Some("SIGKILL over a paused store"),
+            Self::RestartBroker => Some("broker restart"),
+            Self::Stop | Self::OneMore | Self::OneLess | Self::Peace => None,
+        }
+    }
 }
 
 /// Something that is staged; see [`super::scenes`] and [`super::people`].
@@ -79,6 +94,7 @@ pub struct Chaos {
     pub killed_replays: i64,
     /// How often each thing was done.
     pub faults: BTreeMap<String, usize>,
+    pub recovery: Recovery,
     accidents: Deck<Accident>,
     scenes: Deck<Scene>,
 }
@@ -107,6 +123,7 @@ impl Chaos {
             checker,
             killed_replays: 0,
             faults: BTreeMap::new(),
+            recovery: Recovery::default(),
             accidents: Deck::of(&[
                 Kill,
                 Kill,
@@ -137,9 +154,15 @@ impl Chaos {
             for _ in 0..self.random.u8(..3) {
                 let accident = self.accidents.deal(&mut self.random);
                 self.happen(accident);
+                if let Some(ended) = accident.ended() {
+                    let groups: Vec<Group> = Kind::ALL.map(|kind| (kind.group().to_owned(), RESULTS.0)).into();
+                    self.recovery.begin(ended, &groups, &mut *self.bus);
+                }
                 let pause = self.millis(300..2000);
                 self.let_pass(pause);
             }
+            // What a scene does is no recovery.
+            self.recovery.forget();
             let scene = self.scenes.deal(&mut self.random);
             self.play(scene);
         }
@@ -175,7 +198,7 @@ impl Chaos {
             Accident::RestartStore => {
                 let at = self.random.usize(..2);
                 let name = self.stores[at].name();
-                self.note("restart of a store", name);
+                self.note("store restart", name);
                 self.stores[at].vanish();
                 self.let_pass(Duration::from_millis(500));
                 self.stores[at].come_back();
@@ -198,7 +221,7 @@ impl Chaos {
             }
             Accident::RestartBroker => {
                 if self.bus.restart() {
-                    self.note("restart of the broker", self.bus.name());
+                    self.note("broker restart", self.bus.name());
                 }
             }
             Accident::Peace => self.note("peace", "for a while"),
@@ -224,6 +247,7 @@ impl Chaos {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.producer.send(&mut *self.bus, 30);
+            self.recovery.look(&mut *self.bus);
             if self.stalled {
                 for store in &mut self.stores {
                     store.stall();

@@ -14,7 +14,7 @@ use super::bus::{Letter, Record, TestBus};
 use super::look::{History, Offline, Online};
 use super::sent::{Expected, Fingerprint, Message};
 use super::told::Told;
-use super::writers::Kind;
+use super::writers::{Job as _, Kind};
 use chalk_writer::writer::guarantee::Effect;
 
 /// What can be wrong.
@@ -90,7 +90,7 @@ impl Checker {
 
     /// Checks that everything that a group has acknowledged is stored or buried.
     pub fn audit(&mut self, kind: Kind, sent: &[Message], bus: &mut dyn TestBus) {
-        let committed = bus.committed(kind.group());
+        let committed = bus.committed(kind.group(), "results");
         let is_due = |message: &&Message| {
             let partition = message.place.partition;
             let audited = self.audited.get(&(kind.group(), partition)).copied().unwrap_or(0);

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use super::bus::{Kafka, Local, TestBus};
+use super::postgres::Version;
+use super::sent::RESULTS;
 use super::stores::{Cluster, Lake, Offline, Online, Postgres, Redis, Sqlite};
 
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +51,8 @@ pub fn to(run: usize, seed: u64) -> Hand {
 impl Hand {
     pub fn bus(self, folder: &Path) -> Box<dyn TestBus> {
         match self.bus {
-            Bus::Kafka => Box::new(Kafka::start(folder)),
-            Bus::Local => Box::new(Local::new(folder)),
+            Bus::Kafka => Box::new(Kafka::start(folder, &[RESULTS])),
+            Bus::Local => Box::new(Local::new(folder, &[RESULTS])),
         }
     }
 
@@ -59,14 +61,14 @@ impl Hand {
             Features::Redis => Box::new(Redis::start(folder)),
             Features::Cluster => Box::new(Cluster::start()),
             Features::Sqlite => Box::new(Sqlite::new(folder.join("online.sqlite"))),
-            Features::Postgres => Box::new(Postgres::start()),
+            Features::Postgres => Box::new(Postgres::start(Version::Debian)),
         }
     }
 
     pub fn offline(self, folder: &Path) -> Box<dyn Offline> {
         match self.offline {
             History::Lake => Box::new(Lake::mount(folder)),
-            History::Postgres => Box::new(Postgres::start()),
+            History::Postgres => Box::new(Postgres::start(Version::Debian)),
         }
     }
 }

@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::writers::Kind;
-
 /// The logs of a run.
-#[derive(Default)]
-pub struct Logs {
-    logs: BTreeMap<PathBuf, Log>,
+pub struct Logs<J> {
+    logs: BTreeMap<PathBuf, Log<J>>,
 }
 
-struct Log {
-    kind: Kind,
+struct Log<J> {
+    kind: J,
     read: u64,
     counts: Counts,
 }
@@ -30,13 +27,19 @@ pub struct Counts {
     pub given_up: usize,
 }
 
-impl Logs {
-    pub fn add(&mut self, kind: Kind, log: PathBuf) {
+impl<J> Default for Logs<J> {
+    fn default() -> Self {
+        Self { logs: BTreeMap::new() }
+    }
+}
+
+impl<J: Copy + Eq> Logs<J> {
+    pub fn add(&mut self, kind: J, log: PathBuf) {
         self.logs.insert(log, Log { kind, read: 0, counts: Counts::default() });
     }
 
     /// What the writers of a kind have said so far.
-    pub fn of(&mut self, kind: Kind) -> Counts {
+    pub fn of(&mut self, kind: J) -> Counts {
         let mut sum = Counts::default();
         for (path, log) in self.logs.iter_mut().filter(|(_, log)| log.kind == kind) {
             log.read_on(path);
@@ -47,7 +50,7 @@ impl Logs {
     }
 }
 
-impl Log {
+impl<J> Log<J> {
     fn read_on(&mut self, path: &Path) {
         let mut file = File::open(path).unwrap();
         file.seek(SeekFrom::Start(self.read)).unwrap();

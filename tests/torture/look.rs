@@ -7,7 +7,7 @@ mod sqlite;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-pub use lake::Lake;
+pub use lake::{Lake, parquet_files};
 pub use postgres::{PostgresFeatures, PostgresHistory};
 pub use redis::Redis;
 pub use sqlite::Sqlite;

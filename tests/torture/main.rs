@@ -1,11 +1,13 @@
 //! The torture checker: numbered messages, several writer processes, and everything that happens to
 //! processes in production, at random from a seed. Then the stores are compared with what was sent.
 //!
-//! A seed is four runs, two on each bus, to which it deals the stores ([`deal`]): each of them comes in every
-//! seed. Messages come in every encoding ([`bodies`]).
+//! A seed is four runs of `ONLINE_WRITER` and `OFFLINE_WRITER`, two on each bus, to which it deals the stores ([`deal`]):
+//! each of them comes in every seed. Messages come in every encoding ([`bodies`]). And it is two runs of all other
+//! writers, one on each bus ([`rows`]).
 //!
 //! `TORTURE_SECONDS` (default 30) says how long a run is, though every scene ([`scenes`], [`people`]) is played
-//! at least once, which takes longer; `TORTURE_SEED` repeats the choices of a seed, as far as processes and
+//! at least once, which takes longer; `TORTURE_REPORT` names a file to which a line for each writer is appended, of which
+//! `table.py` makes a table; `TORTURE_SEED` repeats the choices of a seed, as far as processes and
 //! clocks let a run be repeated. On a failure the folder with every log is kept, and the lake in it.
 //!
 //! # What is checked
@@ -65,10 +67,13 @@ mod people;
 mod postgres;
 #[path = "../services/proxy.rs"]
 mod proxy;
+mod recovery;
 #[path = "../services/redis.rs"]
 mod redis;
 #[path = "../services/redis_cluster.rs"]
 mod redis_cluster;
+mod report;
+mod rows;
 mod scenes;
 mod sent;
 mod stores;
@@ -82,8 +87,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chaos::Chaos;
 use check::{Checker, Problem, Wrong};
+use serde_json::{Value, json};
 use told::Told;
-use writers::{Kind, Writers};
+use writers::{Job as _, Kind, Writers};
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -93,7 +99,7 @@ fn variable(name: &str, default: u64) -> u64 {
 static SEED: LazyLock<u64> =
     LazyLock::new(|| variable("TORTURE_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()));
 
-fn folder(run: usize) -> PathBuf {
+fn folder(run: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("chalk-writer-torture-{run}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
@@ -121,12 +127,12 @@ fn nothing_is_lost_doubled_or_older_on_top_in_run_3_of_a_seed() {
 
 fn torture(run: usize) {
     let (seed, seconds) = (*SEED, variable("TORTURE_SECONDS", 30));
-    let folder = folder(run);
+    let folder = folder(&run.to_string());
     let hand = deal::to(run, seed);
     println!("torture: run {run} of seed {seed}, {hand:?}, {seconds} s, {}", folder.display());
     let (bus, online, offline) = (hand.bus(&folder), hand.online(&folder), hand.offline(&folder));
     let config = config::write(&folder, &*bus, &online.uri(), &offline.uri());
-    let mut writers = Writers::new(&folder, &config);
+    let mut writers = Writers::new(&folder, &config, &Kind::ALL);
     for kind in Kind::ALL {
         writers.at_least(kind, 2);
     }
@@ -136,9 +142,9 @@ fn torture(run: usize) {
     chaos.say(&format!("{} messages sent; draining", chaos.producer.sent.len()));
     chaos.writers.leave();
     chaos.checker.told.note("SIGTERM");
-    chaos.writers.drain();
+    chaos.writers.drain(&Kind::ALL);
     chaos.replay_everything();
-    chaos.writers.drain();
+    chaos.writers.drain(&Kind::ALL);
     chaos.checker.finish(&chaos.producer.sent, &mut *chaos.bus);
     chaos.checker.problems.sort();
     chaos.checker.problems.dedup();
@@ -157,6 +163,7 @@ fn torture(run: usize) {
 
 /// What happened, in a few lines.
 fn report(run: usize, seed: u64, chaos: &Chaos) {
+    report::append(&Kind::ALL.map(|kind| line(run, seed, chaos, kind)));
     let Chaos { bus, stores, producer, checker, faults, .. } = chaos;
     let faults: Vec<String> = faults.iter().map(|(what, times)| format!("{times} × {what}")).collect();
     let (letters, again) = checker.letters();
@@ -184,6 +191,25 @@ torture: {} lost, {} older on top, {} acknowledged and not there, {} doubled by 
         count(Wrong::NotMarkedOnce),
         count(Wrong::NotPassedOver),
     );
+}
+
+/// The same of one writer, for `tests/torture/table.py`.
+fn line(run: usize, seed: u64, chaos: &Chaos, kind: Kind) -> Value {
+    let prefix = format!("{kind:?}: ");
+    let problems = || chaos.checker.problems.iter().filter(|(_, what)| what.starts_with(&prefix));
+    let count = |wrong| problems().filter(|(found, _)| *found == wrong).count();
+    let sent = &chaos.producer.sent;
+    let duplicates = if kind == Kind::Offline { chaos.checker.history.doubled() } else { 0 };
+    json!({
+        "seed": seed, "run": run.to_string(), "seconds": chaos.begun.elapsed().as_secs(),
+        "bus": chaos.bus.name(), "store": chaos.stores[kind as usize].name(), "writer": kind.type_name(),
+        "messages": sent.len(), "bad": sent.iter().filter(|message| message.content.bad.is_some()).count(),
+        "faults": chaos.faults, "promises": chaos.checker.promises,
+        "lost": count(Wrong::Lost), "acknowledged_too_early": count(Wrong::AcknowledgedTooEarly),
+        "older_on_top": count(Wrong::OlderOnTop), "doubled": count(Wrong::Doubled),
+        "doubled_in_peace": count(Wrong::DoubledInPeace), "never_sent": count(Wrong::NeverSent),
+        "duplicates": duplicates, "seconds_to_recover": chaos.recovery.of(kind.group()),
+    })
 }
 
 /// What is wrong, by kind and writer, and some of each.

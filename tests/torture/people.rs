@@ -10,7 +10,7 @@ use super::chaos::Chaos;
 use super::check::Wrong;
 use super::config;
 use super::sent::MEND;
-use super::writers::Kind;
+use super::writers::{Job as _, Kind};
 
 /// Dead letters that come right when they are edited, and those that do as they are.
 const REPLAYS: [&[&str]; 2] = [EDITED, &[]];
@@ -122,7 +122,7 @@ impl Chaos {
     }
 
     fn pass_over_one(&mut self, kind: Kind) {
-        let before = self.bus.committed(kind.group());
+        let before = self.bus.committed(kind.group(), "results");
         let is_next = |at: &usize| {
             let message = &self.producer.sent[*at];
             let position = before[&message.place.partition];
@@ -148,7 +148,7 @@ impl Chaos {
         self.producer.sent[at].skipped_by = Some(kind);
         let mut expected = before;
         expected.insert(place.partition, place.offset + 1);
-        let now = self.bus.committed(kind.group());
+        let now = self.bus.committed(kind.group(), "results");
         if now != expected {
             let what = format!("{kind:?}: {words}: the group is at {now:?}, not {expected:?}");
             self.checker.problems.push((Wrong::NotPassedOver, what));

@@ -62,7 +62,7 @@ impl Chaos {
         let ends = self.bus.ends("results");
         loop {
             let behind = Kind::ALL.iter().any(|kind| {
-                let committed = self.bus.committed(kind.group());
+                let committed = self.bus.committed(kind.group(), "results");
                 ends.iter().any(|(partition, end)| committed[partition] < *end)
             });
             if !behind && self.writers.all_have_left() {

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use super::bodies::{Draft, Form, Packed, Row, Seq};
-use super::bus::{Place, Sending, TestBus};
+use super::bus::{Place, Sending, TestBus, Topic};
 use super::config::LARGEST;
 use super::writers::Kind;
+
+/// The topic of all messages.
+pub const RESULTS: Topic = ("results", 4);
 
 /// Entities that are written again and again: for what is older and what is newer.
 pub const ENTITIES: u64 = 150;
@@ -230,7 +233,8 @@ impl Producer {
         }
         let fingerprint = Fingerprint::of(&packed.body);
         let content = Content { number, time, bad, fingerprint, at_once, by_replay };
-        (Sending { key: format!("prod/user/{entity}"), packed }, content)
+        let key = format!("prod/user/{entity}");
+        (Sending { topic: RESULTS.0, key, headers: Vec::new(), packed }, content)
     }
 
     /// A row of one entity that comes again and again, of one that does not, and perhaps of others.

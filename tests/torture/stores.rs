@@ -1,6 +1,7 @@
 //! The stores of the torture checker, as far as they can be taken away and given back.
 
 mod cluster;
+mod disk;
 mod lake;
 mod postgres;
 mod redis;
@@ -9,6 +10,7 @@ mod sqlite;
 use std::time::Duration;
 
 pub use cluster::Cluster;
+pub use disk::Disk;
 pub use lake::Lake;
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -8,7 +8,7 @@ use chalk_writer::config::{self, Overrides, Selection};
 use chalk_writer::writer::guarantee::{self, Effect, Explained, Fault, May};
 use chalk_writer::writer::registry;
 
-use super::writers::Kind;
+use super::writers::{Job as _, Kind};
 
 /// What a note of [`Chaos`](super::chaos::Chaos) stands for. A note that is not here allows nothing beyond what others do.
 const FAULTS: &[(&str, &[Fault])] = &[
@@ -17,9 +17,9 @@ const FAULTS: &[(&str, &[Fault])] = &[
     ("SIGSTOP", &[Fault::WriterPaused]),
     ("one more member", &[Fault::Rebalance, Fault::DrainOverLimit, Fault::TwoWritersOfOneGroup]),
     ("one member less", &[Fault::Rebalance, Fault::DrainOverLimit]),
-    ("restart of a store", &[Fault::StoreRestarted, Fault::StoreAway, Fault::StoreUnsure]),
+    ("store restart", &[Fault::StoreRestarted, Fault::StoreAway, Fault::StoreUnsure]),
     ("SIGKILL over a paused store", &[Fault::WriterKilled, Fault::StoreSlow, Fault::StoreUnsure]),
-    ("restart of the broker", &[Fault::BusRestarted, Fault::BusAway]),
+    ("broker restart", &[Fault::BusRestarted, Fault::BusAway]),
     ("power cut", &[Fault::WriterKilled, Fault::StoreRestarted, Fault::StoreUnsure]),
     ("handover over stalled stores", &[Fault::DrainOverLimit]),
     ("handover in peace", &[Fault::Rebalance]),

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -14,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::{PARTITIONS, Place, Record, Sending, TestBus, partitions, record};
+use super::{LETTERS, Place, Record, Sending, TestBus, Topic, record};
 
 /// How long the broker may take to answer the checker. It bounds a hang and nothing else.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -22,6 +23,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Kafka {
     folder: PathBuf,
     bootstrap: String,
+    topics: BTreeMap<&'static str, i32>,
     producer: BaseProducer<Placing>,
     /// One client per group: asking for positions does not join it.
     groups: BTreeMap<String, BaseConsumer>,
@@ -51,7 +53,7 @@ impl ProducerContext for Placing {
 }
 
 impl Kafka {
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path, topics: &[Topic]) -> Self {
         let folder = folder.join("broker");
         std::fs::create_dir_all(&folder).unwrap();
         let bootstrap = Self::script("start", &folder);
@@ -61,9 +63,10 @@ impl Kafka {
             .set("linger.ms", "0")
             .create_with_context(Placing::default())
             .unwrap();
-        create_topics(&bootstrap);
-        let letters = letters(&bootstrap);
-        Self { folder, bootstrap, producer, groups: BTreeMap::new(), letters, letters_read: 0 }
+        let topics: BTreeMap<_, _> = topics.iter().copied().chain([LETTERS]).collect();
+        create_topics(&bootstrap, &topics);
+        let letters = reader(&bootstrap, LETTERS.0, LETTERS.1);
+        Self { folder, bootstrap, topics, producer, groups: BTreeMap::new(), letters, letters_read: 0 }
     }
 
     /// The script that all tests share; `start` goes on with the data and ports of an earlier start.
@@ -80,22 +83,23 @@ fn client(bootstrap: &str) -> ClientConfig {
     config
 }
 
-fn create_topics(bootstrap: &str) {
-    let admin: rdkafka::admin::AdminClient<_> = client(bootstrap).create().unwrap();
-    let topic =
-        |name, partitions| rdkafka::admin::NewTopic::new(name, partitions, rdkafka::admin::TopicReplication::Fixed(1));
-    let topics = [topic("results", PARTITIONS), topic("dlq", 1)];
-    let options = rdkafka::admin::AdminOptions::new().operation_timeout(Some(ANSWERS_WITHIN));
+fn create_topics(bootstrap: &str, topics: &BTreeMap<&'static str, i32>) {
+    let admin: AdminClient<_> = client(bootstrap).create().unwrap();
+    let topic = |(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let topics: Vec<NewTopic<'_>> = topics.iter().map(|(name, partitions)| topic((*name, *partitions))).collect();
+    let options = AdminOptions::new().operation_timeout(Some(ANSWERS_WITHIN));
     let made = tokio::runtime::Runtime::new().unwrap().block_on(admin.create_topics(&topics, &options)).unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
 
-/// A reader of the dead letters outside every group.
-fn letters(bootstrap: &str) -> BaseConsumer {
+/// A reader of a topic outside every group.
+fn reader(bootstrap: &str, topic: &str, partitions: i32) -> BaseConsumer {
     let consumer: BaseConsumer =
         client(bootstrap).set("group.id", "checker").set("enable.auto.commit", "false").create().unwrap();
     let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset("dlq", 0, Offset::Beginning).unwrap();
+    for partition in 0..partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
     consumer.assign(&assignment).unwrap();
     consumer
 }
@@ -136,7 +140,7 @@ impl TestBus for Kafka {
             let headers = message
                 .headers()
                 .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-            let record = BaseRecord::with_opaque_to("results", number).key(&message.key);
+            let record = BaseRecord::with_opaque_to(message.topic, number).key(&message.key);
             let mut record = record.payload(&message.packed.body).headers(headers);
             while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =
                 self.producer.send(record)
@@ -163,13 +167,13 @@ impl TestBus for Kafka {
         true
     }
 
-    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
+    fn committed(&mut self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let consumer = self
             .groups
             .entry(group.to_owned())
             .or_insert_with(|| client(&self.bootstrap).set("group.id", group).create().unwrap());
         let mut list = TopicPartitionList::new();
-        list.add_partition_range("results", 0, PARTITIONS - 1);
+        list.add_partition_range(topic, 0, self.topics[topic] - 1);
         let there = answer("committed positions cannot be read", || {
             let there = consumer.committed_offsets(list.clone(), Duration::from_secs(10))?;
             there.elements().iter().try_for_each(TopicPartitionListElem::error)?;
@@ -186,12 +190,12 @@ impl TestBus for Kafka {
             });
             (partition, end)
         };
-        (0..partitions(topic)).map(end).collect()
+        (0..self.topics[topic]).map(end).collect()
     }
 
     fn new_records(&mut self) -> Vec<Record> {
         let (_, end) = answer("the end of the dead letters cannot be read", || {
-            self.letters.fetch_watermarks("dlq", 0, Duration::from_secs(10))
+            self.letters.fetch_watermarks(LETTERS.0, 0, Duration::from_secs(10))
         });
         let mut records = Vec::new();
         let begun = Instant::now();
@@ -207,5 +211,35 @@ impl TestBus for Kafka {
             records.push(record(message.offset(), message.payload().unwrap_or_default(), header));
         }
         records
+    }
+
+    fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>> {
+        let mut missing = self.ends(topic);
+        missing.retain(|_, end| *end > 0);
+        let reader = reader(&self.bootstrap, topic, self.topics[topic]);
+        let mut bodies = Vec::new();
+        let begun = Instant::now();
+        while !missing.is_empty() {
+            assert!(begun.elapsed() < ANSWERS_WITHIN, "{topic} cannot be read");
+            let Some(Ok(message)) = reader.poll(Duration::from_secs(1)) else { continue };
+            bodies.push(message.payload().unwrap_or_default().to_vec());
+            missing.retain(|partition, end| *partition != message.partition() || message.offset() + 1 < *end);
+        }
+        bodies
+    }
+
+    fn delete_letters(&mut self) -> bool {
+        let admin: AdminClient<_> = client(&self.bootstrap).create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(ANSWERS_WITHIN));
+        let deleting = admin.delete_topics(&[LETTERS.0], &options);
+        let deleted = tokio::runtime::Runtime::new().unwrap().block_on(deleting).unwrap();
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        true
+    }
+
+    fn create_letters(&mut self) {
+        create_topics(&self.bootstrap, &BTreeMap::from([LETTERS]));
+        self.letters = reader(&self.bootstrap, LETTERS.0, LETTERS.1);
+        self.letters_read = 0;
     }
 }

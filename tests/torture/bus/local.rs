@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chalk_writer::bus::{self, BrowseFrom, Bus, Publisher};
 use chalk_writer::config::settings::{BusSettings, LocalSettings};
-use chalk_writer::message::{Headers, Outgoing};
+use chalk_writer::message::{Headers, Message, Outgoing};
 
-use super::{PARTITIONS, Place, Record, Sending, TestBus, record};
+use super::{LETTERS, Place, Record, Sending, TestBus, Topic, record};
 
 pub struct Local {
     path: PathBuf,
@@ -19,13 +19,14 @@ pub struct Local {
 }
 
 impl Local {
-    pub fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path, topics: &[Topic]) -> Self {
         let path = folder.join("bus.sqlite");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let bus = bus::open(&BusSettings::Local(LocalSettings { path: path.clone() })).unwrap();
         let publisher = runtime.block_on(async {
-            bus.create_topic("results", PARTITIONS as u32).await.unwrap();
-            bus.create_topic("dlq", 1).await.unwrap();
+            for (topic, partitions) in topics.iter().chain([&LETTERS]) {
+                bus.create_topic(topic, *partitions as u32).await.unwrap();
+            }
             bus.publisher().await.unwrap()
         });
         Self { path, runtime, bus, publisher, letters_read: 0 }
@@ -46,7 +47,7 @@ impl TestBus for Local {
         let messages: Vec<Outgoing> = messages
             .iter()
             .map(|message| Outgoing {
-                topic: "results".to_owned(),
+                topic: message.topic.to_owned(),
                 key: Some(message.key.clone().into()),
                 payload: Some(message.packed.body.clone().into()),
                 headers: message.headers().collect::<Headers>(),
@@ -70,22 +71,43 @@ impl TestBus for Local {
     fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
         self.numbers(
             "SELECT p.number, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic WHERE t.name = ?1",
-            topic,
+            [topic],
         )
     }
 
-    fn committed(&mut self, group: &str) -> BTreeMap<i32, i64> {
+    fn committed(&mut self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         self.numbers(
             "SELECT p.number, coalesce(g.position, 0) FROM partitions p JOIN topics t ON t.id = p.topic
-             LEFT JOIN positions g ON g.partition = p.id AND g.group_name = ?1 WHERE t.name = 'results'",
-            group,
+             LEFT JOIN positions g ON g.partition = p.id AND g.group_name = ?1 WHERE t.name = ?2",
+            [group, topic],
         )
     }
 
     fn new_records(&mut self) -> Vec<Record> {
-        let from = BrowseFrom::Position(0, self.letters_read);
-        let messages = self.runtime.block_on(async {
-            let mut browse = self.bus.browse("dlq", from).await.unwrap();
+        let messages = self.browse(LETTERS.0, BrowseFrom::Position(0, self.letters_read));
+        self.letters_read = messages.last().map_or(self.letters_read, |last| last.offset + 1);
+        messages
+            .iter()
+            .map(|message| record(message.offset, message.body(), |name| message.headers.get_str(name)))
+            .collect()
+    }
+
+    fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>> {
+        self.browse(topic, BrowseFrom::Earliest).iter().map(|message| message.body().to_vec()).collect()
+    }
+
+    /// It is in the file that everything is in.
+    fn delete_letters(&mut self) -> bool {
+        false
+    }
+
+    fn create_letters(&mut self) {}
+}
+
+impl Local {
+    fn browse(&self, topic: &str, from: BrowseFrom) -> Vec<Message> {
+        self.runtime.block_on(async {
+            let mut browse = self.bus.browse(topic, from).await.unwrap();
             let mut all = Vec::new();
             loop {
                 let messages = browse.next().await.unwrap();
@@ -94,22 +116,15 @@ impl TestBus for Local {
                 }
                 all.extend(messages);
             }
-        });
-        self.letters_read = messages.last().map_or(self.letters_read, |last| last.offset + 1);
-        messages
-            .iter()
-            .map(|message| record(message.offset, message.body(), |name| message.headers.get_str(name)))
-            .collect()
+        })
     }
-}
 
-impl Local {
     /// A number of each partition. Not through the writer's own code: this is what it is judged by.
-    fn numbers(&self, query: &str, of: &str) -> BTreeMap<i32, i64> {
+    fn numbers<const N: usize>(&self, query: &str, of: [&str; N]) -> BTreeMap<i32, i64> {
         let file = rusqlite::Connection::open(&self.path).unwrap();
         file.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
         let mut query = file.prepare(query).unwrap();
-        let rows = query.query_map([of], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let rows = query.query_map(rusqlite::params_from_iter(of), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         rows.map(Result::unwrap).collect()
     }
 }

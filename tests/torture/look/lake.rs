@@ -59,7 +59,7 @@ fn batches(file: &Path) -> Vec<arrow::array::RecordBatch> {
     reader.build().unwrap().map(Result::unwrap).collect()
 }
 
-fn parquet_files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn parquet_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {

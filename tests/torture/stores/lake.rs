@@ -1,30 +1,18 @@
 //! The lake on a disk of its own. Away, that disk is full.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::path::Path;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::statvfs::statvfs;
-
-use super::{BACK_WITHIN, Offline, Store, Trouble, look};
+use super::{Disk, Offline, Store, Trouble, look};
 
 /// A folder that is a disk.
 pub struct Lake {
-    root: PathBuf,
+    disk: Disk,
 }
 
 impl Lake {
     pub fn mount(folder: &Path) -> Self {
-        let root = folder.join("lake");
-        std::fs::create_dir_all(&root).unwrap();
-        mount(Some("torture"), &root, Some("tmpfs"), MsFlags::empty(), Some("size=4g"))
-            .expect("a tmpfs can be mounted, which this test needs root for");
-        Self { root }
-    }
-
-    fn resize(&self, options: &str) -> nix::Result<()> {
-        mount(None::<&str>, &self.root, None::<&str>, MsFlags::MS_REMOUNT, Some(options))
+        let disk = Disk::mount(folder.join("lake"));
+        Self { disk: disk.expect("a tmpfs can be mounted, which this test needs root for") }
     }
 }
 
@@ -34,20 +22,11 @@ impl Store for Lake {
     }
 
     fn uri(&self) -> String {
-        format!("file://{}", self.root.display())
+        format!("file://{}", self.disk.root().display())
     }
 
     fn stall(&mut self) {
-        // As small as what is in it; where it has just become more, once more.
-        let begun = Instant::now();
-        loop {
-            let disk = statvfs(&self.root).unwrap();
-            let used = (disk.blocks() - disk.blocks_free()).max(1) * disk.fragment_size();
-            match self.resize(&format!("size={used}")) {
-                Ok(()) => return,
-                Err(error) => assert!(begun.elapsed() < BACK_WITHIN, "the disk cannot be filled: {error}"),
-            }
-        }
+        self.disk.fill();
     }
 
     fn can_be_read_stalled(&self) -> bool {
@@ -55,7 +34,7 @@ impl Store for Lake {
     }
 
     fn go_on(&mut self) {
-        self.resize("size=4g").unwrap();
+        self.disk.free();
     }
 
     fn vanish(&mut self) {
@@ -77,16 +56,6 @@ impl Store for Lake {
 
 impl Offline for Lake {
     fn reader(&self) -> Box<dyn look::Offline> {
-        Box::new(look::Lake::new(self.root.clone()))
-    }
-}
-
-impl Drop for Lake {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Evidence, beside the logs.
-            let _ = Command::new("cp").arg("-r").arg(&self.root).arg(self.root.with_extension("kept")).status();
-        }
-        let _ = umount2(&self.root, MntFlags::MNT_DETACH);
+        Box::new(look::Lake::new(self.disk.root().to_owned()))
     }
 }

@@ -16,7 +16,8 @@ use crate::proxy::Proxy;
 const COPY: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// Every table that there is.
-const TABLES: &str = "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables WHERE schemaname = 'public'";
+const TABLES: &str = "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables
+     WHERE schemaname IN ('public', 'chalk')";
 
 pub struct Postgres {
     server: Rc<RefCell<PostgresServer>>,
@@ -26,10 +27,19 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    pub fn start() -> Self {
-        let server = PostgresServer::start(Version::Debian, &[]);
+    pub fn start(version: Version) -> Self {
+        let server = PostgresServer::start(version, &[]);
         let proxy = Proxy::of(server.port());
         Self { server: Rc::new(RefCell::new(server)), proxy, lock: None, trouble: None }
+    }
+
+    pub fn server(&self) -> Rc<RefCell<PostgresServer>> {
+        Rc::clone(&self.server)
+    }
+
+    /// What the writers' connections go through.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Takes the lock in a session of its own, where there are tables.

@@ -1,0 +1,123 @@
+//! Runs of rows: every writer that is not of [`super::chaos`] at once, each with numbered messages of its own, under
+//! faults that a seed chooses. One small checker compares what is in the stores with what was sent.
+//!
+//! A [`role::Role`] says of a writer how its message is made, what that leaves, and how often. Every writer of the
+//! program's registry has a role here or is in [`super::writers::Kind`].
+//!
+//! # Seen to fail
+//! Each by hand in the writer, one at a time, and gone again:
+//! - *`METRICS_WRITER`*: the last result of each batch is left out of it. Lost, in the sums and among the queries.
+//! - *`METRICS_BUS_WRITER`*: a partial is keyed by something else each time that its message is read. There twice.
+//! - *`USAGE_BUS_WRITER`*: the third event of a message is left out. Lost.
+//! - *`OFFLINE_STORE_BULK_INSERT_WRITER`*: the ledger in Postgres is not asked what has landed. There twice.
+//! - *`ONLINE_VECTOR_STORE_WRITER`*: a vector is taken though what is there is newer. Older on top.
+//! - *`QUERY_MIRROR_CONSUMER`*: each seventh outcome of a batch is not published; each third query is passed over and not
+//!   counted. Lost.
+//! - *`OFFLINE_WRITER` that republishes*: a row has another `__observation_id__` each time it is read. There twice, under two
+//!   ids.
+//! - *every one with a store*, `OFFLINE_STORE_STREAMING_INSERT_WRITER` too: a write that failed, as over a restart or a
+//!   lost answer, counts as written. Lost: of loads, events, rows of history, sums, queries and vectors.
+
+mod api;
+mod bulk;
+mod check;
+mod compare;
+mod config;
+mod deal;
+mod faults;
+mod metrics;
+mod metrics_bus;
+mod mirror;
+mod place;
+mod report;
+mod republish;
+mod role;
+mod run;
+mod shed;
+mod stores;
+mod usage;
+mod vectors;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chalk_writer::writer::WRITERS;
+
+use super::writers::{Job, Kind};
+use super::{SEED, folder, some_of_each, variable};
+use role::Role;
+use run::Run;
+
+/// All of them.
+static ROLES: &[Role] =
+    &[metrics::ROLE, metrics_bus::ROLE, usage::ROLE, republish::ROLE, bulk::ROLE, vectors::ROLE, mirror::ROLE];
+
+/// A type of writer, as a process of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Type(&'static str);
+
+impl Job for Type {
+    fn type_name(self) -> &'static str {
+        self.0
+    }
+
+    /// What it sheds is counted, and nowhere else.
+    fn listens(self) -> bool {
+        self.0 == mirror::ROLE.writers[0]
+    }
+}
+
+impl Type {
+    /// Each once.
+    fn all() -> Vec<Self> {
+        let types: BTreeSet<Self> = ROLES.iter().flat_map(|role| role.writers).map(|name| Self(name)).collect();
+        types.into_iter().collect()
+    }
+
+    fn group(self) -> String {
+        format!("chalk-{}", self.0.to_lowercase().replace('_', "-"))
+    }
+
+    /// What it reads.
+    fn topic(self) -> &'static str {
+        let first = ROLES.iter().find(|role| role.writers[0] == self.0).map(|role| role.topic.0);
+        let behind = ROLES.iter().find(|role| role.writers.contains(&self.0)).map(|role| role.more_topics);
+        first.or_else(|| Some(behind?.first()?.0)).expect("each reads something")
+    }
+}
+
+#[test]
+fn every_writer_of_the_registry_is_tortured() {
+    let tortured: BTreeSet<&str> =
+        Kind::ALL.map(Job::type_name).into_iter().chain(Type::all().into_iter().map(|of| of.0)).collect();
+    let registered: BTreeSet<&str> = WRITERS.iter().map(|writer| writer.facts().writer_type.as_str()).collect();
+    assert_eq!(tortured, registered, "each writer needs a role in `tests/torture/rows.rs`");
+}
+
+#[test]
+fn every_row_is_there_as_often_as_promised_in_run_0_of_a_seed() {
+    torture(0);
+}
+
+#[test]
+fn every_row_is_there_as_often_as_promised_in_run_1_of_a_seed() {
+    torture(1);
+}
+
+fn torture(run: usize) {
+    let (seed, seconds) = (*SEED, variable("TORTURE_SECONDS", 30));
+    let folder = folder(&format!("rows-{run}"));
+    let mut run = Run::new(run, seed, &folder);
+    run.go_on_for(Duration::from_secs(seconds));
+    run.finish();
+    let problems = run.report();
+    assert!(
+        problems.is_empty(),
+        "rows, seed {seed}: {} problems, logs in {}:\n{}",
+        problems.len(),
+        folder.display(),
+        some_of_each(&problems)
+    );
+    drop(run);
+    std::fs::remove_dir_all(folder).unwrap();
+}

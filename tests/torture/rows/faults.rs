@@ -1,0 +1,269 @@
+//! What happens to a run. Each is over when its function returns; from there the time to recover counts.
+
+use std::time::Duration;
+
+use super::Type;
+use super::run::Run;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Kill,
+    Terminate,
+    Stop,
+    RebalanceStorm,
+    RestartOfTheBroker,
+    RestartOfTheStore,
+    CutConnections,
+    SlowStore,
+    LostAnswers,
+    StoreStandsStill,
+    FullDisk,
+    FullDiskOfTheBus,
+    PowerCut,
+    LettersAway,
+    MirroredServerAway,
+}
+
+use Fault::{
+    CutConnections, FullDisk, FullDiskOfTheBus, Kill, LettersAway, LostAnswers, MirroredServerAway, PowerCut,
+    RebalanceStorm, RestartOfTheBroker, RestartOfTheStore, SlowStore, Stop, StoreStandsStill, Terminate,
+};
+
+impl Fault {
+    const ALL: [Self; 15] = [
+        Kill,
+        Terminate,
+        Stop,
+        RebalanceStorm,
+        RestartOfTheBroker,
+        RestartOfTheStore,
+        CutConnections,
+        SlowStore,
+        LostAnswers,
+        StoreStandsStill,
+        FullDisk,
+        FullDiskOfTheBus,
+        PowerCut,
+        LettersAway,
+        MirroredServerAway,
+    ];
+
+    /// As the report has it, and `TORTURE_FAULTS`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kill => "SIGKILL",
+            Terminate => "SIGTERM",
+            Stop => "SIGSTOP",
+            RebalanceStorm => "rebalance storm",
+            RestartOfTheBroker => "broker restart",
+            RestartOfTheStore => "store restart",
+            CutConnections => "connection cut",
+            SlowStore => "slow store",
+            LostAnswers => "answer lost",
+            StoreStandsStill => "store stands still",
+            FullDisk => "full disk",
+            FullDiskOfTheBus => "full disk of the bus",
+            PowerCut => "power cut",
+            LettersAway => "dead letter topic away",
+            MirroredServerAway => "mirrored server away",
+        }
+    }
+
+    /// All, or those that `TORTURE_FAULTS` names, between commas.
+    pub fn chosen() -> Vec<Self> {
+        let Ok(names) = std::env::var("TORTURE_FAULTS") else { return Self::ALL.to_vec() };
+        let find = |name: &str| {
+            let found = Self::ALL.into_iter().find(|fault| fault.name() == name);
+            found.unwrap_or_else(|| panic!("TORTURE_FAULTS: no fault `{name}`; known: {:?}", Self::ALL.map(Self::name)))
+        };
+        names.split(',').map(|name| find(name.trim())).collect()
+    }
+}
+
+impl Run {
+    /// Goes through with a fault, where there is such a thing here.
+    pub fn strike(&mut self, fault: Fault) -> bool {
+        if !self.has(fault) {
+            // With this one alone, time passes in peace.
+            self.let_pass(Duration::from_millis(100));
+            return false;
+        }
+        self.say(fault.name());
+        match fault {
+            Kill => self.kill(),
+            Terminate => self.terminate(),
+            Stop => self.stop(),
+            RebalanceStorm => self.rebalance_storm(),
+            RestartOfTheBroker => {
+                self.bus.restart();
+            }
+            RestartOfTheStore => {
+                self.stores.vanish();
+                self.pass(500..1500);
+                self.stores.come_back();
+            }
+            CutConnections => {
+                for _ in 0..3 {
+                    let bytes = self.random.usize(..20_000);
+                    self.stores.proxy().cut_after(bytes);
+                    self.pass(300..900);
+                }
+                self.stores.proxy().mend();
+            }
+            SlowStore => {
+                self.stores.proxy().be_slow(Duration::from_millis(150));
+                self.pass(2000..4000);
+                self.stores.proxy().mend();
+            }
+            LostAnswers => {
+                self.stores.proxy().lose_answers();
+                self.pass(700..2000);
+                self.stores.proxy().mend();
+            }
+            StoreStandsStill => {
+                self.stall();
+                self.go_on();
+            }
+            FullDisk => self.full_disk(),
+            FullDiskOfTheBus => {
+                self.bus_disk.as_ref().expect("it has one").fill();
+                self.pass(1500..3000);
+                self.bus_disk.as_ref().expect("it has one").free();
+            }
+            PowerCut => self.power_cut(),
+            LettersAway => self.letters_away(),
+            MirroredServerAway => {
+                self.api.be_away(true);
+                self.pass(1000..2500);
+                self.api.be_away(false);
+            }
+        }
+        true
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        match fault {
+            RestartOfTheBroker | LettersAway => self.bus.name() == "Kafka",
+            FullDisk => self.stores.disk.is_ok(),
+            FullDiskOfTheBus => self.bus_disk.is_some(),
+            _ => true,
+        }
+    }
+
+    fn pass(&mut self, millis: std::ops::Range<u64>) {
+        let time = self.millis(millis);
+        self.let_pass(time);
+    }
+
+    /// Half of the writers, at random.
+    fn some(&mut self) -> Vec<Type> {
+        let all = Type::all();
+        let one = self.random.usize(..all.len());
+        let is_chosen = |at: &usize| *at == one || self.random.bool();
+        (0..all.len()).filter(is_chosen).map(|at| all[at]).collect()
+    }
+
+    fn kill(&mut self) {
+        self.count_shed();
+        for of in self.some() {
+            self.writers.kill_one(of, &mut self.random);
+            self.writers.start(of);
+        }
+    }
+
+    fn terminate(&mut self) {
+        self.count_shed();
+        for of in self.some() {
+            self.writers.terminate_one(of, &mut self.random);
+            self.writers.start(of);
+        }
+    }
+
+    /// Some sleep, beyond their session or not, and another may take over; then they go on with what they had.
+    fn stop(&mut self) {
+        let length = self.millis(1000..7000);
+        for of in self.some() {
+            self.writers.stop_one(of, length, &mut self.random);
+            if self.random.bool() {
+                self.writers.start(of);
+            }
+        }
+        self.let_pass(length + Duration::from_millis(100));
+        self.writers.wake_all();
+    }
+
+    /// Members come and go, in order or not, before their group has settled.
+    fn rebalance_storm(&mut self) {
+        for _ in 0..4 {
+            let all = Type::all();
+            for of in self.some().into_iter().take(all.len() / 2) {
+                if self.writers.is_full(of) || self.random.bool() && self.writers.count(of) > 1 {
+                    self.count_shed();
+                    if self.random.bool() {
+                        self.writers.kill_newest(of);
+                    } else {
+                        self.writers.terminate_newest(of);
+                    }
+                } else {
+                    self.writers.start(of);
+                }
+            }
+            self.pass(300..1000);
+        }
+    }
+
+    /// The stores take nothing, for longer than the clock of commits.
+    fn stall(&mut self) {
+        self.stalled = true;
+        self.pass(2300..3500);
+    }
+
+    fn go_on(&mut self) {
+        self.stalled = false;
+        self.stores.go_on();
+    }
+
+    fn full_disk(&mut self) {
+        let disk = self.stores.disk.as_ref().expect("it has one");
+        disk.fill();
+        self.pass(1500..3000);
+        self.stores.disk.as_ref().expect("it has one").free();
+    }
+
+    /// Everything dies at once but the bus, while nothing can be written. What was acknowledged is to be there.
+    fn power_cut(&mut self) {
+        self.stall();
+        // A batch or two get through.
+        self.go_on();
+        let moment = self.millis(20..300);
+        std::thread::sleep(moment);
+        self.stall();
+        self.count_shed();
+        for of in Type::all() {
+            self.writers.kill_all(of);
+        }
+        self.stores.vanish();
+        self.stalled = false;
+        self.stores.come_back();
+        self.audit();
+        for of in Type::all() {
+            self.writers.at_least(of, 1);
+        }
+    }
+
+    /// The topic of dead letters is deleted, with all that is in it, and made again; what is bad meanwhile waits.
+    fn letters_away(&mut self) {
+        // Nobody buries now, so that what is deleted was read before.
+        self.settle();
+        self.read_letters();
+        if !self.bus.delete_letters() {
+            return;
+        }
+        // A writer that is started now says that the topic is missing.
+        self.writers.excused = Some(78);
+        self.pass(2000..4000);
+        self.bus.create_letters();
+        self.pass(1000..1500);
+        self.writers.excused = None;
+    }
+}

@@ -1,0 +1,41 @@
+//! `METRICS_WRITER`, with `METRICS_BUS_WRITER` behind it: the sums in the metrics store are what was sent, and each
+//! query has its row.
+
+use serde_json::json;
+
+use super::metrics_bus::{add_queries, add_sums};
+use super::role::{Held, Leaves, Looking, Made, Making, Role, rfc3339};
+
+pub const ROLE: Role = Role {
+    name: "metrics",
+    writers: &["METRICS_WRITER", "METRICS_BUS_WRITER"],
+    topic: ("counted", 4),
+    more_topics: &[],
+    message: "chalk.result.v1",
+    store: Some(("metrics_store", "metrics.sqlite")),
+    pace: (1, 3),
+    make,
+    look,
+    once: |_| true,
+};
+
+fn make(making: &mut Making<'_>) -> Made {
+    let (number, time) = (making.number, making.time());
+    // Few series, each of many results; and one that is of few.
+    let (feature, query) = (format!("user.f{}", making.random.u8(..20)), format!("q{}", number / 10));
+    let body = json!({
+        "environment_id": "prod", "deployment_id": "dep", "operation_id": format!("op-{number}"),
+        "operation_kind": "ONLINE_QUERY", "observed_at": rfc3339(time),
+        "query": {"query_name": query, "output_features": [feature], "status": "SUCCESSFUL"},
+        "tables": [{"namespace": "user", "rows": {"rows": [{"id": number, "features": {(feature.clone()): number}}]}}],
+    });
+    let leaves = [feature, query, format!("row op-{number}")].map(Leaves::Row).into();
+    Made { body, key: number.to_string(), leaves, twice: false }
+}
+
+fn look(looking: &mut Looking<'_>) -> Held {
+    let mut held = Held::new();
+    add_sums(&mut held, looking.place, |source| !source.starts_with("direct"));
+    add_queries(&mut held, looking.place, "op-");
+    held
+}

@@ -1,0 +1,132 @@
+//! What the checker has to know of a writer: how its numbered message is made, what that leaves in its store, how often.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat};
+use serde_json::Value;
+
+use super::place::Place;
+use crate::bodies::Packed;
+use crate::bus::{Sending, TestBus, Topic};
+
+/// The time of message 0: 2026-01-01T00:00:00Z in microseconds.
+const BASE: i64 = 1_767_225_600_000_000;
+
+/// A writer, with those behind it through which its messages go.
+pub struct Role {
+    /// What the report calls it by.
+    pub name: &'static str,
+    /// Types of the writers, in the order in which a message meets them.
+    pub writers: &'static [&'static str],
+    pub topic: Topic,
+    /// Topics that lie between, or behind.
+    pub more_topics: &'static [Topic],
+    pub message: &'static str,
+    /// Field of the environment with the store, and its file in a folder; none where a topic is the store.
+    pub store: Option<(&'static str, &'static str)>,
+    /// Ticks between messages, and how many there are then.
+    pub pace: (u64, usize),
+    /// Makes the sound message of a number.
+    pub make: fn(&mut Making<'_>) -> Made,
+    /// Reads what is there.
+    pub look: fn(&mut Looking<'_>) -> Held,
+    /// Whether each row is there once; otherwise at least once.
+    pub once: fn(&Place) -> bool,
+}
+
+/// What a message is made of.
+pub struct Making<'a> {
+    pub number: i64,
+    pub random: &'a mut fastrand::Rng,
+    /// For files.
+    pub folder: &'a Path,
+}
+
+impl Making<'_> {
+    /// The time of the message: unique, and of one in four before that of messages that were sent earlier.
+    pub fn time(&mut self) -> i64 {
+        let late = if self.random.u8(..4) == 0 { self.random.i64(1..1000) } else { 0 };
+        BASE + (self.number - late) * 10_000 + self.number % 10_000
+    }
+}
+
+/// A time as messages have it.
+pub fn rfc3339(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// A message and what it leaves.
+pub struct Made {
+    pub body: Value,
+    pub key: String,
+    pub leaves: Vec<Leaves>,
+    /// Sent twice, which leaves nothing more.
+    pub twice: bool,
+}
+
+/// A row that a message leaves.
+pub enum Leaves {
+    /// One of the key; where several messages leave one, they add up.
+    Row(String),
+    /// The value of the key, unless a newer one is there.
+    Value(String, i64),
+}
+
+/// Rows of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    pub times: u64,
+    /// Time of the newest value, where there is one alone.
+    pub newest: i64,
+}
+
+/// Everything by its key.
+pub type Held = BTreeMap<String, Rows>;
+
+/// Adds a row to what is there.
+pub fn add(held: &mut Held, key: impl Into<String>, times: u64) {
+    held.entry(key.into()).or_default().times += times;
+}
+
+/// Adds what a message leaves.
+pub fn expect(held: &mut Held, leaves: &[Leaves]) {
+    for one in leaves {
+        match one {
+            Leaves::Row(key) => add(held, key, 1),
+            Leaves::Value(key, time) => {
+                let rows = held.entry(key.clone()).or_default();
+                *rows = Rows { times: 1, newest: rows.newest.max(*time) };
+            }
+        }
+    }
+}
+
+/// Where there is something to look at.
+pub struct Looking<'a> {
+    pub place: &'a Place,
+    pub bus: &'a mut dyn TestBus,
+}
+
+impl Role {
+    /// A sound message.
+    pub fn sending(&self, number: i64, made: &Made) -> Sending {
+        self.sends(number, &made.key, made.body.to_string())
+    }
+
+    /// A message that nobody can read.
+    pub fn bad(&self, number: i64) -> Sending {
+        self.sends(number, &number.to_string(), format!("{{\"{}\": {number}", self.name))
+    }
+
+    fn sends(&self, number: i64, key: &str, body: String) -> Sending {
+        let headers = [
+            ("ce_type", self.message.to_owned()),
+            ("ce_source", "torture".to_owned()),
+            ("ce_id", format!("{}-{number}", self.name)),
+            ("ce_environmentid", "prod".to_owned()),
+        ];
+        let packed = Packed { body: body.into_bytes(), content_type: Some("application/json"), content_encoding: None };
+        Sending { topic: self.topic.0, key: key.to_owned(), headers: headers.to_vec(), packed }
+    }
+}

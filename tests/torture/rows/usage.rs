@@ -1,0 +1,43 @@
+//! `USAGE_BUS_WRITER`: each event once by its id where the store has keys, also where it is sent twice; in a lake at
+//! least once.
+
+use serde_json::json;
+
+use super::place::Place;
+use super::role::{Held, Leaves, Looking, Made, Making, Role, add, rfc3339};
+
+pub const ROLE: Role = Role {
+    name: "usage",
+    writers: &["USAGE_BUS_WRITER"],
+    topic: ("usage", 4),
+    more_topics: &[],
+    message: "chalk.usage.v1",
+    store: Some(("usage_store", "usage.sqlite")),
+    pace: (1, 4),
+    make,
+    look,
+    once: Place::has_keys,
+};
+
+fn make(making: &mut Making<'_>) -> Made {
+    let (number, time) = (making.number, making.time());
+    let event = |part: i64| {
+        json!({
+            "event_id": format!("e-{number}-{part}"), "environment_id": "prod", "team": "t", "subject": "s",
+            "kind": "USAGE_KIND_QUERY", "quantity": number, "unit": "queries", "started_at": rfc3339(time),
+        })
+    };
+    let parts = making.random.i64(1..4);
+    let body = json!({"events": (0..parts).map(event).collect::<Vec<_>>()});
+    // With the quantity in it, so that it is known to be the right one.
+    let leaves = (0..parts).map(|part| Leaves::Row(format!("e-{number}-{part} {number}"))).collect();
+    Made { body, key: number.to_string(), leaves, twice: making.random.u8(..6) == 0 }
+}
+
+fn look(looking: &mut Looking<'_>) -> Held {
+    let mut held = Held::new();
+    for row in looking.place.rows("chalk", "usage_events", "event_id, quantity") {
+        add(&mut held, format!("{} {}", row[0], row[1].parse::<f64>().unwrap()), 1);
+    }
+    held
+}
