@@ -16,10 +16,12 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
         return sheds(fault, around);
     }
     // What is parked is read back as another message would be, and expires there as anywhere.
-    let parks = tuning.park_after.is_some();
-    let unsure = || match parks {
-        true => around.repeated(DELAYED.or(LOST), Repetition::Delivery),
-        false => around.repeated(DELAYED, Repetition::Write),
+    let unsure = || {
+        if tuning.park_after.is_some() {
+            around.repeated(DELAYED.or(LOST), Repetition::Delivery)
+        } else {
+            around.repeated(DELAYED, Repetition::Write)
+        }
     };
     match fault {
         Fault::StoreAway => Judged {
