@@ -30,7 +30,9 @@ pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) 
     let mut found = Found::default();
     let name = &writer.name;
     if let Some(topic) = around.dead_letters {
-        let harm = if writer.subscription.as_deref() == Some(topic) {
+        // On Pub/Sub a writer reads a subscription, which may well be called like a topic.
+        let reads = writer.subscription.as_deref().filter(|_| !matches!(around.bus, Some(BusSettings::Pubsub)));
+        let harm = if reads == Some(topic) {
             Some(format!("`{name}` reads `{topic}` too, so it would be given its own dead letters again"))
         } else if writer.publishes.as_deref() == Some(topic) {
             Some(format!("`{name}` publishes to `{topic}` too, and its readers would be given dead letters"))

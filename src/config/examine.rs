@@ -229,9 +229,7 @@ impl Examined {
         let modes = modes::of_type(&entry, &self.raw, &self.folder).metrics;
         let stores = modes::missing_stores(writer, &modes, &self.raw);
         let mirror = mirroring::problems(writer, &entry, &self.raw);
-        let dead_letters = writers::common(&self.file, modes::DEAD_LETTERS);
-        let burying = modes::burying(writer, dead_letters.as_deref(), self.backend);
-        modes::publishing(writer, self.backend).into_iter().chain(burying).chain(stores).chain(mirror).collect()
+        modes::publishing(writer, self.backend).into_iter().chain(stores).chain(mirror).collect()
     }
 
     /// Settings of a writer that cannot hold at the same time, by path.

@@ -84,22 +84,6 @@ pub(super) fn publishing(writer: &Outline, backend: Option<BusBackend>) -> Optio
     Some((format!("{COMMON}.{field}"), problem))
 }
 
-/// What is wrong with the topic of dead letters, by path: a writer that reads it is given what it buries, and
-/// buries it once more, without end.
-pub(super) fn burying(
-    writer: &Outline,
-    dead_letters: Option<&str>,
-    backend: Option<BusBackend>,
-) -> Option<(String, Problem)> {
-    let topic = dead_letters
-        .filter(|topic| backend != Some(BusBackend::Pubsub) && writer.subscription.as_deref() == Some(*topic))?;
-    let text = format!(
-        "`{}` reads `{topic}` too, so it would be given what it buries, and bury that again; give it another topic",
-        writer.name
-    );
-    Some((format!("{COMMON}.{DEAD_LETTERS}"), Problem::Rule(text)))
-}
-
 /// Stores of metrics that the modes of a writer ask for and that an environment does not have, by path.
 pub(super) fn missing_stores(writer: &Outline, modes: &MetricsModes, raw: &RawDeployment) -> Vec<(String, Problem)> {
     if writer.info.store != Some(StoreKind::Metrics.field()) {

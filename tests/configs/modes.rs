@@ -79,8 +79,8 @@ fn every_way_that_leads_nowhere_has_its_words() {
         ),
         (
             changed(&[("/common_persistence_specs/kafka_dlq_topic", json!("results"))]),
-            "common_persistence_specs.kafka_dlq_topic: `metrics-writer` reads `results` too, so it would be given what it \
-             buries, and bury that again; give it another topic",
+            "common_persistence_specs.kafka_dlq_topic: `metrics-writer` reads `results` too, so it would be given its own \
+             dead letters again; give it another topic",
         ),
         (
             changed(&[(
