@@ -1,7 +1,6 @@
 //! Kafka as people have it: three brokers, TLS, every way of signing in, and a broker that dies.
 //!
-//! Everything goes through the built binary, as a user runs it. The brokers are Apache Kafka's own. What issues the
-//! tokens of OAUTHBEARER is a fake of this suite ([`issuer`]); the brokers check its signatures for real. Amazon's
+//! Everything goes through the built binary, as a user runs it. The brokers are Apache Kafka's own. Amazon's
 //! brokers cannot be had: what they would be shown is compared with what Amazon's own signer makes, in `bus/kafka/msk.rs`.
 
 // A test has no users: `pub` here only means that another module of it calls it.
@@ -10,13 +9,11 @@
 #[path = "../services/certificates.rs"]
 mod certificates;
 mod cluster;
-mod issuer;
 mod member;
 
 use serde_json::{Value, json};
 
 use cluster::Cluster;
-use issuer::Issuer;
 use member::{DRAIN, Member, Plant};
 
 fn secret(password: &str) -> Value {
@@ -29,23 +26,17 @@ fn acknowledged(said: &str, messages: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_of_signing_in_works_and_wrong_words_are_told() {
-    let issuer = Issuer::start().await;
-    let cluster = Cluster::start(&issuer.keys());
-    let kafka = |mechanism: &str| match mechanism {
-        "OAUTHBEARER" => json!({
-            "ssl.ca.location": cluster.authority(), "sasl.oauthbearer.method": "oidc",
-            "sasl.oauthbearer.token.endpoint.url": issuer.endpoint,
-        }),
-        _ => json!({"ssl.ca.location": cluster.authority()}),
-    };
+    let cluster = Cluster::start();
+    let kafka = json!({"ssl.ca.location": cluster.authority()});
     let start = |name: &str, mechanism: &str| {
         let plant = Plant::new(&cluster, name);
-        plant.write(mechanism, &kafka(mechanism), &secret("right"));
-        plant.run(&["publish", "--topic", &plant.topic, "--partitions", "2", "--generate", "0"]);
+        plant.write(mechanism, &kafka, &secret("right"));
+        for topic in ["dead-letters", name] {
+            plant.run(&["publish", "--topic", topic, "--partitions", "2", "--generate", "0"]);
+        }
         plant
     };
-    start("dead-letters", "PLAIN");
-    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         let plant = start(&format!("by-{mechanism}"), mechanism);
         plant.publish(20).unwrap();
         let said = plant.run(&DRAIN);
@@ -53,29 +44,29 @@ async fn every_way_of_signing_in_works_and_wrong_words_are_told() {
         // The other shape of the secret, with the brokers in it.
         let servers = &cluster.servers;
         let whole = json!({"bootstrap_servers": servers, "sasl_username": "writer", "sasl_password": "right"});
-        plant.write_without_brokers(mechanism, &kafka(mechanism), &whole);
+        plant.write_without_brokers(mechanism, &kafka, &whole);
         plant.publish(5).unwrap();
         let said = plant.run(&DRAIN);
         assert!(acknowledged(&said, 5), "{mechanism}: {said}");
 
-        plant.write(mechanism, &kafka(mechanism), &secret("hunter2"));
+        plant.write(mechanism, &kafka, &secret("hunter2"));
         let refused = plant.publish(5).unwrap_err();
         assert!(refused.contains("uthenticat") && !refused.contains("hunter2"), "{mechanism}: {refused}");
     }
 
     // A running writer whose secret goes wrong and comes right goes on by itself, and nothing is buried meanwhile.
     let plant = start("rotated", "SCRAM-SHA-512");
-    plant.write("SCRAM-SHA-512", &kafka("SCRAM-SHA-512"), &secret("hunter2"));
+    plant.write("SCRAM-SHA-512", &kafka, &secret("hunter2"));
     let member = Member::start(&plant, "rotated");
     member.says("uthenticat").await;
-    plant.write("SCRAM-SHA-512", &kafka("SCRAM-SHA-512"), &secret("right"));
+    plant.write("SCRAM-SHA-512", &kafka, &secret("right"));
     plant.publish(20).unwrap();
     plant.has_stored(20).await;
     member.stop();
 
     // A topic that is missing is named at the start: nobody makes topics by reading them.
     let plant = Plant::new(&cluster, "not-made-yet");
-    plant.write("SCRAM-SHA-512", &kafka("SCRAM-SHA-512"), &secret("right"));
+    plant.write("SCRAM-SHA-512", &kafka, &secret("right"));
     let refused = plant.tried(&DRAIN).unwrap_err();
     assert!(refused.contains("exit status: 78") && refused.contains("not-made-yet"), "{refused}");
 }
@@ -83,7 +74,7 @@ async fn every_way_of_signing_in_works_and_wrong_words_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_assignor_and_no_broker_that_dies_loses_anything() {
     const EVENTS: u64 = 4_000;
-    let cluster = Cluster::start(&issuer::no_keys());
+    let cluster = Cluster::start();
     for (name, mut kafka) in [
         ("cooperative", json!({})),
         ("eager", json!({"partition.assignment.strategy": "range"})),

@@ -3,9 +3,9 @@
 #
 #   cluster.sh start FOLDER        starts them, with everything in FOLDER, waits until all answer, and prints their
 #                                  addresses as people write them, with spaces. Clients use SASL_SSL with SCRAM-SHA-512,
-#                                  SCRAM-SHA-256 or PLAIN (user `writer`, password `right`) or with OAUTHBEARER.
-#                                  Before, there have to be FOLDER/server.pem, key and certificate of `localhost` and
-#                                  127.0.0.1, and FOLDER/jwks.json, keys of who issues tokens (issuer and audience `test`)
+#                                  SCRAM-SHA-256 or PLAIN (user `writer`, password `right`).
+#                                  Before, there has to be FOLDER/server.pem, key and certificate of `localhost` and
+#                                  127.0.0.1
 #   cluster.sh kill FOLDER N       kills broker N (1 to 3) as a power cut would
 #   cluster.sh again FOLDER N      starts it again
 #   cluster.sh stop FOLDER         kills all of them
@@ -28,7 +28,8 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 free_ports() {
   local first port
   for _ in {1..50}; do
-    first=$((32000 + RANDOM % 8000))
+    # Below those that the system gives to outgoing connections.
+    first=$((10000 + RANDOM % 5900))
     for ((port = first; port < first + 9; port++)); do
       answers "$port" && continue 2
     done
@@ -50,15 +51,10 @@ inter.broker.listener.name=AMONG
 listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2)),CONTROLLER://127.0.0.1:$((first + number + 5))
 advertised.listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2))
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,AMONG:PLAINTEXT,CLIENT:SASL_SSL
-listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER
+listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.client.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_writer="right";
-listener.name.client.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
-listener.name.client.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
-listener.name.client.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=file://$folder/jwks.json
-listener.name.client.oauthbearer.sasl.oauthbearer.expected.audience=test
-listener.name.client.oauthbearer.sasl.oauthbearer.expected.issuer=test
 listener.name.client.ssl.keystore.type=PEM
 listener.name.client.ssl.keystore.location=$folder/server.pem
 log.dirs=$folder/$number/data
@@ -81,10 +77,8 @@ PROPERTIES
 
 run() {
   local folder=$1 number=$2
-  # Of the addresses that keys may come from, a broker wants to be told.
   nohup java -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
-    "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://$folder/jwks.json" \
-    "-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=$folder/jwks.json" -cp "$libs/*" \
+    -cp "$libs/*" \
     kafka.Kafka "$folder/$number/server.properties" >>"$folder/$number/log" 2>&1 </dev/null &
   echo $! >"$folder/$number/pid"
 }
