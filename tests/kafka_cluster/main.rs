@@ -53,22 +53,6 @@ async fn every_way_of_signing_in_works_and_wrong_words_are_told() {
         let refused = plant.publish(5).unwrap_err();
         assert!(refused.contains("uthenticat") && !refused.contains("hunter2"), "{mechanism}: {refused}");
     }
-
-    // A running writer whose secret goes wrong and comes right goes on by itself, and nothing is buried meanwhile.
-    let plant = start("rotated", "SCRAM-SHA-512");
-    plant.write("SCRAM-SHA-512", &kafka, &secret("hunter2"));
-    let member = Member::start(&plant, "rotated");
-    member.says("uthenticat").await;
-    plant.write("SCRAM-SHA-512", &kafka, &secret("right"));
-    plant.publish(20).unwrap();
-    plant.has_stored(20).await;
-    member.stop();
-
-    // A topic that is missing is named at the start: nobody makes topics by reading them.
-    let plant = Plant::new(&cluster, "not-made-yet");
-    plant.write("SCRAM-SHA-512", &kafka, &secret("right"));
-    let refused = plant.tried(&DRAIN).unwrap_err();
-    assert!(refused.contains("exit status: 78") && refused.contains("not-made-yet"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -178,19 +178,6 @@ impl Member {
         Self { process, log }
     }
 
-    /// Waits until its log has this.
-    pub async fn says(&self, words: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let log = std::fs::read_to_string(&self.log).unwrap();
-            if log.contains(words) {
-                return;
-            }
-            assert!(Instant::now() < until, "nothing of {words:?} in\n{log}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     /// Asks it to stop; it must end well.
     pub fn stop(mut self) {
         kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
