@@ -169,7 +169,7 @@ pub(super) fn admit(consumer: &BaseConsumer<Asking>) {
 pub(super) fn token(tokens: Option<&Tokens>) -> Result<OAuthToken, Box<dyn Error>> {
     match tokens {
         Some(tokens) => tokens.token(),
-        None => Err("OAUTHBEARER has no way to a token; set `sasl.oauthbearer.method` to `oidc` under `kafka`".into()),
+        None => Err("a token was asked for, and nothing here makes any".into()),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn canonical(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
 }
 
-/// What librdkafka calls signing in with a token, wherever that comes from.
+/// What librdkafka calls signing in with a token.
 const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// How long a transaction may take before the broker ends it.
@@ -120,16 +120,11 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
     if let Some(mechanism) = &settings.sasl_mechanism {
         config.set("sasl.mechanism", if mechanism == msk::MECHANISM { OAUTHBEARER } else { mechanism });
     }
-    // Of a token's issuer they are the id and the secret of a client.
-    let (name, word) = match settings.sasl_mechanism.as_deref() {
-        Some(OAUTHBEARER) => ("sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"),
-        _ => ("sasl.username", "sasl.password"),
-    };
     if let Some(username) = &access.username {
-        config.set(name, username);
+        config.set("sasl.username", username);
     }
     if let Some(password) = &access.password {
-        config.set(word, expose(password));
+        config.set("sasl.password", expose(password));
     }
     for (name, value) in &settings.properties {
         config.set(canonical(name), value);
