@@ -28,7 +28,14 @@ impl Allowance {
     /// Takes what one more of a type takes, or says why the message is too large.
     #[inline]
     pub(super) fn take<T>(&self) -> Result<(), String> {
-        match self.left.get().checked_sub(size_of::<T>()) {
+        self.take_many::<T>(1)
+    }
+
+    /// The same for several.
+    #[inline]
+    pub(super) fn take_many<T>(&self, count: usize) -> Result<(), String> {
+        let taken = size_of::<T>().saturating_mul(count);
+        match self.left.get().checked_sub(taken) {
             Some(left) => {
                 self.left.set(left);
                 Ok(())

@@ -24,6 +24,16 @@ pub struct Names {
     list: Option<ListId>,
 }
 
+/// A list that was read before, in the forms in which it is found again.
+#[derive(Clone, Debug)]
+struct Known {
+    names: Names,
+    /// The `columns` of a table of protobuf that has these: the fields one after another.
+    wire: Arc<[u8]>,
+    /// Whether each name stands in JSON as it is.
+    plain: bool,
+}
+
 /// One list of names among all that this process remembered: two of the same id are equal, without a look at them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListId(NonZeroU64);
@@ -84,7 +94,7 @@ impl<N: Into<ByteString>> FromIterator<N> for Names {
 
 /// Lists that were read before, each in the slot of its first name.
 struct Remembered {
-    slots: [Option<Names>; Self::SLOTS],
+    slots: [Option<Known>; Self::SLOTS],
     missed: u32,
 }
 
@@ -102,8 +112,8 @@ impl Remembered {
         (print >> (64 - Self::SLOTS.trailing_zeros())) as usize
     }
 
-    fn find(&self, first: &str) -> Option<&Names> {
-        self.slots[Self::slot(first)].as_ref().filter(|names| *names[0] == *first)
+    fn find(&self, first: &str) -> Option<&Known> {
+        self.slots[Self::slot(first)].as_ref().filter(|known| *known.names[0] == *first)
     }
 
     /// Takes a copy of names that are slices of a message, which would otherwise be kept with them.
@@ -112,8 +122,16 @@ impl Remembered {
         let bytes: usize = names.iter().take(Self::LONGEST).map(|name| name.len()).sum();
         let small = names.len() <= Self::LONGEST && bytes <= Self::LARGEST;
         if !names.is_empty() && small && self.missed % Self::EVERY == 1 {
+            let mut wire = Vec::with_capacity(bytes + 3 * names.len());
+            for name in names {
+                prost::encoding::string::encode(1, &name.to_string(), &mut wire);
+            }
             let copied = names.iter().map(|name| ByteString::from(name.to_string()));
-            self.slots[Self::slot(&names[0])] = Some(Names { names: copied.collect(), list: ListId::next() });
+            let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+            let plain = !names.iter().any(|name| name.bytes().any(special));
+            let slot = Self::slot(&names[0]);
+            let names = Names { names: copied.collect(), list: ListId::next() };
+            self.slots[slot] = Some(Known { names, wire: wire.into(), plain });
         }
     }
 }
@@ -122,11 +140,14 @@ thread_local! {
     static REMEMBERED: RefCell<Remembered> = const { RefCell::new(Remembered { slots: [const { None }; 64], missed: 0 }) };
 }
 
+/// How a column begins in protobuf: field 1, of a length.
+pub(super) const COLUMNS: u8 = 0x0a;
+
 /// Names of columns in order.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     /// A list whose first names are those of this table, so far,
-    known: Option<Names>,
+    known: Option<Known>,
     /// and how many they are.
     same: usize,
     /// The names of this table, from the first one on that is not in the list.
@@ -158,7 +179,7 @@ impl Columns {
             }
             if let Some(known) = &self.known
                 && expected <= self.same
-                && known.get(expected).is_some_and(|known| **known == *name)
+                && known.names.get(expected).is_some_and(|known| **known == *name)
             {
                 // No name stands twice in the list, so one that is next in it has not come before.
                 let new = expected == self.same;
@@ -173,11 +194,37 @@ impl Columns {
         }
     }
 
+    /// Whether `fields`, the rest of a table's body in protobuf, begin with the columns of a list that was read before, all of
+    /// them and no more; `first` is the first of them. If so, these are the columns, and so many bytes were read.
+    pub(super) fn place_all(&mut self, first: &str, fields: &[u8]) -> Option<usize> {
+        debug_assert_eq!(self.len(), 0, "the columns of a table come first, or are read one by one");
+        self.known = REMEMBERED.with_borrow(|remembered| remembered.find(first).cloned());
+        let known = self.known.as_ref()?;
+        let rest = fields.strip_prefix(&*known.wire)?;
+        if rest.first() == Some(&COLUMNS) {
+            return None;
+        }
+        self.same = known.names.len();
+        Some(known.wire.len())
+    }
+
+    /// The name that is likely to be next, of a list that was read before, if JSON has it as it is; and whether it is new.
+    /// Where it is next, [`Columns::place_expected`] says so.
+    pub(super) fn likely(&self, expected: usize) -> Option<&str> {
+        let known = self.known.as_ref().filter(|known| self.own.is_none() && known.plain && expected <= self.same)?;
+        known.names.get(expected).map(|name| &**name)
+    }
+
+    /// Takes the name that was likely.
+    pub(super) fn place_expected(&mut self, expected: usize) {
+        self.same = self.same.max(expected + 1);
+    }
+
     /// The names apart from the list.
     fn own(&mut self) -> &mut Own {
         self.own.get_or_insert_with(|| {
             let mut own = Box::<Own>::default();
-            for name in self.known.iter().flat_map(|known| &known[..self.same]) {
+            for name in self.known.iter().flat_map(|known| &known.names[..self.same]) {
                 own.push(name.clone());
             }
             own
@@ -187,9 +234,9 @@ impl Columns {
     pub(super) fn into_names(mut self) -> Names {
         if self.own.is_none()
             && let Some(known) = &self.known
-            && known.len() == self.same
+            && known.names.len() == self.same
         {
-            return known.clone();
+            return known.names.clone();
         }
         let names = std::mem::take(&mut self.own().names);
         REMEMBERED.with_borrow_mut(|remembered| remembered.missed(&names));

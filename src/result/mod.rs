@@ -186,7 +186,12 @@ fn expected_cells(rows: &[EntityRow], columns: usize) -> usize {
 }
 
 /// A name that stands twice in a struct, anywhere in a value.
+#[inline]
 fn first_double_name(value: &Value) -> Option<&str> {
+    if matches!(value, Value::List(_) | Value::Struct(_)) { double_name_inside(value) } else { None }
+}
+
+fn double_name_inside(value: &Value) -> Option<&str> {
     match value {
         Value::List(items) => items.iter().find_map(first_double_name),
         Value::Struct(fields) => {

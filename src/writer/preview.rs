@@ -156,7 +156,7 @@ impl Shown for FeatureRow {
             value: cell.value.as_ref().map_or(Json::Null, json),
             evicted: cell.value.is_none(),
             observed_at: format_timestamp(cell.observed_at),
-            expires_at: cell.expires_at.map(format_timestamp),
+            expires_at: cell.expires_at.time().map(format_timestamp),
         });
         vec![ShownRow::Features {
             entity: self.entity.clone(),

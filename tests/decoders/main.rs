@@ -1,5 +1,6 @@
 //! Every decoder of results: what they read, what they refuse, and that no input makes them panic.
 
+mod again;
 mod arrow;
 mod example;
 mod faults;

@@ -140,6 +140,9 @@ impl<'de> Part<'de> for Row<'_, 'de> {
         if fault.is_some() {
             cells = Vec::new();
         }
+        if table.rows.capacity() == 0 {
+            table.rows = Vec::with_capacity(1);
+        }
         table.rows.push(EntityRow { id, observed_at, cells, fault });
         Ok(())
     }
@@ -193,11 +196,22 @@ impl<'de> Part<'de> for Features<'_, 'de> {
     fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
         let Self { reader, table, cells } = self;
         let mut expected = 0;
-        while let Some(name) = object.key()? {
-            if cells.is_empty() {
-                cells.reserve_exact(expected_cells(&table.rows, 16));
+        loop {
+            let likely = table.columns.likely(expected).and_then(|likely| object.key_if(likely));
+            let (name, column) = match likely {
+                Some(name) => {
+                    table.columns.place_expected(expected);
+                    (Cow::Borrowed(name), expected)
+                }
+                None => {
+                    let Some(name) = object.key()? else { break };
+                    let column = table.column(reader, name.clone(), expected);
+                    (name, column)
+                }
+            };
+            if cells.capacity() == 0 {
+                *cells = Vec::with_capacity(expected_cells(&table.rows, 16));
             }
-            let column = table.column(reader, name.clone(), expected);
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));
             }

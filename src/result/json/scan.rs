@@ -401,6 +401,30 @@ impl<'de> Object<'_, 'de> {
         }
     }
 
+    /// The next key, if it is this one, which has nothing in it that would be escaped. It is compared where it stands,
+    /// which costs a third of reading it.
+    #[inline]
+    pub(super) fn key_if(&mut self, likely: &str) -> Option<&'de str> {
+        let scanner = &mut *self.scanner;
+        let text: &'de str = scanner.text;
+        let mut start = scanner.at;
+        if !self.first {
+            start += usize::from(text.as_bytes().get(start) == Some(&b','));
+            start += usize::from(start > scanner.at && text.as_bytes().get(start) == Some(&b' '));
+            if start == scanner.at {
+                return None;
+            }
+        }
+        let rest = text.as_bytes()[start..].strip_prefix(b"\"")?.strip_prefix(likely.as_bytes())?;
+        if !rest.starts_with(b"\":") {
+            return None;
+        }
+        self.first = false;
+        let name = start + 1..start + 1 + likely.len();
+        scanner.at = name.end + 2;
+        Some(&text[name])
+    }
+
     /// The value of the key.
     #[inline]
     pub(super) fn value<P: Part<'de>>(&mut self, part: P) -> Result<P::Output, Fault> {

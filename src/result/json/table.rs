@@ -28,6 +28,10 @@ impl<'de> Part<'de> for Tables<'_, 'de> {
 
     fn list(self, mut list: List<'_, 'de>) -> Result<(), Fault> {
         while let Some(table) = list.next(Table { reader: self.reader })? {
+            // Most have one.
+            if self.tables.is_empty() {
+                *self.tables = Vec::with_capacity(1);
+            }
             self.tables.push(table);
         }
         Ok(())

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use prost::Message as _;
 
-use self::value::{TimestampParts, merge_value};
+use self::value::{TimestampParts, merge_value, plain_value};
 use self::wire::{Field, Malformed, Wire, refused};
 use super::allowance::Allowance;
-use super::columns::Columns;
+use super::columns::{COLUMNS, Columns};
 use super::meta::{Meta, Metas, source_id};
 use super::{
     Cell, EntityRow, FeatureTable, Persistence, QueryResult, Source, TableBody, Wanted, expected_cells,
@@ -43,7 +43,14 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
             3 => result.operation_id = wire.text("operation_id", field)?,
             4 => result.operation_kind = wire.integer("operation_kind", field)? as i32,
             5 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
-            6 => result.tables.push(table(wire.message("tables", field)?)?),
+            6 => {
+                let table = table(wire.message("tables", field)?)?;
+                // Most have one.
+                if result.tables.is_empty() {
+                    result.tables = Vec::with_capacity(1);
+                }
+                result.tables.push(table);
+            }
             7 => persistence(wire.message("persistence", field)?, wanted, &mut result.persistence)?,
             8 => {
                 let content = wire.bytes("query", field)?;
@@ -130,6 +137,13 @@ fn table(mut wire: Wire<'_>) -> Result<FeatureTable, Malformed> {
 
 impl Rows {
     fn merge(&mut self, mut wire: Wire<'_>) -> Result<(), Malformed> {
+        if self.columns.len() == 0
+            && let Some(first) = wire.text_ahead(COLUMNS)
+            && let Some(read) = self.columns.place_all(first, wire.rest())
+        {
+            wire.pass_over(read);
+            wire.take_many::<[ByteString; 2]>(self.columns.len())?;
+        }
         while let Some((number, field)) = wire.next()? {
             match number {
                 1 => {
@@ -165,13 +179,15 @@ impl Rows {
                 3 => observed_at.get_or_insert_default().merge(wire.message("observed_at", field)?)?,
                 4 => {
                     let message = wire.message("values", field)?;
-                    if cells.is_empty() {
-                        cells.reserve_exact(expected_cells(&self.rows, self.columns.len()));
+                    if cells.capacity() == 0 {
+                        cells = Vec::with_capacity(expected_cells(&self.rows, self.columns.len()));
                     }
                     wire.take::<Cell>()?;
                     let cell = cells.push_mut(Cell::ABSENT);
                     cell.column = values;
-                    if !merge_value(message, &mut cell.value, &mut fault)? {
+                    if let Some(value) = plain_value(&wire, message.rest()) {
+                        cell.value = value;
+                    } else if !merge_value(message, &mut cell.value, &mut fault)? {
                         cells.pop();
                     } else if let Some(name) = first_double_name(&cell.value) {
                         fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
@@ -209,6 +225,9 @@ impl Rows {
         };
         if fault.is_some() {
             cells = Vec::new();
+        }
+        if self.rows.capacity() == 0 {
+            self.rows = Vec::with_capacity(1);
         }
         self.rows.push(EntityRow { id: id.unwrap_or(Value::Null), observed_at, cells, fault });
         Ok(())

@@ -38,6 +38,32 @@ impl TimestampParts {
     }
 }
 
+/// A value of the kinds that most are, which is one field and nothing else: read at a glance. `None` says nothing
+/// of it, then it is for [`merge_value`] to read.
+#[inline(always)]
+pub(super) fn plain_value<'a>(wire: &Wire<'a>, content: &'a [u8]) -> Option<Value> {
+    match content {
+        [DOUBLE, bits @ ..] => bits.try_into().ok().map(|bits| Value::Double(f64::from_le_bytes(bits))),
+        // Nine bytes of seven bits never overflow.
+        [INT, more @ .., last @ ..0x80] if more.len() < 9 && more.iter().all(|byte| *byte >= 0x80) => {
+            let high = more.iter().rev().fold(u64::from(*last), |sum, byte| sum << 7 | u64::from(byte & 0x7f));
+            Some(Value::Int(high as i64))
+        }
+        [TEXT, length @ ..0x80, text @ ..] if text.len() == usize::from(*length) => wire.text_of(text).map(Value::Text),
+        [TEXT, low @ 0x80..=0xff, high @ ..0x80, text @ ..]
+            if text.len() == usize::from(low & 0x7f) | usize::from(*high) << 7 =>
+        {
+            wire.text_of(text).map(Value::Text)
+        }
+        _ => None,
+    }
+}
+
+/// How the fields of [`plain_value`] begin: number and type on the wire.
+const INT: u8 = 3 << 3;
+const DOUBLE: u8 = 4 << 3 | 1;
+const TEXT: u8 = 5 << 3 | 2;
+
 /// Reads a `Value` into what an earlier part of the same value left, and says whether anything was set in this one.
 ///
 /// What is wrong with a value, as against the wire, is a fault of its row.

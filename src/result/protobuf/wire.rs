@@ -19,6 +19,12 @@ pub(super) fn refused(message: String) -> Malformed {
     Box::new(Refusal::new(ErrorClass::Decode, message))
 }
 
+/// A refusal of what the message would take in memory.
+#[cold]
+fn too_large(message: String) -> Malformed {
+    Box::new(Refusal::new(ErrorClass::TooLarge, format!("protobuf: {message}")).harmless())
+}
+
 /// What a field is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -61,9 +67,32 @@ impl<'a> Wire<'a> {
     /// Accounts for one more of a type.
     #[inline]
     pub(super) fn take<T>(&self) -> Result<(), Malformed> {
-        self.allowance
-            .take::<T>()
-            .map_err(|message| Box::new(Refusal::new(ErrorClass::TooLarge, format!("protobuf: {message}")).harmless()))
+        self.allowance.take::<T>().map_err(too_large)
+    }
+
+    /// Accounts for several of a type.
+    pub(super) fn take_many<T>(&self, count: usize) -> Result<(), Malformed> {
+        self.allowance.take_many::<T>(count).map_err(too_large)
+    }
+
+    /// The text of the field that is next, if that is of this key and shorter than 128 bytes.
+    #[inline]
+    pub(super) fn text_ahead(&self, key: u8) -> Option<&'a str> {
+        let [found, length @ ..0x80, rest @ ..] = self.rest else { return None };
+        let text = rest.get(..usize::from(*length)).filter(|_| *found == key)?;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// What is left of it.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes over bytes that were read otherwise; there are as many.
+    #[inline]
+    pub(super) fn pass_over(&mut self, bytes: usize) {
+        self.rest = &self.rest[bytes..];
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.
@@ -150,6 +179,11 @@ impl<'a> Wire<'a> {
 
     #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, Malformed> {
+        // Most are lengths of some hundred bytes.
+        if let [low, high @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(low & 0x7f) | u64::from(*high) << 7);
+        }
         let mut rest = self.rest;
         match decode_varint(&mut rest) {
             Ok(value) => {
@@ -230,6 +264,12 @@ impl<'a> Wire<'a> {
     /// A text of the message, as a slice of it.
     pub(super) fn slice(&self, text: &'a str) -> ByteString {
         ByteString::try_from(self.whole.slice_ref(text.as_bytes())).expect("it is text already")
+    }
+
+    /// Bytes of the message as text, as a slice of it, if they are.
+    #[inline]
+    pub(super) fn text_of(&self, content: &'a [u8]) -> Option<ByteString> {
+        ByteString::try_from(self.whole.slice_ref(content)).ok()
     }
 
     /// The text in a field, as a slice of the message.

@@ -109,12 +109,7 @@ fn order(one: &FeatureCell, other: &FeatureCell, compare: fn(&Value, &Value) -> 
             (Some(one), Some(other)) => compare(one, other),
             _ => Ordering::Equal,
         })
-        .then_with(|| end(one).cmp(&end(other)))
-}
-
-/// Never comes after every time there is, the last one included.
-fn end(cell: &FeatureCell) -> (bool, Option<i64>) {
-    (cell.expires_at.is_none(), cell.expires_at)
+        .then_with(|| one.expires_at.cmp(&other.expires_at))
 }
 
 fn rank(cell: &FeatureCell) -> u8 {

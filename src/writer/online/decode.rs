@@ -84,7 +84,7 @@ impl Context<'_> {
             let EntityRow { id, observed_at, cells, fault } = row;
             let read = match fault {
                 Some(fault) => Err(Refusal::new(ErrorClass::Decode, fault)),
-                None => self.cells(&layout, observed_at, cells, decoded),
+                None => self.cells(&layout, observed_at, cells, decoded).map_err(|refusal| *refusal),
             };
             match read.and_then(|cells| Ok((entity::primary_key(&id)?, cells))) {
                 Ok((_, cells)) if cells.is_empty() => {}
@@ -104,48 +104,45 @@ impl Context<'_> {
         &self,
         layout: &Layout,
         row_observed_at: Option<i64>,
-        mut given: Vec<result::Cell>,
+        given: Vec<result::Cell>,
         decoded: &mut Decoded<FeatureRow>,
-    ) -> Result<Vec<FeatureCell>, Refusal> {
-        entity::each_column_once(&given)?;
+    ) -> Result<Vec<FeatureCell>, Box<Refusal>> {
+        entity::each_column_once(&given).map_err(Box::new)?;
         let row_observed_at = match &*layout.times {
             [] => row_observed_at,
-            times => entity::time_of(times, &given)?.or(row_observed_at),
+            times => entity::time_of(times, &given).map_err(Box::new)?.or(row_observed_at),
         };
         let mut observed = None;
-        let mut cells = Vec::with_capacity(given.len());
-        for cell in &mut given {
-            let stored = match layout.columns.get(cell.column) {
+        let mut store = |cell: result::Cell| -> Result<Option<FeatureCell>, Box<Refusal>> {
+            let result::Cell { column, value, source, source_id: _ } = cell;
+            let stored = match layout.columns.get(column) {
                 Some(Column::Store(stored)) => stored,
                 Some(Column::Skip(reason)) => {
                     decoded.skip(reason, 1);
-                    continue;
+                    return Ok(None);
                 }
-                Some(Column::Time) => continue,
-                Some(Column::Refuse(reason)) => return Err(Refusal::new(ErrorClass::Decode, &**reason)),
-                None => return Err(entity::no_column(cell.column)),
+                Some(Column::Time) => return Ok(None),
+                Some(Column::Refuse(reason)) => return Err(Box::new(Refusal::new(ErrorClass::Decode, &**reason))),
+                None => return Err(Box::new(entity::no_column(column))),
             };
-            if let Some(reason) = entity::not_online(cell.source) {
+            if let Some(reason) = entity::not_online(source) {
                 decoded.skip(reason, 1);
-                continue;
+                return Ok(None);
             }
             let observed_at = match observed {
                 Some(at) => at,
                 None => {
-                    let at = self.believable.check(observed_at(row_observed_at, self.times)?)?;
-                    *observed.insert(at)
+                    let at = observed_at(row_observed_at, self.times).and_then(|at| self.believable.check(at));
+                    *observed.insert(at.map_err(Box::new)?)
                 }
             };
             // The features of a layout are as many as its columns.
-            let feature = cell.column as u32;
+            let feature = column as u32;
             if stored.plain {
                 let expires_at = stored.expiry.of(observed_at);
-                let stored = cells.push_mut(FeatureCell::ABSENT);
-                (stored.feature, stored.observed_at, stored.expires_at) = (feature, observed_at, expires_at);
-                stored.value = Some(std::mem::replace(&mut cell.value, Value::Null));
-                continue;
+                return Ok(Some(FeatureCell { feature, observed_at, expires_at, value: Some(value) }));
             }
-            let (update, value) = conformed(stored, std::mem::replace(&mut cell.value, Value::Null), cell.source)?;
+            let (update, value) = conformed(stored, value, source)?;
             // A value or tombstone that has expired already goes to the store like any other: only there
             // can it still remove an older value that expires later, or never.
             let (value, expiry) = match update {
@@ -153,20 +150,23 @@ impl Context<'_> {
                 Update::Evict => (None, stored.tombstone_expiry),
                 Update::Keep => {
                     decoded.skip(skip::STRATEGY, 1);
-                    continue;
+                    return Ok(None);
                 }
             };
             let expires_at = expiry.of(observed_at);
-            cells.push(FeatureCell { feature, observed_at, expires_at, value });
-        }
-        Ok(cells)
+            Ok(Some(FeatureCell { feature, observed_at, expires_at, value }))
+        };
+        // In the memory of the cells that were read, which are as large: collecting reuses it.
+        given.into_iter().filter_map(|cell| store(cell).transpose()).collect()
     }
 }
 
+const _: () = assert!(size_of::<result::Cell>() == size_of::<FeatureCell>(), "collecting takes new memory for a row");
+
 /// A value in its declared type, and what it does to the one that is stored.
-fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Refusal> {
+fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Box<Refusal>> {
     let value = match &stored.dtype {
-        Some(dtype) => conform(value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
+        Some(dtype) => conform(value, dtype).map_err(|fault| Box::new(entity::type_mismatch(&stored.feature, &fault)))?,
         None => value,
     };
     let is_null = matches!(value, Value::Null);

@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::result::ListId;
-use crate::row::feature::Features;
+use crate::row::feature::{Expires, Features};
 use crate::value::Value;
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
@@ -83,11 +83,11 @@ pub(super) enum Expiry {
 }
 
 impl Expiry {
-    /// The time, in microseconds since 1970; `None` is never.
-    pub(super) fn of(self, observed_at: i64) -> Option<i64> {
+    /// Of a value of this observed time, microseconds since 1970.
+    pub(super) fn of(self, observed_at: i64) -> Expires {
         match self {
-            Self::Never => None,
-            Self::After(microseconds) => Some(observed_at.saturating_add(microseconds)),
+            Self::Never => Expires::NEVER,
+            Self::After(microseconds) => Expires::at(observed_at.saturating_add(microseconds)),
         }
     }
 

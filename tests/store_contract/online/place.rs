@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chalk_writer::row::feature::{Entity, FeatureCell, FeatureRow};
+use chalk_writer::row::feature::{Entity, Expires, FeatureCell, FeatureRow};
 use chalk_writer::sink::{Outcome, SinkError, Write};
 use chalk_writer::store::online::{OnlineStore, StoredFeature};
 use chalk_writer::store::{ONLINE, Store, StoreError, StoreLimits, StoreOptions};
@@ -163,11 +163,11 @@ pub(crate) fn entity(key: &str) -> Entity {
 pub(crate) type Named = (String, FeatureCell);
 
 pub(crate) fn cell(feature: &str, observed_at: i64, value: Option<Value>) -> Named {
-    (feature.to_owned(), FeatureCell { feature: 0, observed_at, expires_at: None, value })
+    (feature.to_owned(), FeatureCell { feature: 0, observed_at, expires_at: Expires::NEVER, value })
 }
 
 pub(crate) fn until(expires_at: i64, (feature, cell): Named) -> Named {
-    (feature, FeatureCell { expires_at: Some(expires_at), ..cell })
+    (feature, FeatureCell { expires_at: Expires::at(expires_at), ..cell })
 }
 
 pub(crate) fn row(entity: Entity, cells: Vec<Named>) -> FeatureRow {

@@ -62,7 +62,7 @@ impl Cells {
             }),
         }
         observed_at.push(&binary::timestamptz(cell.observed_at).to_be_bytes());
-        match cell.expires_at {
+        match cell.expires_at.time() {
             None => expires_at.push_null(),
             Some(end) => expires_at.push(&binary::timestamptz(end).to_be_bytes()),
         }
@@ -95,7 +95,7 @@ pub(super) fn of(rows: &[&FeatureRow], refused: &mut Vec<(usize, Refusal)>) -> V
         cells.extend(&row.cells);
         cells.sort_unstable_by(|one, other| row.feature(one).cmp(row.feature(other)));
         for cell in &cells {
-            let live = cell.expires_at.is_none_or(|end| end > now);
+            let live = cell.expires_at.is_after(now);
             let side = if live { &mut chunk.live } else { &mut chunk.expired };
             side.push(row, cell);
             if side.count >= VALUES as u64 || side.bytes >= BYTES {
@@ -142,11 +142,12 @@ fn refusal(row: &FeatureRow) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::feature::Expires;
     use crate::row::feature::Entity;
 
     fn row(key: &str, features: &[&str]) -> FeatureRow {
         let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };
-        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: None, value: Some(Value::Int(1)) };
+        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: Expires::NEVER, value: Some(Value::Int(1)) };
         FeatureRow::of(entity, features.iter().map(|feature| (*feature, cell.clone())))
     }
 

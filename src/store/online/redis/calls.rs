@@ -112,7 +112,7 @@ impl<'a> Plan<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::feature::{Entity, FeatureCell};
+    use crate::row::feature::{Entity, Expires, FeatureCell};
     use crate::store::online::redis::link::Link;
     use crate::store::online::redis::uri;
     use crate::value::Value;
@@ -124,7 +124,7 @@ mod tests {
     fn row(key: &str, cells: usize, bytes: usize) -> FeatureRow {
         let cell = |number: usize| {
             let value = Some(Value::Bytes(vec![0; bytes].into()));
-            (format!("f{number}"), FeatureCell { feature: 0, observed_at: 1, expires_at: None, value })
+            (format!("f{number}"), FeatureCell { feature: 0, observed_at: 1, expires_at: Expires::NEVER, value })
         };
         let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };
         FeatureRow::of(entity, (0..cells).map(cell))

@@ -104,10 +104,10 @@ pub(super) fn call<'a>(
 /// Oldest and newest observed time and latest expiry of a row, and how many fields it has; the oldest is 0
 /// where a cell has expired.
 fn put_header(cells: &[FeatureCell], now: i64, to: &mut Vec<u8>) {
-    let expired = cells.iter().any(|cell| cell.expires_at.is_some_and(|at| at <= now));
+    let expired = cells.iter().any(|cell| !cell.expires_at.is_after(now));
     let oldest = cells.iter().map(|cell| cell.observed_at).min().unwrap_or(0);
     let newest = cells.iter().map(|cell| cell.observed_at).max().unwrap_or(0);
-    let latest = cells.iter().map(|cell| cell.expires_at.map_or(u64::MAX, |at| at.max(1) as u64)).max().unwrap_or(1);
+    let latest = cells.iter().map(|cell| cell.expires_at.time().map_or(u64::MAX, |at| at.max(1) as u64)).max().unwrap_or(1);
     to.put_i64(if expired { 0 } else { oldest });
     to.put_i64(newest);
     to.put_u64(latest);
@@ -120,7 +120,7 @@ fn put_field(feature: &str, cell: &FeatureCell, to: &mut Vec<u8>) {
     put_text(to, |to| {
         to.put_i64(cell.observed_at);
         // Any time before 1970 is as long past as the first microsecond, and 0 means never.
-        to.put_i64(cell.expires_at.map_or(0, |at| at.max(1)));
+        to.put_i64(cell.expires_at.time().map_or(0, |at| at.max(1)));
         if let Some(value) = &cell.value {
             msgpack::write(value, to);
         }
@@ -158,6 +158,7 @@ pub(super) fn stored(field: &[u8], value: &[u8]) -> Result<StoredFeature, SinkEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::feature::Expires;
     use crate::value::Value;
 
     fn entity(environment: &str, namespace: &str, primary_key: &str) -> Entity {
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_field_is_two_times_and_a_value() {
-        let cell = |value, expires_at| ("f", FeatureCell { feature: 0, observed_at: 258, expires_at, value });
+        let cell = |value, expires_at| ("f", FeatureCell { feature: 0, observed_at: 258, expires_at: Expires::from(expires_at), value });
         let row = FeatureRow::of(entity("e", "n", "1"), [cell(Some(Value::Int(7)), None), cell(None, Some(300))]);
         let arguments = sent(&row, 299);
         assert_eq!((arguments.len(), &arguments[0][..]), (3, "e/n/{1}".as_bytes()));
@@ -210,7 +211,7 @@ mod tests {
     fn an_argument_has_no_more_fields_than_the_script_takes_at_once() {
         let script = crate::store::online::redis::script::SCRIPT;
         assert!(script.contains(&format!("local CHUNK = {CHUNK} ")), "the script has another number");
-        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: None, value: Some(Value::Null) };
+        let cell = FeatureCell { feature: 0, observed_at: 1, expires_at: Expires::NEVER, value: Some(Value::Null) };
         for (fields, expected) in [(1, vec![1]), (CHUNK, vec![CHUNK]), (CHUNK + 1, vec![CHUNK, 1])] {
             let cells = (0..fields).map(|at| (format!("f{at}"), cell.clone()));
             let row = FeatureRow::of(entity("e", "n", "1"), cells);

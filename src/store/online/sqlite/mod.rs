@@ -58,7 +58,7 @@ impl Sink<FeatureRow> for SqliteStore {
                 feature: row.feature(cell).to_owned(),
                 value: cell.value.as_ref().map(json::to_text),
                 observed_at: cell.observed_at,
-                expires_at: cell.expires_at,
+                expires_at: cell.expires_at.time(),
             }));
         }
         let written = self.file.with(move |file| file.write(&cells)).await?;
