@@ -48,6 +48,12 @@ pub struct FeatureCell {
     pub value: Option<Value>,
 }
 
+impl FeatureCell {
+    /// A cell of which everything is still to be said. One constant, so that it is put down where it is to stay and filled
+    /// there: made elsewhere and copied, it costs more than all else that is done with it.
+    pub(crate) const ABSENT: Self = Self { feature: 0, observed_at: 0, expires_at: Expires::NEVER, value: None };
+}
+
 /// When a value expires; the later is the greater, and never comes after every time there is.
 ///
 /// Eight bytes, where an optional time would take sixteen of each of the cells that a batch is full of.

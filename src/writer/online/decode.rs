@@ -84,7 +84,7 @@ impl Context<'_> {
             let EntityRow { id, observed_at, cells, fault } = row;
             let read = match fault {
                 Some(fault) => Err(Refusal::new(ErrorClass::Decode, fault)),
-                None => self.cells(&layout, observed_at, cells, decoded).map_err(|refusal| *refusal),
+                None => self.cells(&layout, observed_at, cells, decoded),
             };
             match read.and_then(|cells| Ok((entity::primary_key(&id)?, cells))) {
                 Ok((_, cells)) if cells.is_empty() => {}
@@ -106,41 +106,44 @@ impl Context<'_> {
         row_observed_at: Option<i64>,
         given: Vec<result::Cell>,
         decoded: &mut Decoded<FeatureRow>,
-    ) -> Result<Vec<FeatureCell>, Box<Refusal>> {
-        entity::each_column_once(&given).map_err(Box::new)?;
+    ) -> Result<Vec<FeatureCell>, Refusal> {
+        entity::each_column_once(&given)?;
         let row_observed_at = match &*layout.times {
             [] => row_observed_at,
-            times => entity::time_of(times, &given).map_err(Box::new)?.or(row_observed_at),
+            times => entity::time_of(times, &given)?.or(row_observed_at),
         };
         let mut observed = None;
-        let mut store = |cell: result::Cell| -> Result<Option<FeatureCell>, Box<Refusal>> {
-            let result::Cell { column, value, source, source_id: _ } = cell;
+        let mut cells = Vec::with_capacity(given.len());
+        for result::Cell { column, value, source, source_id: _ } in given {
             let stored = match layout.columns.get(column) {
                 Some(Column::Store(stored)) => stored,
                 Some(Column::Skip(reason)) => {
                     decoded.skip(reason, 1);
-                    return Ok(None);
+                    continue;
                 }
-                Some(Column::Time) => return Ok(None),
-                Some(Column::Refuse(reason)) => return Err(Box::new(Refusal::new(ErrorClass::Decode, &**reason))),
-                None => return Err(Box::new(entity::no_column(column))),
+                Some(Column::Time) => continue,
+                Some(Column::Refuse(reason)) => return Err(Refusal::new(ErrorClass::Decode, &**reason)),
+                None => return Err(entity::no_column(column)),
             };
             if let Some(reason) = entity::not_online(source) {
                 decoded.skip(reason, 1);
-                return Ok(None);
+                continue;
             }
             let observed_at = match observed {
                 Some(at) => at,
                 None => {
-                    let at = observed_at(row_observed_at, self.times).and_then(|at| self.believable.check(at));
-                    *observed.insert(at.map_err(Box::new)?)
+                    let at = self.believable.check(observed_at(row_observed_at, self.times)?)?;
+                    *observed.insert(at)
                 }
             };
             // The features of a layout are as many as its columns.
             let feature = column as u32;
             if stored.plain {
                 let expires_at = stored.expiry.of(observed_at);
-                return Ok(Some(FeatureCell { feature, observed_at, expires_at, value: Some(value) }));
+                let stored = cells.push_mut(FeatureCell::ABSENT);
+                (stored.feature, stored.observed_at, stored.expires_at) = (feature, observed_at, expires_at);
+                stored.value = Some(value);
+                continue;
             }
             let (update, value) = conformed(stored, value, source)?;
             // A value or tombstone that has expired already goes to the store like any other: only there
@@ -150,23 +153,20 @@ impl Context<'_> {
                 Update::Evict => (None, stored.tombstone_expiry),
                 Update::Keep => {
                     decoded.skip(skip::STRATEGY, 1);
-                    return Ok(None);
+                    continue;
                 }
             };
             let expires_at = expiry.of(observed_at);
-            Ok(Some(FeatureCell { feature, observed_at, expires_at, value }))
-        };
-        // In the memory of the cells that were read, which are as large: collecting reuses it.
-        given.into_iter().filter_map(|cell| store(cell).transpose()).collect()
+            cells.push(FeatureCell { feature, observed_at, expires_at, value });
+        }
+        Ok(cells)
     }
 }
 
-const _: () = assert!(size_of::<result::Cell>() == size_of::<FeatureCell>(), "collecting takes new memory for a row");
-
 /// A value in its declared type, and what it does to the one that is stored.
-fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Box<Refusal>> {
+fn conformed(stored: &Stored, value: Value, source: Source) -> Result<(Update, Value), Refusal> {
     let value = match &stored.dtype {
-        Some(dtype) => conform(value, dtype).map_err(|fault| Box::new(entity::type_mismatch(&stored.feature, &fault)))?,
+        Some(dtype) => conform(value, dtype).map_err(|fault| entity::type_mismatch(&stored.feature, &fault))?,
         None => value,
     };
     let is_null = matches!(value, Value::Null);
