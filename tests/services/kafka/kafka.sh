@@ -25,6 +25,12 @@ fail() {
   exit 1
 }
 
+# The end of a log, for an error.
+last_words() {
+  printf '; the last words in %s:\n' "$1"
+  tail -n 8 "$1"
+}
+
 install_jars() {
   [[ -e $libs/.complete ]] && return
   command -v java >/dev/null || fail "no \`java\` found; install a JDK of 17 or later"
@@ -94,24 +100,40 @@ PROPERTIES
   local id
   id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>>"$folder/log")
   java -cp "$libs/*" kafka.tools.StorageTool format --standalone -t "$id" -c "$folder/server.properties" \
-    --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' >>"$folder/log" 2>&1 || fail "the folder could not be formatted; see $folder/log"
+    --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' >>"$folder/log" 2>&1 || fail "the folder could not be formatted$(last_words "$folder/log")"
 }
 
 is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 
 start() {
-  local folder=$1 port
+  local folder=$1
   install_jars
   mkdir -p "$folder"
   folder=$(cd "$folder" && pwd)
-  [[ -e $folder/server.properties ]] || configure "$folder"
   is_running "$folder" && fail "a broker is running in $folder already"
+  if [[ ! -e $folder/server.properties ]]; then
+    # Somebody else may take a port before the broker does.
+    for _ in {1..5}; do
+      configure "$folder"
+      run "$folder" && return
+      grep -q "Address already in use" "$folder/log" || break
+      rm -rf "$folder/data"
+    done
+    fail "the broker ended at once$(last_words "$folder/log")"
+  fi
+  run "$folder" || fail "the broker ended at once$(last_words "$folder/log")"
+}
+
+# Runs a broker until it answers, and prints its address; fails where it ends.
+run() {
+  local folder=$1 port
   port=$(cat "$folder/port")
   nohup java -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" \
     kafka.Kafka "$folder/server.properties" >>"$folder/log" 2>&1 </dev/null &
   echo $! >"$folder/pid"
-  for _ in {1..600}; do
-    is_running "$folder" || fail "the broker ended at once; see $folder/log"
+  # On a busy machine it takes its time.
+  for _ in {1..1800}; do
+    is_running "$folder" || return 1
     if answers "$port"; then
       echo "127.0.0.1:$port"
       return
@@ -119,7 +141,7 @@ start() {
     sleep 0.1
   done
   end "$folder" KILL
-  fail "the broker did not answer within a minute; see $folder/log"
+  fail "the broker did not answer within three minutes$(last_words "$folder/log")"
 }
 
 end() {
