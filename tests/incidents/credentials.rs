@@ -173,6 +173,8 @@ fn a_kafka_whose_password_changes_is_waited_for() {
     plant.is_done();
     broker.script("password", &["second-word"]);
     writer.is_in_trouble("uthenticat");
+    // The client gives up its partitions and is made anew, in vain: that is no sign that anything works.
+    eventually(PATIENCE, "given up", || writer.assigned() == 0.0);
     publish(50..200);
     waits(&plant, &writer, "bus", "uthenticat", 51);
     secret("second-word");

@@ -2,7 +2,9 @@
 //! nothing comes twice; beyond it the writer ends by itself before it would be killed, and nothing is lost. The frame is
 //! Kubernetes' default, SIGKILL 30 seconds after SIGTERM; the limit is the default, 25 seconds.
 
-use std::time::{Duration, Instant};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -18,6 +20,8 @@ struct Stopped {
     plant: Plant,
     server: PostgresServer,
     proxy: Proxy,
+    /// Messages that were acknowledged before.
+    before: u64,
     ended: Ended,
 }
 
@@ -27,7 +31,32 @@ fn last(ended: &Ended) -> Value {
     serde_json::from_str(line).expect("JSON")
 }
 
-fn stopped(on: On, slow: impl FnOnce(&Proxy)) -> Stopped {
+/// Rows of history wait for as long as this is there.
+struct Lock(Child);
+
+impl Lock {
+    fn of(server: &PostgresServer) -> Self {
+        let mut psql = server.psql();
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql can be started");
+        let lock = b"BEGIN; LOCK TABLE \"user\" IN SHARE ROW EXCLUSIVE MODE; SELECT 'locked';\n";
+        psql.stdin.as_mut().expect("piped").write_all(lock).expect("sent");
+        let mut said = String::new();
+        BufReader::new(psql.stdout.as_mut().expect("piped")).read_line(&mut said).expect("an answer");
+        assert_eq!(said.trim(), "locked");
+        Self(psql)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The end of what it reads is its end, and that of its transaction.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// The store is hindered in mid-load by what `hinder` gives, which is dropped once the writer knows that it is to stop.
+fn stopped<T>(on: On, hinder: impl FnOnce(&PostgresServer, &Proxy) -> T) -> Stopped {
     let server = PostgresServer::start(Version::Debian, &[]);
     let proxy = Proxy::of(server.port());
     let uri = server.uri_through(proxy.port());
@@ -39,14 +68,22 @@ fn stopped(on: On, slow: impl FnOnce(&Proxy)) -> Stopped {
     plant.publish(results(0..SENT));
     let writer = plant.start();
     eventually(PATIENCE, "in mid-load", || writer.status()["acknowledged"].as_u64() >= Some(300));
-    slow(&proxy);
-    eventually(PATIENCE, "something is on its way", || writer.status()["in_hand"].as_u64() > Some(0));
+    let hindrance = hinder(&server, &proxy);
+    let acknowledged = || writer.status()["acknowledged"].as_u64().expect("a number");
+    let mut before = 0;
+    // What has been written by now is acknowledged a moment later.
+    eventually(PATIENCE, "nothing moves, and something is on its way", || {
+        let last = std::mem::replace(&mut before, acknowledged());
+        last == before && writer.status()["in_hand"].as_u64() > Some(0)
+    });
     let asked = Instant::now();
     writer.running.terminate();
+    eventually(PATIENCE, "stopping", || writer.status()["phase"] == "stopping");
+    drop(hindrance);
     let ended = writer.running.wait(PATIENCE);
     println!("{on:?}: ended with {:?} {:?} after SIGTERM", ended.code, asked.elapsed());
     assert!(ended.stderr.contains("\"within\":\"25s\""), "{}", ended.stderr);
-    Stopped { plant, server, proxy, ended }
+    Stopped { plant, server, proxy, before, ended }
 }
 
 impl Stopped {
@@ -65,11 +102,12 @@ impl Stopped {
 }
 
 fn within_the_limit(on: On) {
-    let stopped = stopped(on, |proxy| proxy.be_slow(Duration::from_millis(100)));
+    let stopped = stopped(on, |server, _| Lock::of(server));
     let first = last(&stopped.ended);
     assert_eq!(stopped.ended.code, Some(0), "{:?}", stopped.ended);
     let written = first["acknowledged"].as_u64().expect("a number");
     assert!(written < SENT, "it was in the middle: {first}");
+    assert!(written > stopped.before, "what was on its way is written: {first}");
     assert_eq!((stopped.rows(), stopped.plant.committed()), (written, written as i64), "what was taken, and no more");
     let next = stopped.next();
     assert_eq!((&next["acknowledged"], &next["stale"]), (&json!(SENT - written), &json!(0)), "nothing comes twice");
@@ -77,11 +115,14 @@ fn within_the_limit(on: On) {
 
 fn beyond_the_limit(on: On) {
     // The server does what it is asked, and is not heard any more.
-    let stopped = stopped(on, Proxy::lose_answers);
+    let stopped = stopped(on, |_, proxy| {
+        proxy.lose_answers_to(b"COMMIT");
+        eventually(PATIENCE, "a commit is on its way", || proxy.loses_answers());
+    });
     assert_eq!(stopped.ended.code, Some(1), "{:?}", stopped.ended);
     assert!(stopped.ended.stderr.contains("not written"), "{:?}", stopped.ended);
     let (committed, rows) = (stopped.plant.committed() as u64, stopped.rows());
-    assert!(committed <= rows, "{committed} are committed, and {rows} there");
+    assert!(committed < rows, "{committed} are committed, and {rows} there");
     let next = stopped.next();
     let again = next["acknowledged"].as_u64().expect("a number");
     assert_eq!(again, SENT - committed, "{next}");
