@@ -52,6 +52,13 @@ struct Table {
     owned: bool,
 }
 
+impl Table {
+    /// Whether it was given to this role to write to, whatever else it lacks there.
+    fn takes_rows(&self) -> bool {
+        self.lacks.iter().all(|right| right != "INSERT")
+    }
+}
+
 /// Examines the schema, its tables, and the database.
 pub(super) async fn examine(
     connection: &Connection<()>,
