@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What it says goes here, in its folder.
+const LOG: &str = "log";
 
 /// A running server; stopped by its process id when dropped.
 pub(crate) struct RedisServer {
@@ -127,7 +130,21 @@ impl RedisServer {
 
     /// Sends one command on a connection of its own.
     pub(crate) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Reply {
-        self.try_command(parts).expect("an answer from Redis")
+        self.try_command(parts).unwrap_or_else(|error| {
+            let part = |part: &A| part.as_ref().escape_ascii().to_string();
+            let command: Vec<String> = parts.iter().map(part).collect();
+            panic!("{}: {error}; the server's last words: {}", command.join(" "), self.last_words())
+        })
+    }
+
+    /// Sends lines on one connection that signs in with a password; what was said on it.
+    pub(crate) fn session(&self, password: &str, lines: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        let text = format!("AUTH {password}\r\n{}\r\nQUIT\r\n", lines.join("\r\n"));
+        stream.write_all(text.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Stops it with SIGTERM and waits for its end.
@@ -135,7 +152,7 @@ impl RedisServer {
         self.signal(Signal::SIGTERM);
         let deadline = Instant::now() + PATIENCE;
         while self.process.try_wait().expect("the state of Redis").is_none() {
-            assert!(Instant::now() < deadline, "Redis does not stop");
+            assert!(Instant::now() < deadline, "Redis does not stop; its last words: {}", self.last_words());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -154,6 +171,14 @@ impl RedisServer {
     /// Lets it go on.
     pub(crate) fn resume(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read(self.folder.path().join(LOG)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        format!("\n{}\n", lines[lines.len().saturating_sub(8)..].join("\n"))
     }
 
     fn signal(&self, signal: Signal) {
@@ -175,10 +200,14 @@ impl RedisServer {
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
-        // A server that wants a password is ready too.
-        let answers = || matches!(self.try_command(&["PING"]), Ok(Reply::Bytes(_) | Reply::Error(_)));
+        // A server that wants a password is ready too; one that reads its file is not.
+        let answers = || match self.try_command(&["PING"]) {
+            Ok(Reply::Error(error)) => !error.starts_with("LOADING"),
+            other => matches!(other, Ok(Reply::Bytes(_))),
+        };
         while !(if self.tls { self.is_running() } else { answers() }) {
-            assert!(Instant::now() < deadline, "Redis does not answer on port {}", self.port);
+            let (port, said) = (self.port, || self.last_words());
+            assert!(Instant::now() < deadline, "Redis does not answer on port {port}; its last words: {}", said());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -210,7 +239,7 @@ fn spawn(program: &str, port: u16, arguments: &[String], folder: &Path) -> Child
         .current_dir(folder)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(std::fs::File::options().create(true).append(true).open(folder.join(LOG)).expect("a log"))
         .spawn()
         .unwrap_or_else(|error| {
             panic!("{program} cannot be started ({error}); `./dev test` installs what the tests need")

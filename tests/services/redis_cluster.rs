@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::redis::{RedisServer, Reply};
 
 /// How long a cluster may take to agree on something.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Slots of every cluster.
 const SLOTS: usize = 16_384;
@@ -80,21 +80,24 @@ impl RedisCluster {
 
     /// Sends a command with one key to whoever has it; the key is its second part.
     pub(crate) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Reply {
-        for node in self.nodes.iter().filter(|node| node.is_running()) {
-            match node.command(parts) {
-                Reply::Error(error) if error.starts_with("MOVED") => {}
-                reply => return reply,
+        self.answer("no node has the slot", || {
+            let mut refused = Vec::new();
+            for node in self.nodes.iter().filter(|node| node.is_running()) {
+                match node.command(parts) {
+                    Reply::Error(error) if error.starts_with("MOVED") => refused.push(error),
+                    reply => return Ok(reply),
+                }
             }
-        }
-        panic!("no node has the slot")
+            Err(refused.join("; "))
+        })
     }
 
     /// The slot of a key.
     pub(crate) fn slot(&self, key: &str) -> u16 {
-        match self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]) {
-            Reply::Number(slot) => u16::try_from(slot).expect("a slot"),
-            other => panic!("{other:?}"),
-        }
+        self.answer("no slot of a key", || match self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]) {
+            Reply::Number(slot) => Ok(u16::try_from(slot).expect("a slot")),
+            other => Err(format!("{other:?}")),
+        })
     }
 
     /// Index of the node that owns a slot of the freshly made cluster.
@@ -111,11 +114,13 @@ impl RedisCluster {
 
     /// Moves up to so many keys of a slot; whether there were any.
     pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize, count: usize) -> bool {
-        let keys = match self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), &count.to_string()])
-        {
-            Reply::List(keys) => keys,
-            other => panic!("{other:?}"),
-        };
+        let (slot, count) = (slot.to_string(), count.to_string());
+        let keys = self.answer("no keys of a slot", || {
+            match self.nodes[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, &count]) {
+                Reply::List(keys) => Ok(keys),
+                other => Err(format!("{other:?}")),
+            }
+        });
         for key in &keys {
             let Reply::Bytes(key) = key else { panic!("{key:?}") };
             self.move_key(key, from, to);
@@ -131,7 +136,7 @@ impl RedisCluster {
         let deadline = Instant::now() + PATIENCE;
         // NOKEY, which is no error, where it expired meanwhile.
         while let Reply::Error(error) = self.nodes[from].command(&parts) {
-            assert!(Instant::now() < deadline, "a key that does not move: {error}");
+            assert!(Instant::now() < deadline, "a key that does not move: {error}{}", self.views());
             if error.starts_with("IOERR") && parts.len() == 6 {
                 parts.push(b"REPLACE");
             }
@@ -177,16 +182,46 @@ impl RedisCluster {
 
     /// Index of the node that owns a key's slot now, whatever moved and died before.
     pub(crate) fn owner_now(&self, key: &str) -> usize {
-        let owns = |node: &RedisServer| !matches!(node.command(&["EXISTS", key]), Reply::Error(_));
-        self.nodes.iter().position(owns).expect("an owner")
+        // None has it while the nodes take one another for dead, which those of a busy machine do for a moment.
+        self.answer("no node has a key's slot", || {
+            let mut refused = Vec::new();
+            for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_running()) {
+                match node.command(&["EXISTS", key]) {
+                    Reply::Error(error) => refused.push(error),
+                    _ => return Ok(number),
+                }
+            }
+            Err(refused.join("; "))
+        })
+    }
+
+    /// Asks again until there is an answer; in the end it says what was said instead.
+    fn answer<T>(&self, without: &str, ask: impl Fn() -> Result<T, String>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match ask() {
+                Ok(answer) => return answer,
+                Err(said) => assert!(Instant::now() < deadline, "{without}: {said}{}", self.views()),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn wait(&self, what: &str, done: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done() {
-            assert!(Instant::now() < deadline, "in vain: {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.answer("in vain", || if done() { Ok(()) } else { Err(what.to_owned()) });
+    }
+
+    /// What each node says of the cluster.
+    fn views(&self) -> String {
+        let view = |node: &RedisServer| match node.command(&["CLUSTER", "NODES"]) {
+            Reply::Bytes(text) => String::from_utf8_lossy(&text).into_owned(),
+            other => format!("{other:?}"),
+        };
+        let of = |node: &RedisServer| {
+            let view = if node.is_running() { view(node) } else { "it does not run".to_owned() };
+            format!("\nnode on {}: {view}its last words: {}", node.port(), node.last_words())
+        };
+        self.nodes.iter().map(of).collect()
     }
 
     /// Lets the nodes live as long as this process, for what is never dropped.
@@ -201,15 +236,23 @@ impl RedisCluster {
     }
 }
 
-fn ok(node: &RedisServer, parts: &[&str]) {
-    let reply = node.command(parts);
-    assert!(!matches!(reply, Reply::Error(_)), "{parts:?}: {reply:?}");
+/// Commands until it is done: a node may still be busy with itself, or with the others. What it says then is said in the end.
+pub(crate) fn ok(node: &RedisServer, parts: &[&str]) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Reply::Error(error) = node.command(parts) {
+        assert!(Instant::now() < deadline, "{parts:?}: {error}; its last words: {}", node.last_words());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn id(node: &RedisServer) -> String {
-    match node.command(&["CLUSTER", "MYID"]) {
-        Reply::Bytes(id) => String::from_utf8(id).expect("hex"),
-        other => panic!("{other:?}"),
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match node.command(&["CLUSTER", "MYID"]) {
+            Reply::Bytes(id) => return String::from_utf8(id).expect("hex"),
+            other => assert!(Instant::now() < deadline, "CLUSTER MYID: {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

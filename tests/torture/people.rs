@@ -23,7 +23,7 @@ const UNMARKED: i64 = 100;
 const NEAR: i64 = 40;
 
 /// How long a killed member may keep its group from being touched. It bounds a hang and nothing else.
-const LEFT_WITHIN: Duration = Duration::from_secs(60);
+const LEFT_WITHIN: Duration = Duration::from_secs(180);
 
 impl Chaos {
     /// Letters are sent again while writers run, and whoever does it is killed.

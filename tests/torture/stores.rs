@@ -19,7 +19,7 @@ pub use sqlite::Sqlite;
 use super::look;
 
 /// How long a store may take to come back. It bounds a hang and nothing else.
-const BACK_WITHIN: Duration = Duration::from_secs(60);
+const BACK_WITHIN: Duration = Duration::from_secs(120);
 
 /// One of the things that happen to stores of one kind alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

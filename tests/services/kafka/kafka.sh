@@ -6,7 +6,9 @@
 #                              and prints its address; in a folder that was used before it goes on there.
 #                              FOLDER/sasl-port is the port for SASL_PLAINTEXT with SCRAM-SHA-512, user
 #                              `writer` with password `right`. With KAFKA_PROXY_PORT set, FOLDER/proxied-port is
-#                              the port for a proxy: who comes through it is told to come back to KAFKA_PROXY_PORT
+#                              the port for a proxy: who comes through it is told to come back to KAFKA_PROXY_PORT.
+#                              With KAFKA_SESSIONS_MS set, who has signed in has to do it again after so long
+#   kafka.sh password FOLDER PASSWORD   gives `writer` another password
 #   kafka.sh stop FOLDER       stops it in order
 #   kafka.sh kill FOLDER       kills it as a power cut would
 #
@@ -21,6 +23,12 @@ libs=$cache/kafka-$version/libs
 fail() {
   echo "kafka.sh: $1" >&2
   exit 1
+}
+
+# The end of a log, for an error.
+last_words() {
+  printf '; the last words in %s:\n' "$1"
+  tail -n 8 "$1"
 }
 
 install_jars() {
@@ -86,27 +94,46 @@ group.consumer.heartbeat.interval.ms=500
 group.consumer.session.timeout.ms=6000
 auto.create.topics.enable=false
 PROPERTIES
+  if [[ -n ${KAFKA_SESSIONS_MS:-} ]]; then
+    echo "connections.max.reauth.ms=$KAFKA_SESSIONS_MS" >>"$folder/server.properties"
+  fi
   local id
   id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>>"$folder/log")
   java -cp "$libs/*" kafka.tools.StorageTool format --standalone -t "$id" -c "$folder/server.properties" \
-    --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' >>"$folder/log" 2>&1 || fail "the folder could not be formatted; see $folder/log"
+    --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' >>"$folder/log" 2>&1 || fail "the folder could not be formatted$(last_words "$folder/log")"
 }
 
 is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 
 start() {
-  local folder=$1 port
+  local folder=$1
   install_jars
   mkdir -p "$folder"
   folder=$(cd "$folder" && pwd)
-  [[ -e $folder/server.properties ]] || configure "$folder"
   is_running "$folder" && fail "a broker is running in $folder already"
+  if [[ ! -e $folder/server.properties ]]; then
+    # Somebody else may take a port before the broker does.
+    for _ in {1..5}; do
+      configure "$folder"
+      run "$folder" && return
+      grep -q "Address already in use" "$folder/log" || break
+      rm -rf "$folder/data"
+    done
+    fail "the broker ended at once$(last_words "$folder/log")"
+  fi
+  run "$folder" || fail "the broker ended at once$(last_words "$folder/log")"
+}
+
+# Runs a broker until it answers, and prints its address; fails where it ends.
+run() {
+  local folder=$1 port
   port=$(cat "$folder/port")
   nohup java -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" \
     kafka.Kafka "$folder/server.properties" >>"$folder/log" 2>&1 </dev/null &
   echo $! >"$folder/pid"
-  for _ in {1..600}; do
-    is_running "$folder" || fail "the broker ended at once; see $folder/log"
+  # On a busy machine it takes its time.
+  for _ in {1..1800}; do
+    is_running "$folder" || return 1
     if answers "$port"; then
       echo "127.0.0.1:$port"
       return
@@ -114,7 +141,7 @@ start() {
     sleep 0.1
   done
   end "$folder" KILL
-  fail "the broker did not answer within a minute; see $folder/log"
+  fail "the broker did not answer within three minutes$(last_words "$folder/log")"
 }
 
 end() {
@@ -130,10 +157,17 @@ end() {
   rm -f "$folder/pid"
 }
 
+password() {
+  java -cp "$libs/*" kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$(cat "$1/port")" --alter \
+    --entity-type users --entity-name writer --add-config "SCRAM-SHA-512=[password=$2]" >>"$1/log" 2>&1 \
+    || fail "the password could not be changed; see $1/log"
+}
+
 case ${1:-} in
   install) install_jars ;;
   start) start "${2:?a folder}" ;;
   stop) end "${2:?a folder}" TERM ;;
   kill) end "${2:?a folder}" KILL ;;
-  *) fail "unknown command \`${1:-}\`; known are install, start, stop and kill" ;;
+  password) password "${2:?a folder}" "${3:?a password}" ;;
+  *) fail "unknown command \`${1:-}\`; known are install, start, password, stop and kill" ;;
 esac

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which server.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +53,19 @@ impl PostgresServer {
             Command::new("cp").arg("-a").arg(installed.join("template")).arg(folder.path().join("data")).status();
         assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", installed.display());
         belongs_to_the_server(folder.path());
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let arguments: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         let binaries = installed.join("bin");
+        let port = free_port();
         let process = spawn(&binaries, folder.path(), port, &arguments);
-        let server = Self { process, port, binaries, arguments, folder };
+        let mut server = Self { process, port, binaries, arguments, folder };
+        for _ in 0..5 {
+            if server.becomes_ready() {
+                break;
+            }
+            // Somebody else has taken the port meanwhile: it says so in its log when it does not come up in the end.
+            server.port = free_port();
+            server.process = spawn(&server.binaries, server.folder.path(), server.port, &server.arguments);
+        }
         server.wait_until_ready();
         server
     }
@@ -103,6 +112,19 @@ impl PostgresServer {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Shows each row of what a query finds, with `|` between columns, as it comes; what psql says where it fails.
+    pub(crate) fn each_row(&self, query: &str, mut show: impl FnMut(&str)) -> Result<(), String> {
+        // `psql` keeps all of a result; what is copied out it hands on.
+        let copy = format!("COPY ({query}) TO STDOUT (DELIMITER '|', NULL '')");
+        let mut psql = self.psql();
+        psql.args(["-c", &copy]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = psql.spawn().expect("psql can be started");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        lines.for_each(|line| show(&line.expect("text")));
+        let output = child.wait_with_output().expect("psql ends");
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+
     /// `psql` as the superuser.
     pub(crate) fn psql(&self) -> Command {
         let mut psql = Command::new(self.binaries.join("psql"));
@@ -140,13 +162,13 @@ impl PostgresServer {
                     // The processes of a server that was killed hold its memory until they notice.
                     break;
                 }
-                assert!(Instant::now() < deadline, "PostgreSQL does not answer on port {}", self.port);
+                self.be_patient_until(deadline, "does not answer");
                 std::thread::sleep(Duration::from_millis(10));
             }
             if self.is_ready() {
                 return;
             }
-            assert!(Instant::now() < deadline, "PostgreSQL ends at once");
+            self.be_patient_until(deadline, "ends at once");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -156,7 +178,8 @@ impl PostgresServer {
         let sessions = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'chalk-writer'");
         let sessions: Vec<Pid> = sessions.lines().map(|pid| Pid::from_raw(pid.parse().expect("a number"))).collect();
         for session in &sessions {
-            kill(*session, Signal::SIGSTOP).expect("a process of the server");
+            // One may end by itself meanwhile.
+            let _ = kill(*session, Signal::SIGSTOP);
         }
         sessions
     }
@@ -189,7 +212,7 @@ impl PostgresServer {
     fn wait_for_the_end(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.process.try_wait().expect("the state of PostgreSQL").is_none() {
-            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
+            self.be_patient_until(deadline, "does not stop");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -198,12 +221,38 @@ impl PostgresServer {
         self.try_sql("SELECT 1").is_ok()
     }
 
+    /// Waits until it answers; false where it has ended instead.
+    fn becomes_ready(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_ready() {
+            if self.process.try_wait().expect("the state of PostgreSQL").is_some() {
+                return false;
+            }
+            self.be_patient_until(deadline, "does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready() {
-            assert!(Instant::now() < deadline, "PostgreSQL does not answer on port {}", self.port);
+            self.be_patient_until(deadline, "does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Says in the end what the server says.
+    fn be_patient_until(&self, deadline: Instant, what: &str) {
+        if Instant::now() < deadline {
+            return;
+        }
+        let asked = self.try_sql("SELECT 1").err().unwrap_or_default();
+        let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(8)..].join("\n");
+        panic!("PostgreSQL on port {} {what}: {asked}\nits last words:\n{last}", self.port);
     }
 }
 
@@ -213,6 +262,10 @@ impl Drop for PostgresServer {
         self.signal(Signal::SIGQUIT);
         let _ = self.process.wait();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
 }
 
 fn spawn(binaries: &Path, folder: &Path, port: u16, settings: &[String]) -> Child {

@@ -47,7 +47,19 @@ struct Wanted {
 /// Takes what one node has; returns what it does not answer for.
 fn ask(port: u16, entities: &[Wanted], values: &mut Values) -> Vec<Wanted> {
     let mut elsewhere = Vec::new();
-    let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let stream = match TcpStream::connect(("127.0.0.1", port)) {
+        Ok(stream) => stream,
+        Err(error) => {
+            std::thread::sleep(Duration::from_millis(20));
+            let again = |Wanted { entity, asking, .. }: &Wanted| Wanted {
+                entity: *entity,
+                asking: *asking,
+                answer: format!("port {port}: {error}"),
+            };
+            return entities.iter().map(again).collect();
+        }
+    };
+    let mut reader = BufReader::new(stream);
     for some in entities.chunks(TOGETHER) {
         let request = |Wanted { entity, asking, .. }: &Wanted| {
             let key = format!("prod/user/{{{entity}}}");

@@ -11,6 +11,8 @@ pub struct Sqlite {
 impl Online for Sqlite {
     fn read(&self, entities: &[u64]) -> Values {
         let database = rusqlite::Connection::open(&self.path).unwrap();
+        // Whoever opens it first after a kill brings it in order, and nobody else may look meanwhile.
+        database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
         let mut query = database
             .prepare(
                 "SELECT feature, value, observed_at FROM online_features

@@ -9,6 +9,9 @@ use nix::sys::statvfs::statvfs;
 
 use super::BACK_WITHIN;
 
+/// Room for a long run.
+const SIZE: &str = "size=8g";
+
 /// A tmpfs. On a failure what is on it is kept.
 pub struct Disk {
     root: PathBuf,
@@ -18,7 +21,7 @@ impl Disk {
     /// Takes root.
     pub fn mount(root: PathBuf) -> nix::Result<Self> {
         std::fs::create_dir_all(&root).unwrap();
-        mount(Some("torture"), &root, Some("tmpfs"), MsFlags::empty(), Some("size=4g"))?;
+        mount(Some("torture"), &root, Some("tmpfs"), MsFlags::empty(), Some(SIZE))?;
         Ok(Self { root })
     }
 
@@ -42,7 +45,7 @@ impl Disk {
 
     /// Has room again.
     pub fn free(&self) {
-        self.resize("size=4g").unwrap();
+        self.resize(SIZE).unwrap();
     }
 
     fn resize(&self, options: &str) -> nix::Result<()> {

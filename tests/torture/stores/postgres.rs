@@ -54,9 +54,11 @@ impl Postgres {
         // Behind a writer that was stopped in its transaction it would wait for as long as that.
         let take =
             format!("SET lock_timeout = '1s'; BEGIN; LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;\n\\echo taken\n");
-        psql.stdin.as_mut().expect("a pipe").write_all(take.as_bytes()).expect("psql reads");
         let mut answer = String::new();
-        BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut answer).expect("psql answers");
+        // One that could not connect reads nothing; it is tried again as long as the lock is wanted.
+        if psql.stdin.as_mut().expect("a pipe").write_all(take.as_bytes()).is_ok() {
+            BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut answer).expect("psql answers");
+        }
         if answer.trim() == "taken" {
             return Some(psql);
         }

@@ -37,7 +37,7 @@ impl Redis {
             .arg(folder)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
-            .stdout(File::create(folder.join("redis.log")).unwrap())
+            .stdout(File::options().create(true).append(true).open(folder.join("redis.log")).unwrap())
             .spawn()
             .expect("redis-server is installed; `./dev test` installs it")
     }
@@ -54,7 +54,8 @@ impl Redis {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("redis-server does not answer on {}", self.port);
+        let log = std::fs::read_to_string(self.folder.join("redis.log")).unwrap_or_default();
+        panic!("redis-server does not answer on {}; its log:\n{log}", self.port);
     }
 
     fn signal(&self, signal: Signal) {
