@@ -152,6 +152,7 @@ fn sign_in(line: &mut Line, token: &OAuthToken) -> Result<(), BusError> {
 
 /// What a number means for the caller.
 fn refused(code: i16, what: &str, message: Option<&str>) -> BusError {
+    let message = message.filter(|message| !message.is_empty());
     let text = message.map_or_else(|| format!("{what}: error {code}"), |message| format!("{what}: {message}"));
     match code {
         UNKNOWN_TOPIC => BusError::NotFound(text),
