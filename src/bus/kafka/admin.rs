@@ -173,16 +173,15 @@ fn tls(settings: &KafkaSettings) -> Result<Tls, BusError> {
         settings.properties.iter().filter(|(name, _)| name.starts_with("ssl.") || name.contains(".ssl."))
     {
         match canonical(name) {
-            "ssl.ca.location" if value == "probe" => {}
-            "ssl.ca.location" => tls.authorities = Some(PathBuf::from(value)),
+            "ssl.ca.location" if value != "probe" => tls.authorities = Some(PathBuf::from(value)),
             "ssl.certificate.location" => certificate = Some(PathBuf::from(value)),
             "ssl.key.location" => key = Some(PathBuf::from(value)),
             "ssl.endpoint.identification.algorithm" if off(value) && tls.trust == Trust::Host => {
                 tls.trust = Trust::Authority;
             }
-            "ssl.endpoint.identification.algorithm" => {}
             "enable.ssl.certificate.verification" if off(value) => tls.trust = Trust::Anyone,
-            "enable.ssl.certificate.verification" => {}
+            // As they are without being set.
+            "ssl.ca.location" | "ssl.endpoint.identification.algorithm" | "enable.ssl.certificate.verification" => {}
             _ => {
                 let text = format!("kafka property `{name}` is not known to calls of administration with a token");
                 return Err(BusError::Settings(text));
