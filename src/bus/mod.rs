@@ -48,6 +48,19 @@ pub enum BusError {
 }
 
 impl BusError {
+    /// What happened, without its kind.
+    pub fn into_reason(self) -> String {
+        match self {
+            Self::Unavailable(reason)
+            | Self::Denied(reason)
+            | Self::NotFound(reason)
+            | Self::TooLarge(reason)
+            | Self::Gap(reason)
+            | Self::Settings(reason)
+            | Self::Failed(reason) => reason,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone changing the program or its settings.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Denied(_))

@@ -92,7 +92,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             shown += 1;
             // A parked one is judged as what it was when it was read first, and shown where it is.
             let preview = plan.preview(unparked(&message).as_ref().unwrap_or(&message));
-            let peeked = Peeked { preview, message };
+            let peeked = Peeked { message, preview };
             let stored = stores.beside(&peeked.preview).await;
             if arguments.json {
                 output::json_line(&peeked.json(&stored, arguments.body))?;

@@ -151,10 +151,10 @@ fn what_is_written_before_may_be_in_a_lake_already_and_that_is_said() {
     }
 }
 
-/// The same with messages that were parked: a bad one lies between two good ones, and one of another writer before it.
+/// The same with messages that were parked: bad ones lie between two good ones, and one of another writer before them.
 fn stopped_at_what_is_parked() -> Deployment {
     let folder = Deployment::new();
-    let parks = "\"name\": \"online-writer\", \"dlq\": {\"max_consecutive\": 0}, \"park_after\": \"10m\", \
+    let parks = "\"name\": \"online-writer\", \"dlq\": {\"max_consecutive\": 1}, \"park_after\": \"10m\", \
                  \"parking_topic\": \"parked\"";
     folder.configure("\"name\": \"online-writer\"", parks);
     for topic in ["results", "dlq", "parked"] {
@@ -164,7 +164,7 @@ fn stopped_at_what_is_parked() -> Deployment {
     }
     let good = RESULT.replace('\n', " ");
     let bad = "{\"environment_id\": \"prod\", \"tables\": 5}".to_owned();
-    let bodies = [good.clone(), good.clone(), bad, good.replace("\"id\": 42", "\"id\": 43")];
+    let bodies = [good.clone(), good.clone(), bad.clone(), bad, good.replace("\"id\": 42", "\"id\": 43")];
     for (at, body) in bodies.into_iter().enumerate() {
         folder.write("parked.jsonl", &body);
         let group =

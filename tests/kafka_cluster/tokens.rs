@@ -58,6 +58,14 @@ async fn an_issuers_tokens_let_in_and_what_is_wrong_is_told() {
     plant.write("OAUTHBEARER", &kafka, &client("right"));
     plant.run(&["check"]);
     plant.publish(20).unwrap();
+    // Calls of administration sign in as well.
+    plant.run(&["publish", "--topic", "made-by-token", "--partitions", "3", "--generate", "0"]);
+    plant.run(&["publish", "--topic", "made-by-token", "--partitions", "3", "--generate", "0"]);
+    let told = plant.run(&["doctor"]);
+    for words in ["messages up to 1048588 bytes", "refused for its size alone", "long enough, and nothing is compacted"]
+    {
+        assert!(told.contains(words), "`{words}` is not in {told}");
+    }
     let said = plant.run(&DRAIN);
     assert!(acknowledged(&said, 20), "{said}");
     let form = issuer.last_form();
@@ -120,15 +128,15 @@ async fn tokens_are_renewed_and_while_there_is_none_a_writer_waits() {
     // Started while the issuer fails, then with a secret that is wrong, which the right one follows by its file.
     let member = Member::start(&plant, "member");
     until("it asks", &plant, || issuer.answered("500") >= 2).await;
-    issuer.turns(Mood::Gives { seconds: 10, secret: "right" });
+    issuer.turns(Mood::Gives { seconds: 20, secret: "right" });
     until("it is refused", &plant, || issuer.answered("401") >= 2).await;
     plant.write_secret(&client("right"));
 
-    // Each token ends after ten seconds, and the broker cuts off whoever has no other by then.
+    // Each token ends after twenty seconds, and the broker cuts off whoever has no other by then.
     publisher.publish_to(&plant.topic, 200).unwrap();
     plant.has_stored(200).await;
     let given = issuer.answered("200");
-    until("tokens are renewed", &plant, || issuer.answered("200") >= given + 4).await;
+    until("tokens are renewed", &plant, || issuer.answered("200") >= given + 3).await;
     publisher.publish_to(&plant.topic, 200).unwrap();
     plant.has_stored(400).await;
 

@@ -196,7 +196,7 @@ impl ClientContext for Asking {
             }
             Err(error) => {
                 *self.refused() = Some(error.clone());
-                Err(error.into())
+                Err(error.into_reason().into())
             }
         }
     }

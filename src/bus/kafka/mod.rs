@@ -6,6 +6,7 @@
 //! Where positions move in [`transactions`], the thread commits nothing: a [`transactor`] does.
 
 mod access;
+mod admin;
 mod browse;
 mod chunk;
 mod client;

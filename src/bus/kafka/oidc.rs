@@ -62,10 +62,9 @@ impl Asked {
         let refused = |text: String| Err(BusError::Settings(text));
         for (name, value) in settings.properties.iter().filter(|(name, _)| is_ours(settings, name)) {
             let why = match (canonical(name), value.as_str()) {
-                (ENDPOINT | CLIENT_ID | SCOPE | AUTHORITIES, _) => continue,
+                (ENDPOINT | CLIENT_ID | SCOPE | AUTHORITIES, _) | (GRANT_TYPE, "client_credentials") => continue,
                 (METHOD, method) if method.eq_ignore_ascii_case("oidc") => continue,
                 (METHOD, _) => "the one method here is `oidc`",
-                (GRANT_TYPE, "client_credentials") => continue,
                 (GRANT_TYPE, _) => "the one grant here is `client_credentials`",
                 ("sasl.oauthbearer.extensions", _) => {
                     "the client library hands over tokens without extensions, and the broker would be told nothing"

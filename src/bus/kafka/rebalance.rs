@@ -378,7 +378,8 @@ impl ClientContext for Member {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        Ok(client::token(self.tokens.as_ref())?)
+        // What kind of error it is becomes librdkafka's to say.
+        client::token(self.tokens.as_ref()).map_err(|error| error.into_reason().into())
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {

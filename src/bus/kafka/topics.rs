@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -11,16 +11,18 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use super::access::Access;
 use super::client::{self, Asking};
 use super::positions::{self, ANSWER_WITHIN};
-use super::properties;
+use super::{admin, properties};
 use crate::bus::{BusError, Keeping, TopicInfo};
 use crate::config::settings::KafkaSettings;
 
 /// How long a new topic may take until every broker knows it.
 const SPREAD_WITHIN: Duration = Duration::from_secs(30);
 
-/// What stands in the way where people sign in with tokens: the library asks for them while it is polled, and its client
-/// for such calls polls nothing (rust-rdkafka, issue 757).
-const BY_TOKEN: &str = "calls of administration cannot sign in with a token (AWS_MSK_IAM, OAUTHBEARER)";
+/// What is not known where a broker does not answer, or may not.
+const UNTOLD: &str = "the broker does not tell how large a message may be and how long it is kept";
+
+/// Why it may not.
+const NOT_ALLOWED: &str = "this user may not ask for them (DescribeConfigs on the topic)";
 
 /// How long a broker that answers at all may take to tell a topic's limit.
 const LIMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -45,24 +47,12 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.
 pub(super) async fn create(settings: &KafkaSettings, name: &str, partitions: u32) -> Result<(), BusError> {
     let access = Access::fetch(settings).await?;
-    if access.tokens.is_some() {
-        return Err(BusError::Settings(format!(
-            "topic {name} was not made: {BY_TOKEN}; make it with the broker's tools"
-        )));
-    }
-    let admin = admin(settings, &access)?;
     let partitions = i32::try_from(partitions)
         .map_err(|_| BusError::Settings(format!("topic {name} cannot have {partitions} partitions")))?;
-    let wanted = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
-    let made = admin.create_topics([&wanted], &options).await;
-    let complaints = &admin.inner().context().complaints;
-    let made = made.map_err(|error| complaints.explain(&format!("topic {name} was not made"), &error))?;
-    for result in made {
-        match result {
-            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
-            Err((name, code)) => return Err(client::classify(code, format!("topic {name} was not made: {code}"))),
-        }
+    if access.tokens.is_some() {
+        admin::create(settings, &access, name, partitions, ANSWER_WITHIN).await?;
+    } else {
+        make(settings, &access, name, partitions).await?;
     }
     let topic = name.to_owned();
     ask(settings, &access, move |consumer| {
@@ -75,6 +65,22 @@ pub(super) async fn create(settings: &KafkaSettings, name: &str, partitions: u32
         }
     })
     .await
+}
+
+async fn make(settings: &KafkaSettings, access: &Access, name: &str, partitions: i32) -> Result<(), BusError> {
+    let admin = admin_client(settings, access)?;
+    let wanted = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
+    let made = admin.create_topics([&wanted], &options).await;
+    let complaints = &admin.inner().context().complaints;
+    let made = made.map_err(|error| complaints.explain(&format!("topic {name} was not made"), &error))?;
+    for result in made {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(client::classify(code, format!("topic {name} was not made: {code}"))),
+        }
+    }
+    Ok(())
 }
 
 /// Asks through a client of its own, on a thread that may wait. The client lives and dies there.
@@ -116,7 +122,7 @@ pub(super) fn naming(topic: &str, error: BusError) -> BusError {
     }
 }
 
-fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking>, BusError> {
+fn admin_client(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking>, BusError> {
     let config = properties::asking(settings, access);
     AdminClient::from_config_and_context(&config, Asking::of(access)).map_err(|error| properties::unfit(&error))
 }
@@ -134,8 +140,8 @@ impl Limits {
         Self { untold: Some(why), ..Self::default() }
     }
 
-    fn of(resource: &ConfigResource) -> Self {
-        let text = |name: &str| resource.get(name).and_then(|entry| entry.value.as_deref());
+    /// Of what the configuration says of a name.
+    fn of<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Self {
         // -1 is for ever.
         let number = |name: &str| text(name).and_then(|value| value.parse::<u64>().ok());
         let policies = text("cleanup.policy").unwrap_or_default();
@@ -161,23 +167,34 @@ impl Limits {
 /// The topic's limits.
 async fn limits(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Limits, BusError> {
     if access.tokens.is_some() {
-        return Ok(Limits::untold(BY_TOKEN));
+        return match admin::configuration(settings, access, topic).await {
+            Ok(found) => Ok(Limits::of(|name| {
+                found.iter().find_map(|(known, value)| (known == name).then_some(value.as_deref()).flatten())
+            })),
+            Err(error @ (BusError::Denied(_) | BusError::Settings(_))) => {
+                tracing::warn!(topic, %error, "{UNTOLD}");
+                Ok(Limits::untold(NOT_ALLOWED))
+            }
+            Err(error) => Err(error),
+        };
     }
-    let admin = admin(settings, access)?;
+    let admin = admin_client(settings, access)?;
     let options = AdminOptions::new().request_timeout(Some(LIMIT_WITHIN));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
     let code = match described.map(|mut resources| resources.pop()) {
         Ok(None) => return Ok(Limits::untold("the broker does not tell them")),
-        Ok(Some(Ok(resource))) => return Ok(Limits::of(&resource)),
+        Ok(Some(Ok(resource))) => {
+            return Ok(Limits::of(|name| resource.get(name).and_then(|entry| entry.value.as_deref())));
+        }
         Ok(Some(Err(code))) => code,
         Err(error) => client::code_of(&error).unwrap_or(Code::Unknown),
     };
     match code {
         // It has just answered other questions: it does not know this one, or we may not ask it.
         Code::UnsupportedFeature | Code::OperationTimedOut | Code::TopicAuthorizationFailed => {
-            tracing::warn!(topic, %code, "the broker does not tell how large a message may be and how long it is kept");
+            tracing::warn!(topic, %code, "{UNTOLD}");
             Ok(Limits::untold(match code {
-                Code::TopicAuthorizationFailed => "this user may not ask for them (DescribeConfigs on the topic)",
+                Code::TopicAuthorizationFailed => NOT_ALLOWED,
                 _ => "the broker does not tell them",
             }))
         }

@@ -102,16 +102,18 @@ pub(super) async fn parking(
         return;
     }
     let Some(info) = written_to(bus, inspect, &topic, &of, report).await else { return };
-    report.add(&of, match (read.and_then(|read| read.max_message_bytes), info.max_message_bytes) {
+    // What is larger is buried, and never parked.
+    let largest = read.and_then(|read| read.max_message_bytes).map(|most| most.min(settings.tuning.max_message_bytes));
+    report.add(&of, match (largest, info.max_message_bytes) {
         (Some(ours), Some(takes)) if takes < ours.saturating_add(PARKED_BEYOND) => Finding::warn(
             "sizes",
             format!(
-                "it takes {takes} bytes, and the writer's own topic {ours}: a message that does not fit when it is parked \
-                 waits, and all others with it"
+                "it takes {takes} bytes, and the writer reads messages of up to {ours}: one that does not fit when it is \
+                 parked waits, and all others with it"
             ),
             format!("set its `max.message.bytes` to {} or more", ours.saturating_add(PARKED_BEYOND)),
         ),
-        (Some(_), Some(_)) => Finding::ok("sizes", "what the writer's own topic takes fits when it is parked"),
+        (Some(_), Some(_)) => Finding::ok("sizes", "what the writer reads fits when it is parked"),
         _ => Finding::warn(
             "sizes",
             format!("not known: {}", info.untold.unwrap_or("the limits are not told")),

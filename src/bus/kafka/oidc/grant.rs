@@ -78,7 +78,7 @@ pub(super) async fn ask(
     let of = place(endpoint);
     let away = |why: String| {
         BusError::Unavailable(format!(
-            "no token of {of}: {why}; start it, or correct the kafka property `sasl.oauthbearer.token.endpoint.url`"
+            "no token of {of}: {why}; start it, or correct the kafka properties `sasl.oauthbearer.token.endpoint.url` and `https.ca.location`"
         ))
     };
     let mut response = request.send().await.map_err(|error| away(reason(&error)))?;
@@ -119,13 +119,15 @@ fn read(answer: &[u8], client: &str, now: SystemTime) -> Result<Grant, &'static 
     }
     let claims = claims(&token).unwrap_or_default();
     let seconds = given.expires_in.and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()));
-    let ends = match (seconds, claims.exp) {
-        // By our own clock, whatever the issuer's shows.
-        (Some(seconds), _) => Duration::try_from_secs_f64(seconds).ok().and_then(|holds| now.checked_add(holds)),
-        (None, Some(exp)) => {
-            Duration::try_from_secs_f64(exp).ok().and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time))
-        }
-        (None, None) => return Err("a token of which nothing says when it ends (`expires_in`, or `exp` in a JWT)"),
+    let after = |time: SystemTime, seconds: f64| {
+        Duration::try_from_secs_f64(seconds).ok().and_then(|seconds| time.checked_add(seconds))
+    };
+    let exp = claims.exp.and_then(|exp| after(SystemTime::UNIX_EPOCH, exp));
+    let ends = match seconds {
+        // What the token itself says is what brokers go by; unless our clock makes nonsense of it, the earlier counts.
+        Some(seconds) => after(now, seconds).map(|ends| exp.filter(|exp| *exp > now).map_or(ends, |exp| exp.min(ends))),
+        None if claims.exp.is_some() => exp,
+        None => return Err("a token of which nothing says when it ends (`expires_in`, or `exp` in a JWT)"),
     };
     let ends = ends.filter(|ends| *ends > now).ok_or("a token that has ended already, by our clock")?;
     Ok(Grant { token: token.into(), principal: claims.sub.unwrap_or_else(|| client.to_owned()), ends })
@@ -166,10 +168,13 @@ mod tests {
     #[test]
     fn a_token_ends_when_its_issuer_says_or_else_when_it_says_itself() {
         let token = jwt(r#"{"sub": "svc", "exp": 1800000300}"#);
+        let ended = jwt(r#"{"exp": 1799999999}"#);
         for (answer, found) in [
             (r#"{"access_token": "opaque", "expires_in": 60}"#.to_owned(), ("writer", 60)),
             (r#"{"access_token": "opaque", "expires_in": "60"}"#.to_owned(), ("writer", 60)),
             (format!(r#"{{"access_token": "{token}", "expires_in": 299}}"#), ("svc", 299)),
+            (format!(r#"{{"access_token": "{token}", "expires_in": 3600}}"#), ("svc", 300)),
+            (format!(r#"{{"access_token": "{ended}", "expires_in": 3600}}"#), ("writer", 3_600)),
             (format!(r#"{{"access_token": "{token}"}}"#), ("svc", 300)),
         ] {
             assert_eq!(read_at(&answer), Ok((found.0.to_owned(), found.1)), "{answer}");
