@@ -22,6 +22,12 @@ fail() {
   exit 1
 }
 
+# The end of a log, for an error.
+last_words() {
+  printf '; the last words in %s:\n' "$1"
+  tail -n 8 "$1"
+}
+
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # The first of nine free ports in a row: three for clients, three among brokers, three for controllers.
@@ -67,7 +73,9 @@ transaction.state.log.min.isr=2
 transaction.state.log.num.partitions=3
 share.coordinator.state.topic.replication.factor=3
 share.coordinator.state.topic.min.isr=2
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 controller.quorum.election.timeout.ms=500
@@ -77,7 +85,8 @@ PROPERTIES
 
 run() {
   local folder=$1 number=$2
-  nohup java -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+  # Brokers of tests live for minutes: what compiles them for days would take most of their time.
+  nohup java -Xmx384m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -cp "$libs/*" \
     kafka.Kafka "$folder/$number/server.properties" >>"$folder/$number/log" 2>&1 </dev/null &
   echo $! >"$folder/$number/pid"
@@ -86,12 +95,13 @@ run() {
 wait_for() {
   local folder=$1 number=$2 port
   port=$(sed -n 's|^listeners=CLIENT://127.0.0.1:\([0-9]*\).*|\1|p' "$folder/$number/server.properties")
-  for _ in {1..900}; do
-    kill -0 "$(cat "$folder/$number/pid")" 2>/dev/null || fail "broker $number ended at once; see $folder/$number/log"
+  # On a busy machine it takes its time.
+  for _ in {1..1800}; do
+    kill -0 "$(cat "$folder/$number/pid")" 2>/dev/null || fail "broker $number ended at once$(last_words "$folder/$number/log")"
     answers "$port" && return
     sleep 0.1
   done
-  fail "broker $number did not answer within a minute and a half; see $folder/$number/log"
+  fail "broker $number did not answer within three minutes$(last_words "$folder/$number/log")"
 }
 
 start() {
@@ -105,7 +115,7 @@ start() {
     configure "$folder" "$number" "$first"
     java -cp "$libs/*" kafka.tools.StorageTool format -t "$id" -c "$folder/$number/server.properties" \
       --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' --add-scram 'SCRAM-SHA-256=[name=writer,password=right]' \
-      >>"$folder/$number/log" 2>&1 || fail "the folder of broker $number could not be formatted; see $folder/$number/log"
+      >>"$folder/$number/log" 2>&1 || fail "the folder of broker $number could not be formatted$(last_words "$folder/$number/log")"
   done
   for number in 1 2 3; do run "$folder" "$number"; done
   for number in 1 2 3; do wait_for "$folder" "$number"; done
