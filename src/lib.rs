@@ -16,7 +16,8 @@
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;
 //! [`mod@generate`] makes messages for trying it; [`proto`] holds the published messages; [`insert`] reads the
 //! parquet bodies of streaming inserts and says where their rows go; [`sketch`] keeps distributions in little
-//! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private.
+//! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private
+//! (and `http` how servers are that speak HTTP).
 //!
 //! Who may use whom is a table in `tests/layers`, kept by a test.
 
@@ -27,6 +28,7 @@ mod cut;
 pub mod dead_letter;
 pub mod decode;
 pub mod generate;
+mod http;
 pub mod insert;
 pub mod message;
 pub mod mirror;

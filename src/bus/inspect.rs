@@ -32,6 +32,8 @@ pub struct Member {
     pub host: Option<String>,
     /// What it reads, where it tells.
     pub topics: Vec<String>,
+    /// The program that it says to be, where that is another one than this.
+    pub program: Option<String>,
 }
 
 /// Whether a topic takes messages.

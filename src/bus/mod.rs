@@ -288,6 +288,8 @@ pub struct TopicInfo {
     pub messages: u64,
     /// What the bus does with them later, where it does anything and tells.
     pub keeping: Keeping,
+    /// Why the bus does not tell its limits and what it does later; nothing where it tells, or has none.
+    pub untold: Option<&'static str>,
 }
 
 /// How long a bus keeps the messages of a topic; as far as it is not known, for ever.

@@ -1,9 +1,11 @@
 //! `doctor`: connects, and verifies all that a writer will need. It changes nothing that a running writer would notice.
 
 mod bus;
+mod group;
 mod memory;
 mod report;
 mod stores;
+mod topics;
 
 use clap::{ArgGroup, Args};
 

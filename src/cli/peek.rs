@@ -11,13 +11,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::bus::{self, BrowseFrom};
 use crate::message::Message;
 use crate::row::feature::Entity;
+use crate::runtime::unparked;
 use crate::store::online::{OnlineStore, StoredFeature};
+use crate::writer::plan::ParkingTopic;
 use crate::writer::preview::{Preview, PreviewRow, ShownFeature, ShownRow};
 use crate::writer::{self, AnyPlan, skip};
 
 use super::deployment::{self, Selection};
 use super::dlq::position;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::get::Stored;
 use super::{output, text};
 
@@ -39,6 +41,9 @@ pub(super) struct Arguments {
     /// From one position of one partition
     #[arg(long, value_name = "PARTITION:OFFSET", value_parser = position)]
     position: Option<(i32, i64)>,
+    /// Look into the parking topic instead, where messages wait whose store is away
+    #[arg(long)]
+    parked: bool,
     /// Stop after so many messages
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -54,14 +59,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = arguments.selection.load(None)?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;
+    let (topic, group) = if arguments.parked {
+        let parking = ParkingTopic::of(&settings).ok_or_else(|| {
+            let text = format!("`--parked`: `{}` parks nothing (`park_after` and `parking_topic`)", settings.name);
+            Failure::new(Exit::Usage, text)
+        })?;
+        (parking.topic, ParkingTopic::group(&settings.group))
+    } else {
+        (settings.subscription.clone(), settings.group.clone())
+    };
     let from = match (arguments.from_start, arguments.group, arguments.position) {
         (true, _, _) => BrowseFrom::Earliest,
-        (_, true, _) => BrowseFrom::Group(settings.group.clone()),
+        (_, true, _) => BrowseFrom::Group(group),
         (_, _, Some((partition, offset))) => BrowseFrom::Position(partition, offset),
         _ => BrowseFrom::Last(arguments.last.unwrap_or(10)),
     };
     let mut stores = Stores { plan: &*plan, tuning: &settings.tuning, open: HashMap::new() };
-    let mut browse = bus.browse(&settings.subscription, from).await?;
+    let mut browse = bus.browse(&topic, from).await?;
     let mut shown = 0;
     loop {
         let messages = browse.next().await?;
@@ -76,7 +90,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 return Ok(());
             }
             shown += 1;
-            let peeked = Peeked { preview: plan.preview(&message), message };
+            // A parked one is judged as what it was when it was read first, and shown where it is.
+            let preview = plan.preview(unparked(&message).as_ref().unwrap_or(&message));
+            let peeked = Peeked { preview, message };
             let stored = stores.beside(&peeked.preview).await;
             if arguments.json {
                 output::json_line(&peeked.json(&stored, arguments.body))?;
@@ -86,7 +102,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     if shown == 0 && !arguments.json {
-        output::line(format!("no messages there in `{}`", settings.subscription))?;
+        output::line(format!("no messages there in `{topic}`"))?;
     }
     Ok(())
 }

@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{self, BrowseFrom, Bus, BusError, GroupPosition, Step, Stepped, Stretch};
 use crate::config::settings::{BusSettings, WriterSettings};
+use crate::dead_letter::headers::TARGET_GROUP;
 use crate::dead_letter::{Fit, Note};
 use crate::message::Message;
-use crate::runtime::Health;
+use crate::runtime::{Health, unparked};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time::now;
 use crate::writer::doubles::Repetition;
+use crate::writer::plan::ParkingTopic;
 use crate::writer::{self, Again, Start};
 
 use super::deployment::Selection;
@@ -32,7 +34,7 @@ use super::publish::make_topic;
 
 /// Pass over the one message that a writer cannot get past; it is kept as a dead letter of class SKIPPED
 ///
-/// For a writer that has stopped at a message. Its group must have no member while this runs, and must
+/// For a writer that has stopped at a message, of its topic or of its parking topic. Its group must have no member while this runs, and must
 /// stand at that very message, or with `--write-before` somewhere before it. `dlq replay` brings the
 /// message back.
 #[derive(Args, Debug)]
@@ -70,10 +72,17 @@ struct Skipped {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = arguments.selection.load(None)?;
     let (topic, partition, offset) = arguments.place.clone();
-    let WriterSettings { name, subscription, group, .. } = &settings;
-    if topic != *subscription {
-        return Err(Failure::new(Exit::Usage, format_args!("writer `{name}` reads `{subscription}`, not `{topic}`")));
-    }
+    let WriterSettings { name, subscription, .. } = &settings;
+    let parking = ParkingTopic::of(&settings).map(|parking| parking.topic);
+    let group = if topic == *subscription {
+        settings.group.clone()
+    } else if parking.as_ref() == Some(&topic) {
+        ParkingTopic::group(&settings.group)
+    } else {
+        let parked = parking.map_or_else(String::new, |parking| format!(" and `{parking}`"));
+        let text = format!("writer `{name}` reads `{subscription}`{parked}, not `{topic}`");
+        return Err(Failure::new(Exit::Usage, text));
+    };
     let Some(dead_letters) = &settings.dlq_topic else {
         let text = format!(
             "without a dead letter topic `{topic}/{partition}/{offset}` would be gone for good; set `kafka_dlq_topic` \
@@ -82,7 +91,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Configuration, text));
     };
     let bus = bus::open(&settings.bus)?;
-    let skip = Skip { bus: Arc::clone(&bus), topic, partition, offset, settings: &settings };
+    let skip = Skip { bus: Arc::clone(&bus), topic, group, partition, offset, settings: &settings };
+    let group = &skip.group;
 
     if let BusSettings::Local(_) = settings.bus {
         make_topic(&*bus, &settings.bus, dead_letters, Some(1)).await?;
@@ -131,6 +141,8 @@ impl Arguments {
 struct Skip<'a> {
     bus: Arc<dyn Bus>,
     topic: String,
+    /// The group that reads it there.
+    group: String,
     partition: i32,
     offset: i64,
     settings: &'a WriterSettings,
@@ -150,13 +162,23 @@ impl Skip<'_> {
         if self.offset >= at.end {
             return self.failed(format_args!("there is no {} yet: the partition ends at {}", self.place(), at.end));
         }
-        let message = self.first(self.offset, self.offset + 1).await?;
-        message.map_or_else(|| self.failed(format_args!("there is no message at {}", self.place())), Ok)
+        let Some(message) = self.first(self.offset, self.offset + 1).await? else {
+            return self.failed(format_args!("there is no message at {}", self.place()));
+        };
+        let target = message.headers.get_str(TARGET_GROUP);
+        match target.filter(|target| *target != self.settings.group) {
+            Some(other) => self.failed(format_args!(
+                "{} is for group `{other}` alone: `{}` passes it over by itself",
+                self.place(),
+                self.settings.name
+            )),
+            None => Ok(message),
+        }
     }
 
     /// What lies between the group's position and the message; a failure where it may not be written.
     async fn before(&self, at: &GroupPosition, may_write: bool) -> Result<Option<Stretch>, Failure> {
-        let group = &self.settings.group;
+        let group = &self.group;
         // Offsets without a message (markers of transactions, gaps of a compacted topic) are none to be lost.
         let Some(first) = self.first(at.next().max(at.earliest), self.offset).await? else { return Ok(None) };
         let (from, until) = (first.offset, self.offset);
@@ -174,7 +196,9 @@ impl Skip<'_> {
     /// Writes what lies before, to its end. The position has not moved, so whatever ends this on the
     /// way, the group's writer reads it again.
     async fn write(&self, stretch: Stretch) -> Result<u64, Failure> {
-        let doubling = writer::plan(self.settings)?.doubling(Repetition::Delivery).await;
+        // What is parked is read where it is.
+        let settings = WriterSettings { subscription: self.topic.clone(), ..self.settings.clone() };
+        let doubling = writer::plan(&settings)?.doubling(Repetition::Delivery).await;
         if !doubling.is_empty() {
             tracing::warn!(
                 "{}: rows of what lies before {} that were written when the writer stopped are there twice then, with the \
@@ -189,7 +213,7 @@ impl Skip<'_> {
         let again = Some(Again::These(vec![stretch]));
         let start = Start { bus, health: Arc::clone(&health), drain: false, again, shutdown: shutdown.clone() };
         let written = async {
-            let pipeline = writer::plan(self.settings)?.start(start).await?;
+            let pipeline = writer::plan(&settings)?.start(start).await?;
             Ok(pipeline.run(shutdown).await?)
         };
         written.await.map_err(|failure: Failure| {
@@ -211,7 +235,7 @@ impl Skip<'_> {
     }
 
     async fn step(&self, from: i64, to: i64) -> Result<(), Failure> {
-        let group = &self.settings.group;
+        let group = &self.group;
         let step = Step { topic: self.topic.clone(), partition: self.partition, group: group.clone(), from, to };
         match self.bus.step(&step).await? {
             Stepped::Done => Ok(()),
@@ -227,7 +251,7 @@ impl Skip<'_> {
 
     /// Publishes the dead letter; returns where it landed.
     async fn bury(&self, message: &Message, reason: &str, topic: &str) -> Result<String, Failure> {
-        let preview = writer::plan(self.settings)?.preview(message);
+        let preview = writer::plan(self.settings)?.preview(unparked(message).as_ref().unwrap_or(message));
         let mut text = reason.to_owned();
         for refused in &preview.refused {
             text += &format!("; refused as {}: {}", refused.class, refused.message);

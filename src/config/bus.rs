@@ -25,10 +25,13 @@ const OWN_PROPERTIES: [&str; 6] = [
 ];
 
 /// librdkafka properties with a credential in them.
-const CREDENTIALS: [&str; 6] = [
+const CREDENTIALS: [&str; 9] = [
     "sasl.username",
     "sasl.password",
     "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
     "ssl.key.password",
     "ssl.key.pem",
     "ssl.keystore.password",
@@ -107,7 +110,11 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
     let sasl = matches!(protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl);
     let by_itself = matches!(mechanism, Some(SaslMechanism::Gssapi | SaslMechanism::AwsMskIam));
     if sasl && secret.is_none() && !by_itself {
-        let text = format!("is missing; {} signs in with the user name and password of that secret", protocol.word());
+        let what = match mechanism {
+            Some(SaslMechanism::OauthBearer) => "a client's id and secret",
+            _ => "the user name and password",
+        };
+        let text = format!("is missing; {} signs in with {what} of that secret", protocol.word());
         findings.errors.push(("kafka_sasl_secret".to_owned(), Problem::Rule(text)));
     }
     if !sasl && mechanism.is_some() {
@@ -134,11 +141,6 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
             Some(text) => findings.errors.push((path::key("kafka", name), Problem::Rule(text.to_owned()))),
             None => drop(properties.insert(name.clone(), value.0.0.clone())),
         }
-    }
-    if sasl && mechanism == Some(SaslMechanism::OauthBearer) {
-        let text = "OAUTHBEARER is not in this version: librdkafka is built without libcurl, by which it would fetch tokens; \
-                    it has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and, for Amazon MSK, AWS_MSK_IAM";
-        findings.errors.push(("kafka_sasl_mechanism".to_owned(), Problem::Rule(text.to_owned())));
     }
     KafkaSettings {
         bootstrap_servers: servers,

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::errors::Problem;
-use super::registry::Registry;
+use super::registry::{Registry, Twice};
 use super::secret::SecretRef;
 use super::settings::{BusSettings, Environments, Tuning};
 use super::store_kind::StoreKind;
@@ -115,38 +115,56 @@ pub(super) fn between_writers(
                 && other.subscription == writer.subscription
                 && other.group != writer.group
         };
-        let Some(other) = writers[..at].iter().find(same) else { continue };
-        let place = match &writer.publishes {
+        let writer_type = writer.info.writer_type();
+        let place = |other: &Outline| match &writer.publishes {
             Some(topic) if other.publishes.as_ref() == Some(topic) => {
-                doubles(writer.info.writer_type(), None).then(|| format!("topic `{topic}`"))
+                Some((format!("topic `{topic}`"), doubles(writer_type, None)))
             }
             Some(_) => None,
-            None => shared(&environments(writer), writer)
-                .filter(|(_, uri)| doubles(writer.info.writer_type(), Some(uri)))
-                .map(|(what, _)| what),
+            None => doubled(&environments(writer), &environments(other), writer, |uri| doubles(writer_type, Some(uri))),
         };
-        if let Some(place) = place {
+        let others = writers[..at].iter().filter(same).filter_map(|other| Some((other, place(other)?)));
+        let harm = others.filter_map(|(other, (place, twice))| {
+            let what = match twice {
+                Twice::Nothing => return None,
+                Twice::Keyless => "every row without a key of its own",
+                Twice::All => "all of it",
+            };
             let text = format!(
-                "`{}` and `{}` are two groups of one topic and write the same {place}, so all of it would be there twice; \
+                "`{}` and `{}` are two groups of one topic and write the same {place}, so {what} would be there twice; \
                  give them one group, which shares the work, or leave one out",
                 other.name, writer.name
             );
-            found.push((writer.at.clone(), Problem::Rule(text)));
-        }
+            Some((writer.at.clone(), Problem::Rule(text)))
+        });
+        // One is enough to be told of.
+        found.extend(harm.take(1));
     }
     found
 }
 
-/// A store that a type of writer writes to, and its URI where that stands in the file.
-fn shared(environments: &Environments, writer: &Outline) -> Option<(String, String)> {
+/// The store that two writers of one type write to and in which most is there twice, of all environments; as far as
+/// their URIs stand in the file.
+fn doubled(
+    ours: &Environments,
+    theirs: &Environments,
+    writer: &Outline,
+    twice: impl Fn(&str) -> Twice,
+) -> Option<(String, Twice)> {
     let kind = writer.info.store.and_then(StoreKind::of_field)?;
-    environments.entries.iter().find_map(|(id, environment)| {
-        let uri = environment.stores(kind).into_iter().find_map(|(_, store)| match &store.uri {
-            SecretRef::Plain(uri) => Some(uri.expose_secret().to_owned()),
-            SecretRef::Named { .. } => None,
-        })?;
-        Some((format!("{} of `{id}`", kind.field()), uri))
-    })
+    let stores = |environments: &Environments| -> Vec<(String, SecretRef)> {
+        let all = environments.entries.iter();
+        let all = all.flat_map(|(id, entry)| entry.stores(kind).into_iter().map(move |(_, store)| (id.clone(), store)));
+        all.map(|(id, store)| (id, store.uri.clone())).collect()
+    };
+    let theirs = stores(theirs);
+    let shared = stores(ours).into_iter().filter(|(_, uri)| theirs.iter().any(|(_, other)| other == uri));
+    let judged = shared.filter_map(|(id, uri)| match uri {
+        SecretRef::Plain(uri) => Some((format!("{} of `{id}`", kind.field()), twice(uri.expose_secret()))),
+        SecretRef::Named { .. } => None,
+    });
+    // The first of those in which most is doubled.
+    judged.reduce(|most, next| if next.1 > most.1 { next } else { most })
 }
 
 /// How many processes a writer has at the most, as its entry says, and the field that does.

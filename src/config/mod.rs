@@ -47,7 +47,7 @@ pub use errors::{ConfigError, ConfigErrors, Problem};
 pub use layers::{Flag, Overrides};
 pub use load::{Loaded, Selection, load};
 pub use memory::limit as memory_limit;
-pub use registry::{OfBuses, Registry, StoreDescription};
+pub use registry::{OfBuses, Registry, StoreDescription, Twice};
 pub use schema::schema;
 pub use store_kind::StoreKind;
 pub use types::{ListedType, types, types_text};

@@ -49,6 +49,17 @@ pub struct OfBuses {
     pub handover: fn(&BusSettings) -> (Duration, &'static str),
 }
 
+/// How much of what is written twice to one place is there twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Twice {
+    /// Nothing, as far as it is known.
+    Nothing,
+    /// The rows without a key of their own.
+    Keyless,
+    /// All of it.
+    All,
+}
+
 /// The writers, stores and buses of this version, as their registries list them; `writer::registry` makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -62,8 +73,8 @@ pub struct Registry {
     pub buses: Vec<&'static str>,
     /// What is known of them by their settings.
     pub of_buses: Option<OfBuses>,
-    /// Whether what two groups of a type write to the same place is there twice; by a store's URI, where it has one.
-    pub doubles: Option<fn(WriterType, Option<&str>) -> bool>,
+    /// How much of what two groups of a type write to the same place is there twice; by a store's URI, where it has one.
+    pub doubles: Option<fn(WriterType, Option<&str>) -> Twice>,
 }
 
 impl Registry {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -15,9 +15,9 @@ use url::Url;
 use super::answer::{Answer, Form};
 use super::feather;
 use super::query::Query;
-use super::reason::reason;
 use super::room::Room;
 use super::token::{Credentials, Tokens};
+use crate::http::{self, reason};
 use crate::tls::{Tls, Trust};
 
 /// As which of the forms queries are asked.
@@ -104,9 +104,6 @@ pub enum ClientError {
     /// What is set cannot be used.
     #[error("{0}")]
     Settings(String),
-    /// Its TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
 }
 
 /// The URL of a server from a host name, with or without a scheme.
@@ -139,13 +136,8 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let path = |path: &str| options.url.join(path).map_err(|error| ClientError::Settings(error.to_string()));
         let (json, feather, token) = (path("v1/query/online")?, path("v1/query/feather")?, path("v1/oauth/token")?);
-        let tls = Tls { trust: Trust::Host, authorities: None, identity: None }.client_config()?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("chalk-writer/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ClientError::Settings(reason(&error)))?;
+        let tls = Tls { trust: Trust::Host, authorities: None, identity: None };
+        let http = http::client(&tls).map_err(ClientError::Settings)?;
         let tokens = options.credentials.clone().map(|credentials| Tokens::new(credentials, token));
         if let Some(branch) = &options.branch {
             header("branch", branch).map_err(ClientError::Settings)?;

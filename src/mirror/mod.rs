@@ -17,7 +17,6 @@ mod object;
 pub mod outcome;
 mod pace;
 mod query;
-mod reason;
 mod room;
 mod sample;
 mod stance;

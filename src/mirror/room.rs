@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::http::ends_within;
+
 /// Memory for answers.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -46,17 +48,6 @@ impl Room {
         let whole = ends_within(self.most, &mut response, &mut body).await?;
         Ok(whole.then(|| Whole { bytes: body.freeze(), _place: place }))
     }
-}
-
-/// Reads on until the end, or until there is more than there may be: then it is false.
-pub(super) async fn ends_within(most: usize, response: &mut Response, body: &mut BytesMut) -> reqwest::Result<bool> {
-    while body.len() <= most {
-        match response.chunk().await? {
-            Some(chunk) => body.extend_from_slice(&chunk),
-            None => return Ok(true),
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::reason::reason;
-use super::room::ends_within;
 use crate::config::secret::SecretRef;
+use crate::http::{ends_within, reason};
 
 /// So long before its end a token is not used any more, or a tenth of its time where that is less.
 const BEFORE_THE_END: Duration = Duration::from_mins(1);

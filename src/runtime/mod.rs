@@ -48,7 +48,7 @@ use turn::Loop;
 pub use beside::Beside;
 pub use emit::{Emission, Emit, Emitted};
 pub use health::{Health, HealthState, Trouble};
-pub use parking::{Away, Parking, Unparked};
+pub use parking::{Away, Parking, Unparked, unparked};
 pub use policy::{DeadLetterBudget, DeadLetterTopic, Policy, Retry};
 
 /// A place that rows of one pipeline go to.

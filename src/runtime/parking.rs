@@ -190,7 +190,7 @@ impl<R> Decoder<R> for Unparked<R> {
 }
 
 /// The message as it was first read; `None` of one that nobody of ours has parked.
-fn unparked(message: &Message) -> Option<Message> {
+pub fn unparked(message: &Message) -> Option<Message> {
     let number = |name| message.headers.get_str(name)?.parse::<i64>().ok();
     let topic = message.headers.get_str(PARKED_TOPIC)?;
     let partition = Partition { topic: topic.into(), number: number(PARKED_PARTITION)?.try_into().ok()? };

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::batch::{Batch, size_of};
 use super::burial::{self, Graveyard};
 use super::flight::{Flights, Landed};
+use super::health::Report;
 use super::nothing::Nothing;
 use super::pause::Pauses;
 use super::shared::{Shared, Target};
@@ -23,6 +24,10 @@ use crate::sink::Row;
 
 /// The part of the pipeline that health names when the bus does not answer.
 const BUS: &str = "bus";
+
+/// The part that health names when the bus does not let partitions go. Not the bus itself: that it has let them go is no
+/// sign that it can be read, since a client that is refused gives up its partitions as well.
+const LETTING_GO: &str = "partitions that go";
 
 /// A bus that takes longer than this to let partitions go is in trouble, and health says so.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
@@ -274,14 +279,15 @@ impl<R: Row> Loop<R> {
         give_up: impl Future<Output = ()>,
     ) -> Result<(), PipelineError> {
         tokio::pin!(give_up);
+        let report = Report::new(&self.shared.health, LETTING_GO);
         loop {
             tokio::select! {
                 _ = &mut gone => {
-                    self.shared.health.works(BUS);
+                    report.works();
                     return Ok(());
                 }
                 () = &mut give_up => return Err(PipelineError::DrainTimeout { messages: self.in_hand() }),
-                () = sleep(LETS_GO_WITHIN) => self.shared.health.failed(BUS, "partitions cannot be let go yet", false),
+                () = sleep(LETS_GO_WITHIN) => report.failed("they cannot be let go yet", false),
             }
         }
     }

@@ -26,9 +26,6 @@ pub struct Store {
     pub before_path: Option<&'static str>,
     /// The settings that it alone has, beside its URI.
     pub own: OwnFields,
-    /// Whether it keeps nothing of what is written to it: a configuration with one is warned of, and what is promised
-    /// of stores is not promised of it.
-    pub keeps_nothing: bool,
     /// The database that a URI of it names; `None` where it has none.
     pub database: fn(&str) -> Option<String>,
     /// The newest values of features.
@@ -45,7 +42,8 @@ pub struct Store {
     pub vector: Option<Takes<dyn VectorStore>>,
     /// Shows its tables to a person; contacts nothing before it is asked.
     pub look: Option<OpenLook>,
-    /// Where rows are once it has acknowledged them.
+    /// Where rows are once it has acknowledged them. Where that is nowhere, a configuration with it is warned of, and
+    /// what is promised of stores is not promised of it.
     pub durability: Durability,
     /// Replicas that must have a write before it counts, where its settings say so.
     pub replicas: fn(&StoreOptions) -> Option<u32>,
@@ -75,7 +73,6 @@ impl Store {
         schemes: &[],
         before_path: None,
         own: OwnFields::NONE,
-        keeps_nothing: false,
         database: |_| None,
         online: None,
         offline: None,
@@ -88,6 +85,11 @@ impl Store {
         replicas: |_| None,
         examine: None,
     };
+
+    /// Whether it keeps nothing of what is written to it.
+    pub fn keeps_nothing(&self) -> bool {
+        self.durability == Durability::Nowhere
+    }
 
     /// Whether it can be a store of a kind.
     pub fn takes(&self, kind: StoreKind) -> bool {

@@ -74,12 +74,12 @@ impl<S: ?Sized> Family<S> {
     fn find(&self, uri: &str) -> Result<(String, &'static Store, &'static Takes<S>), StoreError> {
         let name = self.kind.name();
         let known = || self.schemes().join(", ");
-        let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        let scheme = scheme(uri);
         let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         if scheme.is_empty() || !scheme.bytes().all(sound) {
             return Err(StoreError(format!("{name}: a URI without a scheme; known are {}", known())));
         }
-        match self.stores().find(|(store, _)| store.schemes.contains(&scheme.as_str())) {
+        match of_uri(uri).and_then(|store| Some((store, (self.of)(store)?))) {
             Some((store, takes)) => Ok((scheme, store, takes)),
             None => {
                 let text = format!("{name}: scheme `{scheme}` is not in this version; known are {}", known());
@@ -103,15 +103,25 @@ impl<S: ?Sized> Family<S> {
     }
 }
 
+/// The scheme of a URI, in lower case; empty where there is none.
+fn scheme(uri: &str) -> String {
+    uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase()
+}
+
+/// The store that a URI's scheme names: the one place where they are compared.
+pub fn of_uri(uri: &str) -> Option<&'static Store> {
+    let scheme = scheme(uri);
+    STORES.iter().find(|store| store.schemes.contains(&scheme.as_str())).copied()
+}
+
 /// A look into the store that the URI's scheme names, which is of a kind. Contacts nothing.
 pub fn open_look(kind: StoreKind, options: &StoreOptions) -> Result<Arc<dyn Look>, StoreError> {
-    let scheme = expose(&options.fetched).split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    let known = STORES.iter().find(|store| store.schemes.contains(&scheme.as_str()));
-    let Some(open) = known.and_then(|store| store.look) else {
+    let uri = expose(&options.fetched);
+    let Some(open) = of_uri(uri).and_then(|store| store.look) else {
         let with_tables = STORES.iter().filter(|store| store.look.is_some());
         let schemes: Vec<&str> = with_tables.flat_map(|store| store.schemes).copied().collect();
-        let text = format!("there are no tables to show in a `{scheme}:` store; there are in {}", schemes.join(", "));
-        return Err(StoreError(text));
+        let (scheme, known) = (scheme(uri), schemes.join(", "));
+        return Err(StoreError(format!("there are no tables to show in a `{scheme}:` store; there are in {known}")));
     };
     open(kind, options)
 }
@@ -125,17 +135,9 @@ pub async fn examine(kind: StoreKind, options: &StoreOptions) -> Vec<Finding> {
     }
 }
 
-/// The store that a URI's scheme names.
-pub fn of_uri(uri: &str) -> Option<&'static Store> {
-    let scheme = uri.split_once(':')?.0.to_ascii_lowercase();
-    STORES.iter().find(|store| store.schemes.contains(&scheme.as_str())).copied()
-}
-
 /// The database that a URI names; `None` where its store has none, or it is no URI of a store.
 pub fn database(uri: &str) -> Option<String> {
-    let scheme = uri.split_once(':')?.0;
-    let store = STORES.iter().find(|store| store.schemes.contains(&scheme))?;
-    (store.database)(uri)
+    of_uri(uri).and_then(|store| (store.database)(uri))
 }
 
 impl StoreDescription for Store {
@@ -160,7 +162,7 @@ impl StoreDescription for Store {
     }
 
     fn keeps_nothing(&self) -> bool {
-        self.keeps_nothing
+        Self::keeps_nothing(self)
     }
 
     /// A URI in a secret is judged when it is fetched.
@@ -202,6 +204,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_scheme_may_be_in_capitals_wherever_it_is_asked_for() {
+        for uri in ["postgres://u@h/features", "POSTGRES://u@h/features", "PostgreSQL://u@h/features"] {
+            assert_eq!(of_uri(uri).map(|store| store.name), Some("Postgres"), "{uri}");
+            assert_eq!(database(uri).as_deref(), Some("features"), "{uri}");
+            assert_eq!(OFFLINE.absorbs_repeats(uri), Ok(true), "{uri}");
+        }
+        assert!(of_uri("no scheme at all").is_none() && database("no scheme at all").is_none());
     }
 
     #[test]

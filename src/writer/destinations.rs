@@ -8,9 +8,9 @@ use secrecy::ExposeSecret;
 use super::doubles::Doubles;
 use super::outlet::Outlet;
 use super::plan_error::PlanError;
-use crate::config::StoreKind;
 use crate::config::secret::SecretRef;
 use crate::config::settings::{Environments, StoreSettings};
+use crate::config::{StoreKind, Twice};
 use crate::row::feature::FeatureRow;
 use crate::row::load::FileLoad;
 use crate::row::table::TableRows;
@@ -188,22 +188,31 @@ pub const VECTOR: Stores<VectorRow> = Stores {
     has_keyless_rows: false,
 };
 
-/// Whether what two groups of a type of writer make of the same messages is in the same place twice: on a topic, or in
-/// the store of a URI. `false` where nothing is known of it.
-pub(super) fn doubles_between_groups(writer_type: WriterType, uri: Option<&str>) -> bool {
-    let Some(uri) = uri else { return true };
-    let absorbs = match writer_type.info().store.and_then(StoreKind::of_field) {
-        Some(StoreKind::Online) => store::ONLINE.absorbs_repeats(uri),
-        Some(StoreKind::Offline) if writer_type == WriterType::OFFLINE_STORE_BULK_INSERT => {
-            store::LOADS.absorbs_repeats(uri)
-        }
-        Some(StoreKind::Offline) => store::OFFLINE.absorbs_repeats(uri),
-        Some(StoreKind::Metrics) => store::METRICS.absorbs_repeats(uri),
-        Some(StoreKind::Usage) => store::USAGE.absorbs_repeats(uri),
-        Some(StoreKind::Vector) => store::VECTOR.absorbs_repeats(uri),
-        None => return true,
+/// How much of what two groups of a type of writer make of the same messages is in the same place twice: on a topic, or
+/// in the store of a URI. Nothing where nothing is known of it.
+pub(super) fn doubles_between_groups(writer_type: WriterType, uri: Option<&str>) -> Twice {
+    let (Some(uri), Some(kind)) = (uri, writer_type.info().store.and_then(StoreKind::of_field)) else {
+        return Twice::All;
     };
-    absorbs.is_ok_and(|absorbs| !absorbs)
+    let is_of = |known: WriterType| writer_type == known;
+    let (absorbs, has_keyless_rows) = match kind {
+        StoreKind::Online => (ONLINE.absorbs_repeats, ONLINE.has_keyless_rows),
+        StoreKind::Offline if is_of(WriterType::OFFLINE_STORE_BULK_INSERT) => {
+            (LOADS.absorbs_repeats, LOADS.has_keyless_rows)
+        }
+        StoreKind::Offline if is_of(WriterType::OFFLINE_STORE_STREAMING_INSERT) => {
+            (INSERTS.absorbs_repeats, INSERTS.has_keyless_rows)
+        }
+        StoreKind::Offline => (OFFLINE.absorbs_repeats, OFFLINE.has_keyless_rows),
+        StoreKind::Metrics => (METRICS.absorbs_repeats, METRICS.has_keyless_rows),
+        StoreKind::Usage => (USAGE.absorbs_repeats, USAGE.has_keyless_rows),
+        StoreKind::Vector => (VECTOR.absorbs_repeats, VECTOR.has_keyless_rows),
+    };
+    match absorbs(uri) {
+        Ok(false) => Twice::All,
+        Ok(true) if has_keyless_rows => Twice::Keyless,
+        Ok(true) | Err(_) => Twice::Nothing,
+    }
 }
 
 /// The destinations of a writer, and how its environments find theirs.

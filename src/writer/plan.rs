@@ -80,6 +80,11 @@ impl ParkingTopic {
     pub fn of(settings: &WriterSettings) -> Option<Self> {
         Some(Self { after: settings.tuning.park_after?, topic: settings.tuning.parking_topic.clone()? })
     }
+
+    /// The group that reads back what another one has parked.
+    pub fn group(of: &str) -> String {
+        format!("{of}-parked")
+    }
 }
 
 impl Reads {

@@ -200,7 +200,11 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).expect("it runs");
+        self.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
     /// SIGKILL: it ends where it is.

@@ -150,3 +150,64 @@ fn what_is_written_before_may_be_in_a_lake_already_and_that_is_said() {
         assert!(ended.stderr.contains(word), "{word}: {ended:?}");
     }
 }
+
+/// The same with messages that were parked: a bad one lies between two good ones, and one of another writer before it.
+fn stopped_at_what_is_parked() -> Deployment {
+    let folder = Deployment::new();
+    let parks = "\"name\": \"online-writer\", \"dlq\": {\"max_consecutive\": 0}, \"park_after\": \"10m\", \
+                 \"parking_topic\": \"parked\"";
+    folder.configure("\"name\": \"online-writer\"", parks);
+    for topic in ["results", "dlq", "parked"] {
+        folder
+            .run(&["publish", "--config", "chalk.json", "--topic", topic, "--partitions", "1", "--generate", "0"])
+            .ok();
+    }
+    let good = RESULT.replace('\n', " ");
+    let bad = "{\"environment_id\": \"prod\", \"tables\": 5}".to_owned();
+    let bodies = [good.clone(), good.clone(), bad, good.replace("\"id\": 42", "\"id\": 43")];
+    for (at, body) in bodies.into_iter().enumerate() {
+        folder.write("parked.jsonl", &body);
+        let group =
+            if at == 0 { "chalk_target_group=chalk-somebody" } else { "chalk_target_group=chalk-online-writer" };
+        let offset = format!("chalk_parked_offset={}", at + 70);
+        let place = ["--header", "chalk_parked_topic=results", "--header", "chalk_parked_partition=0"];
+        let publish = ["publish", "--config", "chalk.json", "--topic", "parked", "--file", "parked.jsonl"];
+        folder.run(&[&publish[..], &place, &["--header", group, "--header", &offset]].concat()).ok();
+    }
+    let ended = folder.drain("ONLINE_WRITER");
+    assert_eq!(ended.code, Some(65), "{ended:?}");
+    folder
+}
+
+#[test]
+fn what_is_parked_is_looked_at_and_passed_over_where_it_is() {
+    let folder = stopped_at_what_is_parked();
+    let peek = ["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER"];
+    let said = folder.run(&[&peek[..], &["--parked", "--from-start"]].concat()).ok();
+    for word in ["parked/0/2", "DECODE", "other_group"] {
+        assert!(said.contains(word), "`{word}` is not in {said}");
+    }
+    let said = folder.run(&[&peek[..], &["--from-start"]].concat()).ok();
+    assert!(said.contains("no messages there in `results`"), "{said}");
+
+    let other = folder.run(&[&SKIP[..], &["parked/0/0"]].concat());
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(other.stderr.contains("for group `chalk-somebody` alone"), "{other:?}");
+    let nowhere = folder.run(&[&SKIP[..], &["elsewhere/0/0"]].concat());
+    assert!(nowhere.code == Some(64) && nowhere.stderr.contains("reads `results` and `parked`"), "{nowhere:?}");
+
+    let said = folder.run(&[&SKIP[..], &["parked/0/2", "--write-before"]].concat()).ok();
+    assert!(said.contains("passed over parked/0/2: group `chalk-online-writer-parked` goes on at 3"), "{said}");
+    assert_eq!(score(&folder, "42"), 0.7);
+    let letters = folder.letters();
+    assert_eq!((&letters[0]["class"], &letters[0]["origin"]), (&"SKIPPED".into(), &"results/0/72".into()));
+    assert_eq!(folder.drain("ONLINE_WRITER").code, Some(0));
+    assert_eq!(score(&folder, "43"), 0.7);
+}
+
+#[test]
+fn who_parks_nothing_has_nothing_parked_to_look_at() {
+    let folder = stopped();
+    let said = folder.run(&["peek", "--config", "chalk.json", "--type", "ONLINE_WRITER", "--parked"]);
+    assert!(said.code == Some(64) && said.stderr.contains("`park_after` and `parking_topic`"), "{said:?}");
+}

@@ -64,6 +64,27 @@ fn every_contradiction_has_its_words() {
             "writers[2]: `offline-writer` and `again` are two groups of one topic and write the same offline_store of \
              `prod`, so all of it would be there twice; give them one group, which shares the work, or leave one out",
         ),
+        // The first environment's store knows its rows; the second one's does not.
+        (
+            with_all(&[
+                ("/environments/prod/offline_store/uri", json!("POSTGRES://u@h/db")),
+                ("/environments/staging", json!({"offline_store": {"uri": "file:///lake"}})),
+                ("/writers/-", json!({"bus_subscriber_type": "OFFLINE_WRITER", "name": "again"})),
+            ]),
+            "writers[2]: `offline-writer` and `again` are two groups of one topic and write the same offline_store of \
+             `staging`, so all of it would be there twice; give them one group, which shares the work, or leave one out",
+        ),
+        // Only what has a key is known by it.
+        (
+            with_all(&[
+                ("/environments/prod/offline_store/uri", json!("postgres://u@h/db")),
+                ("/common_persistence_specs/bus_subscription_offline_store_streaming_insert_id", json!("inserts")),
+                ("/writers/-", json!({"bus_subscriber_type": "OFFLINE_STORE_STREAMING_INSERT_WRITER", "name": "one"})),
+                ("/writers/-", json!({"bus_subscriber_type": "OFFLINE_STORE_STREAMING_INSERT_WRITER", "name": "two"})),
+            ]),
+            "writers[3]: `one` and `two` are two groups of one topic and write the same offline_store of `prod`, so every \
+             row without a key of its own would be there twice; give them one group, which shares the work, or leave one out",
+        ),
         (
             with_all(&[
                 ("/common_persistence_specs/metrics_bus_topic_id", json!("metrics")),

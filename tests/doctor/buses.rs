@@ -77,6 +77,24 @@ fn the_embedded_bus_is_examined_while_a_writer_runs() {
 }
 
 #[test]
+fn the_parking_topic_of_the_embedded_bus_is_examined_too() {
+    let ward = Ward::new("ONLINE_WRITER", &sqlite());
+    for topic in ["results", "dlq"] {
+        ward.run(&["publish", "--topic", topic, "--generate", "0"]);
+    }
+    ward.change("/park_after", json!("10m"));
+    ward.change("/parking_topic", json!("parked"));
+    let found = ward.doctor();
+    found.is_sound();
+    assert!(found.check("parking topic parked", "there").1.contains("when it starts"), "{found:?}");
+    ward.run(&["publish", "--topic", "parked", "--generate", "3"]);
+    let found = ward.doctor();
+    found.is_sound();
+    assert_eq!(found.check("parking topic parked", "writable").0, "ok", "{found:?}");
+    assert!(found.check("group chalk-online-writer-parked", "position").1.contains("3 messages"), "{found:?}");
+}
+
+#[test]
 fn a_cluster_is_examined_while_a_writer_runs_and_no_message_comes_of_it() {
     let (ward, run) = kafka();
     let (results, dlq) = (format!("results-{run}"), format!("dlq-{run}"));
@@ -100,6 +118,20 @@ fn a_cluster_is_examined_while_a_writer_runs_and_no_message_comes_of_it() {
     assert!(shown.contains("\"letters\": []"), "{shown}");
     assert!(found.check(&format!("dead letters {dlq}"), "there").1.starts_with("1 partition"), "{found:?}");
 
+    // Where messages wait whose store is away.
+    let parked = format!("parked-{run}");
+    ward.change("/park_after", json!("10m"));
+    ward.change("/parking_topic", json!(parked));
+    let of = format!("parking topic {parked}");
+    ward.doctor().fails(&of, "there", &["no such topic", "make it"]);
+    ward.run(&["publish", "--topic", &parked, "--partitions", "1", "--generate", "0"]);
+    let found = ward.doctor();
+    found.is_sound();
+    assert_eq!((found.check(&of, "writable").0, found.check(&of, "keeping").0), ("ok", "ok"), "{found:?}");
+    let (result, words, fix) = found.check(&of, "sizes");
+    assert!(result == "warn" && words.contains("waits, and all others") && fix.contains("1049612"), "{found:?}");
+    assert!(found.check(&format!("{group}-parked"), "members").1.starts_with("none now"), "{found:?}");
+
     // Somebody else in the same group, who reads another topic.
     let other = format!("other-{run}");
     ward.run(&["publish", "--topic", &other, "--partitions", "1", "--generate", "0"]);
@@ -107,6 +139,13 @@ fn a_cluster_is_examined_while_a_writer_runs_and_no_message_comes_of_it() {
     let found = ward.doctor();
     let (result, words, fix) = found.check(&group, "shared");
     assert!(result == "warn" && words.contains(&results) && fix.contains("kafka_consumer_group_override"), "{found:?}");
+
+    // The same one, taken for another program: we would be called otherwise.
+    ward.change("/common_persistence_specs/result_bus_topic_id", json!(results));
+    ward.change("/kafka", json!({"client.id": "somebody"}));
+    let found = ward.doctor();
+    let (result, words, _) = found.check(&group, "shared");
+    assert!(result == "warn" && words.contains("another program (`client.id` chalk-writer)"), "{found:?}");
 }
 
 #[test]

@@ -51,6 +51,74 @@ fn postgres_is_examined_and_left_as_it_is() {
     assert!(!format!("{found:?}").contains("wrong@"), "no credential is shown: {found:?}");
 }
 
+/// The lines for a role that only writes, of the section on rights.
+fn rights_of_a_role_that_only_writes() -> Vec<&'static str> {
+    let page = include_str!("../../docs/postgres.md");
+    let (_, section) = page.split_once("## Rights\n").expect("a section on rights");
+    let block = section.split("```sql\n").nth(2).expect("a second block");
+    block.split("```").next().expect("its end").lines().collect()
+}
+
+#[test]
+fn a_role_that_only_writes_has_all_that_is_needed_and_each_right_that_is_missing_is_named() {
+    let server = PostgresServer::start(Version::Debian, &[]);
+    server.sql("ALTER DATABASE features OWNER TO admin");
+    server
+        .sql("CREATE TABLE online_features (id int); CREATE TABLE \"user\" (id int); CREATE TABLE query_log (id int)");
+    let wards = [
+        ready("ONLINE_WRITER", "online_store", &server.uri()),
+        ready("OFFLINE_WRITER", "offline_store", &server.uri()),
+    ];
+    let rights = rights_of_a_role_that_only_writes();
+    let granted = |without: Option<usize>| {
+        server.sql(
+            "REVOKE ALL ON DATABASE features FROM PUBLIC, writer; REVOKE ALL ON SCHEMA public FROM PUBLIC, writer; \
+             REVOKE ALL ON ALL TABLES IN SCHEMA public FROM writer",
+        );
+        for (_, line) in rights.iter().enumerate().filter(|(at, _)| Some(*at) != without) {
+            server.sql(line);
+        }
+    };
+    granted(None);
+    for ward in &wards {
+        ward.doctor().is_sound();
+    }
+    let offline = wards[1].doctor();
+    for check in ["schema", "temporary", "tables"] {
+        assert_eq!(offline.check("offline store of prod", check).0, "ok", "{check}: {offline:#?}");
+    }
+    for (at, line) in rights.iter().enumerate() {
+        granted(Some(at));
+        let found = wards.each_ref().map(Ward::doctor);
+        let told = |found: &crate::Found| {
+            let checks = ["reached", "schema", "temporary", "tables"];
+            found.checks.iter().any(|one| {
+                one["of"].as_str().is_some_and(|of| of.contains("store of prod"))
+                    && checks.contains(&one["check"].as_str().unwrap_or_default())
+                    && one["result"] != "ok"
+                    && !one["fix"].as_str().unwrap_or_default().is_empty()
+            })
+        };
+        assert!(found.iter().any(told), "without {line}: {found:#?}");
+    }
+    granted(None);
+    server.sql("REVOKE DELETE ON online_features FROM writer; REVOKE UPDATE ON query_log FROM writer");
+    wards[0].doctor().fails(
+        "online store of prod",
+        "tables",
+        &["lacks DELETE", "GRANT DELETE ON \"public\".\"online_features\" TO \"writer\""],
+    );
+    wards[1].doctor().fails("offline store of prod", "tables", &["`query_log`: the role lacks UPDATE"]);
+    granted(None);
+    server.sql("REVOKE TEMPORARY ON DATABASE features FROM writer");
+    wards[0].doctor().is_sound();
+    wards[1].doctor().fails(
+        "offline store of prod",
+        "temporary",
+        &["GRANT TEMPORARY ON DATABASE \"features\" TO \"writer\""],
+    );
+}
+
 #[test]
 fn a_standby_takes_no_writes() {
     let server = PostgresServer::start(Version::Debian, &["default_transaction_read_only=on"]);

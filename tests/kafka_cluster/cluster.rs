@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::certificates::Authority;
+use crate::issuer::Keys;
 
 pub struct Cluster {
     folder: tempfile::TempDir,
     authority: Authority,
+    /// Those of the issuer whose tokens are taken.
+    pub keys: Keys,
     /// The brokers, as people write them.
     pub servers: String,
 }
@@ -18,7 +21,9 @@ impl Cluster {
         let signed = authority.sign("localhost", "DNS:localhost,IP:127.0.0.1");
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         std::fs::write(folder.path().join("server.pem"), read(&signed.key) + &read(&signed.certificate)).unwrap();
-        let mut cluster = Self { folder, authority, servers: String::new() };
+        let keys = Keys::new();
+        std::fs::write(folder.path().join("jwks.json"), keys.published()).unwrap();
+        let mut cluster = Self { folder, authority, keys, servers: String::new() };
         cluster.servers = cluster.script("start", &[]);
         cluster
     }
@@ -26,6 +31,11 @@ impl Cluster {
     /// Who signed the brokers' certificates.
     pub fn authority(&self) -> PathBuf {
         self.authority.certificate()
+    }
+
+    /// Key and certificate of `localhost` and 127.0.0.1, of that authority.
+    pub fn server_pem(&self) -> PathBuf {
+        self.folder.path().join("server.pem")
     }
 
     pub fn kill(&self, number: u32) {

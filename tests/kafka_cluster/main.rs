@@ -1,6 +1,7 @@
 //! Kafka as people have it: three brokers, TLS, every way of signing in, and a broker that dies.
 //!
-//! Everything goes through the built binary, as a user runs it. The brokers are Apache Kafka's own. Amazon's
+//! Everything goes through the built binary, as a user runs it. The brokers are Apache Kafka's own, and so is what they
+//! judge tokens by; the issuer of the tokens is a fake. Amazon's
 //! brokers cannot be had: what they would be shown is compared with what Amazon's own signer makes, in `bus/kafka/msk.rs`.
 
 // A test has no users: `pub` here only means that another module of it calls it.
@@ -9,7 +10,9 @@
 #[path = "../services/certificates.rs"]
 mod certificates;
 mod cluster;
+mod issuer;
 mod member;
+mod tokens;
 
 use serde_json::{Value, json};
 

@@ -45,8 +45,13 @@ impl Plant {
         self.write_with(mechanism, kafka, secret, &[]);
     }
 
-    fn write_with(&self, mechanism: &str, kafka: &Value, secret: &Value, more: &[(&str, Value)]) {
+    /// Another secret, in the same place.
+    pub fn write_secret(&self, secret: &Value) {
         std::fs::write(self.path("secret"), secret.to_string()).unwrap();
+    }
+
+    fn write_with(&self, mechanism: &str, kafka: &Value, secret: &Value, more: &[(&str, Value)]) {
+        self.write_secret(secret);
         let store = format!("sqlite://{}", self.path("usage.db").display());
         let mut config = json!({
             "common_persistence_specs": {
@@ -91,6 +96,10 @@ impl Plant {
 
     /// A file of so many events, each with a number that no other has, and the command that publishes it.
     fn publishing(&self, events: u64) -> Command {
+        self.publishing_to(&self.topic, events)
+    }
+
+    fn publishing_to(&self, topic: &str, events: u64) -> Command {
         let first = self.numbered.get();
         self.numbered.set(first + events);
         let event = |number| {
@@ -103,11 +112,16 @@ impl Plant {
         let lines: String = (first..first + events).map(|number| format!("{}\n", event(number))).collect();
         let file = format!("events-{first}.jsonl");
         std::fs::write(self.path(&file), lines).unwrap();
-        self.command(&["publish", "--topic", &self.topic, "--ce-type", "chalk.usage.v1", "--file", &file])
+        self.command(&["publish", "--topic", topic, "--ce-type", "chalk.usage.v1", "--file", &file])
     }
 
     pub fn publish(&self, events: u64) -> Result<(), String> {
-        let done = self.publishing(events).output().unwrap();
+        self.publish_to(&self.topic, events)
+    }
+
+    /// The same to the topic of another plant.
+    pub fn publish_to(&self, topic: &str, events: u64) -> Result<(), String> {
+        let done = self.publishing_to(topic, events).output().unwrap();
         if done.status.success() { Ok(()) } else { Err(String::from_utf8(done.stderr).unwrap()) }
     }
 
@@ -143,7 +157,7 @@ impl Plant {
         }
     }
 
-    fn last_words(&self) -> String {
+    pub fn last_words(&self) -> String {
         let logs = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
         let last = logs.map(|path| {
@@ -178,11 +192,13 @@ impl Member {
         Self { process, log }
     }
 
-    /// Asks it to stop; it must end well.
-    pub fn stop(mut self) {
+    /// Asks it to stop; it must end well. Returns all that it has said.
+    pub fn stop(mut self) -> String {
         kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
         let ended = self.process.wait().unwrap();
-        assert!(ended.success(), "it ended with {ended}:\n{}", std::fs::read_to_string(&self.log).unwrap());
+        let said = std::fs::read_to_string(&self.log).unwrap();
+        assert!(ended.success(), "it ended with {ended}:\n{said}");
+        said
     }
 }
 

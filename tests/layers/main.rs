@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sketch", &[]),
     ("tls", &[]),
     ("cut", &[]),
+    ("http", &["tls"]),
     ("value", &["cut", "sink"]),
     ("row", &["proto", "sink", "value"]),
     ("message", &["cut", "sink", "value"]),
@@ -26,8 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "sketch", "value"]),
     ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
-    ("bus", &["config", "message", "panics"]),
-    ("mirror", &["config", "proto", "result", "sink", "sketch", "tls", "value"]),
+    ("bus", &["config", "http", "message", "panics", "tls"]),
+    ("mirror", &["config", "http", "proto", "result", "sink", "sketch", "tls", "value"]),
     ("store", &["config", "insert", "row", "sink", "sketch", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.

@@ -43,6 +43,8 @@ enum Holding {
     Nothing,
     /// Whoever sends this next is held up just behind it.
     Wanted(&'static [u8]),
+    /// Whoever sends this next is not held up, and hears no answer.
+    Unheard(&'static [u8]),
     Held,
 }
 
@@ -59,6 +61,17 @@ impl Hold {
         let found = bytes.windows(wanted.len()).position(|window| window == wanted)? + wanted.len();
         *state = Holding::Held;
         Some(found)
+    }
+
+    /// Whether answers are lost from these bytes on.
+    fn is_unheard(&self, bytes: &[u8]) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Holding::Unheard(wanted) = *state else { return false };
+        let found = bytes.windows(wanted.len()).any(|window| window == wanted);
+        if found {
+            *state = Holding::Nothing;
+        }
+        found
     }
 
     fn is(&self, state: Holding) -> bool {
@@ -86,7 +99,8 @@ impl Proxy {
                 let budget = budget.clone();
                 let (from, to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 let (back, held, becomes) = (budget.clone(), held.clone(), becomes.clone());
-                std::thread::spawn(move || hand_on(from, to, &budget, Some(&held)));
+                let lost = becomes.clone();
+                std::thread::spawn(move || hand_on(from, to, &budget, &held, &lost));
                 std::thread::spawn(move || hand_back(server, client, &back, &becomes));
             }
         });
@@ -139,15 +153,28 @@ impl Proxy {
         self.set_answers(Answers::Lost);
     }
 
+    /// Lets no answer through once a client has sent these bytes (within one piece), which the server gets.
+    pub(crate) fn lose_answers_to(&self, request: &'static [u8]) {
+        self.hold.set(Holding::Unheard(request));
+    }
+
+    /// Whether answers are lost now.
+    pub(crate) fn loses_answers(&self) -> bool {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) == Answers::Lost
+    }
+
     fn set_answers(&self, answers: Answers) {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, hold: Option<&Hold>) {
+fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, hold: &Hold, answers: &Mutex<Answers>) {
     let mut bytes = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        if let Some((hold, end)) = hold.and_then(|hold| Some((hold, hold.end_in(&bytes[..read])?))) {
+        if hold.is_unheard(&bytes[..read]) {
+            *answers.lock().unwrap_or_else(PoisonError::into_inner) = Answers::Lost;
+        }
+        if let Some(end) = hold.end_in(&bytes[..read]) {
             let _ = to.write_all(&bytes[..end]);
             hold.wait();
             break;

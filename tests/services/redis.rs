@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each suite uses the part that it needs")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -135,6 +135,16 @@ impl RedisServer {
             let command: Vec<String> = parts.iter().map(part).collect();
             panic!("{}: {error}; the server's last words: {}", command.join(" "), self.last_words())
         })
+    }
+
+    /// Sends lines on one connection that signs in with a password; what was said on it.
+    pub(crate) fn session(&self, password: &str, lines: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        let text = format!("AUTH {password}\r\n{}\r\nQUIT\r\n", lines.join("\r\n"));
+        stream.write_all(text.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Stops it with SIGTERM and waits for its end.

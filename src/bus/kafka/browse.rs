@@ -49,8 +49,7 @@ pub(super) async fn start(
                 Ok(consumer) => consumer,
                 Err(error) => return drop(ready_in.send(Err(error))),
             };
-            client::admit(&consumer);
-            match plan(&consumer, &topic, &from) {
+            match client::admit(&consumer).and_then(|()| plan(&consumer, &topic, &from)) {
                 Ok(stretches) => {
                     let _ = ready_in.send(Ok(()));
                     read(&consumer, &topic, stretches, &chunks_in);

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -15,10 +15,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::access::Access;
-use super::msk::Tokens;
+use super::tokens::Tokens;
 use crate::bus::BusError;
 
-/// How long a client waits for its first token, before it is used without one and refused.
+/// How long a client waits for its first token.
 const TOKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The last complaint of a client that may explain why nothing moves.
@@ -147,6 +147,8 @@ pub(super) struct Asking {
     tokens: Option<Tokens>,
     /// A token was handed over.
     admitted: AtomicBool,
+    /// Why there was none.
+    refused: Mutex<Option<BusError>>,
 }
 
 impl Asking {
@@ -154,32 +156,49 @@ impl Asking {
     pub(super) fn of(access: &Access) -> Self {
         Self { tokens: access.tokens.clone(), ..Self::default() }
     }
+
+    fn refused(&self) -> MutexGuard<'_, Option<BusError>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Waits for the token of a client that nobody polls: it is asked for, and handed over, only in polling.
-pub(super) fn admit(consumer: &BaseConsumer<Asking>) {
+/// Waits for the token of a client that nobody polls: it is asked for, and handed over, only in polling. Without one it
+/// would wait in vain for every answer; that there is none is the error.
+pub(super) fn admit(consumer: &BaseConsumer<Asking>) -> Result<(), BusError> {
     let context = consumer.context();
     let until = Instant::now() + TOKEN_WITHIN;
-    while context.tokens.is_some() && !context.admitted.load(Ordering::Acquire) && Instant::now() < until {
+    while context.tokens.is_some() && !context.admitted.load(Ordering::Acquire) {
         let _ = consumer.poll(Duration::from_millis(50));
+        if let Some(error) = context.refused().take() {
+            return Err(error);
+        }
+        if Instant::now() > until {
+            return Err(BusError::Unavailable(format!("no token within {} s", TOKEN_WITHIN.as_secs())));
+        }
     }
+    Ok(())
 }
 
 /// A token, for whoever is let in by one.
-pub(super) fn token(tokens: Option<&Tokens>) -> Result<OAuthToken, Box<dyn Error>> {
-    match tokens {
-        Some(tokens) => tokens.token(),
-        None => Err("a token was asked for, and nothing here makes any".into()),
-    }
+pub(super) fn token(tokens: Option<&Tokens>) -> Result<OAuthToken, BusError> {
+    let text = "a token was asked for, and nothing here makes any";
+    tokens.ok_or_else(|| BusError::Failed(text.to_owned()))?.token()
 }
 
 impl ClientContext for Asking {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let token = token(self.tokens.as_ref())?;
-        self.admitted.store(true, Ordering::Release);
-        Ok(token)
+        match token(self.tokens.as_ref()) {
+            Ok(token) => {
+                self.admitted.store(true, Ordering::Release);
+                Ok(token)
+            }
+            Err(error) => {
+                *self.refused() = Some(error.clone());
+                Err(error.into())
+            }
+        }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {

@@ -3,7 +3,8 @@
 use crate::bus::BusError;
 use crate::config::settings::KafkaSettings;
 
-use super::properties::{canonical, defaults};
+use super::names::canonical;
+use super::properties::defaults;
 
 /// Pairs of which the first is at most the second, and what comes of it otherwise.
 const AT_MOST: &[(&str, &str, &str)] = &[

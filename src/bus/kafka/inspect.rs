@@ -13,7 +13,7 @@ use super::positions::ANSWER_WITHIN;
 use super::publisher::{Client, enqueue, explain, flatten};
 use super::{Kafka, properties, topics};
 use crate::bus::inspect::{Inspect, Member, Members, Takes};
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, TopicInfo};
 use crate::message::{Headers, Outgoing};
 
 /// A topic that takes larger messages is not tried: the message would have to be larger still.
@@ -27,11 +27,12 @@ impl Inspect for Kafka {
     async fn members(&self, group: &str) -> Result<Members, BusError> {
         let access = Access::fetch(&self.settings).await?;
         let name = group.to_owned();
+        let program = properties::program(&self.settings).to_owned();
         let found = topics::ask(&self.settings, &access, move |consumer| {
             let list = consumer.fetch_group_list(Some(&name), ANSWER_WITHIN)?;
             let found = list.groups().iter().find(|known| known.name() == name);
             Ok(found.map(|group| Members {
-                members: group.members().iter().map(member).collect(),
+                members: group.members().iter().map(|one| member(one, &program)).collect(),
                 state: group.state().to_owned(),
             }))
         });
@@ -45,10 +46,14 @@ impl Inspect for Kafka {
     }
 
     async fn takes(&self, topic: &str) -> Result<Takes, BusError> {
-        let limit = self.topic(topic).await?.max_message_bytes;
+        let TopicInfo { max_message_bytes: limit, untold, .. } = self.topic(topic).await?;
         let Some(limit) = limit.filter(|limit| *limit <= LARGEST_TRIED) else {
-            let limit = limit.map_or_else(|| "is not told".to_owned(), |limit| format!("is {limit} bytes"));
-            return Ok(Takes::Unknown(format!("its limit {limit}, and nothing larger is sent only to be refused")));
+            let untold = untold.unwrap_or("the broker does not tell it");
+            let why = limit.map_or_else(
+                || format!("its limit is not known ({untold})"),
+                |limit| format!("its limit is {limit} bytes"),
+            );
+            return Ok(Takes::Unknown(format!("{why}, and nothing larger is sent only to be refused")));
         };
         let access = Access::fetch(&self.settings).await?;
         let mut config = properties::producer(&self.settings, &access);
@@ -83,11 +88,12 @@ impl Inspect for Kafka {
     }
 }
 
-fn member(member: &GroupMemberInfo) -> Member {
+fn member(member: &GroupMemberInfo, own_program: &str) -> Member {
     Member {
         id: member.id().to_owned(),
         host: Some(member.client_host().trim_start_matches('/').to_owned()).filter(|host| !host.is_empty()),
         topics: member.metadata().and_then(subscription).unwrap_or_default(),
+        program: Some(member.client_id().to_owned()).filter(|program| *program != own_program),
     }
 }
 

@@ -7,7 +7,8 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::access::Access;
-use super::msk;
+use super::names::{OAUTHBEARER, canonical};
+use super::{msk, oidc};
 use crate::bus::{BusError, Subscribe};
 use crate::config::secret::expose;
 use crate::config::settings::KafkaSettings;
@@ -28,31 +29,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("transactional.id", "it is made anew with every start, from the group's name"),
     ("isolation.level", "what is read must have been committed, and so must the positions that are compared"),
 ];
-
-/// Second names that librdkafka has for some properties, each with the one that is used here. Under
-/// two names one property would have two values, of which either might win.
-const ALIASES: &[(&str, &str)] = &[
-    ("metadata.broker.list", "bootstrap.servers"),
-    ("max.in.flight", "max.in.flight.requests.per.connection"),
-    ("sasl.mechanisms", "sasl.mechanism"),
-    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
-    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
-    ("queue.buffering.max.ms", "linger.ms"),
-    ("message.send.max.retries", "retries"),
-    ("compression.codec", "compression.type"),
-    ("request.required.acks", "acks"),
-    ("delivery.timeout.ms", "message.timeout.ms"),
-    ("auto.commit.enable", "enable.auto.commit"),
-];
-
-/// The one name of a property.
-pub(super) fn canonical(name: &str) -> &str {
-    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, used)| used)
-}
-
-/// What librdkafka calls signing in with a token.
-const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// How long a transaction may take before the broker ends it.
 const TRANSACTION_MS: u64 = 30_000;
@@ -100,7 +76,16 @@ pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
             )));
         }
     }
+    oidc::check(settings)?;
     client(settings, &Access::default()).create_native_config().map(drop).map_err(|error| unfit(&error))
+}
+
+/// What a client says that it is, unless the settings say otherwise.
+const PROGRAM: &str = "chalk-writer";
+
+/// What clients of these settings say that they are.
+pub(super) fn program(settings: &KafkaSettings) -> &str {
+    settings.properties.get("client.id").map_or(PROGRAM, String::as_str)
 }
 
 /// What every client has in common. The settings' own properties are applied last.
@@ -108,7 +93,7 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &access.brokers)
-        .set("client.id", "chalk-writer")
+        .set("client.id", PROGRAM)
         .set("security.protocol", settings.security_protocol.to_lowercase())
         .set("socket.keepalive.enable", "true")
         // A dead address is given up after ten seconds, so that another broker is asked.
@@ -126,7 +111,7 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
     if let Some(password) = &access.password {
         config.set("sasl.password", expose(password));
     }
-    for (name, value) in &settings.properties {
+    for (name, value) in settings.properties.iter().filter(|(name, _)| !oidc::is_ours(settings, name)) {
         config.set(canonical(name), value);
     }
     config
@@ -282,6 +267,7 @@ pub(super) fn unfit(error: &KafkaError) -> BusError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::kafka::names::ALIASES;
 
     fn subscribe() -> Subscribe {
         let (topic, group) = ("t".to_owned(), "g".to_owned());

@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{self, Complaints};
 use super::ledger::Ledger;
-use super::msk::Tokens;
 use super::positions::{self, NoStart};
+use super::tokens::Tokens;
 use crate::bus::{Handover, OnGap};
 use crate::message::Partition;
 
@@ -378,7 +378,7 @@ impl ClientContext for Member {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        client::token(self.tokens.as_ref())
+        Ok(client::token(self.tokens.as_ref())?)
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {

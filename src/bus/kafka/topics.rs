@@ -18,6 +18,10 @@ use crate::config::settings::KafkaSettings;
 /// How long a new topic may take until every broker knows it.
 const SPREAD_WITHIN: Duration = Duration::from_secs(30);
 
+/// What stands in the way where people sign in with tokens: the library asks for them while it is polled, and its client
+/// for such calls polls nothing (rust-rdkafka, issue 757).
+const BY_TOKEN: &str = "calls of administration cannot sign in with a token (AWS_MSK_IAM, OAUTHBEARER)";
+
 /// How long a broker that answers at all may take to tell a topic's limit.
 const LIMIT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -34,13 +38,18 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     })
     .await
     .map_err(|error| naming(name, error))?;
-    let Limits { max_message_bytes, keeping } = limits(settings, &access, name).await?;
-    Ok(TopicInfo { partitions, max_message_bytes, messages, keeping })
+    let Limits { max_message_bytes, keeping, untold } = limits(settings, &access, name).await?;
+    Ok(TopicInfo { partitions, max_message_bytes, messages, keeping, untold })
 }
 
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.
 pub(super) async fn create(settings: &KafkaSettings, name: &str, partitions: u32) -> Result<(), BusError> {
     let access = Access::fetch(settings).await?;
+    if access.tokens.is_some() {
+        return Err(BusError::Settings(format!(
+            "topic {name} was not made: {BY_TOKEN}; make it with the broker's tools"
+        )));
+    }
     let admin = admin(settings, &access)?;
     let partitions = i32::try_from(partitions)
         .map_err(|_| BusError::Settings(format!("topic {name} cannot have {partitions} partitions")))?;
@@ -87,7 +96,7 @@ pub(super) async fn ask_as<T: Send + 'static>(
     let asked = tokio::task::spawn_blocking(move || {
         let consumer =
             BaseConsumer::from_config_and_context(&config, context).map_err(|error| properties::unfit(&error))?;
-        client::admit(&consumer);
+        client::admit(&consumer)?;
         question(&consumer).map_err(|error| {
             // Errors wait in a queue of their own, which nobody has polled so far.
             for _ in 0..100 {
@@ -112,14 +121,19 @@ fn admin(settings: &KafkaSettings, access: &Access) -> Result<AdminClient<Asking
     AdminClient::from_config_and_context(&config, Asking::of(access)).map_err(|error| properties::unfit(&error))
 }
 
-/// What a topic's configuration says; nothing where the broker does not tell it or we may not know it.
+/// What a topic's configuration says; nothing, and why, where it cannot be known.
 #[derive(Default)]
 struct Limits {
     max_message_bytes: Option<usize>,
     keeping: Keeping,
+    untold: Option<&'static str>,
 }
 
 impl Limits {
+    fn untold(why: &'static str) -> Self {
+        Self { untold: Some(why), ..Self::default() }
+    }
+
     fn of(resource: &ConfigResource) -> Self {
         let text = |name: &str| resource.get(name).and_then(|entry| entry.value.as_deref());
         // -1 is for ever.
@@ -139,17 +153,21 @@ impl Limits {
                 for_ms: number("retention.ms").filter(|_| has("delete")),
                 refuses_beyond_ms: refuses_beyond.into_iter().filter_map(number).min().filter(|_| !stamped_by_broker),
             },
+            untold: None,
         }
     }
 }
 
 /// The topic's limits.
 async fn limits(settings: &KafkaSettings, access: &Access, topic: &str) -> Result<Limits, BusError> {
+    if access.tokens.is_some() {
+        return Ok(Limits::untold(BY_TOKEN));
+    }
     let admin = admin(settings, access)?;
     let options = AdminOptions::new().request_timeout(Some(LIMIT_WITHIN));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
     let code = match described.map(|mut resources| resources.pop()) {
-        Ok(None) => return Ok(Limits::default()),
+        Ok(None) => return Ok(Limits::untold("the broker does not tell them")),
         Ok(Some(Ok(resource))) => return Ok(Limits::of(&resource)),
         Ok(Some(Err(code))) => code,
         Err(error) => client::code_of(&error).unwrap_or(Code::Unknown),
@@ -158,7 +176,10 @@ async fn limits(settings: &KafkaSettings, access: &Access, topic: &str) -> Resul
         // It has just answered other questions: it does not know this one, or we may not ask it.
         Code::UnsupportedFeature | Code::OperationTimedOut | Code::TopicAuthorizationFailed => {
             tracing::warn!(topic, %code, "the broker does not tell how large a message may be and how long it is kept");
-            Ok(Limits::default())
+            Ok(Limits::untold(match code {
+                Code::TopicAuthorizationFailed => "this user may not ask for them (DescribeConfigs on the topic)",
+                _ => "the broker does not tell them",
+            }))
         }
         code => Err(client::classify(code, format!("limits of topic {topic}: {code}"))),
     }

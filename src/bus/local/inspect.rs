@@ -20,7 +20,7 @@ impl Inspect for LocalBus {
                      WHERE m.group_name = ?1 AND m.lease_until_ms >= ?2 ORDER BY m.number",
                 )?;
                 let rows = statement.query_map(params![group, group::now_ms()], |row| {
-                    Ok(Member { id: row.get(0)?, host: None, topics: vec![row.get(1)?] })
+                    Ok(Member { id: row.get(0)?, host: None, topics: vec![row.get(1)?], program: None })
                 })?;
                 Ok(rows.collect::<Result<Vec<_>, _>>()?)
             })?;

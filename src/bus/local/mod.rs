@@ -132,6 +132,7 @@ impl Bus for LocalBus {
                 max_message_bytes,
                 messages: topic.partitions.iter().map(|log| log.end as u64).sum(),
                 keeping: Keeping::default(),
+                untold: None,
             })
         })
         .await

@@ -1,21 +1,18 @@
-//! The bus of a writer: whether it answers, its topics, the group and who is in it.
+//! The bus of a writer: whether it answers, and the topic that is read.
 
 use std::time::Duration;
 
+use super::group::Group;
 use super::report::Report;
-use crate::bus::inspect::{Inspect, Member, Members, Takes};
+use super::topics;
+use crate::bus::inspect::Inspect;
 use crate::bus::{self, Bus, BusError, Keeping, TopicInfo};
 use crate::cli::exit::Failure;
 use crate::cli::output::count;
 use crate::config::settings::{BusSettings, WriterSettings};
 use crate::config::units::{show_duration, show_size};
-use crate::dead_letter::SMALLEST_LIMIT;
 use crate::store::examine::Finding;
 use crate::writer::{self, Stands};
-
-/// How often a question about a group is asked that the bus cannot answer yet, and how far apart.
-const ATTEMPTS: usize = 10;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Examines the bus for one writer of a file.
 pub(super) async fn examine(
@@ -65,10 +62,10 @@ pub(super) async fn examine(
     }
     if let Some(publishes) = &settings.publishes {
         let of = format!("topic {}", publishes.topic);
-        written_to(&*bus, inspect.as_deref(), &publishes.topic, &of, report).await;
+        topics::written_to(&*bus, inspect.as_deref(), &publishes.topic, &of, report).await;
     }
     match &settings.dlq_topic {
-        Some(topic) => dead_letters(settings, &*bus, inspect.as_deref(), topic, report).await,
+        Some(topic) => topics::dead_letters(settings, &*bus, inspect.as_deref(), topic, report).await,
         None => report.add(
             "dead letters",
             Finding::warn(
@@ -78,6 +75,7 @@ pub(super) async fn examine(
             ),
         ),
     }
+    topics::parking(settings, &*bus, inspect.as_deref(), info.as_ref(), report).await;
     Ok(())
 }
 
@@ -126,9 +124,10 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
                 "sizes",
                 format!("up to {theirs} bytes, and the writer takes {} unpacked", show_size(ours as u64)),
             ),
-            None => Finding::ok(
+            None => Finding::warn(
                 "sizes",
-                format!("its limit is not told; the writer takes {} unpacked", show_size(ours as u64)),
+                format!("up to {}; the writer takes {} unpacked", topics::unknown(info), show_size(ours as u64)),
+                "look with the broker's own tools (`max.message.bytes`, `retention.ms`, `cleanup.policy`)",
             ),
         },
     );
@@ -161,18 +160,7 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
     });
 }
 
-/// Asks again for a while where the bus says that it cannot tell yet: a cluster has to find who looks after a group
-/// first, and right after its start makes the topic for that.
-async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, BusError>) -> Result<T, BusError> {
-    for _ in 1..ATTEMPTS {
-        match ask().await {
-            Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
-            answer => return answer,
-        }
-    }
-    ask().await
-}
-
+/// The group of the writer, and whether the file has others of it.
 async fn group(
     settings: &WriterSettings,
     all: &[WriterSettings],
@@ -181,11 +169,10 @@ async fn group(
     info: &TopicInfo,
     report: &mut Report,
 ) {
-    let (group, topic) = (&settings.group, &settings.subscription);
-    let of = format!("group {group}");
+    let of = format!("group {}", settings.group);
     let shared: Vec<&str> = all
         .iter()
-        .filter(|other| other.group == *group && other.writer_type != settings.writer_type)
+        .filter(|other| other.group == settings.group && other.writer_type != settings.writer_type)
         .map(|other| other.writer_type.as_str())
         .collect();
     if !shared.is_empty() {
@@ -198,146 +185,6 @@ async fn group(
             ),
         );
     }
-    match patiently(async || bus.positions(topic, group).await).await {
-        Ok(positions) => {
-            let known = positions.iter().filter(|position| position.committed.is_some()).count();
-            let left: u64 = positions.iter().map(|at| at.end.saturating_sub(at.next()).max(0).unsigned_abs()).sum();
-            let expired: u64 =
-                positions.iter().filter_map(|at| Some((at.earliest - at.committed?).max(0).unsigned_abs())).sum();
-            let found = match known {
-                0 => format!("none yet: it starts at the earliest, {}", count(left, "message")),
-                _ => format!(
-                    "in {known} of {}, {} to read",
-                    count(positions.len() as u64, "partition"),
-                    count(left, "message")
-                ),
-            };
-            report.add(
-                &of,
-                if expired > 0 {
-                    Finding::warn(
-                        "position",
-                        format!("{found}; up to {} expired before they were read", count(expired, "message")),
-                        "raise the topic's retention; `on_gap` says whether the writer goes on",
-                    )
-                } else {
-                    Finding::ok("position", found)
-                },
-            );
-        }
-        Err(error) => report.add(&of, position_untold(&error)),
-    }
-    match patiently(async || inspect.members(group).await).await {
-        Ok(Members { members, state }) => members_of(&members, &state, topic, info.partitions, &of, report),
-        Err(error) => report.add(&of, Finding::warn("members", error.to_string(), "allow Describe on the group")),
-    }
-}
-
-fn position_untold(error: &BusError) -> Finding {
-    let fix = match error {
-        BusError::Denied(_) => "allow the group to this user (Read)",
-        _ => "ask again once the cluster is whole; a running writer waits for it",
-    };
-    Finding::fail("position", error.to_string(), fix)
-}
-
-fn members_of(members: &[Member], state: &str, topic: &str, partitions: u32, of: &str, report: &mut Report) {
-    let state = if state.is_empty() { String::new() } else { format!(" ({state})") };
-    if members.is_empty() {
-        report.add(of, Finding::ok("members", format!("none now{state}")));
-        return;
-    }
-    let shown: Vec<String> = members
-        .iter()
-        .map(|Member { id, host, .. }| host.as_ref().map_or_else(|| id.clone(), |host| format!("{id} at {host}")))
-        .collect();
-    report.add(of, Finding::ok("members", format!("{}{state}: {}", members.len(), shown.join(", "))));
-    if members.len() > partitions as usize {
-        report.add(
-            of,
-            Finding::warn(
-                "members",
-                format!(
-                    "{} for {}: some have nothing to do",
-                    count(members.len() as u64, "member"),
-                    count(partitions.into(), "partition")
-                ),
-                "add partitions, or run fewer",
-            ),
-        );
-    }
-    let others =
-        members.iter().filter(|member| !member.topics.is_empty() && !member.topics.iter().any(|one| one == topic));
-    for Member { id, topics, .. } in others {
-        report.add(
-            of,
-            Finding::warn(
-                "shared",
-                format!("{id} reads {}, and not `{topic}`: it is another writer's", topics.join(", ")),
-                "give each type of writer a group of its own (`kafka_consumer_group_override`)",
-            ),
-        );
-    }
-}
-
-/// A topic that messages are sent to; `None` where it is not there, or cannot be asked.
-async fn written_to(
-    bus: &dyn Bus,
-    inspect: Option<&dyn Inspect>,
-    topic: &str,
-    of: &str,
-    report: &mut Report,
-) -> Option<TopicInfo> {
-    let info = match bus.topic(topic).await {
-        Ok(info) => info,
-        Err(error) => {
-            report.add(of, Finding::fail("there", error.to_string(), "make it, or correct its name"));
-            return None;
-        }
-    };
-    let size =
-        info.max_message_bytes.map_or_else(|| "a size that is not told".to_owned(), |bytes| format!("{bytes} bytes"));
-    report.add(
-        of,
-        Finding::ok("there", format!("{}, messages up to {size}", count(info.partitions.into(), "partition"))),
-    );
-    if let Some(inspect) = inspect {
-        report.add(
-            of,
-            match inspect.takes(topic).await {
-                Ok(Takes::Yes(how)) => Finding::ok("writable", how),
-                Ok(Takes::Unknown(why)) => {
-                    Finding::warn("writable", format!("not known: {why}"), "look at the rights by hand (Write)")
-                }
-                Err(error) => Finding::fail("writable", error.to_string(), "allow Write on it to this user"),
-            },
-        );
-    }
-    Some(info)
-}
-
-async fn dead_letters(
-    settings: &WriterSettings,
-    bus: &dyn Bus,
-    inspect: Option<&dyn Inspect>,
-    topic: &str,
-    report: &mut Report,
-) {
-    let of = format!("dead letters {topic}");
-    if matches!(settings.bus, BusSettings::Local(_)) && matches!(bus.topic(topic).await, Err(BusError::NotFound(_))) {
-        report.add(&of, Finding::ok("there", "not yet: on LOCAL the writer makes it when it starts"));
-        return;
-    }
-    let Some(info) = written_to(bus, inspect, topic, &of, report).await else { return };
-    if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
-        let found = format!("{} is too little for a letter", show_size(limit as u64));
-        report.add(&of, Finding::fail("sizes", found, format!("set `max.message.bytes` to {SMALLEST_LIMIT} or more")));
-    }
-    let worries = writer::start::worries(&info.keeping);
-    if worries.is_empty() {
-        report.add(&of, Finding::ok("keeping", "long enough, and nothing is compacted"));
-    }
-    for worry in worries {
-        report.add(&of, Finding::warn("keeping", worry, "docs/dead-letters.md has the settings that it should have"));
-    }
+    let (name, topic, partitions) = (&settings.group, &settings.subscription, info.partitions);
+    Group { name, topic, partitions }.examine(inspect, bus, &of, report).await;
 }

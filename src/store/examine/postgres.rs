@@ -1,12 +1,14 @@
-//! A database of Postgres: what it is, its clock, and what the role may do in the schema. Only the catalogue is read.
+//! A database of Postgres: what it is, its clock, and what the role may do there. Only the catalogue is read.
+
+mod rights;
 
 use super::{Finding, clock, unreachable};
 use crate::config::StoreKind;
 use crate::config::secret::expose;
 use crate::sink::SinkError;
+use crate::store::StoreOptions;
 use crate::store::postgres::connection::{Connection, Pool};
-use crate::store::postgres::{ONLINE_TABLE, SCHEMA, quoted, uri};
-use crate::store::{StoreOptions, look};
+use crate::store::postgres::uri;
 use crate::value::time::now;
 
 const SERVER: &str = "
@@ -17,21 +19,6 @@ const SERVER: &str = "
            current_setting('max_connections')::int, (SELECT count(*)::int FROM pg_stat_activity),
            current_setting('synchronous_standby_names')
     FROM pg_database WHERE datname = current_database()";
-
-const RIGHTS: &str = "
-    SELECT to_regnamespace($1) IS NOT NULL,
-           CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
-                ELSE has_schema_privilege($2::text, 'USAGE') END,
-           CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
-                ELSE has_schema_privilege($2::text, 'CREATE') END";
-
-const TABLES: &str = "
-    SELECT class.relname::text,
-           has_table_privilege(class.oid, 'SELECT') AND has_table_privilege(class.oid, 'INSERT')
-           AND has_table_privilege(class.oid, 'UPDATE'),
-           pg_has_role(class.relowner, 'USAGE')
-    FROM pg_class class JOIN pg_namespace space ON space.oid = class.relnamespace
-    WHERE space.nspname = $1 AND class.relkind IN ('r', 'p') ORDER BY 1";
 
 const PGVECTOR: &str = "
     SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
@@ -48,7 +35,7 @@ pub(in crate::store) async fn examine(kind: StoreKind, options: &StoreOptions) -
     let done = async {
         let connection = pool.take().await?;
         server(&connection, &mut findings).await?;
-        rights(&connection, kind, &mut findings).await?;
+        rights::examine(&connection, kind, &mut findings).await?;
         if kind == StoreKind::Vector {
             pgvector(&connection, &mut findings).await?;
         }
@@ -102,67 +89,6 @@ async fn server(connection: &Connection<()>, findings: &mut Vec<Finding>) -> Res
             names => format!("a commit waits for {names}"),
         },
     ));
-    Ok(())
-}
-
-async fn rights(connection: &Connection<()>, kind: StoreKind, findings: &mut Vec<Finding>) -> Result<(), SinkError> {
-    let schema = connection.address.schema(look::schema(kind, SCHEMA)).to_owned();
-    let rows = connection.query(RIGHTS, &[&quoted(&schema), &schema]).await?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    let (there, enters, creates): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
-    let tables = connection.query(TABLES, &[&schema]).await?;
-    let tables: Vec<(String, bool, bool)> = tables.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    let ours = |name: &str| kind != StoreKind::Online || name == ONLINE_TABLE;
-    let ours: Vec<&(String, bool, bool)> = tables.iter().filter(|(name, ..)| ours(name)).collect();
-    // Features are in one table, which is never changed: who has it needs not make any.
-    let has_all = kind == StoreKind::Online && !ours.is_empty();
-    findings.push(match (there, enters, creates) {
-        (false, true, _) => {
-            Finding::ok("schema", format!("`{schema}` is not there yet; the first write makes it, as it may"))
-        }
-        (false, false, _) => Finding::fail(
-            "schema",
-            format!("`{schema}` is not there, and the role may not make it"),
-            format!("run `CREATE SCHEMA {}; GRANT USAGE, CREATE ON SCHEMA {} TO …`", quoted(&schema), quoted(&schema)),
-        ),
-        (true, true, true) => Finding::ok("schema", format!("`{schema}`: tables may be made")),
-        (true, true, false) if has_all => {
-            Finding::ok("schema", format!("`{schema}`: tables may not be made, and none has to be"))
-        }
-        (true, _, _) => Finding::fail(
-            "schema",
-            format!("`{schema}`: the role may not {}", if enters { "make tables" } else { "use it" }),
-            format!("run `GRANT USAGE, CREATE ON SCHEMA {} TO …`", quoted(&schema)),
-        ),
-    });
-    if ours.is_empty() {
-        findings.push(Finding::ok("tables", "none yet; the first write makes them"));
-        return Ok(());
-    }
-    let named = |wrong: &[&str]| wrong.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let closed: Vec<&str> = ours.iter().filter(|(_, writes, _)| !writes).map(|(name, ..)| name.as_str()).collect();
-    let foreign: Vec<&str> = ours.iter().filter(|(_, _, owns)| !owns).map(|(name, ..)| name.as_str()).collect();
-    findings.push(if closed.is_empty() {
-        Finding::ok("tables", format!("{}, all readable and writable by the catalogue's rights", ours.len()))
-    } else {
-        let fix = format!(
-            "run `GRANT SELECT, INSERT, UPDATE ON … TO …`{}",
-            if kind == StoreKind::Online { "" } else { ", where the writer is to write there" }
-        );
-        let found = format!("may not be read and written to: {}", named(&closed));
-        if kind == StoreKind::Online {
-            Finding::fail("tables", found, fix)
-        } else {
-            Finding::warn("tables", found, fix)
-        }
-    });
-    if !foreign.is_empty() && kind != StoreKind::Online {
-        findings.push(Finding::warn(
-            "columns",
-            format!("of {} the role is no owner, and cannot add columns that appear", named(&foreign)),
-            "make it a member of the owner, or declare no new features",
-        ));
-    }
     Ok(())
 }
 

@@ -4,18 +4,25 @@ mod third;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::bus::{Browse, BrowseFrom, GroupPosition, Received, Source, Step, Stepped};
+use crate::bus::{
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Received, Source, Step, Stepped, Stretch,
+    Subscription, TopicInfo,
+};
 use crate::config::StoreKind;
 use crate::config::settings::Environment;
 use crate::message::{Delivery, Outgoing};
 use crate::row::feature::{Entity, FeatureRow};
+use crate::runtime::Retry;
 use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::StoreLimits;
+use crate::value::time::now;
 use crate::writer::destinations::{Destinations, Stores};
 use crate::writer::online;
 use crate::writer::plan::{Reads, policy};
@@ -134,7 +141,7 @@ impl Bus for ScriptedBus {
 }
 
 fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
-    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0, keeping: Keeping::default() })
+    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0, keeping: Keeping::default(), untold: None })
 }
 
 fn plan(uri: &str) -> Box<dyn AnyPlan> {

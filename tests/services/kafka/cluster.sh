@@ -3,9 +3,10 @@
 #
 #   cluster.sh start FOLDER        starts them, with everything in FOLDER, waits until all answer, and prints their
 #                                  addresses as people write them, with spaces. Clients use SASL_SSL with SCRAM-SHA-512,
-#                                  SCRAM-SHA-256 or PLAIN (user `writer`, password `right`).
+#                                  SCRAM-SHA-256 or PLAIN (user `writer`, password `right`), or with OAUTHBEARER and a
+#                                  token for `kafka` of the issuer `https://issuer`, until that ends.
 #                                  Before, there has to be FOLDER/server.pem, key and certificate of `localhost` and
-#                                  127.0.0.1
+#                                  127.0.0.1, and FOLDER/jwks.json, the keys of that issuer
 #   cluster.sh kill FOLDER N       kills broker N (1 to 3) as a power cut would
 #   cluster.sh again FOLDER N      starts it again
 #   cluster.sh stop FOLDER         kills all of them
@@ -57,10 +58,16 @@ inter.broker.listener.name=AMONG
 listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2)),CONTROLLER://127.0.0.1:$((first + number + 5))
 advertised.listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2))
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,AMONG:PLAINTEXT,CLIENT:SASL_SSL
-listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
+listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER
 listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.client.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_writer="right";
+listener.name.client.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.client.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.client.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=file://$folder/jwks.json
+listener.name.client.oauthbearer.sasl.oauthbearer.expected.issuer=https://issuer
+listener.name.client.oauthbearer.sasl.oauthbearer.expected.audience=kafka
+listener.name.client.oauthbearer.connections.max.reauth.ms=3600000
 listener.name.client.ssl.keystore.type=PEM
 listener.name.client.ssl.keystore.location=$folder/server.pem
 log.dirs=$folder/$number/data
@@ -87,6 +94,8 @@ run() {
   local folder=$1 number=$2
   # Brokers of tests live for minutes: what compiles them for days would take most of their time.
   nohup java -Xmx384m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+    -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls="file://$folder/jwks.json" \
+    -Dorg.apache.kafka.sasl.oauthbearer.allowed.files="$folder/jwks.json" \
     -cp "$libs/*" \
     kafka.Kafka "$folder/$number/server.properties" >>"$folder/$number/log" 2>&1 </dev/null &
   echo $! >"$folder/$number/pid"

@@ -6,7 +6,9 @@
 #                              and prints its address; in a folder that was used before it goes on there.
 #                              FOLDER/sasl-port is the port for SASL_PLAINTEXT with SCRAM-SHA-512, user
 #                              `writer` with password `right`. With KAFKA_PROXY_PORT set, FOLDER/proxied-port is
-#                              the port for a proxy: who comes through it is told to come back to KAFKA_PROXY_PORT
+#                              the port for a proxy: who comes through it is told to come back to KAFKA_PROXY_PORT.
+#                              With KAFKA_SESSIONS_MS set, who has signed in has to do it again after so long
+#   kafka.sh password FOLDER PASSWORD   gives `writer` another password
 #   kafka.sh stop FOLDER       stops it in order
 #   kafka.sh kill FOLDER       kills it as a power cut would
 #
@@ -92,6 +94,9 @@ group.consumer.heartbeat.interval.ms=500
 group.consumer.session.timeout.ms=6000
 auto.create.topics.enable=false
 PROPERTIES
+  if [[ -n ${KAFKA_SESSIONS_MS:-} ]]; then
+    echo "connections.max.reauth.ms=$KAFKA_SESSIONS_MS" >>"$folder/server.properties"
+  fi
   local id
   id=$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid 2>>"$folder/log")
   java -cp "$libs/*" kafka.tools.StorageTool format --standalone -t "$id" -c "$folder/server.properties" \
@@ -153,10 +158,17 @@ end() {
   rm -f "$folder/pid"
 }
 
+password() {
+  java -cp "$libs/*" kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$(cat "$1/port")" --alter \
+    --entity-type users --entity-name writer --add-config "SCRAM-SHA-512=[password=$2]" >>"$1/log" 2>&1 \
+    || fail "the password could not be changed; see $1/log"
+}
+
 case ${1:-} in
   install) install_jars ;;
   start) start "${2:?a folder}" ;;
   stop) end "${2:?a folder}" TERM ;;
   kill) end "${2:?a folder}" KILL ;;
-  *) fail "unknown command \`${1:-}\`; known are install, start, stop and kill" ;;
+  password) password "${2:?a folder}" "${3:?a password}" ;;
+  *) fail "unknown command \`${1:-}\`; known are install, start, password, stop and kill" ;;
 esac

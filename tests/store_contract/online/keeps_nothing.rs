@@ -6,7 +6,7 @@ use super::place::{cell, entity, int, row, store, write};
 
 #[tokio::test]
 async fn a_store_that_keeps_nothing_takes_every_row_and_counts_none_as_stored() {
-    for known in STORES.iter().filter(|store| store.keeps_nothing) {
+    for known in STORES.iter().filter(|store| store.keeps_nothing()) {
         assert!(known.online.is_some(), "{} is tested as an online store, which it is not", known.name);
         let store = store(&format!("{}:", known.schemes[0]));
         let sound = row(entity("42"), vec![cell("a", 10, int(1))]);

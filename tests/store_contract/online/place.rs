@@ -127,7 +127,7 @@ fn shared_cluster() -> &'static RedisCluster {
 
 /// Every store of the registry that keeps what is written to it; those that do not have a test of their own.
 fn keeping_stores() -> impl Iterator<Item = &'static Store> {
-    ONLINE.stores().map(|(store, _)| store).filter(|store| !store.keeps_nothing)
+    ONLINE.stores().map(|(store, _)| store).filter(|store| !store.keeps_nothing())
 }
 
 /// Runs a test on each of these, in places of its own.

@@ -194,21 +194,10 @@ async fn a_password_that_changes_is_fetched_again() {
     let store = open(&options).expect("a store that can be opened");
     stored(&*store, &user(1)).await;
     // The old one is of no use any more, and every connection has to be made again.
-    let admin = redis_cli(&server, "first", &["CONFIG SET requirepass second", "CLIENT KILL TYPE normal SKIPME yes"]);
+    let admin = server.session("first", &["CONFIG SET requirepass second", "CLIENT KILL TYPE normal SKIPME yes"]);
     assert!(admin.contains("OK"), "{admin}");
     denied(&*store, &["WRONGPASS"]).await;
     uri("second");
     stored_at_last(&*store, &user(2)).await;
     assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(2)));
-}
-
-/// Sends lines on one connection that is in.
-fn redis_cli(server: &RedisServer, password: &str, lines: &[&str]) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
-    let text = format!("AUTH {password}\r\n{}\r\nQUIT\r\n", lines.join("\r\n"));
-    stream.write_all(text.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
 }

@@ -15,6 +15,7 @@ use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
 use crate::writer::doubles::Repetition;
 use crate::writer::open::{Gate, Unopened};
+use crate::writer::outlet::Publishes;
 use crate::writer::preview::{Preview, Shown, ShownRow};
 use crate::writer::testing::{self, message};
 

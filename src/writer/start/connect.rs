@@ -1,0 +1,202 @@
+//! Talking to a bus that may be away for a while: which topics there are, and whether they fit.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::harm::rfc3339;
+use super::keeping::{unfit_for_parking, worries, worry_of_parking};
+use super::with::{Again, Start, StartError};
+use crate::bus::reread::reread;
+use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
+use crate::runtime::pause::Pauses;
+use crate::runtime::{DeadLetterTopic, Parking, Policy, Retry};
+use crate::writer::outlet::{Outlet, Publishes};
+use crate::writer::plan::{ParkingTopic, Reads};
+
+/// The field that names the dead letter topic.
+const DEAD_LETTERS: &str = "`kafka_dlq_topic`";
+
+/// How long the end waits for what is being read back.
+const LEAVES_PARKED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Talks to a bus that may be away for a while.
+pub(super) struct Connect<'a> {
+    pub(super) with: &'a Start,
+    pub(super) retry: Retry,
+}
+
+impl Connect<'_> {
+    /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
+    pub(super) async fn dead_letters(
+        &self,
+        name: String,
+        made_here: bool,
+    ) -> Result<(Arc<dyn Publisher>, DeadLetterTopic), StartError> {
+        let part = format!("dead letter topic `{name}`");
+        if made_here {
+            self.made(&part, &name).await?;
+        }
+        let info = self.topic(&part, &name, DEAD_LETTERS).await?;
+        if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
+            return Err(StartError::Configuration(format!(
+                "{part} takes messages of at most {limit} bytes; it needs {SMALLEST_LIMIT} or more \
+                 (`max.message.bytes`)"
+            )));
+        }
+        for worry in worries(&info.keeping) {
+            tracing::warn!("{part} {worry} (docs/dead-letters.md has the settings that it should have)");
+        }
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        if info.max_message_bytes.is_none() {
+            tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
+        }
+        Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+    }
+
+    /// Where messages are parked, and how they are read back: by a group of their own, with a quarter of the memory.
+    pub(super) async fn parked(
+        &self,
+        parking: ParkingTopic,
+        reads: &Reads,
+        policy: &Policy,
+    ) -> Result<(Parking, Subscription, Policy), StartError> {
+        let ParkingTopic { after, topic } = parking;
+        let part = format!("parking topic `{topic}`");
+        if reads.embedded {
+            self.made(&part, &topic).await?;
+        }
+        let info = self.topic(&part, &topic, "`parking_topic`").await?;
+        if let Some(why) = unfit_for_parking(&info.keeping) {
+            return Err(StartError::Configuration(format!("{part} {why}")));
+        }
+        if let Some(worry) = worry_of_parking(&info.keeping) {
+            tracing::warn!("{part} {worry}");
+        }
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group: ParkingTopic::group(&reads.group),
+            drain: self.with.drain,
+            fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
+            on_gap: reads.on_gap,
+            transactional: false,
+        };
+        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
+        // Nobody waits long for a store at the end: what is parked is safe where it is.
+        let drain_within = policy.drain_within.min(LEAVES_PARKED_WITHIN);
+        let max_bytes = (policy.max_bytes / 4).max(1);
+        let policy = Policy { max_bytes, drain_within, beside: true, ..policy.clone() };
+        Ok((Parking { after, topic, publisher }, subscription, policy))
+    }
+
+    /// A topic that is made where it is missing.
+    async fn made(&self, part: &str, name: &str) -> Result<(), StartError> {
+        let bus = &self.with.bus;
+        self.patiently(part, || async {
+            match bus.topic(name).await {
+                Err(BusError::NotFound(_)) => bus.create_topic(name, 1).await,
+                other => other.map(drop),
+            }
+        })
+        .await
+    }
+
+    /// The topic that the writer publishes to, with the limit that it has now.
+    pub(super) async fn outlet(&self, publishes: Publishes) -> Result<Outlet, StartError> {
+        let Publishes { topic, named_by, .. } = &publishes;
+        let part = format!("topic `{topic}`");
+        let info = self.topic(&part, topic, named_by).await?;
+        let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
+        if info.max_message_bytes.is_none() {
+            tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
+        }
+        Ok(Outlet::new(publisher, publishes, info.max_message_bytes))
+    }
+
+    /// A part of a topic, outside every group.
+    pub(super) async fn again(&self, topic: &str, again: &Again) -> Result<Subscription, StartError> {
+        let (from_ms, until_ms) = match again {
+            Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
+            Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), topic, stretches.clone(), None)),
+        };
+        let part = format!("stretch of `{topic}`");
+        let stretches = self.patiently(&part, || self.with.bus.stretch(topic, from_ms, until_ms)).await?;
+        let offsets: i64 = stretches.iter().map(|stretch| stretch.until - stretch.from).sum();
+        let until = until_ms.map_or_else(|| "now".to_owned(), rfc3339);
+        tracing::info!(topic, from = rfc3339(from_ms), until, offsets, "reading again, outside the consumer group");
+        if offsets == 0 {
+            tracing::warn!(topic, "nothing lies between these times, which are those that the bus has of its messages");
+        }
+        for Stretch { partition, from, earliest, .. } in &stretches {
+            if from == earliest && *earliest > 0 {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    earliest,
+                    "begins at the earliest message that is left; older ones of that stretch have expired, if there were any"
+                );
+            }
+        }
+        Ok(reread(Arc::clone(&self.with.bus), topic, stretches, Some(from_ms)))
+    }
+
+    /// A topic that has to be there, and the field that names it.
+    pub(super) async fn topic(&self, part: &str, name: &str, field: &str) -> Result<TopicInfo, StartError> {
+        let answer = self
+            .patiently(part, || async {
+                match self.with.bus.topic(name).await {
+                    Err(BusError::NotFound(found)) => Ok(Err(found)),
+                    other => other.map(Ok),
+                }
+            })
+            .await?;
+        answer.map_err(|found| {
+            // Some buses say more than the name: which topics there are, or that there is no bus yet.
+            let more = found.strip_prefix(name).unwrap_or(&found);
+            StartError::Configuration(format!(
+                "{part}, which {field} names, is not there{more}; make it with the broker's tools, or with \
+                 `chalk-writer publish --config FILE --topic {name} --generate 0 --partitions N`"
+            ))
+        })
+    }
+
+    /// Repeats a call for as long as the same call may succeed later.
+    ///
+    /// Without a bound, as every wait for a bus is: an orchestrator's restart would wait no better,
+    /// and until the bus answers the writer is not ready and says why. `shutdown` ends it.
+    pub(super) async fn patiently<T, F: Future<Output = Result<T, BusError>>>(
+        &self,
+        part: &str,
+        call: impl Fn() -> F,
+    ) -> Result<T, StartError> {
+        let mut pauses = Pauses::new(self.retry);
+        loop {
+            let error = tokio::select! {
+                result = call() => match result {
+                    Ok(value) => {
+                        self.with.health.works(part);
+                        return Ok(value);
+                    }
+                    Err(error) => error,
+                },
+                () = self.with.shutdown.cancelled() => return Err(StartError::Stopped(part.to_owned())),
+            };
+            match error {
+                BusError::Unavailable(_) | BusError::Denied(_) => {}
+                BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) => {
+                    return Err(StartError::Configuration(format!("{part}: {error}")));
+                }
+                BusError::Gap(_) | BusError::Failed(_) => return Err(StartError::Bus(error)),
+            }
+            self.with.health.failed(part, &error.to_string(), matches!(error, BusError::Denied(_)));
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next(None)) => {}
+                () = self.with.shutdown.cancelled() => {
+                    return Err(StartError::Stopped(format!("{part}: {error}")));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Bad nights, from the built binary and against real servers: passwords that change, stores that are slow or away when a
+//! writer is to stop, rolling restarts; and what others of this kind were reported for (`peers`).
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../services/postgres/server.rs"]
+mod postgres;
+#[path = "../services/proxy.rs"]
+mod proxy;
+#[path = "../services/redis.rs"]
+mod redis;
+#[allow(dead_code, reason = "the suite of the command line uses all of it")]
+#[path = "../cli/setup.rs"]
+mod setup;
+
+mod credentials;
+mod kit;
+mod lake;
+mod parking;
+mod peers;
+mod rolling;
+mod stopping;
