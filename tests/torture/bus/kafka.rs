@@ -143,12 +143,13 @@ fn bootstrap(brokers: Brokers, printed: &str) -> String {
     printed.split(',').map(among).collect::<Vec<_>>().join(",")
 }
 
-/// What three brokers want to have for clients with TLS, which come in other tests.
+/// What three brokers want to have for clients with TLS and tokens, which come in other tests.
 fn certify(folder: &Path) {
     let authority = Authority::new("brokers");
     let signed = authority.sign("localhost", "DNS:localhost,IP:127.0.0.1");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     std::fs::write(folder.join("server.pem"), read(&signed.key) + &read(&signed.certificate)).unwrap();
+    std::fs::write(folder.join("jwks.json"), r#"{"keys": []}"#).unwrap();
 }
 
 fn client(bootstrap: &str) -> ClientConfig {
