@@ -6,7 +6,7 @@ mod local;
 
 use std::collections::BTreeMap;
 
-pub use kafka::Kafka;
+pub use kafka::{Brokers, Kafka};
 pub use local::Local;
 
 use super::bodies::Packed;
@@ -72,8 +72,14 @@ pub trait TestBus {
     /// The end of each partition of a topic, whoever sent there.
     fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64>;
 
-    /// Kills the broker and starts it again; false where there is none.
+    /// Kills the broker, or one of them, and starts it again; false where there is none.
     fn restart(&mut self) -> bool;
+
+    /// Kills one of several brokers; false where there is one alone, or none.
+    fn lose_one(&mut self) -> bool;
+
+    /// Starts it again.
+    fn regain_one(&mut self);
 
     /// Committed positions of a group in a topic, by partition: everything before is acknowledged.
     fn committed(&mut self, group: &str, topic: &str) -> BTreeMap<i32, i64>;

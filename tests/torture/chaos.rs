@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::bus::TestBus;
 use super::check::Checker;
+use super::clock;
 use super::recovery::{Group, Recovery};
 use super::sent::{Producer, RESULTS};
 use super::stores::Store;
@@ -25,6 +26,7 @@ enum Accident {
     RestartStore,
     KillOverAPausedStore,
     RestartBroker,
+    ClockJump,
     Peace,
 }
 
@@ -37,6 +39,7 @@ impl Accident {
             Self::RestartStore => Some("store restart"),
             Self::KillOverAPausedStore => Some("SIGKILL over a paused store"),
             Self::RestartBroker => Some("broker restart"),
+            Self::ClockJump => Some("clock jump"),
             Self::Stop | Self::OneMore | Self::OneLess | Self::Peace => None,
         }
     }
@@ -109,7 +112,8 @@ impl Chaos {
         checker: Checker,
     ) -> Self {
         use Accident::{
-            Kill, KillOverAPausedStore, OneLess, OneMore, Peace, RestartBroker, RestartStore, Stop, Terminate,
+            ClockJump, Kill, KillOverAPausedStore, OneLess, OneMore, Peace, RestartBroker, RestartStore, Stop,
+            Terminate,
         };
         Self {
             run,
@@ -135,6 +139,7 @@ impl Chaos {
                 RestartStore,
                 KillOverAPausedStore,
                 RestartBroker,
+                ClockJump,
                 Peace,
             ]),
             scenes: Deck::of(&[
@@ -222,6 +227,25 @@ impl Chaos {
             Accident::RestartBroker => {
                 if self.bus.restart() {
                     self.note("broker restart", self.bus.name());
+                }
+            }
+            Accident::ClockJump => {
+                let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
+                let is_kafka = self.bus.name() == "Kafka";
+                self.note("clock jump", &format!("{ahead} minutes ahead, then {behind} behind"));
+                for minutes in if is_kafka { vec![ahead] } else { vec![ahead, -behind, 0] } {
+                    self.writers.clock.set(minutes);
+                    self.let_pass(clock::SEEN_WITHIN);
+                    let pause = self.millis(300..2000);
+                    self.let_pass(pause);
+                }
+                if is_kafka {
+                    self.note("SIGKILL", "of every writer that saw it");
+                    self.writers.clock.renew();
+                    for kind in Kind::ALL {
+                        self.writers.kill_all(kind);
+                        self.writers.at_least(kind, 2);
+                    }
                 }
             }
             Accident::Peace => self.note("peace", "for a while"),

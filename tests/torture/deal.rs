@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::bus::{Kafka, Local, TestBus};
+use super::bus::{Brokers, Kafka, Local, TestBus};
 use super::postgres::Version;
 use super::sent::RESULTS;
 use super::stores::{Cluster, Lake, Offline, Online, Postgres, Redis, Sqlite};
@@ -51,7 +51,7 @@ pub fn to(run: usize, seed: u64) -> Hand {
 impl Hand {
     pub fn bus(self, folder: &Path) -> Box<dyn TestBus> {
         match self.bus {
-            Bus::Kafka => Box::new(Kafka::start(folder, &[RESULTS])),
+            Bus::Kafka => Box::new(Kafka::start(folder, Brokers::One, &[RESULTS])),
             Bus::Local => Box::new(Local::new(folder, &[RESULTS])),
         }
     }

@@ -56,8 +56,11 @@
 
 mod bodies;
 mod bus;
+#[path = "../services/certificates.rs"]
+mod certificates;
 mod chaos;
 mod check;
+mod clock;
 mod config;
 mod deal;
 mod logs;

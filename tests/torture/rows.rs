@@ -25,6 +25,7 @@ mod compare;
 mod config;
 mod deal;
 mod faults;
+mod log;
 mod metrics;
 mod metrics_bus;
 mod mirror;

@@ -19,6 +19,7 @@ const FAULTS: &[(&str, &[Fault])] = &[
     ("one member less", &[Fault::Rebalance, Fault::DrainOverLimit]),
     ("store restart", &[Fault::StoreRestarted, Fault::StoreAway, Fault::StoreUnsure]),
     ("SIGKILL over a paused store", &[Fault::WriterKilled, Fault::StoreSlow, Fault::StoreUnsure]),
+    ("clock jump", &[Fault::ClockWrong]),
     ("broker restart", &[Fault::BusRestarted, Fault::BusAway]),
     ("power cut", &[Fault::WriterKilled, Fault::StoreRestarted, Fault::StoreUnsure]),
     ("handover over stalled stores", &[Fault::DrainOverLimit]),

@@ -1,5 +1,6 @@
 //! The writer processes, and the signals that they get.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,10 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::clock::Clock;
 use super::logs::{Counts, Logs};
 
 /// How long a writer may take to drain and leave. It bounds a hang and nothing else.
-const LEAVES_WITHIN: Duration = Duration::from_secs(120);
+const LEAVES_WITHIN: Duration = Duration::from_secs(180);
+
+/// The program that is tortured: that of the tests, or the one that `TORTURE_BINARY` names, as an optimised one.
+fn program() -> PathBuf {
+    std::env::var_os("TORTURE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_chalk-writer").into(), PathBuf::from)
+}
 
 /// More of a kind only slow one another down.
 const MOST: usize = 3;
@@ -60,9 +67,18 @@ struct Writer<J> {
     /// Stopped until then.
     asleep: Option<Instant>,
     log: PathBuf,
+    /// Once its log says so.
+    listens_at: OnceCell<String>,
 }
 
 impl<J: Job> Writer<J> {
+    fn listens_at(&self) -> Option<&str> {
+        if self.listens_at.get().is_none() {
+            let _ = self.listens_at.set(listens_at(&self.log)?);
+        }
+        self.listens_at.get().map(String::as_str)
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
@@ -83,6 +99,8 @@ impl<J: Job> Writer<J> {
 pub struct Writers<J: Job = Kind> {
     /// One of each is always there.
     jobs: Vec<J>,
+    /// By which they live.
+    pub clock: Clock,
     folder: PathBuf,
     config: PathBuf,
     started: usize,
@@ -102,6 +120,7 @@ impl<J: Job> Writers<J> {
     pub fn new(folder: &Path, config: &Path, jobs: &[J]) -> Self {
         Self {
             jobs: jobs.to_vec(),
+            clock: Clock::new(folder),
             folder: folder.to_owned(),
             config: config.to_owned(),
             started: 0,
@@ -139,7 +158,7 @@ impl<J: Job> Writers<J> {
 
     /// The program for anything else than writing, with the configuration of the run.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chalk-writer"));
+        let mut command = Command::new(program());
         command.args(words).arg("--config").arg(&self.config).stdin(Stdio::null());
         command
     }
@@ -151,7 +170,9 @@ impl<J: Job> Writers<J> {
     fn spawn(&mut self, kind: J, more: &[&str]) -> Writer<J> {
         self.started += 1;
         let log = self.folder.join(format!("{:03}-{}.log", self.started, kind.type_name()));
-        let child = Command::new(env!("CARGO_BIN_EXE_chalk-writer"))
+        let mut command = Command::new(program());
+        self.clock.rules(&mut command);
+        let child = command
             .args(["--type", kind.type_name(), "--listen"])
             .args([if kind.listens() { "127.0.0.1:0" } else { "off" }, "--config"])
             .arg(&self.config)
@@ -163,7 +184,7 @@ impl<J: Job> Writers<J> {
             .spawn()
             .unwrap();
         self.logs.add(kind, log.clone());
-        Writer { kind, child, asleep: None, log }
+        Writer { kind, child, asleep: None, log, listens_at: OnceCell::new() }
     }
 
     fn pick(&self, kind: J, random: &mut fastrand::Rng) -> Option<usize> {
@@ -330,7 +351,7 @@ impl<J: Job> Writers<J> {
 
     /// Reads the groups of some to the end.
     pub fn drain(&mut self, kinds: &[J]) {
-        let drain = |kind: &J| self.spawn(*kind, &["--drain", "--drain-timeout", "300s"]);
+        let drain = |kind: &J| self.spawn(*kind, &["--drain", "--drain-timeout", "900s"]);
         let mut drains: Vec<Writer<J>> = kinds.iter().map(drain).collect();
         for writer in &mut drains {
             let status = writer.child.wait().unwrap();
@@ -346,7 +367,7 @@ impl<J: Job> Writers<J> {
     /// Those of a kind that can be asked how they are doing: process, and where it listens.
     pub fn listening(&self, kind: J) -> Vec<(u32, String)> {
         let awake = self.running.iter().filter(|writer| writer.kind == kind && writer.asleep.is_none());
-        awake.filter_map(|writer| Some((writer.child.id(), listens_at(&writer.log)?))).collect()
+        awake.filter_map(|writer| Some((writer.child.id(), writer.listens_at()?.to_owned()))).collect()
     }
 
     /// What the writers of a kind have said so far.

@@ -12,10 +12,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -33,6 +35,8 @@ use crate::message::Outgoing;
 
 /// How long one question of the protocol may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long librdkafka may keep a call that was to end after [`ANSWER_WITHIN`].
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 /// How long a commit is asked for, before it is found out in the other way.
 const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 /// How long attempts go on before whoever waits hears of it.
@@ -179,9 +183,14 @@ impl Transactor {
             self.discard();
             return Err(Setback::Again(format!("a transaction did not begin: {error}")));
         }
-        let sent = self.send(&client, messages, alone).and_then(|()| self.add_positions(&client, open));
+        let sent = match self.send(&client, messages, alone) {
+            Ok(()) => self.add_positions(&client, open),
+            Err(setback) => Err(setback),
+        };
         match sent {
             Ok(lost) if lost.is_empty() => self.commit(&client, open).map(|()| lost),
+            // Of a producer that was given up the next one ends the transaction.
+            sent if self.client.is_none() => sent,
             sent => {
                 self.abort(&client);
                 sent
@@ -245,7 +254,7 @@ impl Transactor {
 
     /// Adds positions to the transaction, in the name of what the group takes the consumer for. Returns the
     /// partitions that are not ours any more.
-    fn add_positions(&self, client: &Client, open: &[Claim]) -> Result<Landed, Setback> {
+    fn add_positions(&mut self, client: &Client, open: &[Claim]) -> Result<Landed, Setback> {
         let Some(metadata) = self.shared.group_metadata() else {
             return Err(Setback::Again("the consumer is not in its group".to_owned()));
         };
@@ -258,7 +267,16 @@ impl Transactor {
             let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*next));
             added.map_err(|error| Setback::Told(BusError::Failed(format!("a position cannot be named: {error}"))))?;
         }
-        match client.producer.send_offsets_to_transaction(&list, &metadata, ANSWER_WITHIN) {
+        let Some(taken) = take_positions(client, list, metadata) else {
+            self.discard();
+            tracing::warn!(
+                topic = self.topic,
+                within = ?GIVEN_UP_AFTER,
+                "the client did not come back with an answer to positions of a transaction; a new one takes over"
+            );
+            return Err(Setback::Again("positions were not taken into the transaction: no answer".to_owned()));
+        };
+        match taken {
             Ok(()) => Ok(Landed::new()),
             Err(error) if code_of(&error).is_some_and(client::is_denied) => {
                 Err(Setback::Told(client.complaints.explain("positions were not taken into the transaction", &error)))
@@ -313,6 +331,29 @@ impl Transactor {
     }
 }
 
+/// Asks for positions to be taken into the transaction; none where the call does not come back. librdkafka (2.12) keeps to no limit where
+/// the group's coordinator has just gone: it waits for that broker, and not for another one. What is left behind then is a thread that waits.
+fn take_positions(
+    client: &Client,
+    list: TopicPartitionList,
+    metadata: ConsumerGroupMetadata,
+) -> Option<Result<(), KafkaError>> {
+    let (tell, told) = mpsc::channel();
+    let producer = client.producer.clone();
+    let call = move || {
+        let answer = producer.send_offsets_to_transaction(&list, &metadata, ANSWER_WITHIN);
+        // Whoever asked may be gone.
+        tell.send(answer).ok();
+    };
+    match std::thread::Builder::new().name("kafka-positions".to_owned()).spawn(call) {
+        Ok(_) => told.recv_timeout(GIVEN_UP_AFTER).ok(),
+        Err(error) => {
+            tracing::warn!(%error, "no thread for positions of a transaction");
+            None
+        }
+    }
+}
+
 /// Whether the same call may go on where it was.
 fn is_retriable(error: &KafkaError) -> bool {
     match error {
@@ -337,7 +378,7 @@ mod tests {
 
     use rdkafka::config::FromClientConfigAndContext;
     use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-    use rdkafka::mocking::MockCluster;
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
     use rdkafka::producer::DefaultProducerContext;
 
     use super::*;
@@ -358,6 +399,59 @@ mod tests {
         assert_eq!(published_again(vec![passed]).await, (Ok(Landed::new()), 0));
     }
 
+    // Seen to fail, by never ending, when the call was made on this thread.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_coordinator_that_goes_in_mid_transaction_is_not_waited_for_without_end() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(2).expect("a mock cluster");
+        cluster.create_topic("t", 1, 2).expect("made");
+        let settings = settings(&cluster);
+        let access = Access::fetch(&settings).await.expect("no secret");
+        let config = properties::browser(&settings, &access, "g");
+        let shared = Arc::new(Shared::new(true));
+        let mut transactor = Transactor::new(settings, &subscribe(), shared, Arc::default(), Handle::current());
+        cluster.coordinator(MockCoordinator::Transaction(transactor.id.clone()), 1).expect("broker 1");
+        cluster.coordinator(MockCoordinator::Group("g".to_owned()), 2).expect("broker 2");
+        let begun = tokio::task::spawn_blocking(move || {
+            transactor.prepare().expect("broker 1 is there");
+            let client = transactor.client.clone().expect("it was made");
+            client.producer.begin_transaction().expect("begun");
+            client
+        });
+        let client = begun.await.expect("no panic");
+        cluster.broker_down(2).expect("it was up");
+        let asked = tokio::task::spawn_blocking(move || {
+            let member = BaseConsumer::from_config_and_context(&config, Asking::default()).expect("a client");
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset("t", 0, Offset::Offset(5)).expect("a position");
+            take_positions(&client, list, member.group_metadata().expect("it has a group"))
+        });
+        let taken = asked.await.expect("no panic");
+        // What is left waiting for it may end.
+        cluster.broker_up(2).expect("it was down");
+        assert!(!matches!(taken, Some(Ok(()))), "{taken:?}");
+    }
+
+    fn settings(cluster: &MockCluster<'static, DefaultProducerContext>) -> Arc<KafkaSettings> {
+        Arc::new(KafkaSettings {
+            bootstrap_servers: vec![cluster.bootstrap_servers()],
+            security_protocol: "PLAINTEXT".to_owned(),
+            sasl_mechanism: None,
+            sasl_secret: None,
+            properties: BTreeMap::new(),
+        })
+    }
+
+    fn subscribe() -> Subscribe {
+        Subscribe {
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            drain: false,
+            fetch_bytes: 1 << 20,
+            on_gap: OnGap::Stop,
+            transactional: true,
+        }
+    }
+
     /// A commit of partition 0 landed unheard, and so did one of partition 1. Then `before` is committed without a
     /// message, as positions are that moved over markers, and then partition 0 is tried again. What came of that,
     /// and how many messages are in the topic that it publishes to.
@@ -366,21 +460,7 @@ mod tests {
         for (topic, partitions) in [("t", 2), ("out", 1)] {
             cluster.create_topic(topic, partitions, 1).expect("made");
         }
-        let settings = Arc::new(KafkaSettings {
-            bootstrap_servers: vec![cluster.bootstrap_servers()],
-            security_protocol: "PLAINTEXT".to_owned(),
-            sasl_mechanism: None,
-            sasl_secret: None,
-            properties: BTreeMap::new(),
-        });
-        let subscribe = Subscribe {
-            topic: "t".to_owned(),
-            group: "g".to_owned(),
-            drain: false,
-            fetch_bytes: 1 << 20,
-            on_gap: OnGap::Stop,
-            transactional: true,
-        };
+        let (settings, subscribe) = (settings(&cluster), subscribe());
         let shared = Arc::new(Shared::new(true));
         shared.ledger.take(&[0, 1].map(|partition| Start { partition, offset: 0, committed: true }));
         let access = Access::fetch(&settings).await.expect("no secret");

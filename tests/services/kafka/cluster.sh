@@ -23,6 +23,12 @@ fail() {
   exit 1
 }
 
+# The end of a log, for an error.
+last_words() {
+  printf '; the last words in %s:\n' "$1"
+  tail -n 8 "$1"
+}
+
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # The first of nine free ports in a row: three for clients, three among brokers, three for controllers.
@@ -74,7 +80,9 @@ transaction.state.log.min.isr=2
 transaction.state.log.num.partitions=3
 share.coordinator.state.topic.replication.factor=3
 share.coordinator.state.topic.min.isr=2
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 controller.quorum.election.timeout.ms=500
@@ -84,7 +92,8 @@ PROPERTIES
 
 run() {
   local folder=$1 number=$2
-  nohup java -Xmx384m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+  # Brokers of tests live for minutes: what compiles them for days would take most of their time.
+  nohup java -Xmx384m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls="file://$folder/jwks.json" \
     -Dorg.apache.kafka.sasl.oauthbearer.allowed.files="$folder/jwks.json" \
     -cp "$libs/*" \
@@ -95,12 +104,13 @@ run() {
 wait_for() {
   local folder=$1 number=$2 port
   port=$(sed -n 's|^listeners=CLIENT://127.0.0.1:\([0-9]*\).*|\1|p' "$folder/$number/server.properties")
-  for _ in {1..900}; do
-    kill -0 "$(cat "$folder/$number/pid")" 2>/dev/null || fail "broker $number ended at once; see $folder/$number/log"
+  # On a busy machine it takes its time.
+  for _ in {1..1800}; do
+    kill -0 "$(cat "$folder/$number/pid")" 2>/dev/null || fail "broker $number ended at once$(last_words "$folder/$number/log")"
     answers "$port" && return
     sleep 0.1
   done
-  fail "broker $number did not answer within a minute and a half; see $folder/$number/log"
+  fail "broker $number did not answer within three minutes$(last_words "$folder/$number/log")"
 }
 
 start() {
@@ -114,7 +124,7 @@ start() {
     configure "$folder" "$number" "$first"
     java -cp "$libs/*" kafka.tools.StorageTool format -t "$id" -c "$folder/$number/server.properties" \
       --add-scram 'SCRAM-SHA-512=[name=writer,password=right]' --add-scram 'SCRAM-SHA-256=[name=writer,password=right]' \
-      >>"$folder/$number/log" 2>&1 || fail "the folder of broker $number could not be formatted; see $folder/$number/log"
+      >>"$folder/$number/log" 2>&1 || fail "the folder of broker $number could not be formatted$(last_words "$folder/$number/log")"
   done
   for number in 1 2 3; do run "$folder" "$number"; done
   for number in 1 2 3; do wait_for "$folder" "$number"; done

@@ -68,6 +68,12 @@ impl TestBus for Local {
         false
     }
 
+    fn lose_one(&mut self) -> bool {
+        false
+    }
+
+    fn regain_one(&mut self) {}
+
     fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
         self.numbers(
             "SELECT p.number, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic WHERE t.name = ?1",

@@ -14,20 +14,18 @@ pub struct PostgresFeatures {
 impl Online for PostgresFeatures {
     fn read(&self, entities: &[u64]) -> Values {
         let entities: HashSet<u64> = entities.iter().copied().collect();
-        let rows = rows(
-            &self.server.borrow(),
-            "SELECT pkey, feature, (extract(epoch FROM observed_at) * 1000000)::bigint, value FROM online_features
-             WHERE environment = 'prod' AND namespace = 'user'",
-        );
         let mut values = Values::new();
-        for line in rows.lines() {
+        let query =
+            "SELECT pkey, feature, (extract(epoch FROM observed_at) * 1000000)::bigint, value FROM online_features
+             WHERE environment = 'prod' AND namespace = 'user'";
+        each(&self.server.borrow(), query, |line| {
             let [entity, feature, time, value] = columns(line);
             let entity = entity.parse().unwrap();
             if entities.contains(&entity) {
-                let value = number(&serde_json::from_str(value).unwrap());
+                let value = number(&serde_json::from_str(&value.replace("\\\\", "\\")).unwrap());
                 values.insert((entity, feature.to_owned()), (time.parse().unwrap(), value));
             }
-        }
+        });
         values
     }
 }
@@ -47,20 +45,18 @@ impl Offline for PostgresHistory {
     fn read(&mut self, history: &mut History) {
         *history = History::default();
         let server = self.server.borrow();
-        for line in rows(&server, "SELECT __observation_id__, __operation_id__, __id__, seq FROM \"user\"").lines() {
+        each(&server, "SELECT __observation_id__, __operation_id__, __id__, seq FROM \"user\"", |line| {
             let [id, operation, entity, number] = columns(line);
             history.add_row(id, operation, entity.parse().unwrap(), number.parse().unwrap());
-        }
-        for operation in rows(&server, "SELECT operation_id FROM query_log").lines() {
-            history.add_query(operation);
-        }
+        });
+        each(&server, "SELECT operation_id FROM query_log", |operation| history.add_query(operation));
     }
 }
 
-/// Lines of what a query finds; none as long as its table is not made.
-fn rows(server: &PostgresServer, query: &str) -> String {
-    match server.try_sql(query) {
-        Err(error) if error.contains("does not exist") => String::new(),
+/// Shows each line of what a query finds; none as long as its table is not made.
+fn each(server: &PostgresServer, query: &str, show: impl FnMut(&str)) {
+    match server.each_row(query, show) {
+        Err(error) if error.contains("does not exist") => {}
         other => other.unwrap_or_else(|error| panic!("{query}: {error}")),
     }
 }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use super::role::{Held, Leaves, Looking, Made, Making, Role, add};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role};
 
 pub const ROLE: Role = Role {
     name: "loads",
@@ -15,7 +15,7 @@ pub const ROLE: Role = Role {
     more_topics: &[],
     message: "chalk.bulk_insert.v1",
     store: Some(("offline_store", "lake")),
-    pace: (3, 1),
+    pace: Pace::Fixed(3.0),
     make,
     look,
     once: |_| true,
@@ -33,7 +33,8 @@ fn make(making: &mut Making<'_>) -> Made {
         let loads: ArrayRef = Arc::new(Int64Array::from(vec![number; rows.len()]));
         let rows: ArrayRef = Arc::new(Int64Array::from(rows));
         let batch = RecordBatch::try_from_iter([("load", loads), ("row", rows)]).unwrap();
-        let path = making.folder.join(format!("load-{number}-{file}.parquet"));
+        let Some(folder) = making.folder else { return json!(null) };
+        let path = folder.join(format!("load-{number}-{file}.parquet"));
         let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
@@ -47,10 +48,9 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves, twice: making.random.u8(..4) == 0 }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
-    for row in looking.place.rows("public", "loaded", "load, row") {
-        add(&mut held, format!("load-{}/{}", row[0], row[1]), 1);
-    }
-    held
+fn look(looking: &mut Looking<'_>) {
+    let seen = &mut looking.seen;
+    looking
+        .place
+        .each("public", "loaded", "load, row", &mut |row| seen.found(&format!("load-{}/{}", row[0], row[1]), 1));
 }

@@ -9,7 +9,7 @@ use super::{ROLES, Type};
 use crate::bus::TestBus;
 
 /// `stores` are the URIs by the fields of the environment.
-pub fn write(folder: &Path, bus: &dyn TestBus, stores: &[(&str, String)], api: &Api) -> PathBuf {
+pub fn write(folder: &Path, bus: &dyn TestBus, stores: &[(&str, String)], api: &Api, rate: u64) -> PathBuf {
     let topic = |name: &str| ROLES.iter().find(|role| role.name == name).expect("a role").topic.0;
     let mut config = json!({
         "common_persistence_specs": {
@@ -28,8 +28,8 @@ pub fn write(folder: &Path, bus: &dyn TestBus, stores: &[(&str, String)], api: &
         "metadata_provider": "CONFIG",
         "api_server_host": api.url(),
         "environments": {"prod": {}},
-        // As in the other runs: small batches, short pauses, a drain that is shorter than stores are away.
-        "batch": {"max_age": "300ms", "max_rows": 200},
+        // As in the other runs: small batches (of a second where there are many messages in one), short pauses, a drain that is shorter than stores are away.
+        "batch": {"max_age": "300ms", "max_rows": rate.max(200)},
         "retry": {"first_pause": "20ms", "max_pause": "200ms"},
         "drain_timeout": "2s",
         "dlq": {"max_ratio": 0.5},
@@ -55,7 +55,8 @@ fn writer(of: Type) -> Value {
     let mut entry = json!({"bus_subscriber_type": of.0});
     match of.0 {
         "OFFLINE_WRITER" => entry["offline_mode"] = "republish".into(),
-        "QUERY_MIRROR_CONSUMER" => entry["mirror"] = json!({"max_age": "1h", "deadline": "10s"}),
+        // Longer than any clock jumps.
+        "QUERY_MIRROR_CONSUMER" => entry["mirror"] = json!({"max_age": "1000d", "deadline": "10s"}),
         _ => {}
     }
     entry

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Type;
 use super::run::Run;
+use crate::bus::Brokers;
+use crate::clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -22,15 +24,18 @@ pub enum Fault {
     PowerCut,
     LettersAway,
     MirroredServerAway,
+    LossOfABroker,
+    ClockJumps,
 }
 
 use Fault::{
-    CutConnections, FullDisk, FullDiskOfTheBus, Kill, LettersAway, LostAnswers, MirroredServerAway, PowerCut,
-    RebalanceStorm, RestartOfTheBroker, RestartOfTheStore, SlowStore, Stop, StoreStandsStill, Terminate,
+    ClockJumps, CutConnections, FullDisk, FullDiskOfTheBus, Kill, LettersAway, LossOfABroker, LostAnswers,
+    MirroredServerAway, PowerCut, RebalanceStorm, RestartOfTheBroker, RestartOfTheStore, SlowStore, Stop,
+    StoreStandsStill, Terminate,
 };
 
 impl Fault {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Kill,
         Terminate,
         Stop,
@@ -46,6 +51,8 @@ impl Fault {
         PowerCut,
         LettersAway,
         MirroredServerAway,
+        LossOfABroker,
+        ClockJumps,
     ];
 
     /// As the report has it, and `TORTURE_FAULTS`.
@@ -66,6 +73,8 @@ impl Fault {
             PowerCut => "power cut",
             LettersAway => "dead letter topic away",
             MirroredServerAway => "mirrored server away",
+            LossOfABroker => "loss of a broker",
+            ClockJumps => "clock jump",
         }
     }
 
@@ -88,7 +97,8 @@ impl Run {
             self.let_pass(Duration::from_millis(100));
             return false;
         }
-        self.say(fault.name());
+        let sent: usize = self.dealt.iter().map(|dealt| dealt.sent.messages).sum();
+        self.say(&format!("{}, after {sent} messages", fault.name()));
         match fault {
             Kill => self.kill(),
             Terminate => self.terminate(),
@@ -127,8 +137,10 @@ impl Run {
             FullDisk => self.full_disk(),
             FullDiskOfTheBus => {
                 self.bus_disk.as_ref().expect("it has one").fill();
+                self.is_mute = true;
                 self.pass(1500..3000);
                 self.bus_disk.as_ref().expect("it has one").free();
+                self.is_mute = false;
             }
             PowerCut => self.power_cut(),
             LettersAway => self.letters_away(),
@@ -137,13 +149,20 @@ impl Run {
                 self.pass(1000..2500);
                 self.api.be_away(false);
             }
+            LossOfABroker => {
+                self.bus.lose_one();
+                self.pass(3000..9000);
+                self.bus.regain_one();
+            }
+            ClockJumps => self.clock_jumps(),
         }
         true
     }
 
     fn has(&self, fault: Fault) -> bool {
         match fault {
-            RestartOfTheBroker | LettersAway => self.bus.name() == "Kafka",
+            RestartOfTheBroker | LettersAway => self.brokers.is_some(),
+            LossOfABroker => self.brokers == Some(Brokers::Three),
             FullDisk => self.stores.disk.is_ok(),
             FullDiskOfTheBus => self.bus_disk.is_some(),
             _ => true,
@@ -164,7 +183,7 @@ impl Run {
     }
 
     fn kill(&mut self) {
-        self.count_shed();
+        self.count_shed_before_the_end();
         for of in self.some() {
             self.writers.kill_one(of, &mut self.random);
             self.writers.start(of);
@@ -172,7 +191,7 @@ impl Run {
     }
 
     fn terminate(&mut self) {
-        self.count_shed();
+        self.count_shed_before_the_end();
         for of in self.some() {
             self.writers.terminate_one(of, &mut self.random);
             self.writers.start(of);
@@ -198,7 +217,7 @@ impl Run {
             let all = Type::all();
             for of in self.some().into_iter().take(all.len() / 2) {
                 if self.writers.is_full(of) || self.random.bool() && self.writers.count(of) > 1 {
-                    self.count_shed();
+                    self.count_shed_before_the_end();
                     if self.random.bool() {
                         self.writers.kill_newest(of);
                     } else {
@@ -223,6 +242,25 @@ impl Run {
         self.stores.go_on();
     }
 
+    /// Forwards, then back beyond the right time, and right again; with Kafka forwards, and then everyone dies.
+    fn clock_jumps(&mut self) {
+        let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
+        let is_kafka = self.brokers.is_some();
+        for minutes in if is_kafka { vec![ahead] } else { vec![ahead, -behind, 0] } {
+            self.writers.clock.set(minutes);
+            self.let_pass(clock::SEEN_WITHIN);
+            self.pass(500..2500);
+        }
+        if is_kafka {
+            self.count_shed_before_the_end();
+            self.writers.clock.renew();
+            for of in Type::all() {
+                self.writers.kill_all(of);
+                self.writers.at_least(of, 1);
+            }
+        }
+    }
+
     fn full_disk(&mut self) {
         let disk = self.stores.disk.as_ref().expect("it has one");
         disk.fill();
@@ -238,7 +276,7 @@ impl Run {
         let moment = self.millis(20..300);
         std::thread::sleep(moment);
         self.stall();
-        self.count_shed();
+        self.count_shed_before_the_end();
         for of in Type::all() {
             self.writers.kill_all(of);
         }

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::metrics_bus::{add_queries, add_sums};
-use super::role::{Held, Leaves, Looking, Made, Making, Role, rfc3339};
+use super::metrics_bus::{show_queries, show_sums};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
     name: "metrics",
@@ -13,7 +13,7 @@ pub const ROLE: Role = Role {
     more_topics: &[],
     message: "chalk.result.v1",
     store: Some(("metrics_store", "metrics.sqlite")),
-    pace: (1, 3),
+    pace: Pace::Share(30.0),
     make,
     look,
     once: |_| true,
@@ -22,7 +22,7 @@ pub const ROLE: Role = Role {
 fn make(making: &mut Making<'_>) -> Made {
     let (number, time) = (making.number, making.time());
     // Few series, each of many results; and one that is of few.
-    let (feature, query) = (format!("user.f{}", making.random.u8(..20)), format!("q{}", number / 10));
+    let (feature, query) = (format!("user.f{}", making.random.u8(..20)), format!("q{}", number / 200));
     let body = json!({
         "environment_id": "prod", "deployment_id": "dep", "operation_id": format!("op-{number}"),
         "operation_kind": "ONLINE_QUERY", "observed_at": rfc3339(time),
@@ -33,9 +33,7 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves, twice: false }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
-    add_sums(&mut held, looking.place, |source| !source.starts_with("direct"));
-    add_queries(&mut held, looking.place, "op-");
-    held
+fn look(looking: &mut Looking<'_>) {
+    show_sums(looking, |source| !source.starts_with("direct"));
+    show_queries(looking, "op-");
 }

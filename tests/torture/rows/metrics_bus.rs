@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::place::Place;
-use super::role::{Held, Leaves, Looking, Made, Making, Role, add, rfc3339};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
     name: "metrics bus",
@@ -12,7 +11,7 @@ pub const ROLE: Role = Role {
     more_topics: &[],
     message: "chalk.metrics.v1",
     store: Some(("metrics_store", "metrics.sqlite")),
-    pace: (1, 3),
+    pace: Pace::Share(30.0),
     make,
     look,
     once: |_| true,
@@ -35,27 +34,27 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves: sources.map(Leaves::Row).into(), twice }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
-    add_sums(&mut held, looking.place, |source| source.starts_with("direct"));
-    held
+fn look(looking: &mut Looking<'_>) {
+    show_sums(looking, |source| source.starts_with("direct"));
 }
 
 /// Sums of what was asked for, by feature and query.
-pub fn add_sums(held: &mut Held, place: &Place, wanted: fn(&str) -> bool) {
-    for row in place.rows("chalk", "metrics", "namespace, metric_name, source, value") {
-        let [namespace, name, source, value] = &row[..] else { panic!("{row:?}") };
-        if matches!(&**namespace, "FEATURE" | "QUERY") && name == "REQUEST" && wanted(source) {
-            add(held, source, value.parse::<f64>().unwrap() as u64);
+pub fn show_sums(looking: &mut Looking<'_>, wanted: fn(&str) -> bool) {
+    let seen = &mut looking.seen;
+    looking.place.each("chalk", "metrics", "namespace, metric_name, source, value", &mut |row| {
+        let [namespace, name, source, value] = row else { panic!("{row:?}") };
+        if matches!(*namespace, "FEATURE" | "QUERY") && *name == "REQUEST" && wanted(source) {
+            seen.found(source, value.parse::<f64>().unwrap() as u32);
         }
-    }
+    });
 }
 
 /// Rows of queries.
-pub fn add_queries(held: &mut Held, place: &Place, prefix: &str) {
-    for row in place.rows("chalk", "queries", "operation_id") {
+pub fn show_queries(looking: &mut Looking<'_>, prefix: &str) {
+    let seen = &mut looking.seen;
+    looking.place.each("chalk", "queries", "operation_id", &mut |row| {
         if row[0].starts_with(prefix) {
-            add(held, format!("row {}", row[0]), 1);
+            seen.found(&format!("row {}", row[0]), 1);
         }
-    }
+    });
 }

@@ -4,7 +4,7 @@ use chalk_writer::proto::writer::v1::MirrorOutcome;
 use prost::Message as _;
 use serde_json::json;
 
-use super::role::{Held, Leaves, Looking, Made, Making, Role, add};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role};
 
 pub const ROLE: Role = Role {
     name: "mirror",
@@ -13,7 +13,7 @@ pub const ROLE: Role = Role {
     more_topics: &[("outcomes", 2)],
     message: "chalk.query_log.v1",
     store: None,
-    pace: (1, 2),
+    pace: Pace::Fixed(20.0),
     make,
     look,
     once: |_| false,
@@ -30,13 +30,12 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves: vec![Leaves::Row(format!("op-{number}"))], twice: false }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
+fn look(looking: &mut Looking<'_>) {
     for body in looking.bus.bodies("outcomes") {
         let outcome = MirrorOutcome::decode(&*body).unwrap();
         // What was answered must be the answer to that query.
         let is_right = outcome.agreed || !outcome.error.unwrap_or_default().is_empty();
-        add(&mut held, if is_right { outcome.operation_id } else { format!("{}: differs", outcome.operation_id) }, 1);
+        let id = outcome.operation_id;
+        looking.seen.found(&if is_right { id } else { format!("{id}: differs") }, 1);
     }
-    held
 }

@@ -39,19 +39,22 @@ impl Place {
         }
     }
 
-    /// Columns of a table as text; none as long as it is not made. In Postgres it may be in a schema of its own.
-    pub fn rows(&self, schema: &str, table: &str, columns: &str) -> Vec<Vec<String>> {
+    /// Shows columns of a table as text, row by row; none as long as it is not made. In Postgres it may be in a schema of
+    /// its own.
+    pub fn each(&self, schema: &str, table: &str, columns: &str, show: &mut dyn FnMut(&[&str])) {
         match self {
             Self::Postgres(server) => {
                 let query = format!("SELECT {columns} FROM {schema}.\"{table}\"");
-                let rows = match server.borrow().try_sql(&query) {
-                    Err(error) if error.contains("does not exist") => String::new(),
+                let of = |line: &str| show(&line.split('|').collect::<Vec<&str>>());
+                match server.borrow().each_row(&query, of) {
+                    Err(error) if error.contains("does not exist") => {}
                     other => other.unwrap_or_else(|error| panic!("{query}: {error}")),
-                };
-                rows.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+                }
             }
-            Self::Embedded(path) if is_sqlite(path) => sqlite(path, &format!("SELECT {columns} FROM \"{table}\"")),
-            Self::Embedded(root) => lake(&root.join(table), columns),
+            Self::Embedded(path) if is_sqlite(path) => {
+                sqlite(path, &format!("SELECT {columns} FROM \"{table}\""), show);
+            }
+            Self::Embedded(root) => lake(&root.join(table), columns, show),
             Self::Bus => panic!("a topic has no tables"),
         }
     }
@@ -61,14 +64,14 @@ fn is_sqlite(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "sqlite")
 }
 
-fn sqlite(path: &Path, query: &str) -> Vec<Vec<String>> {
+fn sqlite(path: &Path, query: &str, show: &mut dyn FnMut(&[&str])) {
     if !path.exists() {
-        return Vec::new();
+        return;
     }
     let database = rusqlite::Connection::open(path).unwrap();
     database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     let mut query = match database.prepare(query) {
-        Err(error) if error.to_string().contains("no such table") => return Vec::new(),
+        Err(error) if error.to_string().contains("no such table") => return,
         other => other.unwrap(),
     };
     let columns = query.column_count();
@@ -80,14 +83,16 @@ fn sqlite(path: &Path, query: &str) -> Vec<Vec<String>> {
             other => other.as_str().unwrap().to_owned(),
         })
     };
-    let rows = query.query_map([], |row| (0..columns).map(|at| text(row, at)).collect()).unwrap();
-    rows.map(Result::unwrap).collect()
+    let mut rows = query.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let texts: Vec<String> = (0..columns).map(|at| text(row, at).unwrap()).collect();
+        show(&texts.iter().map(String::as_str).collect::<Vec<&str>>());
+    }
 }
 
-fn lake(table: &Path, columns: &str) -> Vec<Vec<String>> {
+fn lake(table: &Path, columns: &str, show: &mut dyn FnMut(&[&str])) {
     let mut files = Vec::new();
     parquet_files(table, &mut files);
-    let mut rows = Vec::new();
     for path in files {
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap())
             .unwrap_or_else(|error| panic!("{} is not whole: {error}", path.display()));
@@ -95,9 +100,10 @@ fn lake(table: &Path, columns: &str) -> Vec<Vec<String>> {
             let options = FormatOptions::default();
             let named = columns.split(", ").map(|name| batch.column_by_name(name).unwrap());
             let columns: Vec<_> = named.map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-            let row = |at| columns.iter().map(|column| column.value(at).to_string()).collect();
-            rows.extend((0..batch.num_rows()).map(row));
+            for at in 0..batch.num_rows() {
+                let texts: Vec<String> = columns.iter().map(|column| column.value(at).to_string()).collect();
+                show(&texts.iter().map(String::as_str).collect::<Vec<&str>>());
+            }
         }
     }
-    rows
 }

@@ -34,7 +34,7 @@ impl Run {
         json!({
             "seed": self.seed, "run": format!("rows {}", self.number), "seconds": self.begun.elapsed().as_secs(),
             "bus": self.bus.name(), "store": dealt.place.name(), "writer": dealt.role.writers.join(" → "),
-            "role": dealt.role.name, "messages": self.messages(at), "bad": self.bad_messages(at),
+            "role": dealt.role.name, "messages": dealt.sent.messages, "bad": dealt.sent.bad,
             "faults": self.faults, "left_out": self.left_out, "promises": self.promises,
             "lost": count(Wrong::Lost), "acknowledged_too_early": count(Wrong::AcknowledgedTooEarly),
             "older_on_top": count(Wrong::OlderOnTop), "doubled": count(Wrong::Doubled),

@@ -1,12 +1,10 @@
 //! `OFFLINE_WRITER` that republishes, and `OFFLINE_STORE_STREAMING_INSERT_WRITER` behind it: each row once in Postgres,
 //! at least once in the lake, under one id.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::json;
 
 use super::place::Place;
-use super::role::{Held, Leaves, Looking, Made, Making, Role, add, rfc3339};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
     name: "republished",
@@ -15,7 +13,7 @@ pub const ROLE: Role = Role {
     more_topics: &[("inserts", 2)],
     message: "chalk.result.v1",
     store: Some(("offline_store", "lake")),
-    pace: (1, 3),
+    pace: Pace::Share(30.0),
     make,
     look,
     once: Place::has_keys,
@@ -38,20 +36,10 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves, twice: false }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
-    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for row in looking.place.rows("public", "user", "__operation_id__, __id__, seq, __observation_id__") {
-        let key = format!("{}/{} {}", row[0], row[1], row[2]);
-        add(&mut held, &*key, 1);
-        ids.entry(key).or_default().insert(row[3].clone());
-    }
-    // By its id a reader of a lake tells a row that is there twice.
-    for (key, ids) in ids.iter().filter(|(_, ids)| ids.len() > 1) {
-        add(&mut held, format!("{key} under {} ids", ids.len()), 1);
-    }
-    for row in looking.place.rows("public", "query_log", "operation_id") {
-        add(&mut held, format!("query {}", row[0]), 1);
-    }
-    held
+fn look(looking: &mut Looking<'_>) {
+    let seen = &mut looking.seen;
+    looking.place.each("public", "user", "__operation_id__, __id__, seq, __observation_id__", &mut |row| {
+        seen.found_under(&format!("{}/{} {}", row[0], row[1], row[2]), row[3]);
+    });
+    looking.place.each("public", "query_log", "operation_id", &mut |row| seen.found(&format!("query {}", row[0]), 1));
 }

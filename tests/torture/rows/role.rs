@@ -1,11 +1,11 @@
 //! What the checker has to know of a writer: how its numbered message is made, what that leaves in its store, how often.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value;
 
+use super::check::Compared;
 use super::place::Place;
 use crate::bodies::Packed;
 use crate::bus::{Sending, TestBus, Topic};
@@ -25,22 +25,30 @@ pub struct Role {
     pub message: &'static str,
     /// Field of the environment with the store, and its file in a folder; none where a topic is the store.
     pub store: Option<(&'static str, &'static str)>,
-    /// Ticks between messages, and how many there are then.
-    pub pace: (u64, usize),
+    pub pace: Pace,
     /// Makes the sound message of a number.
     pub make: fn(&mut Making<'_>) -> Made,
-    /// Reads what is there.
-    pub look: fn(&mut Looking<'_>) -> Held,
+    /// Shows to `looking` all that is there.
+    pub look: fn(&mut Looking<'_>),
     /// Whether each row is there once; otherwise at least once.
     pub once: fn(&Place) -> bool,
 }
 
-/// What a message is made of.
+/// How many messages there are in a second.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// So many, where `TORTURE_RATE` does not say how many all of these have together.
+    Share(f64),
+    /// So many whatever it says: each is a file, or a request.
+    Fixed(f64),
+}
+
+/// What a message is made of. The same number makes the same message again.
 pub struct Making<'a> {
     pub number: i64,
-    pub random: &'a mut fastrand::Rng,
-    /// For files.
-    pub folder: &'a Path,
+    pub random: fastrand::Rng,
+    /// For files; none where they were made before.
+    pub folder: Option<&'a Path>,
 }
 
 impl Making<'_> {
@@ -73,42 +81,26 @@ pub enum Leaves {
     Value(String, i64),
 }
 
-/// Rows of a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
-    pub times: u64,
-    /// Time of the newest value, where there is one alone.
-    pub newest: i64,
-}
-
-/// Everything by its key.
-pub type Held = BTreeMap<String, Rows>;
-
-/// Adds a row to what is there.
-pub fn add(held: &mut Held, key: impl Into<String>, times: u64) {
-    held.entry(key.into()).or_default().times += times;
-}
-
-/// Adds what a message leaves.
-pub fn expect(held: &mut Held, leaves: &[Leaves]) {
-    for one in leaves {
-        match one {
-            Leaves::Row(key) => add(held, key, 1),
-            Leaves::Value(key, time) => {
-                let rows = held.entry(key.clone()).or_default();
-                *rows = Rows { times: 1, newest: rows.newest.max(*time) };
-            }
-        }
+impl Leaves {
+    pub fn key(&self) -> &str {
+        let (Self::Row(key) | Self::Value(key, _)) = self;
+        key
     }
 }
 
-/// Where there is something to look at.
+/// Where there is something to look at, and who is told of what is there.
 pub struct Looking<'a> {
     pub place: &'a Place,
     pub bus: &'a mut dyn TestBus,
+    pub seen: &'a mut Compared,
 }
 
 impl Role {
+    /// Its part of what `TORTURE_RATE` says.
+    pub fn share(&self) -> f64 {
+        if let Pace::Share(share) = self.pace { share } else { 0.0 }
+    }
+
     /// A sound message.
     pub fn sending(&self, number: i64, made: &Made) -> Sending {
         self.sends(number, &made.key, made.body.to_string())

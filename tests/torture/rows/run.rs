@@ -6,45 +6,53 @@ use std::time::{Duration, Instant};
 
 use super::api::Api;
 use super::faults::Fault;
+use super::log::{Log, Numbered};
 use super::place::Place;
-use super::role::{Leaves, Made, Making, Role};
+use super::role::{Leaves, Made, Making, Pace, Role};
 use super::stores::Stores;
-use super::{ROLES, Type, config, deal};
-use crate::bus::{self, Sending, TestBus, Topic};
+use super::{ROLES, Type, config, deal, variable};
+use crate::bus::{self, Brokers, Sending, TestBus, Topic};
 use crate::check::Problem;
 use crate::recovery::{self, Recovery};
+use crate::sent::Fingerprint;
 use crate::stores::Disk;
 use crate::writers::Writers;
 
-/// One in so many messages cannot be read.
+/// One in so many messages cannot be read; of more than [`BAD_A_SECOND`] fewer.
 const BAD: u64 = 50;
+
+/// More of them than this are dead letters and little else.
+const BAD_A_SECOND: u64 = 4;
+
+/// Messages that a role may be behind by, in seconds of its pace: then it is waited for.
+const BEHIND: f64 = 8.0;
+
+/// Messages that are made up for at once after a pause, in the same way.
+const AT_ONCE: f64 = 1.0;
+
+/// How often messages are sent: more of them at once cost the brokers less, and how many come does not depend on it.
+const SENDS_EVERY: Duration = Duration::from_millis(200);
+
+/// How often it is looked who is behind.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// A message on its way.
 pub struct Waiting {
     role: usize,
     sending: Sending,
-    content: Content,
-}
-
-/// What is known of a message.
-pub struct Content {
-    pub number: i64,
-    pub leaves: Vec<Leaves>,
-    /// Of one that cannot be read.
-    pub bad: Option<Vec<u8>>,
-}
-
-/// A message that the bus has.
-pub struct Sent {
-    pub place: bus::Place,
-    pub content: Content,
+    message: Numbered,
 }
 
 /// A role in a run.
 pub struct Dealt {
     pub role: &'static Role,
     pub place: Place,
-    pub sent: Vec<Sent>,
+    pub sent: Log,
+    /// Messages in a second, at the most.
+    rate: f64,
+    /// Messages that are to be made now, and the rest of one.
+    due: f64,
+    is_behind: bool,
 }
 
 pub struct Run {
@@ -53,6 +61,7 @@ pub struct Run {
     pub begun: Instant,
     pub random: fastrand::Rng,
     pub bus: Box<dyn TestBus>,
+    pub brokers: Option<Brokers>,
     /// Of the embedded bus.
     pub bus_disk: Option<Disk>,
     pub stores: Stores,
@@ -70,14 +79,22 @@ pub struct Run {
     /// Queries that were never asked.
     pub shed: usize,
     files: PathBuf,
-    next: i64,
-    ticks: u64,
+    next: u32,
+    /// One in so many messages is bad.
+    bad: u64,
+    made_until: Instant,
+    sent_at: Instant,
+    looked: Instant,
+    /// Nobody can ask the bus now.
+    pub is_mute: bool,
     pub waiting: Vec<Waiting>,
     /// What comes a second time, and when: with the first in one batch it would be one row.
-    later: Vec<(u64, Waiting)>,
+    later: Vec<(Instant, Waiting)>,
     deck: Vec<Fault>,
     /// Dead letters by writer and body.
-    pub buried: HashSet<(String, Vec<u8>)>,
+    pub buried: HashSet<Fingerprint>,
+    /// When all that was acknowledged was looked for last, and how long that took.
+    pub audited: Option<(Instant, Duration)>,
     /// By process, what it said to have shed.
     pub counted: BTreeMap<u32, u64>,
 }
@@ -95,8 +112,8 @@ impl Run {
         if let Err(error) = stores.disk {
             why("full disk", error);
         }
-        let (bus, bus_disk): (Box<dyn TestBus>, _) = if hand.is_kafka {
-            (Box::new(bus::Kafka::start(folder, &topics)), None)
+        let (bus, bus_disk): (Box<dyn TestBus>, _) = if let Some(brokers) = hand.brokers {
+            (Box::new(bus::Kafka::start(folder, brokers, &topics)), None)
         } else {
             let root = folder.join("bus");
             let disk = Disk::mount(root.clone());
@@ -106,10 +123,22 @@ impl Run {
             (Box::new(bus::Local::new(&root, &topics)), disk.ok())
         };
         let api = Api::start();
-        let config = config::write(folder, &*bus, &stores.uris(), &api);
+        let usual: f64 = ROLES.iter().map(|role| role.share()).sum();
+        let rate = variable("TORTURE_RATE", usual as u64);
+        let config = config::write(folder, &*bus, &stores.uris(), &api, rate);
         let files = folder.join("files");
         std::fs::create_dir_all(&files).unwrap();
-        let dealt = |role: &'static Role| Dealt { role, place: stores.place(role.store), sent: Vec::new() };
+        let dealt = |role: &'static Role| Dealt {
+            role,
+            place: stores.place(role.store),
+            sent: Log::default(),
+            rate: match role.pace {
+                Pace::Share(share) => share * rate as f64 / usual,
+                Pace::Fixed(pace) => pace,
+            },
+            due: 0.0,
+            is_behind: false,
+        };
         let dealt: Vec<Dealt> = ROLES.iter().map(dealt).collect();
         let run = Self {
             number,
@@ -117,6 +146,7 @@ impl Run {
             begun: Instant::now(),
             random: fastrand::Rng::with_seed(seed.wrapping_add(number as u64)),
             bus,
+            brokers: hand.brokers,
             bus_disk,
             writers: Writers::new(folder, &config, &Type::all()),
             stores,
@@ -132,11 +162,16 @@ impl Run {
             shed: 0,
             files,
             next: 0,
-            ticks: 0,
+            bad: BAD.max(rate / BAD_A_SECOND),
+            made_until: Instant::now(),
+            sent_at: Instant::now(),
+            looked: Instant::now(),
+            is_mute: false,
             waiting: Vec::new(),
             later: Vec::new(),
             deck: Vec::new(),
             buried: HashSet::new(),
+            audited: None,
             counted: BTreeMap::new(),
         };
         for dealt in &run.dealt {
@@ -170,7 +205,7 @@ impl Run {
         self.recovery.begin(fault.name(), &groups, &mut *self.bus);
         let begun = Instant::now();
         while !self.recovery.look(&mut *self.bus) && begun.elapsed() < recovery::WITHIN {
-            self.let_pass(Duration::from_millis(50));
+            self.let_pass(Duration::from_millis(100));
         }
         self.recovery.give_up();
     }
@@ -192,8 +227,11 @@ impl Run {
     pub fn let_pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            self.make();
-            self.send();
+            if self.sent_at.elapsed() >= SENDS_EVERY {
+                self.sent_at = Instant::now();
+                self.make();
+                self.send();
+            }
             self.tend();
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -210,31 +248,66 @@ impl Run {
         }
     }
 
+    /// Makes what has come due; of whom is behind nothing, so that what a run sends is what its writers can take.
     fn make(&mut self) {
-        self.ticks += 1;
-        let now = self.ticks;
+        let now = Instant::now();
         self.waiting.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, again)| again));
-        for (at, role) in ROLES.iter().enumerate() {
-            let (every, count) = role.pace;
-            for _ in 0..if self.ticks.is_multiple_of(2 * every) { count } else { 0 } {
+        let passed = now.duration_since(self.made_until).as_secs_f64();
+        self.made_until = now;
+        self.look_who_is_behind();
+        for at in 0..self.dealt.len() {
+            let Dealt { rate, due, is_behind, .. } = &mut self.dealt[at];
+            *due = if *is_behind { 0.0 } else { (*due + *rate * passed).min(*rate * AT_ONCE) };
+            let count = due.floor();
+            *due -= count;
+            for _ in 0..count as usize {
                 self.next += 1;
-                let number = self.next;
-                if self.random.u64(..BAD) == 0 {
-                    let sending = role.bad(number);
-                    let content = Content { number, leaves: Vec::new(), bad: Some(sending.packed.body.clone()) };
-                    self.waiting.push(Waiting { role: at, sending, content });
-                    continue;
-                }
-                let made: Made = (role.make)(&mut Making { number, random: &mut self.random, folder: &self.files });
-                if made.twice {
-                    let content = Content { number, leaves: Vec::new(), bad: None };
-                    let again = Waiting { role: at, sending: role.sending(number, &made), content };
-                    self.later.push((self.ticks + self.random.u64(..60), again));
-                }
-                let sending = role.sending(number, &made);
-                let content = Content { number, leaves: made.leaves, bad: None };
-                self.waiting.push(Waiting { role: at, sending, content });
+                self.make_one(at, self.next);
             }
+        }
+    }
+
+    fn make_one(&mut self, at: usize, number: u32) {
+        let role = self.dealt[at].role;
+        let message = Numbered { number, is_bad: false, is_again: false };
+        let Some(made) = self.made(at, number, true) else {
+            let sending = role.bad(number.into());
+            self.waiting.push(Waiting { role: at, sending, message: Numbered { is_bad: true, ..message } });
+            return;
+        };
+        if made.twice {
+            let sending = role.sending(number.into(), &made);
+            let again = Waiting { role: at, sending, message: Numbered { is_again: true, ..message } };
+            let pause = self.millis(0..3000);
+            self.later.push((Instant::now() + pause, again));
+        }
+        self.waiting.push(Waiting { role: at, sending: role.sending(number.into(), &made), message });
+    }
+
+    /// The message of a number, which is the same each time; none where it cannot be read. Its files are made once.
+    fn made(&self, at: usize, number: u32, is_new: bool) -> Option<Made> {
+        let mut random = fastrand::Rng::with_seed(self.seed ^ u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if random.u64(..self.bad) == 0 {
+            return None;
+        }
+        let folder = is_new.then_some(&*self.files);
+        Some((self.dealt[at].role.make)(&mut Making { number: number.into(), random, folder }))
+    }
+
+    /// What a message leaves; its body where it cannot be read.
+    pub fn leaves(&self, at: usize, number: u32) -> Result<Vec<Leaves>, Vec<u8>> {
+        let made = self.made(at, number, false);
+        made.map(|made| made.leaves).ok_or_else(|| self.dealt[at].role.bad(number.into()).packed.body)
+    }
+
+    fn look_who_is_behind(&mut self) {
+        if self.is_mute || self.looked.elapsed() < LOOKS_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        for Dealt { role, sent, rate, is_behind, .. } in &mut self.dealt {
+            let committed = self.bus.committed(&Type(role.writers[0]).group(), role.topic.0);
+            *is_behind = sent.behind(&committed) as f64 > *rate * BEHIND;
         }
     }
 
@@ -245,18 +318,9 @@ impl Run {
             return;
         }
         if let Some(places) = self.bus.publish(&messages) {
-            for (place, Waiting { role, content, .. }) in places.into_iter().zip(self.waiting.drain(..)) {
-                self.dealt[role].sent.push(Sent { place, content });
+            for (place, Waiting { role, message, .. }) in places.into_iter().zip(self.waiting.drain(..)) {
+                self.dealt[role].sent.add(place, message);
             }
         }
-    }
-
-    /// Messages of a role.
-    pub fn messages(&self, at: usize) -> usize {
-        self.dealt[at].sent.len()
-    }
-
-    pub fn bad_messages(&self, at: usize) -> usize {
-        self.dealt[at].sent.iter().filter(|sent| sent.content.bad.is_some()).count()
     }
 }

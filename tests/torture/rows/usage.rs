@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::place::Place;
-use super::role::{Held, Leaves, Looking, Made, Making, Role, add, rfc3339};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
     name: "usage",
@@ -13,7 +13,7 @@ pub const ROLE: Role = Role {
     more_topics: &[],
     message: "chalk.usage.v1",
     store: Some(("usage_store", "usage.sqlite")),
-    pace: (1, 4),
+    pace: Pace::Share(40.0),
     make,
     look,
     once: Place::has_keys,
@@ -34,10 +34,9 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: number.to_string(), leaves, twice: making.random.u8(..6) == 0 }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
-    let mut held = Held::new();
-    for row in looking.place.rows("chalk", "usage_events", "event_id, quantity") {
-        add(&mut held, format!("{} {}", row[0], row[1].parse::<f64>().unwrap()), 1);
-    }
-    held
+fn look(looking: &mut Looking<'_>) {
+    let seen = &mut looking.seen;
+    looking.place.each("chalk", "usage_events", "event_id, quantity", &mut |row| {
+        seen.found(&format!("{} {}", row[0], row[1].parse::<f64>().unwrap()), 1);
+    });
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::place::Place;
-use super::role::{Held, Leaves, Looking, Made, Making, Role, Rows, rfc3339};
+use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
     name: "vectors",
@@ -12,7 +12,7 @@ pub const ROLE: Role = Role {
     more_topics: &[],
     message: "chalk.vector_batch.v1",
     store: Some(("vector_store", "vectors.sqlite")),
-    pace: (1, 4),
+    pace: Pace::Share(40.0),
     make,
     look,
     once: |_| true,
@@ -45,15 +45,13 @@ fn make(making: &mut Making<'_>) -> Made {
     Made { body, key: again.to_string(), leaves, twice: false }
 }
 
-fn look(looking: &mut Looking<'_>) -> Held {
+fn look(looking: &mut Looking<'_>) {
     let time = match looking.place {
         Place::Postgres(_) => "(extract(epoch FROM observed_at) * 1000000)::bigint, evicted::int",
         _ => "observed_at, evicted",
     };
-    let rows = looking.place.rows("public", "vectors_user__embedding", &format!("id, {time}"));
-    let of = |row: Vec<String>| {
-        let newest = row[1].parse::<i64>().unwrap() * 10 + row[2].parse::<i64>().unwrap_or(0);
-        (row[0].clone(), Rows { times: 1, newest })
-    };
-    rows.into_iter().map(of).collect()
+    let seen = &mut looking.seen;
+    looking.place.each("public", "vectors_user__embedding", &format!("id, {time}"), &mut |row| {
+        seen.found_value(row[0], row[1].parse::<i64>().unwrap() * 10 + row[2].parse::<i64>().unwrap_or(0));
+    });
 }

@@ -1,0 +1,68 @@
+//! The clock of the machine that the writers of a run are on, which jumps as one does that NTP sets.
+//!
+//! A client of Kafka (librdkafka) waits by the time of day: set back, it may stand still for as long as it was set back. So writers of
+//! Kafka only see clocks go forwards, and die with them; the next ones have the right time.
+//!
+//! `libfaketime` between a writer and its libc tells it another time of day, as a file says. Its monotonic clock goes on, as
+//! that of a real machine does. Every other process that a run starts is told the right time.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where Debian's `libfaketime` is, below a folder that is named after the machine's kind.
+const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+
+/// How long it takes a process to see what the file says.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
+
+pub struct Clock {
+    library: PathBuf,
+    folder: PathBuf,
+    /// Which of the files is that of processes that start now.
+    file: Cell<usize>,
+}
+
+impl Clock {
+    pub fn new(folder: &Path) -> Self {
+        let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+        let library = folders.map(|folder| folder.join(LIBRARY)).find(|library| library.exists());
+        let clock = Self {
+            library: library.unwrap_or_else(|| {
+                panic!("/usr/lib/*/{LIBRARY} is missing; `./dev test` installs Debian's `faketime` for it")
+            }),
+            folder: folder.to_owned(),
+            file: Cell::new(0),
+        };
+        clock.set(0);
+        clock
+    }
+
+    /// Lets a process live by it.
+    pub fn rules(&self, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", self.file())
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("FAKETIME_CACHE_DURATION", SEEN_WITHIN.as_secs().to_string());
+    }
+
+    /// So many minutes before the right time, or behind it.
+    pub fn set(&self, minutes: i64) {
+        // Whoever reads it sees the old one or the new one.
+        let new = self.folder.join("clock.new");
+        std::fs::write(&new, format!("{minutes:+}m\n")).unwrap();
+        std::fs::rename(new, self.file()).unwrap();
+    }
+
+    /// Who starts now has another one, which is right.
+    pub fn renew(&self) {
+        self.file.set(self.file.get() + 1);
+        self.set(0);
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join(format!("clock-{}", self.file.get()))
+    }
+}
