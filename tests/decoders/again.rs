@@ -108,7 +108,9 @@ fn columns_that_are_more_or_fewer_or_others_than_before_are_read_as_they_are() {
 #[test]
 fn a_name_with_quotes_in_it_is_told_from_two_names() {
     let json = |features: &str| {
-        format!(r#"{{"tables": [{{"namespace": "u", "rows": {{"rows": [{{"id": 1, "features": {{{features}}}}}]}}}}]}}"#)
+        format!(
+            r#"{{"tables": [{{"namespace": "u", "rows": {{"rows": [{{"id": 1, "features": {{{features}}}}}]}}}}]}}"#
+        )
     };
     let one = json(r#""u.a": 1, "u.x\":1,\"u.y": 2"#);
     let two = json(r#""u.a": 1,"u.x":1,"u.y": 2"#);

@@ -1,5 +1,7 @@
 //! A value on the wire.
 
+#![allow(clippy::inline_always, reason = "a value that is handed back through memory costs more than reading it does")]
+
 use std::sync::Arc;
 
 use bytestring::ByteString;

@@ -142,8 +142,8 @@ fn refusal(row: &FeatureRow) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::feature::Expires;
     use crate::row::feature::Entity;
+    use crate::row::feature::Expires;
 
     fn row(key: &str, features: &[&str]) -> FeatureRow {
         let entity = Entity { environment: "e".into(), namespace: "n".into(), primary_key: key.into() };

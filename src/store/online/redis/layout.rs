@@ -107,7 +107,8 @@ fn put_header(cells: &[FeatureCell], now: i64, to: &mut Vec<u8>) {
     let expired = cells.iter().any(|cell| !cell.expires_at.is_after(now));
     let oldest = cells.iter().map(|cell| cell.observed_at).min().unwrap_or(0);
     let newest = cells.iter().map(|cell| cell.observed_at).max().unwrap_or(0);
-    let latest = cells.iter().map(|cell| cell.expires_at.time().map_or(u64::MAX, |at| at.max(1) as u64)).max().unwrap_or(1);
+    let latest =
+        cells.iter().map(|cell| cell.expires_at.time().map_or(u64::MAX, |at| at.max(1) as u64)).max().unwrap_or(1);
     to.put_i64(if expired { 0 } else { oldest });
     to.put_i64(newest);
     to.put_u64(latest);
@@ -191,7 +192,9 @@ mod tests {
 
     #[test]
     fn a_field_is_two_times_and_a_value() {
-        let cell = |value, expires_at| ("f", FeatureCell { feature: 0, observed_at: 258, expires_at: Expires::from(expires_at), value });
+        let cell = |value, expires_at| {
+            ("f", FeatureCell { feature: 0, observed_at: 258, expires_at: Expires::from(expires_at), value })
+        };
         let row = FeatureRow::of(entity("e", "n", "1"), [cell(Some(Value::Int(7)), None), cell(None, Some(300))]);
         let arguments = sent(&row, 299);
         assert_eq!((arguments.len(), &arguments[0][..]), (3, "e/n/{1}".as_bytes()));
