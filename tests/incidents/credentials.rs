@@ -166,17 +166,27 @@ fn a_kafka_whose_password_changes_is_waited_for() {
     plant.configure(&json!({
         "kafka_bootstrap_servers": broker.sasl(), "kafka_security_protocol": "SASL_PLAINTEXT",
         "kafka_sasl_mechanism": "SCRAM-SHA-512", "kafka_sasl_secret": "kafka",
+        "common_persistence_specs": {"metrics_bus_topic_id": "metrics"},
+        "writers": [
+            {"bus_subscriber_type": "ONLINE_WRITER", "name": plant.group.trim_start_matches("chalk-")},
+            {"bus_subscriber_type": "METRICS_WRITER", "name": "metrics"},
+        ],
     }));
+    plant.create_topic("metrics", 1);
     let writer = plant.start();
+    // One that publishes what it makes in transactions, with the positions in them.
+    let metrics = plant.start_as("METRICS_WRITER", "chalk.json");
     let publish = |numbers: std::ops::Range<u64>| plant.publish(results(numbers).chain([Some(BAD.to_owned())]));
     publish(0..50);
     plant.is_done();
     broker.script("password", &["second-word"]);
     writer.is_in_trouble("uthenticat");
     // The client gives up its partitions and is made anew, in vain: that is no sign that anything works.
-    eventually(PATIENCE, "given up", || writer.assigned() == 0.0);
+    eventually(PATIENCE, "given up", || writer.assigned() == 0.0 && metrics.assigned() == 0.0);
     publish(50..200);
     waits(&plant, &writer, "bus", "uthenticat", 51);
+    metrics.is_in_trouble("uthenticat");
+    assert!(!metrics.is_ready());
     secret("second-word");
     goes_on(&plant, &writer);
     // And once more, now that another password is the old one.
@@ -185,6 +195,9 @@ fn a_kafka_whose_password_changes_is_waited_for() {
     publish(200..300);
     secret("first-word");
     goes_on(&plant, &writer);
+    eventually(PATIENCE, "all of it is counted", || metrics.status()["acknowledged"] == json!(303));
+    eventually(PATIENCE, "ready again", || metrics.is_ready());
+    metrics.stop();
     let ended = writer.stop();
     assert!(ended.stderr.contains("\"buried\":3") && ended.stderr.contains("\"stored\":300"), "{ended:?}");
     assert!(!ended.stderr.contains("first-word") && !ended.stderr.contains("second-word"), "{}", ended.stderr);
@@ -193,5 +206,5 @@ fn a_kafka_whose_password_changes_is_waited_for() {
         "kafka_bootstrap_servers": servers, "kafka_security_protocol": "PLAINTEXT", "kafka_sasl_mechanism": null,
         "kafka_sasl_secret": null,
     }));
-    assert_eq!(plant.letters().len(), 3);
+    assert_eq!(plant.letters().len(), 6, "three of each writer");
 }

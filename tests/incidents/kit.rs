@@ -145,7 +145,12 @@ impl Plant {
 
     /// The same by another file.
     pub(crate) fn start_by(&self, file: &str) -> Writer {
-        let arguments = ["--type", self.writer_type, "--config", file, "--listen", "127.0.0.1:0"];
+        self.start_as(self.writer_type, file)
+    }
+
+    /// One of another type, which the file has.
+    pub(crate) fn start_as(&self, writer_type: &str, file: &str) -> Writer {
+        let arguments = ["--type", writer_type, "--config", file, "--listen", "127.0.0.1:0"];
         let running = self.folder.start(&arguments);
         let address = running.listening();
         Writer { running, address }
