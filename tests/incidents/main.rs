@@ -2,6 +2,7 @@
 //! writer is to stop, rolling restarts; and what others of this kind were reported for (`peers`).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::float_cmp, reason = "metrics that count are whole numbers")]
 
 #[path = "../services/postgres/server.rs"]
 mod postgres;

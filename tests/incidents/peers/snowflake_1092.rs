@@ -30,10 +30,12 @@ fn two_writers_that_evolve_one_table_at_once_lose_no_row_and_no_value() {
         result(number, &features.into())
     }));
     plant.is_done();
-    members.into_iter().for_each(|member| drop(member.stop()));
+    for member in members {
+        member.stop();
+    }
     assert!(plant.letters().is_empty(), "{:?}", plant.letters());
     assert_eq!(server.sql("SELECT count(*), count(DISTINCT seq) FROM \"user\""), format!("{SENT}|{SENT}"));
-    for of in 0..column(SENT - 1) + 1 {
+    for of in 0..=column(SENT - 1) {
         let wanted: Vec<u64> = (0..SENT).filter(|number| column(*number) == of).collect();
         let sum: f64 = wanted.iter().map(|number| value(*number).as_f64().unwrap()).sum();
         let found = server.sql(&format!("SELECT count(f{of}), sum(f{of})::double precision FROM \"user\""));

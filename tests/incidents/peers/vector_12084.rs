@@ -68,7 +68,9 @@ fn members_that_join_and_leave_double_nothing_and_no_partition_stops() {
             });
         }
         drop(end);
-        members.into_iter().for_each(|member| drop(member.stop()));
+        for member in members {
+            member.stop();
+        }
     });
     plant.drain();
     assert_eq!(lake_of.has_all(sent.into_inner(), &plant), 0, "rows that are there twice");
