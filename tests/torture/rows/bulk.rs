@@ -49,7 +49,7 @@ fn make(making: &mut Making<'_>) -> Made {
 }
 
 fn look(looking: &mut Looking<'_>) {
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking
         .place
         .each("public", "loaded", "load, row", &mut |row| seen.found(&format!("load-{}/{}", row[0], row[1]), 1));

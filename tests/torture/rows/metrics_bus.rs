@@ -40,7 +40,7 @@ fn look(looking: &mut Looking<'_>) {
 
 /// Sums of what was asked for, by feature and query.
 pub fn show_sums(looking: &mut Looking<'_>, wanted: fn(&str) -> bool) {
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking.place.each("chalk", "metrics", "namespace, metric_name, source, value", &mut |row| {
         let [namespace, name, source, value] = row else { panic!("{row:?}") };
         if matches!(*namespace, "FEATURE" | "QUERY") && *name == "REQUEST" && wanted(source) {
@@ -51,7 +51,7 @@ pub fn show_sums(looking: &mut Looking<'_>, wanted: fn(&str) -> bool) {
 
 /// Rows of queries.
 pub fn show_queries(looking: &mut Looking<'_>, prefix: &str) {
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking.place.each("chalk", "queries", "operation_id", &mut |row| {
         if row[0].starts_with(prefix) {
             seen.found(&format!("row {}", row[0]), 1);

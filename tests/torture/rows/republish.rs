@@ -37,7 +37,7 @@ fn make(making: &mut Making<'_>) -> Made {
 }
 
 fn look(looking: &mut Looking<'_>) {
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking.place.each("public", "user", "__operation_id__, __id__, seq, __observation_id__", &mut |row| {
         seen.found_under(&format!("{}/{} {}", row[0], row[1], row[2]), row[3]);
     });

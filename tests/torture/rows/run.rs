@@ -123,7 +123,7 @@ impl Run {
             (Box::new(bus::Local::new(&root, &topics)), disk.ok())
         };
         let api = Api::start();
-        let usual: f64 = ROLES.iter().map(|role| role.share()).sum();
+        let usual: f64 = ROLES.iter().map(Role::share).sum();
         let rate = variable("TORTURE_RATE", usual as u64);
         let config = config::write(folder, &*bus, &stores.uris(), &api, rate);
         let files = folder.join("files");

@@ -35,7 +35,7 @@ fn make(making: &mut Making<'_>) -> Made {
 }
 
 fn look(looking: &mut Looking<'_>) {
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking.place.each("chalk", "usage_events", "event_id, quantity", &mut |row| {
         seen.found(&format!("{} {}", row[0], row[1].parse::<f64>().unwrap()), 1);
     });

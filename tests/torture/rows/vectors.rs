@@ -50,7 +50,7 @@ fn look(looking: &mut Looking<'_>) {
         Place::Postgres(_) => "(extract(epoch FROM observed_at) * 1000000)::bigint, evicted::int",
         _ => "observed_at, evicted",
     };
-    let seen = &mut looking.seen;
+    let seen = &mut *looking.seen;
     looking.place.each("public", "vectors_user__embedding", &format!("id, {time}"), &mut |row| {
         seen.found_value(row[0], row[1].parse::<i64>().unwrap() * 10 + row[2].parse::<i64>().unwrap_or(0));
     });
