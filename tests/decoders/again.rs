@@ -27,7 +27,9 @@ fn read_after(before: Option<&[u8]>, message: &[u8]) -> String {
     let message = message.to_vec();
     let reader = thread::spawn(move || {
         for _ in 0..OFTEN {
-            before.iter().for_each(|before| drop(read(before.clone())));
+            for before in &before {
+                drop(read(before.clone()));
+            }
         }
         said(read(message))
     });
