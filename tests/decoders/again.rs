@@ -27,7 +27,7 @@ fn read_after(before: Option<&[u8]>, message: &[u8]) -> String {
     let message = message.to_vec();
     let reader = thread::spawn(move || {
         for _ in 0..OFTEN {
-            for before in &before {
+            if let Some(before) = &before {
                 drop(read(before.clone()));
             }
         }
