@@ -139,7 +139,7 @@ fn store_online_and_staleness_decide_whether_a_feature_is_cached() {
         let decoded = decode(Some(vec![listed]), vec![one("user.a", Value::Int(1))]);
         match expected {
             Ok(expires_at) => {
-                assert_eq!(only(&decoded).expires_at.time(), expires_at, "{store_online:?} {max_staleness:?}")
+                assert_eq!(only(&decoded).expires_at.time(), expires_at, "{store_online:?} {max_staleness:?}");
             }
             Err(reason) => skipped(&decoded, reason),
         }
