@@ -9,8 +9,8 @@
 //! 3. The runtime keeps message and rows in a batch. A full or old batch is written to the [`store`]s
 //!    through [`sink::Sink`], and what a store refuses for good is buried as a [`dead_letter`]. Or it is
 //!    published ([`runtime::Emit`]), in one transaction with the positions that it was read from.
-//! 4. When all of a batch is durable or buried, one number is acknowledged to the bus: everything
-//!    up to here.
+//! 4. When all of a batch is durable or buried (or parked, where its store is away for long and people chose that), one
+//!    number is acknowledged to the bus: everything up to here.
 //!
 //! A [`writer`] is what puts these together: it names a decoder, a kind of row and the stores of an
 //! environment as the [`config`] has them. [`cli`] and [`telemetry`] are how people see all of it;

@@ -99,6 +99,11 @@ pub trait Bus: Send + Sync {
     ///
     /// From a position to itself it is a rehearsal: whether it would move, without moving it.
     async fn step(&self, step: &Step) -> Result<Stepped, BusError>;
+
+    /// Whether its consumers wait by the time of day, so that a clock that is set back makes them stand still for as long.
+    fn waits_by_the_time_of_day(&self) -> bool {
+        false
+    }
 }
 
 /// What a consumer asks for.

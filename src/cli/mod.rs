@@ -4,6 +4,7 @@
 //! stdout, logs and errors to stderr.
 
 mod check;
+mod clock;
 mod demo;
 mod deployment;
 mod dlq;

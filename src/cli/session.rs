@@ -11,6 +11,7 @@ use crate::config::settings::WriterSettings;
 use crate::telemetry::watched::{Identity, Phase, Watched};
 use crate::writer::{Again, AnyPlan, Start, StartError};
 
+use super::clock;
 use super::exit::{Exit, Failure};
 use super::output::count;
 use super::progress;
@@ -57,11 +58,13 @@ impl Session {
     pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
         let shutdown = CancellationToken::new();
         let (watched, again) = (Arc::clone(&self.watched), self.again.is_some());
+        let minds_the_clock = self.bus.waits_by_the_time_of_day();
         // Either way it ends by itself, and whoever started it waits for that.
         let drain = self.drain || again;
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
             failure = forced(stop.signals, &shutdown, &watched) => Err(failure),
+            back = clock::set_back(), if minds_the_clock => give_up(back, &watched),
             never = watched.keep_sampling() => match never {},
             never = progress::show(&watched), if drain => match never {},
         };
@@ -132,6 +135,18 @@ async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, wat
     let left = watched.health.state().in_hand;
     let text = format!("{second} while stopping: {} not written; they will be delivered again", count(left, "message"));
     Failure::new(Exit::Failed, text)
+}
+
+/// Ends the process at once: threads that sleep by a clock that was set back cannot be joined.
+fn give_up(back: Duration, watched: &Watched) -> ! {
+    summarize(watched, None);
+    tracing::error!(
+        exit_code = Exit::Failed as u8,
+        "the clock was set back by {} s: the client of the bus would stand still for as long; started again, the writer \
+         goes on where it was",
+        back.as_secs()
+    );
+    std::process::exit(Exit::Failed as i32)
 }
 
 /// Where a run that was to read a stretch again was when it was stopped: a job that is not done does

@@ -208,8 +208,8 @@ impl Columns {
         Some(known.wire.len())
     }
 
-    /// The name that is likely to be next, of a list that was read before, if JSON has it as it is; and whether it is new.
-    /// Where it is next, [`Columns::place_expected`] says so.
+    /// The name that is likely to be next, of a list that was read before, if JSON has it as it is. Where it is next,
+    /// [`Columns::place_expected`] takes it.
     pub(super) fn likely(&self, expected: usize) -> Option<&str> {
         let known = self.known.as_ref().filter(|known| self.own.is_none() && known.plain && expected <= self.same)?;
         known.names.get(expected).map(|name| &**name)
@@ -217,6 +217,7 @@ impl Columns {
 
     /// Takes the name that was likely.
     pub(super) fn place_expected(&mut self, expected: usize) {
+        debug_assert!(expected <= self.same, "no more than the next one was likely");
         self.same = self.same.max(expected + 1);
     }
 

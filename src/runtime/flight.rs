@@ -21,7 +21,7 @@ use crate::value::time::now;
 /// them have next to the same, and the clock is read for each.
 const OBSERVED: usize = 64;
 
-/// A batch that came to its end: all of it is stored, or buried and confirmed.
+/// A batch that came to its end: all of it is stored, or buried or parked and confirmed.
 ///
 /// It comes back whole, so that its memory is given back where it was taken. A row that is dropped by
 /// another thread than the one that makes the next rows has both of them write to the same counters
@@ -29,8 +29,8 @@ const OBSERVED: usize = 64;
 pub(super) struct Landed<R> {
     pub(super) last: Delivery,
     batch: Batch<R>,
-    /// Indices of its messages that were buried, in order.
-    buried: Vec<usize>,
+    /// Indices of its messages that were buried or parked, in order.
+    unstored: Vec<usize>,
     /// Partitions that went away before: what was written of theirs is not ours to acknowledge.
     lost: Vec<Partition>,
 }
@@ -44,7 +44,7 @@ impl<R: Row> Landed<R> {
         metrics::counter!("chalk_writer_messages_acknowledged_total").increment(messages);
         shared.health.update(|state| state.acknowledged += messages);
         let now = now();
-        for ((environment, destination), times) in event_times(&self.batch, &self.lost, &self.buried) {
+        for ((environment, destination), times) in event_times(&self.batch, &self.lost, &self.unstored) {
             let histogram = metrics::histogram!(
                 "chalk_writer_freshness_seconds",
                 "environment" => shared.label(&environment),
@@ -62,7 +62,7 @@ impl<R: Row> Landed<R> {
     }
 }
 
-/// What a write comes to: its last message, all of it, and which messages were buried.
+/// What a write comes to: its last message, all of it, and which messages were buried or parked.
 type Flown<R> = (Delivery, Batch<R>, Vec<usize>);
 
 /// One batch being written.
@@ -121,9 +121,9 @@ impl<R: Row> Flights<R> {
         let landed = (&mut oldest.task).await;
         let lost = std::mem::take(&mut *oldest.lost.lock().unwrap_or_else(PoisonError::into_inner));
         self.queue.pop_front();
-        let (last, batch, buried) =
+        let (last, batch, unstored) =
             landed.unwrap_or_else(|error| Err(PipelineError::Bug(format!("a write ended abnormally: {error}"))))?;
-        Ok(Landed { last, batch, buried, lost })
+        Ok(Landed { last, batch, unstored, lost })
     }
 
     /// Partitions went away: a batch that holds nothing else is cancelled, any other is written on.
@@ -170,17 +170,20 @@ async fn fly<R: Row>(
         written.stored = parts.land(&shared, emission, &lost).await?;
     }
     drop(place);
-    let buried: Vec<usize> = burials.iter().map(|(at, _)| *at).collect();
+    let buried = burials.len() as u64;
+    let mut unstored: Vec<usize> = burials.iter().map(|(at, _)| *at).collect();
     metrics::counter!("chalk_writer_values_stored_total").increment(written.stored);
     metrics::counter!("chalk_writer_values_stale_total").increment(written.stale);
     health.update(|state| {
         state.stored += written.stored;
         state.stale += written.stale;
-        state.buried += buried.len() as u64;
+        state.buried += buried;
     });
     drop(burials);
+    unstored.extend(written.parked);
+    unstored.sort_unstable();
     let last = batch.last().ok_or_else(|| PipelineError::Bug("an empty batch was written".to_owned()))?;
-    Ok((last, batch, buried))
+    Ok((last, batch, unstored))
 }
 
 /// Moves aside what no store has, where it is still ours.
@@ -257,10 +260,10 @@ async fn bury<R: Row>(
 
 /// Event times of its messages, by environment and destination: what freshness is measured from.
 ///
-/// Only of messages that are still ours and have rows: the destination is that of the first. One that was buried is not
-/// whole in the stores, however fresh. Messages alike come in runs, and there are few kinds, so the last one is looked at
+/// Only of messages that are still ours and have rows: the destination is that of the first. One that was buried or parked is
+/// not whole in the stores, however fresh. Messages alike come in runs, and there are few kinds, so the last one is looked at
 /// first and then all.
-fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition], buried: &[usize]) -> Vec<((Arc<str>, usize), Vec<i64>)> {
+fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition], unstored: &[usize]) -> Vec<((Arc<str>, usize), Vec<i64>)> {
     let mut times: Vec<((Arc<str>, usize), Vec<i64>)> = Vec::new();
     let mut latest = 0;
     let mut before = None;
@@ -269,7 +272,7 @@ fn event_times<R: Row>(batch: &Batch<R>, lost: &[Partition], buried: &[usize]) -
             continue;
         }
         let held = &batch.messages[*message];
-        if lost.contains(&held.message.partition) || buried.binary_search(message).is_ok() {
+        if lost.contains(&held.message.partition) || unstored.binary_search(message).is_ok() {
             continue;
         }
         let (Some(environment), Some(time)) = (&held.environment, held.event_time) else { continue };
@@ -378,7 +381,7 @@ mod tests {
         let mut flights = Flights::default();
         flights.start(&shared, batch);
         let landed = flights.next().await.expect("it lands");
-        let times = event_times(&landed.batch, &landed.lost, &landed.buried);
+        let times = event_times(&landed.batch, &landed.lost, &landed.unstored);
         assert_eq!(times, [(("prod".into(), 0), vec![0, 3])]);
     }
 }

@@ -66,6 +66,8 @@ pub struct Trouble {
     pub reason: String,
     /// Missing credentials or rights: not ready at once, since waiting alone does not help.
     pub denied: bool,
+    /// When an attempt failed last.
+    failed: Instant,
     /// When it was last logged.
     said: Option<Instant>,
     /// In which ways it failed that were logged.
@@ -104,6 +106,7 @@ impl Health {
             attempts: 0,
             reason: reason.to_owned(),
             denied,
+            failed: now,
             said: None,
             told: Vec::new(),
         });
@@ -113,6 +116,7 @@ impl Health {
             silence >= REMINDER || (new && silence >= BRIEFLY)
         });
         trouble.attempts += 1;
+        trouble.failed = now;
         reason.clone_into(&mut trouble.reason);
         trouble.denied = denied;
         if say {
@@ -144,6 +148,19 @@ impl Health {
         if let Some(trouble) = trouble {
             let seconds = trouble.since.elapsed().as_secs_f64();
             tracing::info!(part, attempts = trouble.attempts, seconds, "works again");
+        }
+    }
+
+    /// Whether a part does not work now.
+    pub(super) fn is_in_trouble(&self, part: &str) -> bool {
+        self.lock().troubles.contains_key(part)
+    }
+
+    /// A part answered a question, though it did no work: its trouble is over where no attempt has failed for so long.
+    pub(super) fn answers(&self, part: &str, quiet: Duration) {
+        let failed = self.lock().troubles.get(part).map(|trouble| trouble.failed);
+        if failed.is_some_and(|failed| failed.elapsed() >= quiet) {
+            self.works(part);
         }
     }
 
@@ -234,6 +251,16 @@ mod tests {
         }
         let told: Vec<String> = health.state().last_errors.into_iter().map(|(_, error)| error).collect();
         assert_eq!(told, ["store: not now: connection refused", "store: timed out"]);
+    }
+
+    #[test]
+    fn a_part_that_only_answers_questions_is_in_trouble_while_attempts_fail() {
+        let health = Health::default();
+        health.failed("store", "disk full", false);
+        health.answers("store", Duration::from_hours(1));
+        assert!(health.is_in_trouble("store"));
+        health.answers("store", Duration::ZERO);
+        assert!(!health.is_in_trouble("store"));
     }
 
     #[test]

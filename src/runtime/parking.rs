@@ -70,15 +70,13 @@ impl Away {
         self.change(destination, |failing| failing.get_or_insert(Failing { since, answers: false }).answers = false);
     }
 
-    /// One that is away answered a question, though not a write. Says whether it was away.
-    pub(super) fn answers(&self, destination: usize) -> bool {
-        let mut away = false;
+    /// One that is away answered a question, though not a write.
+    pub(super) fn answers(&self, destination: usize) {
         self.change(destination, |failing| {
             if let Some(failing) = failing {
-                (failing.answers, away) = (true, true);
+                failing.answers = true;
             }
         });
-        away
     }
 
     /// Whether nothing but failures has come from it.

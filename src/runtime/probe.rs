@@ -40,12 +40,18 @@ async fn until_reached<R: Row>(shared: Arc<Shared<R>>, index: usize) {
 }
 
 /// Where messages are parked, nobody may be writing to a destination that is away: it is asked whether it answers.
+///
+/// One that answers may still take no writes, so its trouble is over only with a write, or where nobody has tried one for longer than
+/// attempts ever pause.
 async fn while_away<R: Row>(shared: &Shared<R>, index: usize) {
     let destination = &shared.destinations[index];
+    let nobody_tries = 2 * shared.policy.retry.longest;
     loop {
         sleep(ASKED_EVERY).await;
-        if shared.away.is_away(index) && destination.sink.probe().await.is_ok() && shared.away.answers(index) {
-            shared.health.works(&destination.name);
+        let troubled = shared.away.is_away(index) || shared.health.is_in_trouble(&destination.name);
+        if troubled && destination.sink.probe().await.is_ok() {
+            shared.away.answers(index);
+            shared.health.answers(&destination.name, nobody_tries);
         }
     }
 }

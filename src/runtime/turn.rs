@@ -16,18 +16,31 @@ use super::health::Report;
 use super::nothing::Nothing;
 use super::pause::Pauses;
 use super::shared::{Shared, Target};
-use super::{Pipeline, PipelineError, parking, probe, write};
+use super::{Pipeline, PipelineError, Policy, parking, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
 use crate::message::{Message, Partition};
 use crate::sink::Row;
 
-/// The part of the pipeline that health names when the bus does not answer.
-const BUS: &str = "bus";
+/// Parts of the pipeline that health names. Two pipelines of one writer have each their own: that one of them reads is no sign that
+/// the other may.
+struct Parts {
+    /// The bus does not answer.
+    bus: &'static str,
+    /// The bus does not let partitions go. Not the bus itself: that it has let them go is no sign that it can be read, since
+    /// a client that is refused gives up its partitions as well.
+    letting_go: &'static str,
+}
 
-/// The part that health names when the bus does not let partitions go. Not the bus itself: that it has let them go is no
-/// sign that it can be read, since a client that is refused gives up its partitions as well.
-const LETTING_GO: &str = "partitions that go";
+impl Parts {
+    const fn of(policy: &Policy) -> Self {
+        if policy.beside {
+            Self { bus: "bus, of what is parked", letting_go: "partitions of what is parked that go" }
+        } else {
+            Self { bus: "bus", letting_go: "partitions that go" }
+        }
+    }
+}
 
 /// A bus that takes longer than this to let partitions go is in trouble, and health says so.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
@@ -63,7 +76,7 @@ impl<R: Row> Loop<R> {
         let Pipeline { subscription, decoder, destinations, emission, dead_letters, parking, away, policy, health } =
             pipeline;
         let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
-        health.has(BUS, true);
+        health.has(Parts::of(&policy).bus, true);
         if graveyard.is_some() {
             health.has(burial::PART, true);
         }
@@ -178,7 +191,7 @@ impl<R: Row> Loop<R> {
     fn take(&mut self, received: Result<Received, BusError>) -> Result<(), PipelineError> {
         match received {
             Ok(received) => {
-                self.shared.health.works(BUS);
+                self.shared.health.works(Parts::of(&self.shared.policy).bus);
                 self.bus_pauses.reset();
                 match received {
                     Received::Messages(messages) => {
@@ -199,7 +212,8 @@ impl<R: Row> Loop<R> {
                 Ok(())
             }
             Err(error) if error.is_transient() => {
-                self.shared.health.failed(BUS, &error.to_string(), matches!(error, BusError::Denied(_)));
+                let part = Parts::of(&self.shared.policy).bus;
+                self.shared.health.failed(part, &error.to_string(), matches!(error, BusError::Denied(_)));
                 self.bus_again = Some(Instant::now() + self.bus_pauses.next(None));
                 Ok(())
             }
@@ -279,7 +293,7 @@ impl<R: Row> Loop<R> {
         give_up: impl Future<Output = ()>,
     ) -> Result<(), PipelineError> {
         tokio::pin!(give_up);
-        let report = Report::new(&self.shared.health, LETTING_GO);
+        let report = Report::new(&self.shared.health, Parts::of(&self.shared.policy).letting_go);
         loop {
             tokio::select! {
                 _ = &mut gone => {

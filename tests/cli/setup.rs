@@ -140,7 +140,13 @@ impl Deployment {
 
     /// Starts a writer and leaves it running.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, |_| {})
+    }
+
+    /// The same after something was changed about how.
+    pub(crate) fn start_with(&self, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Running {
         let mut command = self.command(arguments);
+        change(&mut command);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("piped");
         let (said, lines) = mpsc::channel();

@@ -14,6 +14,11 @@ mod redis;
 #[path = "../cli/setup.rs"]
 mod setup;
 
+#[allow(dead_code, reason = "the torture checker uses all of it")]
+#[path = "../torture/clock.rs"]
+mod told;
+
+mod clock;
 mod credentials;
 mod kit;
 mod lake;

@@ -15,9 +15,9 @@ use std::time::Duration;
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// How long it takes a process to see what the file says.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
-pub struct Clock {
+pub(crate) struct Clock {
     library: PathBuf,
     folder: PathBuf,
     /// Which of the files is that of processes that start now.
@@ -25,7 +25,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
         let library = folders.map(|folder| folder.join(LIBRARY)).find(|library| library.exists());
         let clock = Self {
@@ -40,7 +40,7 @@ impl Clock {
     }
 
     /// Lets a process live by it.
-    pub fn rules(&self, command: &mut Command) {
+    pub(crate) fn rules(&self, command: &mut Command) {
         command
             .env("LD_PRELOAD", &self.library)
             .env("FAKETIME_TIMESTAMP_FILE", self.file())
@@ -49,7 +49,7 @@ impl Clock {
     }
 
     /// So many minutes before the right time, or behind it.
-    pub fn set(&self, minutes: i64) {
+    pub(crate) fn set(&self, minutes: i64) {
         // Whoever reads it sees the old one or the new one.
         let new = self.folder.join("clock.new");
         std::fs::write(&new, format!("{minutes:+}m\n")).unwrap();
@@ -57,7 +57,7 @@ impl Clock {
     }
 
     /// Who starts now has another one, which is right.
-    pub fn renew(&self) {
+    pub(crate) fn renew(&self) {
         self.file.set(self.file.get() + 1);
         self.set(0);
     }

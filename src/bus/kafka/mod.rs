@@ -72,6 +72,11 @@ pub fn waits(settings: &BusSettings) -> Option<Waits> {
 
 #[async_trait]
 impl Bus for Kafka {
+    /// librdkafka's `cnd_timedwait_ms` (2.12).
+    fn waits_by_the_time_of_day(&self) -> bool {
+        true
+    }
+
     async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
         source::subscribe(Arc::clone(&self.settings), subscription).await
     }

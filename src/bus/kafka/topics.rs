@@ -23,6 +23,7 @@ const UNTOLD: &str = "the broker does not tell how large a message may be and ho
 
 /// Why it may not.
 const NOT_ALLOWED: &str = "this user may not ask for them (DescribeConfigs on the topic)";
+const NO_CONNECTION: &str = "the connection that they are asked for over did not come about; the log says why";
 
 /// How long a broker that answers at all may take to tell a topic's limit.
 const LIMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -171,9 +172,10 @@ async fn limits(settings: &KafkaSettings, access: &Access, topic: &str) -> Resul
             Ok(found) => Ok(Limits::of(|name| {
                 found.iter().find_map(|(known, value)| (known == name).then_some(value.as_deref()).flatten())
             })),
-            Err(error @ (BusError::Denied(_) | BusError::Settings(_))) => {
+            // The brokers have just answered other questions, over another connection: this one is not worth a start.
+            Err(error @ (BusError::Denied(_) | BusError::Settings(_) | BusError::Unavailable(_))) => {
                 tracing::warn!(topic, %error, "{UNTOLD}");
-                Ok(Limits::untold(NOT_ALLOWED))
+                Ok(Limits::untold(if matches!(error, BusError::Denied(_)) { NOT_ALLOWED } else { NO_CONNECTION }))
             }
             Err(error) => Err(error),
         };

@@ -6,11 +6,22 @@ use super::judged::{DELAYED, Judged, LOST, anywhere, buried, buried_may};
 use super::may::{Effect, May};
 use crate::config::units::show_duration;
 use crate::writer::Stands;
+use crate::writer::doubles::Repetition;
+
+/// What Kafka's client makes of it: see [`Bus::waits_by_the_time_of_day`](crate::bus::Bus::waits_by_the_time_of_day).
+const SET_BACK: &str = "; set back by ten seconds or more, it ends the process, since the client of the bus would stand still for as long, and what was \
+                        not acknowledged is delivered again to the next one";
 
 pub(super) fn of_times(fault: Fault, around: &Circumstances<'_>) -> Judged {
     let tuning = around.tuning;
     let tombstones = show_duration(tuning.tombstone_retention);
     let skew = show_duration(tuning.max_future_skew);
+    // What comes of the process's end on a bus whose client waits by the time of day.
+    let restarts = around.is_kafka();
+    let ends = if restarts { SET_BACK } else { "" };
+    let there = |may: May| {
+        if restarts { around.repeated(may.or(DELAYED), Repetition::Delivery) } else { anywhere(around, may) }
+    };
     match (fault, around.facts.stands) {
         (Fault::OutOfOrder, Stands::Newest) => Judged {
             because:
@@ -72,24 +83,25 @@ pub(super) fn of_times(fault: Fault, around: &Circumstances<'_>) -> Judged {
             there: anywhere(around, May::NOTHING),
             changes: Vec::new(),
         },
-        (_, _) if around.expires => Judged {
-            because: "ahead, it takes values for expired, which are not stored and are counted \
-                      (`chalk_writer_values_skipped_total`); behind by more than `max_future_skew`, it buries"
-                .to_owned(),
-            there: anywhere(around, LOST.or(buried_may(around))),
+        (Fault::ClockWrong, _) if around.expires => Judged {
+            because: format!(
+                "ahead, it takes values for expired, which are not stored and are counted \
+                 (`chalk_writer_values_skipped_total`); behind by more than `max_future_skew`, it buries{ends}"
+            ),
+            there: there(LOST.or(buried_may(around))),
             changes: vec![stronger("max_staleness", None, "`infinity`: nothing expires")],
         },
-        (_, _) if around.facts.judges_times => Judged {
+        (Fault::ClockWrong, _) if around.facts.judges_times => Judged {
             because: format!(
                 "behind by more than {skew} (`max_future_skew`) it takes every time for one of the future and buries, \
-                 until the budget stops it"
+                 until the budget stops it{ends}"
             ),
-            there: anywhere(around, DELAYED),
+            there: there(DELAYED),
             changes: Vec::new(),
         },
         _ => Judged {
-            because: "nothing is decided by it".to_owned(),
-            there: anywhere(around, May::NOTHING),
+            because: format!("no time is judged by it{ends}"),
+            there: there(May::NOTHING),
             changes: Vec::new(),
         },
     }

@@ -1,4 +1,4 @@
-//! Defects that users of other systems of this kind have met, each tried on this one: none of them is here.
+//! Defects that users of other systems of this kind have met, each tried on this one, but for the last, whose bus is still to come: none of them is here.
 //!
 //! A file is called after the first thread in which it was reported; its text says what happened there. Where a part has a
 //! suite of its own, what that proves is not proved again.

@@ -81,6 +81,8 @@ pub(super) async fn ask(
             "no token of {of}: {why}; start it, or correct the kafka properties `sasl.oauthbearer.token.endpoint.url` and `https.ca.location`"
         ))
     };
+    // What the answer says counts from here at the earliest.
+    let asked_at = SystemTime::now();
     let mut response = request.send().await.map_err(|error| away(reason(&error)))?;
     let status = response.status();
     let mut answer = BytesMut::new();
@@ -101,7 +103,6 @@ pub(super) async fn ask(
             status => away(format!("{status}{words}")),
         });
     }
-    let asked_at = SystemTime::now();
     read(&answer, client, asked_at).map_err(|why| away(format!("it answered {status}, and {why}")))
 }
 
