@@ -78,7 +78,7 @@ fn every_contradiction_has_its_words() {
         (
             with_all(&[
                 ("/environments/prod/offline_store/uri", json!("postgres://u@h/db")),
-                ("/common_persistence_specs/bus_subscription_offline_store_streaming_insert_id", json!("inserts")),
+                ("/common_persistence_specs/bigquery_streaming_write_subscription_id", json!("inserts")),
                 ("/writers/-", json!({"bus_subscriber_type": "OFFLINE_STORE_STREAMING_INSERT_WRITER", "name": "one"})),
                 ("/writers/-", json!({"bus_subscriber_type": "OFFLINE_STORE_STREAMING_INSERT_WRITER", "name": "two"})),
             ]),
