@@ -1,5 +1,6 @@
 //! A fake of an issuer of tokens: the one endpoint that a client asks, over TLS, whose tokens are signed as real ones are
-//! (RS256) and judged by Apache Kafka's own validator.
+//! (RS256) and judged by Apache Kafka's own validator. (Tokens that another key has signed were let in by the brokers of these tests as
+//! well: whom a broker trusts is not shown here.)
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
