@@ -195,15 +195,12 @@ impl Columns {
     }
 
     /// Whether `fields`, the rest of a table's body in protobuf, begin with the columns of a list that was read before, all of
-    /// them and no more; `first` is the first of them. If so, these are the columns, and so many bytes were read.
+    /// them; `first` is the first of them. If so, these are the columns so far, and so many bytes were read.
     pub(super) fn place_all(&mut self, first: &str, fields: &[u8]) -> Option<usize> {
         debug_assert_eq!(self.len(), 0, "the columns of a table come first, or are read one by one");
         self.known = REMEMBERED.with_borrow(|remembered| remembered.find(first).cloned());
         let known = self.known.as_ref()?;
-        let rest = fields.strip_prefix(&*known.wire)?;
-        if rest.first() == Some(&COLUMNS) {
-            return None;
-        }
+        fields.strip_prefix(&*known.wire)?;
         self.same = known.names.len();
         Some(known.wire.len())
     }
