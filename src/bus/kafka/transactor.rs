@@ -16,7 +16,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
@@ -41,6 +41,8 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 /// How long attempts go on before whoever waits hears of it.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the failure of one message may come after the reports of those that were thrown out for it.
+const PURGE_EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 /// Between two attempts, and between two looks at whether it is time to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -206,8 +208,11 @@ impl Transactor {
                 let delivery = publisher::enqueue(client, message).await.map_err(Setback::Told)?;
                 sent.push(delivery.map(move |outcome| (message, publisher::flatten(outcome))));
             }
-            // Whichever comes first: after a failure librdkafka keeps the others back.
+            // Whichever comes first: after a failure librdkafka keeps back the others that are under way.
             while let Some((message, outcome)) = sent.next().await {
+                if outcome.as_ref().is_err_and(is_purged) {
+                    return Err(self.reason_of_a_purge(client, sent, messages.len()).await);
+                }
                 self.judge(client, message, outcome, messages.len() > 1)?;
             }
             Ok(())
@@ -234,6 +239,27 @@ impl Transactor {
         })
     }
 
+    /// Why messages that were not under way yet were thrown out: another one has failed, and that may be told after it.
+    async fn reason_of_a_purge(
+        &self,
+        client: &Client,
+        mut others: impl Stream<Item = (&Outgoing, Result<(i32, i64), KafkaError>)> + Unpin,
+        messages: usize,
+    ) -> Setback {
+        let told = async {
+            while let Some((message, outcome)) = others.next().await {
+                if !outcome.as_ref().is_err_and(is_purged)
+                    && let Err(reason) = self.judge(client, message, outcome, messages > 1)
+                {
+                    return Some(reason);
+                }
+            }
+            None
+        };
+        let told = tokio::time::timeout(PURGE_EXPLAINED_WITHIN, told).await;
+        told.ok().flatten().unwrap_or_else(|| Setback::Again("messages of a transaction were thrown out".to_owned()))
+    }
+
     /// What became of one message. Once one has failed, the others do for no reason of their own.
     fn judge(
         &self,
@@ -245,6 +271,7 @@ impl Transactor {
         let Err(error) = outcome else { return Ok(()) };
         match code_of(&error) {
             Some(Code::MessageSizeTooLarge) if has_neighbours => Err(Setback::TooLargeTogether),
+            _ if is_purged(&error) => Err(Setback::Again(format!("a message of a transaction was thrown out: {error}"))),
             _ if client.producer.client().fatal_error().is_some() => {
                 Err(Setback::Again(format!("the producer is beyond repair: {error}")))
             }
@@ -352,6 +379,11 @@ fn take_positions(
             None
         }
     }
+}
+
+/// Whether a message was thrown out with its transaction, which says nothing of the message.
+fn is_purged(error: &KafkaError) -> bool {
+    matches!(code_of(error), Some(Code::PurgeQueue | Code::PurgeInflight))
 }
 
 /// Whether the same call may go on where it was.
