@@ -129,6 +129,11 @@ pub trait Bus: Send + Sync {
     /// How far a group is in every partition of a topic.
     async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError>;
 
+    /// Whether a group has read a topic, and would read what is sent there.
+    async fn reads(&self, group: &str, topic: &str) -> Result<bool, BusError> {
+        Ok(self.positions(topic, group).await?.iter().any(|position| position.committed.is_some()))
+    }
+
     /// Moves the position of a group that nobody is in, by hand: only from where it is expected to be.
     ///
     /// From a position to itself it is a rehearsal: whether it would move, without moving it.
@@ -338,8 +343,8 @@ pub struct TopicInfo {
     pub max_message_bytes: Option<usize>,
     /// Largest header in bytes, where the bus has a limit for one.
     pub max_header_bytes: Option<usize>,
-    /// Messages in the topic now, as far as offsets tell.
-    pub messages: u64,
+    /// Messages in the topic now, as far as offsets tell; `None` where there are none.
+    pub messages: Option<u64>,
     /// What the bus does with them later, where it does anything and tells.
     pub keeping: Keeping,
     /// Why the bus does not tell its limits and what it does later; nothing where it tells, or has none.
@@ -367,6 +372,8 @@ pub struct BusKind {
     pub inspect: fn(&BusSettings) -> Option<Arc<dyn inspect::Inspect>>,
     /// How long it waits for a member; `None` where the settings are another kind's.
     pub waits: fn(&BusSettings) -> Option<Waits>,
+    /// Whether messages and positions can move in one transaction.
+    pub has_transactions: bool,
 }
 
 /// How long a bus waits for a member of a group.
@@ -384,9 +391,15 @@ pub struct Waits {
 
 /// Every bus of this version.
 pub static BUSES: &[BusKind] = &[
-    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits },
-    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits },
-    BusKind { name: "PUBSUB", open: pubsub::open, inspect: pubsub::inspect, waits: pubsub::waits },
+    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits, has_transactions: true },
+    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits, has_transactions: true },
+    BusKind {
+        name: "PUBSUB",
+        open: pubsub::open,
+        inspect: pubsub::inspect,
+        waits: pubsub::waits,
+        has_transactions: false,
+    },
 ];
 
 /// The bus that the settings name.
@@ -395,6 +408,11 @@ pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
         .iter()
         .find_map(|kind| (kind.open)(settings))
         .unwrap_or_else(|| Err(BusError::Settings(format!("{settings:?} is not a bus of this version"))))
+}
+
+/// Whether the bus that the settings name moves messages and positions in one transaction.
+pub fn has_transactions(settings: &BusSettings) -> bool {
+    BUSES.iter().any(|kind| kind.name == settings.name() && kind.has_transactions)
 }
 
 /// How long the bus that the settings name waits for a member of a group.

@@ -127,7 +127,12 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
         of,
         Finding::ok(
             "there",
-            format!("{}, {}", count(info.partitions.into(), "partition"), count(info.messages, "message")),
+            match info.messages {
+                Some(messages) => {
+                    format!("{}, {}", count(info.partitions.into(), "partition"), count(messages, "message"))
+                }
+                None => "how many messages it has is not told".to_owned(),
+            },
         ),
     );
     let ours = settings.tuning.max_message_bytes;
