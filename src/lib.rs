@@ -17,7 +17,7 @@
 //! [`mod@generate`] makes messages for trying it; [`proto`] holds the published messages; [`insert`] reads the
 //! parquet bodies of streaming inserts and says where their rows go; [`sketch`] keeps distributions in little
 //! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private
-//! (and `http` how servers are that speak HTTP).
+//! (and `http` how servers are that speak HTTP); [`google`] is who we are to Google, and [`secrets`] asks secret managers.
 //!
 //! Who may use whom is a table in `tests/layers`, kept by a test.
 
@@ -28,6 +28,7 @@ mod cut;
 pub mod dead_letter;
 pub mod decode;
 pub mod generate;
+pub mod google;
 mod http;
 pub mod insert;
 pub mod message;
@@ -38,6 +39,7 @@ pub mod proto;
 pub mod result;
 pub mod row;
 pub mod runtime;
+pub mod secrets;
 pub mod sink;
 pub mod sketch;
 pub mod store;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::bus;
-use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
+use super::choice::{BusBackend, Choice, MetadataProvider};
 use super::contradictions::Around;
 use super::environments::{EnvironmentFindings, Own, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
@@ -18,6 +18,7 @@ use super::layers::{Overrides, merge};
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::{Registry, StoreDescription};
+use super::secret::{SecretClient, SecretRef};
 use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
 use super::store_kind::StoreKind;
 use super::strays::strays;
@@ -255,18 +256,20 @@ impl Examined {
 
     fn judge_secrets(&self, notes: &mut Notes) {
         let used = bus::secrets_in_use(&self.raw);
-        let Some(first) = used.first() else { return };
+        let Some((first, _)) = used.first() else { return };
         let at = format!("{COMMON}.secret_client");
-        match get(self.raw.common_persistence_specs.secret_client.as_ref()) {
-            Some(client @ (SecretClientName::Aws | SecretClientName::Gcp)) => {
-                let text =
-                    format!("{} is not in this version, and {first} asks for it; use ENV or FILE", client.word());
-                notes.error(&at, Problem::Rule(text));
-            }
-            Some(_) => {}
-            None => {
-                let text = format!("is missing, and {first} asks for it; use ENV or FILE");
-                notes.error(&at, Problem::Rule(text));
+        let Some(client) = bus::secret_client(&self.raw, &self.folder) else {
+            let text = format!("is missing, and {first} asks for it; use AWS, GCP, ENV or FILE");
+            notes.error(&at, Problem::Rule(text));
+            return;
+        };
+        let SecretClient::Manager(manager) = client else { return };
+        for (path, text) in used {
+            let SecretRef::Named { name, .. } = SecretRef::named(&text, SecretClient::Env) else { continue };
+            match manager.check(&name) {
+                Ok(None) => {}
+                Ok(Some(worry)) => notes.warn(&path, format!("`{name}` {worry}")),
+                Err(wrong) => notes.error(&path, Problem::Rule(format!("`{name}` {wrong}"))),
             }
         }
     }

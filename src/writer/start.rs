@@ -29,14 +29,14 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, parking, mut policy } =
         plan;
     policy.eager = with.drain || with.again.is_some();
+    let connect = Connect { with: &with, retry: policy.retry };
     let mut harms = Vec::new();
     let mut found = Vec::with_capacity(planned.len());
     let mut emits = None;
     for PlannedDestination { name, to } in planned {
         let part = match to {
             To::Store(store) => {
-                let options = StoreOptions::fetch(&store.settings, store_limits).await;
-                let options = options.map_err(|error| unusable(&name, &error))?;
+                let options = connect.options(&name, &store.settings, store_limits).await?;
                 if let Some(Again::Between { from_ms, .. }) = &with.again {
                     let doubles = store.doubles(expose(&options.fetched)).map_err(|error| unusable(&name, &error))?;
                     let tombstones_for = store.has_tombstones.then_some(options.limits.tombstone_retention);
@@ -72,7 +72,6 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         tracing::warn!("reading again does harm, as forced: {harms}");
     }
 
-    let connect = Connect { with: &with, retry: policy.retry };
     let outlet = match publishes {
         Some(publishes) => Some(connect.outlet(publishes).await?),
         None => None,

@@ -173,8 +173,6 @@ fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
     assert_eq!(
         errors,
         [
-            "common_persistence_specs.secret_client: AWS is not in this version, and kafka_sasl_secret asks for it; use \
-             ENV or FILE",
             "metadata_provider: GRPC_SERVER is not in this version; add `environments` with the stores of each \
              environment to this file, which is then used instead",
         ]

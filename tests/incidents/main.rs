@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::float_cmp, reason = "metrics that count are whole numbers")]
 
+#[path = "../services/clouds.rs"]
+mod clouds;
 #[path = "../services/postgres/server.rs"]
 mod postgres;
 #[path = "../services/proxy.rs"]
@@ -25,4 +27,5 @@ mod lake;
 mod parking;
 mod peers;
 mod rolling;
+mod secrets;
 mod stopping;
