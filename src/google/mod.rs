@@ -69,7 +69,7 @@ pub fn project() -> Option<String> {
 pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     let (mut text, mut behind) = (error.to_string(), error.source());
     while let Some(cause) = behind {
-        let more = cause.to_string();
+        let more = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         // Some errors quote what is behind them.
         if !text.contains(&more) {
             text = format!("{text}: {more}");
