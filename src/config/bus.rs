@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::choice::{BusBackend, Choice, SaslMechanism, SecretClientName, SecurityProtocol};
+use super::choice::{BusBackend, Choice, MetadataProvider, SaslMechanism, SecretClientName, SecurityProtocol};
 use super::errors::Problem;
+use super::metadata;
 use super::path;
 use super::raw::{RawDeployment, get};
 use super::registry::Registry;
@@ -173,6 +174,18 @@ pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<(String, String)> {
         used.extend(text.filter(|text| SecretRef::is_name(text)).map(|text| (path, text)));
     };
     for (number, writer) in raw.writers.iter().enumerate() {
+        let sql = [
+            ("metadata_sql_uri_secret", &writer.metadata_sql_uri_secret),
+            ("metadata_sql_ssl_ca_cert_secret", &writer.metadata_sql_ssl_ca_cert_secret),
+            ("metadata_sql_ssl_client_cert_secret", &writer.metadata_sql_ssl_client_cert_secret),
+            ("metadata_sql_ssl_client_key_secret", &writer.metadata_sql_ssl_client_key_secret),
+        ];
+        if metadata::provider(raw) == Some(MetadataProvider::Sql) {
+            for (field, value) in sql {
+                let name = get(value.as_ref()).map(|name| SecretRef::with_prefix(&name));
+                may_name(format!("writers[{number}].{field}"), name);
+            }
+        }
         let own =
             [("mirror.client_secret", &writer.mirror.client_secret), ("usage_store_uri", &writer.usage_store_uri)];
         for (field, value) in own {

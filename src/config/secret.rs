@@ -82,6 +82,11 @@ impl SecretRef {
         }
     }
 
+    /// The name of a secret as a text that says that it is one.
+    pub(super) fn with_prefix(name: &str) -> String {
+        if Self::is_name(name) { name.to_owned() } else { format!("{PREFIX}{name}") }
+    }
+
     /// Whether a text of the file names a secret.
     pub fn is_name(text: &str) -> bool {
         text.starts_with(PREFIX)

@@ -45,6 +45,50 @@ pub struct WriterSettings {
     pub skip_offline_writes_for_online_cached_features: bool,
     /// Address of probes and metrics; `None` opens no port.
     pub listen: Option<String>,
+    /// Who describes the environments; `None` where the file does.
+    pub metadata: Option<MetadataSettings>,
+}
+
+/// How environments are asked for that are described elsewhere than in the file.
+#[derive(Clone, Debug)]
+pub struct MetadataSettings {
+    /// Who describes them.
+    pub source: MetadataSource,
+    /// How often it is asked whether something has changed (`metadata_refresh`).
+    pub refresh: Duration,
+    /// How long one that is not described is asked for (`unknown_environment_wait`).
+    pub wait: Duration,
+}
+
+impl MetadataSource {
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Grpc { url } => format!("GRPC_SERVER {url}"),
+            Self::Sql { uri, .. } => format!("SQL {}", uri.describe()),
+        }
+    }
+}
+
+/// Who describes environments.
+#[derive(Clone, Debug)]
+pub enum MetadataSource {
+    /// A server with the published `MetadataService` (`GRPC_SERVER`).
+    Grpc {
+        /// Its URL; with TLS where that begins with `https`.
+        url: String,
+    },
+    /// A table of Postgres (`SQL`).
+    Sql {
+        /// Where.
+        uri: SecretRef,
+        /// Certificate authorities in PEM; without them, those of the system.
+        authorities: Option<SecretRef>,
+        /// The client's certificate in PEM.
+        certificate: Option<SecretRef>,
+        /// Its key in PEM.
+        key: Option<SecretRef>,
+    },
 }
 
 /// The topic that a writer publishes to.

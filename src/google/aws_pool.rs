@@ -39,6 +39,11 @@ const FOR_POOL: &str = "x-goog-cloud-target-resource";
 
 /// Credentials as the file describes them.
 pub(super) fn credentials(adc: &Adc) -> Result<Credentials, NoIdentity> {
+    credentials_of(adc, OnceCell::new())
+}
+
+/// The same of what AWS knows, where that is known already.
+pub(super) fn credentials_of(adc: &Adc, aws: OnceCell<SdkConfig>) -> Result<Credentials, NoIdentity> {
     let wrong = |what: &str| {
         NoIdentity(format!(
             "{} {what}; `use_aws_pool_for_google_adc` takes the file of an identity pool with a provider for AWS \
@@ -54,7 +59,7 @@ pub(super) fn credentials(adc: &Adc) -> Result<Credentials, NoIdentity> {
         return Err(wrong(&format!("is of a provider for `{kind}`")));
     }
     let verified_by = adc.source("regional_cred_verification_url").unwrap_or(VERIFIED_BY).to_owned();
-    let proofs = Proofs { audience: audience.to_owned(), verified_by, aws: OnceCell::new() };
+    let proofs = Proofs { audience: audience.to_owned(), verified_by, aws };
     let mut builder = ProgrammaticBuilder::new(Arc::new(proofs))
         .with_audience(audience)
         .with_subject_token_type(TOKEN_TYPE)

@@ -167,16 +167,10 @@ fn the_mirror_example_makes_a_mirror() {
 }
 
 #[test]
-fn chalks_documented_example_passes_but_for_what_it_truly_lacks() {
+fn chalks_documented_example_passes() {
     let report = check(&examples().join("chalk-documented-example.json"), &Overrides::default(), &registry());
     let errors: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        errors,
-        [
-            "metadata_provider: GRPC_SERVER is not in this version; add `environments` with the stores of each \
-             environment to this file, which is then used instead",
-        ]
-    );
+    assert_eq!(errors, [""; 0]);
     let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,

@@ -169,6 +169,7 @@ fn with(topics: Vec<Result<TopicInfo, BusError>>) -> (Start, Arc<ScriptedBus>) {
         drain: true,
         again: None,
         shutdown: CancellationToken::new(),
+        may_come: None,
     };
     (start, bus)
 }
