@@ -138,7 +138,9 @@ fn wrong(what: &str, path: &Path, why: &str) -> TlsError {
 pub(crate) fn system_authorities() -> Result<String, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        return Err(TlsError("this system has no certificate authorities to trust: install `ca-certificates`".to_owned()));
+        return Err(TlsError(
+            "this system has no certificate authorities to trust: install `ca-certificates`".to_owned(),
+        ));
     }
     let pem = |certificate: &CertificateDer<'_>| {
         let text = base64::engine::general_purpose::STANDARD.encode(certificate);
@@ -150,7 +152,10 @@ pub(crate) fn system_authorities() -> Result<String, TlsError> {
 
 /// The configuration of a client whose authorities, certificate and key are at hand as PEM, and in no file. Without
 /// authorities those of the system are trusted.
-pub(crate) fn config_of_texts(authorities: Option<&str>, identity: Option<(&str, &str)>) -> Result<ClientConfig, TlsError> {
+pub(crate) fn config_of_texts(
+    authorities: Option<&str>,
+    identity: Option<(&str, &str)>,
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -110,7 +110,8 @@ impl Deployment {
     /// none, and whoever needs one says so.
     fn asked(self, config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
         let Some(settings) = self.loaded.metadata() else { return Ok(self) };
-        let asked = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(metadata::fetch(&settings)));
+        let asked =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(metadata::fetch(&settings)));
         match asked {
             Ok(found) => {
                 let overrides = overrides.clone().flag("metadata", "environments", found.environments);

@@ -53,7 +53,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let tls = identity.is_some();
     tracing::info!(listening = %address, tls, etag = first.etag, "serving environments");
     if !tls && !address.ip().is_loopback() {
-        tracing::warn!("without TLS whoever is on the way can read and change what is described; `--certificate` and `--key`");
+        tracing::warn!(
+            "without TLS whoever is on the way can read and change what is described; `--certificate` and `--key`"
+        );
     }
     let (config, with_passwords) = (arguments.config, arguments.with_passwords);
     let read = move || snapshot(&config, with_passwords).map_err(|failure| failure.text);

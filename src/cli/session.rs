@@ -136,7 +136,9 @@ impl Session {
                         watched.subscribed(pipeline.status());
                         match pipeline.run(turn.clone()).await {
                             // Nothing is lost of what was not written in time: it is delivered again, to the next plan.
-                            Err(error @ PipelineError::DrainTimeout { .. }) if !shutdown.is_cancelled() && turn.is_cancelled() => {
+                            Err(error @ PipelineError::DrainTimeout { .. })
+                                if !shutdown.is_cancelled() && turn.is_cancelled() =>
+                            {
                                 tracing::warn!("{error}");
                                 Ok(())
                             }

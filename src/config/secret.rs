@@ -109,7 +109,8 @@ impl SecretRef {
             SecretClient::File { folder } => {
                 let path = folder.join(name);
                 let text = tokio::fs::read_to_string(&path).await;
-                let missing = |error| SecretError::new(Trouble::Missing, name, format!("file {}: {error}", path.display()));
+                let missing =
+                    |error| SecretError::new(Trouble::Missing, name, format!("file {}: {error}", path.display()));
                 (text.map_err(missing)?.into(), Trouble::Missing)
             }
             SecretClient::Manager(manager) => (manager.fetch(name).await?, Trouble::Denied),

@@ -22,7 +22,8 @@ impl Adc {
     /// The file that Google's clients would read; `None` where they ask the metadata server instead.
     pub(super) fn find() -> Result<Option<Self>, NoIdentity> {
         let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let usual = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(USUAL)).filter(|path| path.exists());
+        let usual =
+            || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(USUAL)).filter(|path| path.exists());
         let is_named = named.is_some();
         let Some(path) = named.or_else(usual) else { return Ok(None) };
         Self::read(path, is_named).map(Some)

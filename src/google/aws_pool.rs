@@ -109,7 +109,8 @@ impl SubjectTokenProvider for Proofs {
         let never = |reason: String| NoProof { reason, may_pass: false };
         let aws = self.aws.get_or_init(|| aws_config::defaults(BehaviorVersion::latest()).load()).await;
         let region = aws.region().ok_or_else(|| never("no region; set AWS_REGION".to_owned()))?;
-        let provider = aws.credentials_provider().ok_or_else(|| never("no way to AWS credentials is set".to_owned()))?;
+        let provider =
+            aws.credentials_provider().ok_or_else(|| never("no way to AWS credentials is set".to_owned()))?;
         let credentials = provider.provide_credentials().await;
         let credentials = credentials.map_err(|error| NoProof { reason: in_full(&error), may_pass: true })?;
         let token = self.proof(region, credentials, SystemTime::now()).map_err(never)?;

@@ -25,7 +25,8 @@ fn adc(text: &str) -> Result<Adc, NoIdentity> {
 
 #[test]
 fn a_file_says_who_it_is_for_and_shows_no_key() {
-    let key = adc(r#"{"type": "service_account", "client_email": "w@p.iam", "project_id": "p", "private_key": "hunter2"}"#);
+    let key =
+        adc(r#"{"type": "service_account", "client_email": "w@p.iam", "project_id": "p", "private_key": "hunter2"}"#);
     let key = key.expect("a file");
     assert_eq!((key.who(false), key.project()), ("`w@p.iam`".to_owned(), Some("p".to_owned())));
     assert!(!format!("{key:?}").contains("hunter2"));
@@ -85,7 +86,8 @@ async fn a_pool_gets_a_signed_question_to_aws_for_a_token() {
 
     let body = asked.lock().await.clone();
     assert!(!body.contains("hunter2"), "{body}");
-    let form: std::collections::BTreeMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let form: std::collections::BTreeMap<String, String> =
+        form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     assert_eq!(form["audience"], pool);
     assert_eq!(form["subject_token_type"], "urn:ietf:params:aws:token-type:aws4_request");
     let token = form["subject_token"].replace('+', " "); // a space of a form
@@ -96,7 +98,8 @@ async fn a_pool_gets_a_signed_question_to_aws_for_a_token() {
     assert_eq!(url, "https://sts.eu-west-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15");
     let header = |name: &str| {
         let headers = token["headers"].as_array().expect("headers");
-        let found = headers.iter().find(|header| header["key"].as_str().is_some_and(|key| key.eq_ignore_ascii_case(name)));
+        let found =
+            headers.iter().find(|header| header["key"].as_str().is_some_and(|key| key.eq_ignore_ascii_case(name)));
         found.unwrap_or_else(|| panic!("{name} in {headers:?}"))["value"].as_str().expect("text").to_owned()
     };
     assert_eq!(header("host"), "sts.eu-west-1.amazonaws.com");

@@ -28,9 +28,10 @@ pub(super) fn to_messages(environments: &Value) -> BTreeMap<String, EnvironmentD
 fn to_message(environment: &Value) -> EnvironmentDescription {
     let mut message = EnvironmentDescription {
         default_max_staleness: text(environment.get("default_max_staleness")),
-        features: environment.get("features").and_then(Value::as_array).map(|features| DeclaredFeatures {
-            features: features.iter().map(feature).collect(),
-        }),
+        features: environment
+            .get("features")
+            .and_then(Value::as_array)
+            .map(|features| DeclaredFeatures { features: features.iter().map(feature).collect() }),
         ..EnvironmentDescription::default()
     };
     for (name, store) in STORES {
@@ -85,7 +86,10 @@ fn from_message(mut message: EnvironmentDescription) -> Value {
         let Some(store) = store(&mut message).take() else { continue };
         let EnvironmentStore { uri, clickhouse_uri, victoria_metrics_uri, settings } = store;
         let mut fields = settings.map(json_fields).unwrap_or_default();
-        put(&mut fields, [("uri", uri), ("clickhouse_uri", clickhouse_uri), ("victoria_metrics_uri", victoria_metrics_uri)]);
+        put(
+            &mut fields,
+            [("uri", uri), ("clickhouse_uri", clickhouse_uri), ("victoria_metrics_uri", victoria_metrics_uri)],
+        );
         environment.insert(name.to_owned(), Value::Object(fields));
     }
     put(&mut environment, [("default_max_staleness", message.default_max_staleness)]);

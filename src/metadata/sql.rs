@@ -51,9 +51,8 @@ impl Database {
             let (id, text): (String, String) =
                 row.try_get(0).and_then(|id| Ok((id, row.try_get(1)?))).map_err(|error| explain(&error))?;
             // JSON it is: the column is of that type.
-            let description = serde_json::from_str(&text).map_err(|error| {
-                MetadataError::denied(format!("metadata database: environment `{id}`: {error}"))
-            })?;
+            let description = serde_json::from_str(&text)
+                .map_err(|error| MetadataError::denied(format!("metadata database: environment `{id}`: {error}")))?;
             environments.insert(id, description);
         }
         Ok(Value::Object(environments))

@@ -91,7 +91,8 @@ impl Reads for Aws {
             Ok(answer) => answer,
             Err(error) => {
                 let (trouble, what) = explain(&error, &region);
-                let who = if trouble == Trouble::Denied { format!("; asked by {}", self.who().await) } else { String::new() };
+                let who =
+                    if trouble == Trouble::Denied { format!("; asked by {}", self.who().await) } else { String::new() };
                 return Err(SecretError::new(trouble, name, format!("secret_client AWS: {what}{who}")));
             }
         };
@@ -131,8 +132,13 @@ fn explain(error: &SdkError<GetSecretValueError>, region: &str) -> (Trouble, Str
         "DecryptionFailure" | "KMSAccessDeniedException" => {
             return denied("the right `kms:Decrypt` is missing on the key that it is encrypted with");
         }
-        "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" | "IncompleteSignature"
-        | "InvalidClientTokenId" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "ExpiredTokenException"
+        | "IncompleteSignature"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => {
             return denied("AWS does not take these credentials");
         }
         "InvalidRequestException" | "InvalidParameterException" | "ValidationException" => {

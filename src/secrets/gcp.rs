@@ -134,7 +134,8 @@ impl Reads for Gcp {
             Ok(answer) => answer,
             Err(error) => {
                 let (trouble, what) = explain(&error);
-                let who = if trouble == Trouble::Denied { format!("; asked by {}", self.who().await) } else { String::new() };
+                let who =
+                    if trouble == Trouble::Denied { format!("; asked by {}", self.who().await) } else { String::new() };
                 let full = if full.starts_with(name) { String::new() } else { format!(" (`{full}`)") };
                 return Err(SecretError::new(trouble, name, format!("secret_client GCP: {what}{full}{who}")));
             }
@@ -168,9 +169,10 @@ fn explain(error: &Error) -> (Trouble, String) {
         (Some(Code::Unauthenticated), _) | (_, Some(401)) => {
             (Trouble::Denied, format!("Google does not take these credentials ({said})"))
         }
-        (Some(Code::FailedPrecondition | Code::InvalidArgument), _) | (_, Some(400)) => {
-            (Trouble::Denied, format!("that version cannot be read, such as one that is disabled or destroyed ({said})"))
-        }
+        (Some(Code::FailedPrecondition | Code::InvalidArgument), _) | (_, Some(400)) => (
+            Trouble::Denied,
+            format!("that version cannot be read, such as one that is disabled or destroyed ({said})"),
+        ),
         _ if error.is_authentication() => {
             let why = in_full(error);
             // The library knows whether asking again may help.
@@ -197,12 +199,23 @@ mod tests {
         let named = |full: &str| Some((full.to_owned(), None));
         assert_eq!(full("redis"), named("projects/ours/secrets/redis/versions/latest"));
         assert_eq!(full("projects/p/secrets/redis"), named("projects/p/secrets/redis/versions/latest"));
-        assert_eq!(full("projects/example.com:p/secrets/r/versions/3"), named("projects/example.com:p/secrets/r/versions/3"));
+        assert_eq!(
+            full("projects/example.com:p/secrets/r/versions/3"),
+            named("projects/example.com:p/secrets/r/versions/3")
+        );
         let regional = "projects/p/locations/europe-west3/secrets/redis";
         let expected = (format!("{regional}/versions/latest"), Some("europe-west3".to_owned()));
         assert_eq!(full(regional), Some(expected));
-        for wrong in ["", "a b", "a/b", "projects/p/secrets/", "projects//secrets/a", "projects/p/secrets/a/versions/",
-            "projects/p/secrets/a/versions/../b", "projects/p?x/secrets/a"] {
+        for wrong in [
+            "",
+            "a b",
+            "a/b",
+            "projects/p/secrets/",
+            "projects//secrets/a",
+            "projects/p/secrets/a/versions/",
+            "projects/p/secrets/a/versions/../b",
+            "projects/p?x/secrets/a",
+        ] {
             assert_eq!(full(wrong), None, "{wrong}");
         }
     }

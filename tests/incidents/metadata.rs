@@ -187,7 +187,8 @@ fn a_table_of_postgres_describes_environments_over_tls() {
     server.sql(&ddl);
     server.sql("GRANT SELECT ON chalk_writer_environments TO writer");
     let insert = |id: &str| {
-        server.sql(&format!("INSERT INTO chalk_writer_environments (id, description) VALUES ('{id}', '{}')", store(id)));
+        server
+            .sql(&format!("INSERT INTO chalk_writer_environments (id, description) VALUES ('{id}', '{}')", store(id)));
     };
     insert("prod");
     let plant = plant(&json!({"metadata_provider": "SQL"}));

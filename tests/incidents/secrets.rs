@@ -51,7 +51,13 @@ impl Manager {
 }
 
 /// A store whose password changes under a writer, which waits and goes on when the manager has the new one.
-fn a_store_changes_its_password(store: &str, words: &str, uri: &dyn Fn(&str) -> String, change: &dyn Fn(&str), stored: &dyn Fn() -> u64) {
+fn a_store_changes_its_password(
+    store: &str,
+    words: &str,
+    uri: &dyn Fn(&str) -> String,
+    change: &dyn Fn(&str),
+    stored: &dyn Fn() -> u64,
+) {
     for manager in Manager::both() {
         change("first-word");
         let full = manager.put("store-uri", &uri("first-word"));
@@ -240,7 +246,8 @@ fn a_missing_right_is_named_with_who_lacks_it() {
     ] {
         let environments = json!({"prod": {"online_store": {"uri": "secret:redis"}}});
         let mut plant = Plant::new(On::Local, 1, "ONLINE_WRITER", &json!({"environments": environments}));
-        plant.configure(&json!({"common_persistence_specs": {"secret_client": client, "google_cloud_project": "ours"}}));
+        plant
+            .configure(&json!({"common_persistence_specs": {"secret_client": client, "google_cloud_project": "ours"}}));
         plant.variables = refusing.variables();
         let writer = plant.start();
         for word in words {
@@ -282,7 +289,8 @@ fn what_no_waiting_helps_ends_the_writer() {
 /// Everything that a run prints and serves, with every word of every library.
 #[test]
 fn nothing_of_a_secret_is_shown_anywhere() {
-    const WORDS: [&str; 6] = ["hunter2-of-", "first-word", "second-word", "third-word", "aHVudGVyMi1vZi", "Zmlyc3Qtd29yZ"];
+    const WORDS: [&str; 6] =
+        ["hunter2-of-", "first-word", "second-word", "third-word", "aHVudGVyMi1vZi", "Zmlyc3Qtd29yZ"];
     let redis = RedisServer::start(&[]);
     let postgres = PostgresServer::start(Version::Debian, &[]);
     let broker = Broker(tempfile::tempdir().expect("a folder"));

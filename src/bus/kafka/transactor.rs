@@ -272,7 +272,9 @@ impl Transactor {
         let Err(error) = outcome else { return Ok(()) };
         match code_of(&error) {
             Some(Code::MessageSizeTooLarge) if has_neighbours => Err(Setback::TooLargeTogether),
-            _ if is_purged(&error) => Err(Setback::Again(format!("a message of a transaction was thrown out: {error}"))),
+            _ if is_purged(&error) => {
+                Err(Setback::Again(format!("a message of a transaction was thrown out: {error}")))
+            }
             _ if client.producer.client().fatal_error().is_some() => {
                 Err(Setback::Again(format!("the producer is beyond repair: {error}")))
             }

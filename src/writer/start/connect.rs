@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::harm::rfc3339;
-use super::unusable;
 use super::keeping::{unfit_for_parking, worries, worry_of_parking};
+use super::unusable;
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
 use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
