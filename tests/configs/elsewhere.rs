@@ -26,14 +26,23 @@ fn who_is_asked_has_to_be_named_and_reached_in_private() {
     let uri = ("/writers/0/metadata_sql_uri_secret", json!("uri"));
     for (file, words) in [
         (asking("GRPC_SERVER", &[]), "api_server_host"),
-        (asking("GRPC_SERVER", &[host("http://a:1")]), "is to be asked without TLS, which `insecure: true` alone allows"),
+        (
+            asking("GRPC_SERVER", &[host("http://a:1")]),
+            "is to be asked without TLS, which `insecure: true` alone allows",
+        ),
         (asking("GRPC_SERVER", &[host("ftp://a")]), "has scheme `ftp`; known are https, http"),
         (asking("GRPC_SERVER", &[host("https://u:hunter2@a")]), "no user, password or query is taken"),
         (asking("GRPC_SERVER", &[host("a"), ("/metadata_refresh", json!("0s"))]), "metadata_refresh: is 0"),
         (asking("SQL", &[client.clone()]), "metadata_sql_uri_secret"),
-        (asking("SQL", &[uri.clone()]), "secret_client: is missing, and writers[0].metadata_sql_uri_secret asks for it"),
         (
-            asking("SQL", &[client.clone(), uri.clone(), ("/writers/0/metadata_sql_ssl_client_key_secret", json!("k"))]),
+            asking("SQL", &[uri.clone()]),
+            "secret_client: is missing, and writers[0].metadata_sql_uri_secret asks for it",
+        ),
+        (
+            asking(
+                "SQL",
+                &[client.clone(), uri.clone(), ("/writers/0/metadata_sql_ssl_client_key_secret", json!("k"))],
+            ),
             "writers[0].metadata_sql_ssl_client_key_secret: is of no use without the other",
         ),
     ] {
