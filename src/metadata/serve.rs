@@ -1,6 +1,7 @@
 //! The published `MetadataService` over what a configuration file says: read again for each question, so that a change
 //! of the file needs no restart. A file that is wrong changes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -54,7 +55,7 @@ impl MetadataService for Service {
         let now = now.map_err(|_| Status::internal("the configuration could not be read"))?;
         let etag = now.etag.clone();
         let unchanged = request.into_inner().known_etag == etag;
-        let environments = if unchanged { Default::default() } else { convert::to_messages(&now.environments) };
+        let environments = if unchanged { BTreeMap::new() } else { convert::to_messages(&now.environments) };
         Ok(Response::new(GetEnvironmentsResponse { etag, unchanged, environments }))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -108,7 +109,7 @@ fn explain(error: &tokio_postgres::Error) -> MetadataError {
             behind = cause.source();
         }
     }
-    let code = error.code().map_or("", |code| code.code());
+    let code = error.code().map_or("", SqlState::code);
     let hint = if code == "42P01" { "; `docs/metadata.sql` makes the table" } else { "" };
     // Class 28 and 42501: who we are, and what we may.
     let denied = code.starts_with("28") || code.starts_with("42") || why.contains("certificate");

@@ -44,10 +44,10 @@ impl<'a> Name<'a> {
         if !name.starts_with("arn:") {
             // What the service takes; said here, nobody has to ask for it.
             let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte);
-            return match name.bytes().all(sound) && !name.is_empty() && name.len() <= 512 {
-                true => Ok(Self { id: name, region: None }),
-                false => Err("is no name of AWS Secrets Manager: letters, digits and /_+=.@-! (or an ARN)".to_owned()),
-            };
+            if name.is_empty() || name.len() > 512 || !name.bytes().all(sound) {
+                return Err("is no name of AWS Secrets Manager: letters, digits and /_+=.@-! (or an ARN)".to_owned());
+            }
+            return Ok(Self { id: name, region: None });
         }
         let parts: Vec<&str> = name.splitn(7, ':').collect();
         match *parts {

@@ -3,7 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
@@ -197,10 +196,9 @@ fn a_manager_that_is_away_takes_nothing_from_a_writer_that_has_its_secret() {
     assert!(ended.stderr.contains("\"stored\":100"), "{ended:?}");
 }
 
-/// Answers every request in one way.
+/// Answers every request in one way, as long as the test runs.
 struct Refusing {
     port: u16,
-    _thread: JoinHandle<()>,
 }
 
 impl Refusing {
@@ -213,8 +211,8 @@ impl Refusing {
             let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
             let _ = stream.write_all(format!("{head}{body}").as_bytes());
         };
-        let _thread = std::thread::spawn(move || listener.incoming().flatten().for_each(answer));
-        Self { port, _thread }
+        std::thread::spawn(move || listener.incoming().flatten().for_each(answer));
+        Self { port }
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
