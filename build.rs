@@ -11,7 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let descriptors = protox::compile(&files, [root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let services = tonic_prost_build::configure().build_client(true).build_server(true).service_generator();
     prost_build::Config::new()
+        .service_generator(services)
         .bytes(["."])
         // One message always has the same bytes: generated messages are compared, hashes are made of them.
         .btree_map(["."])

@@ -31,6 +31,9 @@ pub struct Decoded<R> {
     pub refused: Vec<Refusal>,
     /// What was left out on purpose: reason and number of values, for metrics and `peek`.
     pub skipped: Vec<(&'static str, u64)>,
+    /// What the message has to wait for, which has been asked for: it is to be decoded again in a while, and nothing
+    /// behind it meanwhile.
+    pub waits_for: Option<String>,
 }
 
 impl<R> Default for Decoded<R> {
@@ -42,6 +45,7 @@ impl<R> Default for Decoded<R> {
             rows: Vec::new(),
             refused: Vec::new(),
             skipped: Vec::new(),
+            waits_for: None,
         }
     }
 }
@@ -76,5 +80,6 @@ impl<R> Decoded<R> {
         self.rows.clear();
         self.refused.clear();
         self.skipped.clear();
+        self.waits_for = None;
     }
 }

@@ -17,7 +17,8 @@
 //! [`mod@generate`] makes messages for trying it; [`proto`] holds the published messages; [`insert`] reads the
 //! parquet bodies of streaming inserts and says where their rows go; [`sketch`] keeps distributions in little
 //! space, for metrics; [`mirror`] asks logged queries again; [`tls`] is how stores are spoken to in private
-//! (and `http` how servers are that speak HTTP).
+//! (and `http` how servers are that speak HTTP); [`google`] is who we are to Google, and [`secrets`] asks secret
+//! managers; [`metadata`] has environments described elsewhere than in the file.
 //!
 //! Who may use whom is a table in `tests/layers`, kept by a test.
 
@@ -32,6 +33,7 @@ pub mod google;
 mod http;
 pub mod insert;
 pub mod message;
+pub mod metadata;
 pub mod mirror;
 mod nearest;
 mod panics;
@@ -39,6 +41,7 @@ pub mod proto;
 pub mod result;
 pub mod row;
 pub mod runtime;
+pub mod secrets;
 pub mod sink;
 pub mod sketch;
 pub mod store;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Ok(command_line) => command_line,
         Err(answer) => return explain(&answer),
     };
+    no_core_dumps();
     logs::start(command_line.log_format, command_line.default_level());
     logs::end_on_panic();
     let writer = command_line.is_writer();
@@ -34,6 +35,19 @@ fn main() -> ExitCode {
         Err(failure) => end(writer, &failure),
     }
 }
+
+/// What is in memory, secrets among it, is written to no file when a library crashes.
+#[cfg(target_os = "linux")]
+fn no_core_dumps() {
+    use nix::sys::prctl::set_dumpable;
+    use nix::sys::resource::{Resource, setrlimit};
+    // The limit is not asked for where the kernel hands dumps to a program; what is not dumpable is not handed over.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = set_dumpable(false);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_core_dumps() {}
 
 /// Help and version are answers; the rest is a mistake in the command line.
 fn explain(answer: &clap::Error) -> ExitCode {

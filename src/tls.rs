@@ -9,6 +9,7 @@ mod verifier;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -131,4 +132,56 @@ fn pem_error(error: &pem::Error) -> String {
 
 fn wrong(what: &str, path: &Path, why: &str) -> TlsError {
     TlsError(format!("{what} `{}`: {why}", path.display()))
+}
+
+/// The authorities that this system trusts, in PEM.
+pub(crate) fn system_authorities() -> Result<String, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        return Err(TlsError(
+            "this system has no certificate authorities to trust: install `ca-certificates`".to_owned(),
+        ));
+    }
+    let pem = |certificate: &CertificateDer<'_>| {
+        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+        let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    Ok(found.certs.iter().map(pem).collect())
+}
+
+/// The configuration of a client whose authorities, certificate and key are at hand as PEM, and in no file. Without
+/// authorities those of the system are trusted.
+pub(crate) fn config_of_texts(
+    authorities: Option<&str>,
+    identity: Option<(&str, &str)>,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(error.to_string()))?;
+    let read = |what: &str, text: &str| {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(TlsError(format!("{what}: no `-----BEGIN CERTIFICATE-----` in it"))),
+            Ok(found) => Ok(found),
+            Err(error) => Err(TlsError(format!("{what}: {}", pem_error(&error)))),
+        }
+    };
+    let roots = match authorities {
+        None => Tls { trust: Trust::Host, authorities: None, identity: None }.roots()?,
+        Some(text) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in read("the certificate authority", text)? {
+                roots.add(certificate).map_err(|error| TlsError(format!("the certificate authority: {error}")))?;
+            }
+            roots
+        }
+    };
+    let builder = builder.with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = read("the client certificate", certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| TlsError(format!("the client key: {}", pem_error(&error))))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| TlsError(format!("the client certificate: {error}")))
 }

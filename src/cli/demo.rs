@@ -24,6 +24,7 @@ use super::deployment::{Deployment, Selection};
 use super::exit::{Exit, Failure, OrExit};
 use super::get::{self, Stored};
 use super::output::{count, grouped, line};
+use super::plans::Plans;
 use super::publish::make_topic;
 use super::session::{Session, Stop, identity};
 use super::{dlq, show, text};
@@ -82,12 +83,12 @@ fn make_folder(asked: &Path) -> Result<PathBuf, Failure> {
 /// Runs a writer until the bus is empty, as `--drain` does.
 async fn drain(settings: WriterSettings) -> Result<(), Failure> {
     let began = Instant::now();
-    let plan = writer::plan(&settings)?;
+    let plans = Plans::Fixed(Some(writer::plan(&settings)?));
     let bus = bus::open(&settings.bus)?;
     let recorded = recorder(&[]).or_exit(Exit::Failed)?.handle();
     let health = Arc::new(Health::default());
     let watched = Watched::new(identity(&settings), Arc::clone(&health), recorded, settings.tuning.drain_timeout);
-    Session { plan, bus, watched, drain: true, again: None }.run(Stop { signals: None, limit: None }).await?;
+    Session { plans, bus, watched, drain: true, again: None }.run(Stop { signals: None, limit: None }).await?;
     let HealthState { acknowledged, stored, stale, buried, .. } = health.state();
     let seconds = began.elapsed().as_secs_f64();
     line(format!(

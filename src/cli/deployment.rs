@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args};
 use crate::bus::{self, Bus};
 use crate::config::settings::{BusSettings, StoreSettings, Tuning, WriterSettings};
 use crate::config::{self, ConfigErrors, Loaded, Overrides};
+use crate::metadata;
 use crate::store::online::OnlineStore;
 use crate::store::{self, StoreError, StoreLimits, StoreOptions};
 use crate::writer::{self, TypeInfo, WriterType};
@@ -40,12 +41,32 @@ impl Selection {
     /// Reads the file and picks the writer; `listen` replaces the address in the file.
     pub(super) fn load(&self, listen: Option<&str>) -> Result<WriterSettings, Failure> {
         let which = self.which()?;
-        let config = self.config.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "`--config FILE` is missing"))?;
+        let config = self.file()?;
         let mut overrides = Overrides::from_process();
         if let Some(listen) = listen {
             overrides = overrides.flag("--listen", "http.listen", listen);
         }
-        Deployment::load_with(config, &overrides)?.writer(&which)
+        Deployment::load_with(config, &overrides)?.asked(config, &overrides)?.writer(&which)
+    }
+
+    /// The same without asking who else describes environments.
+    pub(super) fn as_it_stands(&self, listen: Option<&str>) -> Result<WriterSettings, Failure> {
+        let which = self.which()?;
+        let mut overrides = Overrides::from_process();
+        if let Some(listen) = listen {
+            overrides = overrides.flag("--listen", "http.listen", listen);
+        }
+        Deployment::load_with(self.file()?, &overrides)?.writer(&which)
+    }
+
+    /// The same with environments that somebody else described.
+    pub(super) fn described(&self, environments: serde_json::Value) -> Result<WriterSettings, Failure> {
+        let overrides = Overrides::from_process().flag("metadata", "environments", environments);
+        Deployment::load_quietly(self.file()?, &overrides)?.writer(&self.which()?)
+    }
+
+    fn file(&self) -> Result<&Path, Failure> {
+        self.config.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "`--config FILE` is missing"))
     }
 
     /// The selection; a type that is unknown, or not in this version, is told before any file is read.
@@ -76,14 +97,53 @@ pub(super) struct Deployment {
 impl Deployment {
     /// Reads a file, and the environment variables above it.
     pub(super) fn load(config: &Path) -> Result<Self, Failure> {
-        Self::load_with(config, &Overrides::from_process())
+        let overrides = Overrides::from_process();
+        Self::load_with(config, &overrides)?.asked(config, &overrides)
+    }
+
+    /// The same without asking who else describes environments.
+    pub(super) fn load_as_it_stands(config: &Path) -> Result<Self, Failure> {
+        Self::load_quietly(config, &Overrides::from_process())
+    }
+
+    /// With the environments as they are described now, where that is not in the file. Where nobody tells, there are
+    /// none, and whoever needs one says so.
+    fn asked(self, config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
+        let Some(settings) = self.loaded.metadata() else { return Ok(self) };
+        let asked =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(metadata::fetch(&settings)));
+        match asked {
+            Ok(found) => {
+                let overrides = overrides.clone().flag("metadata", "environments", found.environments);
+                Self::load_quietly(config, &overrides)
+            }
+            Err(error) => {
+                tracing::warn!("{}: no environments: {error}", config.display());
+                Ok(self)
+            }
+        }
+    }
+
+    /// `environments`, under the names of the schema.
+    pub(super) fn environments(&self) -> &serde_json::Value {
+        self.loaded.environments()
+    }
+
+    /// URIs in plain text that have a password in them, by path.
+    pub(super) fn passwords(&self) -> Vec<String> {
+        self.loaded.passwords()
     }
 
     fn load_with(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
-        let loaded = config::load(config, overrides, &writer::registry()).map_err(|errors| failure(config, &errors))?;
-        for warning in loaded.warnings() {
+        let deployment = Self::load_quietly(config, overrides)?;
+        for warning in deployment.loaded.warnings() {
             tracing::warn!("{}: {warning}", config.display());
         }
+        Ok(deployment)
+    }
+
+    fn load_quietly(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
+        let loaded = config::load(config, overrides, &writer::registry()).map_err(|errors| failure(config, &errors))?;
         Ok(Self { loaded })
     }
 

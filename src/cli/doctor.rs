@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure};
 use super::explain::Which;
 use super::output;
 use crate::config::settings::WriterSettings;
-use crate::store::examine::Grade;
+use crate::store::examine::{Finding, Grade};
 use report::Report;
 
 /// Connect and verify: bus, topics, groups, stores, rights, clocks, memory; each with its fix. Changes nothing
@@ -57,8 +57,34 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if reports.iter().all(Report::is_sound) { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
 }
 
+/// Asks who describes the environments, where that is not the file.
+async fn metadata_is_sound(settings: &WriterSettings, report: &mut Report) -> bool {
+    let Some(metadata) = &settings.metadata else { return true };
+    let of = format!("metadata of {}", metadata.source.describe());
+    match crate::metadata::fetch(metadata).await {
+        Ok(found) => {
+            let many = found.environments.as_object().map_or(0, serde_json::Map::len);
+            report.add(&of, Finding::ok("described", output::count(many as u64, "environment")));
+            true
+        }
+        Err(error) => {
+            let fix = if error.denied {
+                "give this writer the right to ask, or correct where it asks (docs/metadata.md)"
+            } else {
+                "start what describes the environments, and let this machine reach it; a running writer waits for that"
+            };
+            report.add(&of, Finding::fail("described", error.text, fix));
+            false
+        }
+    }
+}
+
 async fn examine(settings: &WriterSettings, all: &[WriterSettings]) -> Result<Report, Failure> {
     let mut report = Report::new(settings);
+    if !metadata_is_sound(settings, &mut report).await {
+        // Without it, nothing is known of what the writer needs.
+        return Ok(report);
+    }
     bus::examine(settings, all, &mut report).await?;
     stores::examine(settings, &mut report).await?;
     memory::examine(settings, &mut report);

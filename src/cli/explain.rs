@@ -65,10 +65,11 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let deployment = Deployment::load(&arguments.which.config)?;
-    let mut all = Vec::new();
+    let (mut all, mut described_by) = (Vec::new(), Vec::new());
     for settings in arguments.which.settings(&deployment)? {
         let mut explained = guarantee::explain(&settings).await?;
         explained.faults.retain(|known| arguments.fault.is_none_or(|wanted| wanted == known.fault));
+        described_by.push(settings.metadata.map(|metadata| metadata.source.describe()));
         all.push(explained);
     }
     if arguments.json {
@@ -78,7 +79,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         if at > 0 {
             output::line("")?;
         }
-        head(explained)?;
+        head(explained, described_by[at].as_deref())?;
         match (arguments.fault, &*explained.faults) {
             (Some(_), [one]) => whole(one)?,
             (_, faults) => table(faults)?,
@@ -93,7 +94,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn head(explained: &Explained) -> Result<(), Failure> {
+fn head(explained: &Explained, described_by: Option<&str>) -> Result<(), Failure> {
     let Explained { writer, writer_type, bus, reads, group, dead_letters, guarantee, destinations, .. } = explained;
     output::line(output::inline(&format!("{writer}  {writer_type}")))?;
     let letters = dead_letters.as_deref().unwrap_or("nowhere: the first bad message stops the writer");
@@ -105,6 +106,10 @@ fn head(explained: &Explained) -> Result<(), Failure> {
         ("guarantee", (*guarantee).to_owned()),
     ] {
         output::line(output::inline(&format!("  {title:<13} {text}")))?;
+    }
+    if let Some(by) = described_by {
+        let text = format!("described by {by}: what it said last holds while it is away; changes need no restart");
+        output::line(output::inline(&format!("  {:<13} {text}", "environments")))?;
     }
     Ok(output::line("")?)
 }

@@ -14,8 +14,10 @@ mod explain;
 mod get;
 mod input;
 mod made;
+mod metadata;
 mod output;
 mod peek;
+mod plans;
 mod progress;
 mod publish;
 mod run;
@@ -68,6 +70,8 @@ enum Command {
     #[command(subcommand)]
     Dlq(dlq::Command),
     Skip(skip::Arguments),
+    #[command(subcommand)]
+    Metadata(metadata::Command),
     Demo(demo::Arguments),
 }
 
@@ -78,6 +82,7 @@ impl CommandLine {
             None => "info",
             // It shows its dead letters itself, and they are part of the show.
             Some(Command::Demo(_)) => "error",
+            Some(Command::Metadata(_)) => "info",
             Some(_) => "warn",
         }
     }
@@ -101,6 +106,7 @@ impl CommandLine {
             Some(Command::Show(arguments)) => show::run(arguments).await,
             Some(Command::Dlq(command)) => dlq::run(command).await,
             Some(Command::Skip(arguments)) => skip::run(arguments).await,
+            Some(Command::Metadata(command)) => metadata::run(command).await,
             Some(Command::Demo(arguments)) => demo::run(arguments).await,
             None => run::run(self.run).await,
         }

@@ -12,10 +12,11 @@ use crate::runtime::Health;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
 use crate::telemetry::{build, http};
-use crate::writer::{self, Again};
+use crate::writer::Again;
 
 use super::deployment::{self, Selection};
 use super::exit::{Exit, Failure, OrExit};
+use super::plans::Plans;
 use super::session::{self, Session, Stop};
 use super::signals::Signals;
 
@@ -66,11 +67,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let again = arguments.again()?;
     // Beside the writer itself, which has the port: this one listens only where it is told to.
     let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
-    let mut settings = arguments.selection.load(listen)?;
+    let mut settings = arguments.selection.as_it_stands(listen)?;
     if let (Some(idle), BusSettings::Pubsub(pubsub)) = (arguments.drain_idle, &mut settings.bus) {
         pubsub.drain_idle = idle;
     }
-    let plan = writer::plan(&settings)?;
+    let plans = Plans::of(&settings, arguments.selection)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
 
@@ -89,7 +90,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     announce(&watched, port.as_ref().map_or_else(|| "off".to_owned(), |(_, address)| address.to_string()));
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
-    let session = Session { plan, bus, watched, drain: arguments.drain, again };
+    let session = Session { plans, bus, watched, drain: arguments.drain, again };
     let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
     session.run(stop).await
 }

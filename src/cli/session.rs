@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, PartitionStatus};
 use crate::config::settings::WriterSettings;
+use crate::runtime::PipelineError;
 use crate::telemetry::watched::{Identity, Phase, Watched};
-use crate::writer::{Again, AnyPlan, Start, StartError};
+use crate::writer::{Again, Start, StartError};
 
 use super::clock;
 use super::exit::{Exit, Failure};
 use super::output::count;
+use super::plans::Plans;
 use super::progress;
 use super::signals::Signals;
 
@@ -22,8 +24,8 @@ const MOMENT: Duration = Duration::from_secs(3);
 
 /// A writer that is ready to be started.
 pub(super) struct Session {
-    /// What it decided by its settings.
-    pub plan: Box<dyn AnyPlan>,
+    /// What it decided by its settings, and by what is described elsewhere.
+    pub plans: Plans,
     /// Where its messages come from.
     pub bus: Arc<dyn Bus>,
     /// Who looks on.
@@ -86,20 +88,8 @@ impl Session {
     }
 
     async fn start_and_run(self, shutdown: &CancellationToken, limit: Option<Duration>) -> Result<(), Failure> {
-        let Self { plan, bus, watched, drain, again } = self;
-        let with = Start { bus, health: Arc::clone(&watched.health), drain, again, shutdown: shutdown.clone() };
-        let running = async {
-            match plan.start(with).await {
-                Ok(pipeline) => {
-                    watched.subscribed(pipeline.status());
-                    Ok(pipeline.run(shutdown.clone()).await?)
-                }
-                // Nothing had been read, so nothing is left.
-                Err(StartError::Stopped(_)) if shutdown.is_cancelled() => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        };
-        let mut running = Box::pin(running);
+        let watched = Arc::clone(&self.watched);
+        let mut running = Box::pin(self.run_plans(shutdown));
         let Some(limit) = limit else { return running.await };
         tokio::select! {
             result = &mut running => return result,
@@ -121,6 +111,59 @@ impl Session {
         };
         let text = format!("not drained after {limit:?} (`--drain-timeout`): {left}");
         Err(Failure::new(Exit::Failed, text))
+    }
+}
+
+impl Session {
+    /// Runs by one plan after the other, each until there is another one: what is at hand is written and acknowledged
+    /// as at an end, and the next one goes on from there.
+    async fn run_plans(self, shutdown: &CancellationToken) -> Result<(), Failure> {
+        let Self { mut plans, bus, watched, drain, again } = self;
+        loop {
+            let Some(plan) = plans.next(&watched.health, shutdown).await? else { return Ok(()) };
+            let turn = shutdown.child_token();
+            let with = Start {
+                bus: Arc::clone(&bus),
+                health: Arc::clone(&watched.health),
+                drain,
+                again: again.clone(),
+                shutdown: turn.clone(),
+                may_come: plans.may_come(),
+            };
+            let running = async {
+                match plan.start(with).await {
+                    Ok(pipeline) => {
+                        watched.subscribed(pipeline.status());
+                        match pipeline.run(turn.clone()).await {
+                            // Nothing is lost of what was not written in time: it is delivered again, to the next plan.
+                            Err(error @ PipelineError::DrainTimeout { .. })
+                                if !shutdown.is_cancelled() && turn.is_cancelled() =>
+                            {
+                                tracing::warn!("{error}");
+                                Ok(())
+                            }
+                            other => Ok(other?),
+                        }
+                    }
+                    // Nothing had been read, so nothing is left.
+                    Err(StartError::Stopped(_)) if turn.is_cancelled() => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            };
+            let mut running = Box::pin(running);
+            let ended: Result<(), Failure> = tokio::select! {
+                ended = &mut running => return ended,
+                () = plans.changed() => {
+                    tracing::info!("the environments have changed; going on with what is described now");
+                    turn.cancel();
+                    running.await
+                }
+            };
+            ended?;
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -211,7 +211,8 @@ impl Skip<'_> {
         let health = Arc::new(Health::default());
         let (bus, shutdown) = (Arc::clone(&self.bus), CancellationToken::new());
         let again = Some(Again::These(vec![stretch]));
-        let start = Start { bus, health: Arc::clone(&health), drain: false, again, shutdown: shutdown.clone() };
+        let start =
+            Start { bus, health: Arc::clone(&health), drain: false, again, shutdown: shutdown.clone(), may_come: None };
         let written = async {
             let pipeline = writer::plan(&settings)?.start(start).await?;
             Ok(pipeline.run(shutdown).await?)

@@ -5,13 +5,15 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{BusBackend, Choice, SaslMechanism, SecretClientName, SecurityProtocol};
+use super::choice::{BusBackend, Choice, MetadataProvider, SaslMechanism, SecretClientName, SecurityProtocol};
 use super::errors::Problem;
+use super::metadata;
 use super::path;
 use super::raw::{RawDeployment, get};
 use super::registry::Registry;
-use super::secret::{SecretClient, SecretRef};
+use super::secret::{Manager, SecretClient, SecretRef};
 use super::settings::{BusSettings, KafkaSettings, LocalSettings, PubsubSettings};
+use crate::google;
 
 /// The embedded bus's file where none is named.
 const LOCAL_BUS_FILE: &str = "chalk-bus.sqlite";
@@ -53,13 +55,23 @@ pub(super) fn backend(raw: &RawDeployment) -> Option<BusBackend> {
     })
 }
 
+/// Who we are to Google.
+pub(super) fn google_identity(raw: &RawDeployment) -> google::Identity {
+    let aws = get(raw.common_persistence_specs.use_aws_pool_for_google_adc.as_ref());
+    google::Identity { use_aws_pool: aws.unwrap_or(false) }
+}
+
 /// The secret client that the file names.
 pub(super) fn secret_client(raw: &RawDeployment, folder: &Path) -> Option<SecretClient> {
     get(raw.common_persistence_specs.secret_client.as_ref()).map(|name| match name {
         SecretClientName::Env => SecretClient::Env,
         SecretClientName::File => SecretClient::File { folder: folder.to_owned() },
-        SecretClientName::Aws => SecretClient::Aws,
-        SecretClientName::Gcp => SecretClient::Gcp,
+        SecretClientName::Aws => SecretClient::Manager(Manager::Aws),
+        SecretClientName::Gcp => {
+            let common = &raw.common_persistence_specs;
+            let project = get(common.google_cloud_project.as_ref());
+            SecretClient::Manager(Manager::Gcp { project, identity: google_identity(raw) })
+        }
     })
 }
 
@@ -122,7 +134,7 @@ fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
         streams: get(raw.pubsub.streams.as_ref()).map_or(STREAMS, NonZeroUsize::get),
         drain_idle: get(raw.pubsub.drain_idle.as_ref()).unwrap_or(DRAIN_IDLE),
         browse_idle: get(raw.pubsub.browse_idle.as_ref()).unwrap_or(BROWSE_IDLE),
-        aws_pool: get(common.use_aws_pool_for_google_adc.as_ref()).unwrap_or(false),
+        identity: google_identity(raw),
     }
 }
 
@@ -187,22 +199,36 @@ fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> Kafk
     }
 }
 
-/// Paths of values that are fetched through the secret client.
-pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<String> {
-    let kafka = backend(raw) == Some(BusBackend::Kafka) && raw.kafka_sasl_secret.is_some();
-    let mut paths: Vec<String> = kafka.then(|| "kafka_sasl_secret".to_owned()).into_iter().collect();
+/// Values that are fetched through the secret client: where each stands, and what it says.
+pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<(String, String)> {
+    let kafka = get(raw.kafka_sasl_secret.as_ref()).filter(|_| backend(raw) == Some(BusBackend::Kafka));
+    let mut used: Vec<_> = kafka.map(|name| ("kafka_sasl_secret".to_owned(), name)).into_iter().collect();
+    let mut may_name = |path: String, text: Option<String>| {
+        used.extend(text.filter(|text| SecretRef::is_name(text)).map(|text| (path, text)));
+    };
     for (number, writer) in raw.writers.iter().enumerate() {
+        let sql = [
+            ("metadata_sql_uri_secret", &writer.metadata_sql_uri_secret),
+            ("metadata_sql_ssl_ca_cert_secret", &writer.metadata_sql_ssl_ca_cert_secret),
+            ("metadata_sql_ssl_client_cert_secret", &writer.metadata_sql_ssl_client_cert_secret),
+            ("metadata_sql_ssl_client_key_secret", &writer.metadata_sql_ssl_client_key_secret),
+        ];
+        if metadata::provider(raw) == Some(MetadataProvider::Sql) {
+            for (field, value) in sql {
+                let name = get(value.as_ref()).map(|name| SecretRef::with_prefix(&name));
+                may_name(format!("writers[{number}].{field}"), name);
+            }
+        }
         let own =
             [("mirror.client_secret", &writer.mirror.client_secret), ("usage_store_uri", &writer.usage_store_uri)];
-        let named = own.iter().filter(|(_, value)| get(value.as_ref()).is_some_and(|text| SecretRef::is_name(&text)));
-        paths.extend(named.map(|(field, _)| format!("writers[{number}].{field}")));
+        for (field, value) in own {
+            may_name(format!("writers[{number}].{field}"), get(value.as_ref()));
+        }
     }
     for (id, environment) in raw.environments.iter().flatten() {
         for (kind, field, uri) in environment.uris() {
-            if uri.is_some_and(|uri| SecretRef::is_name(&uri)) {
-                paths.push(format!("{}.{}.{field}", path::key("environments", id), kind.field()));
-            }
+            may_name(format!("{}.{}.{field}", path::key("environments", id), kind.field()), uri);
         }
     }
-    paths
+    used
 }

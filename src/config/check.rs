@@ -30,6 +30,8 @@ pub struct CheckReport {
     pub unused: Vec<String>,
     /// The bus, without credentials.
     pub bus: Option<String>,
+    /// Who describes the environments, which is not asked here; `None` where the file does.
+    pub environments_from: Option<String>,
     /// The writers that the file lists.
     pub writers: Vec<CheckedWriter>,
 }
@@ -80,11 +82,17 @@ pub(super) fn report(path: &Path, examined: Examined) -> CheckReport {
         file: path.display().to_string(),
         ok: examined.errors.is_empty(),
         bus: examined.bus.as_ref().map(show_bus),
+        environments_from: environments_from(&examined),
         writers,
         errors: examined.errors,
         warnings: examined.warnings,
         unused: examined.unused,
     }
+}
+
+fn environments_from(examined: &Examined) -> Option<String> {
+    let settings = examined.writers.iter().find_map(|writer| examined.metadata(writer).ok().flatten())?;
+    Some(settings.source.describe())
 }
 
 fn checked(examined: &Examined, writer: &Outline) -> CheckedWriter {
@@ -163,6 +171,9 @@ impl fmt::Display for CheckReport {
         }
         if let Some(bus) = &self.bus {
             writeln!(f, "\nbus  {bus}")?;
+        }
+        if let Some(from) = &self.environments_from {
+            writeln!(f, "environments  described by {from}, which is not asked here")?;
         }
         for writer in &self.writers {
             writeln!(f, "\n{}  {} ({})", writer.name, writer.writer_type, writer.state)?;

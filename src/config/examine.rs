@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::bus;
-use super::choice::{BusBackend, Choice, MetadataProvider, SecretClientName};
+use super::choice::{BusBackend, Choice, MetadataProvider};
 use super::contradictions::Around;
 use super::environments::{EnvironmentFindings, Own, Surroundings, environments};
 use super::errors::{ConfigError, ConfigErrors, Problem};
@@ -18,14 +18,17 @@ use super::layers::{Overrides, merge};
 use super::path;
 use super::raw::{RawDeployment, RawWriter, get};
 use super::registry::{Registry, StoreDescription};
-use super::settings::{BusSettings, Environment, Environments, MaxStaleness, Publishes, WriterSettings};
+use super::secret::{SecretClient, SecretRef};
+use super::settings::{
+    BusSettings, Environment, Environments, MaxStaleness, MetadataSettings, Publishes, WriterSettings,
+};
 use super::store_kind::StoreKind;
 use super::strays::strays;
 use super::tuning::{Tuned, machine_memory, tune};
 use super::walk::{Findings, Place, ReadBy};
 use super::warning::Warning;
 use super::writers::{self, COMMON, Outline, missing_subscription};
-use super::{contradictions, mirroring, modes, schema};
+use super::{contradictions, metadata, mirroring, modes, schema};
 
 /// A file with all that was found in it.
 #[derive(Debug, Default)]
@@ -43,6 +46,8 @@ pub(super) struct Examined {
     pub(super) registry: Registry,
     folder: PathBuf,
     machine: u64,
+    /// Whether `environments` are what the metadata provider described, and not the file's.
+    told: bool,
 }
 
 /// Reads a file and judges all of it.
@@ -75,7 +80,8 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         RawDeployment::default()
     });
     let (backend, registry) = (bus::backend(&raw), registry.clone());
-    let mut examined = Examined { raw, backend, file, registry, folder, machine, ..Examined::default() };
+    let told = overrides.flags.iter().any(|flag| flag.path == "environments");
+    let mut examined = Examined { raw, backend, file, registry, folder, machine, told, ..Examined::default() };
     let mut notes = Notes { findings, warnings: Vec::new() };
     if notes.findings.wrong.contains("") {
         // Not even an object: nothing else to say.
@@ -255,18 +261,20 @@ impl Examined {
 
     fn judge_secrets(&self, notes: &mut Notes) {
         let used = bus::secrets_in_use(&self.raw);
-        let Some(first) = used.first() else { return };
+        let Some((first, _)) = used.first() else { return };
         let at = format!("{COMMON}.secret_client");
-        match get(self.raw.common_persistence_specs.secret_client.as_ref()) {
-            Some(client @ (SecretClientName::Aws | SecretClientName::Gcp)) => {
-                let text =
-                    format!("{} is not in this version, and {first} asks for it; use ENV or FILE", client.word());
-                notes.error(&at, Problem::Rule(text));
-            }
-            Some(_) => {}
-            None => {
-                let text = format!("is missing, and {first} asks for it; use ENV or FILE");
-                notes.error(&at, Problem::Rule(text));
+        let Some(client) = bus::secret_client(&self.raw, &self.folder) else {
+            let text = format!("is missing, and {first} asks for it; use AWS, GCP, ENV or FILE");
+            notes.error(&at, Problem::Rule(text));
+            return;
+        };
+        let SecretClient::Manager(manager) = client else { return };
+        for (path, text) in used {
+            let SecretRef::Named { name, .. } = SecretRef::named(&text, SecretClient::Env) else { continue };
+            match manager.check(&name) {
+                Ok(None) => {}
+                Ok(Some(worry)) => notes.warn(&path, format!("`{name}` {worry}")),
+                Err(wrong) => notes.error(&path, Problem::Rule(format!("`{name}` {wrong}"))),
             }
         }
     }
@@ -295,23 +303,25 @@ impl Examined {
                 notes.warn(&path, text);
             }
         }
-        match get(self.raw.metadata_provider.as_ref()) {
-            Some(provider @ (MetadataProvider::GrpcServer | MetadataProvider::Sql))
-                if self.raw.environments.is_some() =>
-            {
-                let text = format!("{} is not in this version; `environments` of this file are used", provider.word());
-                notes.warn("metadata_provider", text);
-            }
-            Some(provider @ (MetadataProvider::GrpcServer | MetadataProvider::Sql)) => {
+        match (metadata::provider(&self.raw), self.asks()) {
+            (Some(provider), None) => {
                 let text = format!(
-                    "{} is not in this version; add `environments` with the stores of each environment to this file, \
-                     which is then used instead",
+                    "{} is not asked: `environments` of this file are used; take them out, and it is",
                     provider.word()
                 );
-                notes.error("metadata_provider", Problem::Rule(text));
-                return;
+                notes.warn("metadata_provider", text);
             }
-            Some(MetadataProvider::Config) | None => {}
+            (_, Some(_)) => {
+                for writer in self.writers.iter().filter(|writer| self.works(writer)) {
+                    if let Err((path, problem)) = self.metadata(writer) {
+                        notes.error(&path, problem);
+                    }
+                }
+                if !self.told {
+                    return;
+                }
+            }
+            (None, None) => {}
         }
         for writer in self.writers.iter().filter(|writer| self.works(writer)) {
             if let Some(problem) = self.missing_store(writer) {
@@ -354,6 +364,9 @@ impl Examined {
     /// Why a writer has nowhere to write, where no environment has a store for it.
     fn missing_store(&self, writer: &Outline) -> Option<Problem> {
         let field = writer.info.store?;
+        if self.asks().is_some() && !self.told {
+            return None;
+        }
         if self.own(writer).usage_store.is_some() {
             return None;
         }
@@ -371,6 +384,19 @@ impl Examined {
             field: field.to_owned(),
             add,
         })
+    }
+
+    /// Who describes the environments, where that is not the file.
+    pub(super) fn asks(&self) -> Option<MetadataProvider> {
+        metadata::provider(&self.raw).filter(|_| self.told || self.raw.environments.is_none())
+    }
+
+    /// How a writer asks for them; else what is wrong with that.
+    pub(super) fn metadata(&self, writer: &Outline) -> Result<Option<MetadataSettings>, (String, Problem)> {
+        if self.asks().is_none() {
+            return Ok(None);
+        }
+        metadata::settings(writer, &self.entry(writer), &self.raw, &self.folder)
     }
 
     fn surroundings(&self) -> Surroundings<'_> {
@@ -421,6 +447,10 @@ impl Examined {
             self.tuned(writer);
         errors.extend(rules.into_iter().map(|(path, problem)| (path.to_owned(), problem)));
         errors.extend(self.contradictions(writer));
+        let metadata = self.metadata(writer).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         let (Some(subscription), true) = (writer.subscription.clone(), errors.is_empty()) else {
             let error = |(path, problem)| ConfigError { path, origin: None, problem };
             return Err(ConfigErrors(errors.into_iter().map(error).collect()));
@@ -444,6 +474,7 @@ impl Examined {
             query_table_write_drop_ratio: get(entry.query_table_write_drop_ratio.as_ref()).map_or(0.0, |ratio| ratio.0),
             skip_offline_writes_for_online_cached_features,
             listen,
+            metadata,
         })
     }
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 use super::errors::ConfigErrors;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
+use super::path;
 use super::raw::RawWriter;
 use super::registry::Registry;
-use super::settings::{BusSettings, WriterSettings};
+use super::secret::SecretRef;
+use super::settings::{BusSettings, MetadataSettings, WriterSettings};
 use super::warning::Warning;
 use super::writers::{self, Outline};
 use crate::nearest::hint;
@@ -41,6 +43,17 @@ pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<L
     }
 }
 
+/// Whether a URI in plain text holds what should be a secret.
+fn has_password(uri: &str) -> bool {
+    if SecretRef::is_name(uri) {
+        return false;
+    }
+    let Ok(url) = url::Url::parse(uri) else { return false };
+    let telling = ["password", "passwd", "secret", "token", "private_key", "access_key"];
+    let in_query = |name: &str| telling.iter().any(|word| name.to_ascii_lowercase().contains(word));
+    url.password().is_some() || url.query_pairs().any(|(name, _)| in_query(&name))
+}
+
 impl Loaded {
     /// What should be known of the file.
     pub fn warnings(&self) -> &[Warning] {
@@ -50,6 +63,29 @@ impl Loaded {
     /// The bus of the whole file.
     pub fn bus(&self) -> &BusSettings {
         &self.bus
+    }
+
+    /// How environments are asked for that are described elsewhere than in the file; as one of its writers does.
+    pub fn metadata(&self) -> Option<MetadataSettings> {
+        self.examined.writers.iter().find_map(|writer| self.examined.metadata(writer).ok().flatten())
+    }
+
+    /// `environments`, under the names of the schema.
+    pub fn environments(&self) -> &serde_json::Value {
+        self.examined.file.get("environments").unwrap_or(&serde_json::Value::Null)
+    }
+
+    /// URIs of stores in plain text that have a password in them, by path.
+    pub fn passwords(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (id, environment) in self.examined.raw.environments.iter().flatten() {
+            for (kind, field, uri) in environment.uris() {
+                if uri.is_some_and(|uri| has_password(&uri)) {
+                    found.push(format!("{}.{}.{field}", path::key("environments", id), kind.field()));
+                }
+            }
+        }
+        found
     }
 
     /// Topic of query results: what `publish` publishes to.

@@ -18,6 +18,7 @@ mod layers;
 mod leaf;
 mod load;
 mod memory;
+mod metadata;
 mod metrics_stores;
 mod mirror;
 mod mirroring;

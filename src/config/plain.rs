@@ -29,6 +29,7 @@ impl WriterSettings {
             query_table_write_drop_ratio: 0.0,
             skip_offline_writes_for_online_cached_features: false,
             listen: None,
+            metadata: None,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+pub use crate::secrets::{Manager, SecretError, Trouble};
+
 /// What a value begins with that names a secret instead of being one.
 const PREFIX: &str = "secret:";
 
@@ -36,10 +38,19 @@ pub enum SecretClient {
         /// Where relative names are looked up.
         folder: PathBuf,
     },
-    /// AWS Secrets Manager: known to the configuration, not in this version.
-    Aws,
-    /// GCP Secret Manager: known to the configuration, not in this version.
-    Gcp,
+    /// A secret manager of a cloud.
+    Manager(Manager),
+}
+
+impl SecretClient {
+    /// As `secret_client` has it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Env => "ENV",
+            Self::File { .. } => "FILE",
+            Self::Manager(manager) => manager.name(),
+        }
+    }
 }
 
 /// Whether both are one value, as far as that shows without fetching it.
@@ -71,6 +82,11 @@ impl SecretRef {
         }
     }
 
+    /// The name of a secret as a text that says that it is one.
+    pub(super) fn with_prefix(name: &str) -> String {
+        if Self::is_name(name) { name.to_owned() } else { format!("{PREFIX}{name}") }
+    }
+
     /// Whether a text of the file names a secret.
     pub fn is_name(text: &str) -> bool {
         text.starts_with(PREFIX)
@@ -78,36 +94,40 @@ impl SecretRef {
 
     /// Whether fetching it again may give another value without a restart.
     pub const fn is_read_again(&self) -> bool {
-        matches!(self, Self::Named { client: SecretClient::File { .. } | SecretClient::Aws | SecretClient::Gcp, .. })
+        matches!(self, Self::Named { client: SecretClient::File { .. } | SecretClient::Manager(_), .. })
     }
 
-    /// The value now. Called again when a store or the bus rejects it, so a rotation needs no restart.
+    /// The value now. Asked for again whenever somebody connects, so a rotation needs no restart; what a manager gave
+    /// is known until it is [doubted](Self::doubt).
     pub async fn fetch(&self) -> Result<SecretString, SecretError> {
         let (client, name, field) = match self {
             Self::Plain(text) => return Ok(text.clone()),
             Self::Named { client, name, field } => (client, name, field),
         };
-        let whole = match client {
-            SecretClient::Env => std::env::var(name).map_err(|error| {
-                let what = match error {
-                    std::env::VarError::NotPresent => "is not set",
-                    std::env::VarError::NotUnicode(_) => "is not UTF-8",
-                };
-                SecretError(format!("secret `{name}`: environment variable `{name}` {what}"))
-            })?,
+        let (whole, if_unfit) = match client {
+            SecretClient::Env => (variable(name)?, Trouble::Never),
             SecretClient::File { folder } => {
                 let path = folder.join(name);
-                tokio::fs::read_to_string(&path)
-                    .await
-                    .map_err(|error| SecretError(format!("secret `{name}`: file {}: {error}", path.display())))?
+                let text = tokio::fs::read_to_string(&path).await;
+                let missing =
+                    |error| SecretError::new(Trouble::Missing, name, format!("file {}: {error}", path.display()));
+                (text.map_err(missing)?.into(), Trouble::Missing)
             }
-            SecretClient::Aws => return Err(not_yet(name, "AWS")),
-            SecretClient::Gcp => return Err(not_yet(name, "GCP")),
+            SecretClient::Manager(manager) => (manager.fetch(name).await?, Trouble::Denied),
         };
-        let whole = whole.trim_end_matches(['\r', '\n']);
-        match field {
-            None => Ok(SecretString::from(whole)),
-            Some(field) => pick(name, whole, field),
+        let whole = whole.expose_secret().trim_end_matches(['\r', '\n']);
+        let Some(field) = field else { return Ok(SecretString::from(whole)) };
+        pick(whole, field).map_err(|what| {
+            self.doubt();
+            SecretError { trouble: if_unfit, text: format!("secret `{name}` {what}") }
+        })
+    }
+
+    /// The value did not work where it was used (it was refused, or what it names does not answer): whoever connects
+    /// next has it read again.
+    pub fn doubt(&self) {
+        if let Self::Named { client: SecretClient::Manager(manager), name, .. } = self {
+            manager.doubt(name);
         }
     }
 
@@ -127,19 +147,26 @@ impl SecretRef {
     }
 }
 
-fn not_yet(name: &str, client: &str) -> SecretError {
-    SecretError(format!("secret `{name}`: secret_client {client} is not in this version; use ENV or FILE"))
+/// The value of an environment variable.
+fn variable(name: &str) -> Result<SecretString, SecretError> {
+    std::env::var(name).map(SecretString::from).map_err(|error| {
+        let what = match error {
+            std::env::VarError::NotPresent => "is not set",
+            std::env::VarError::NotUnicode(_) => "is not UTF-8",
+        };
+        SecretError::new(Trouble::Never, name, format!("environment variable `{name}` {what}"))
+    })
 }
 
 /// One field of a JSON secret; text as it is, anything else as JSON.
-fn pick(name: &str, whole: &str, field: &str) -> Result<SecretString, SecretError> {
+fn pick(whole: &str, field: &str) -> Result<SecretString, String> {
     match serde_json::from_str::<Value>(whole) {
         Ok(Value::Object(mut fields)) => match fields.remove(field) {
             Some(Value::String(text)) => Ok(SecretString::from(text)),
             Some(other) => Ok(SecretString::from(other.to_string())),
-            None => Err(SecretError(format!("secret `{name}` has no field `{field}`"))),
+            None => Err(format!("has no field `{field}`")),
         },
-        _ => Err(SecretError(format!("secret `{name}` is not a JSON object, so it has no field `{field}`"))),
+        _ => Err(format!("is not a JSON object, so it has no field `{field}`")),
     }
 }
 
@@ -167,11 +194,6 @@ pub fn masked(uri: &str) -> String {
     let query = if names.is_empty() { String::new() } else { format!("?{}", names.join("&")) };
     format!("{}{query}", url.as_str().replace("%E2%80%A6", "…"))
 }
-
-/// A secret that could not be had. Names the secret, never its value.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SecretError(pub String);
 
 /// The text of a secret, at the place that hands it to a client.
 pub fn expose(secret: &SecretString) -> &str {
@@ -213,16 +235,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_clients_say_what_to_use() {
+    async fn a_variable_that_is_not_set_is_named() {
         assert_eq!(
             fetched(&SecretRef::named("CHALK_TEST_NOT_SET", SecretClient::Env)).await,
             Err("secret `CHALK_TEST_NOT_SET`: environment variable `CHALK_TEST_NOT_SET` is not set".to_owned())
         );
         assert!(fetched(&SecretRef::named("PATH", SecretClient::Env)).await.is_ok());
-        assert_eq!(
-            fetched(&SecretRef::named("x", SecretClient::Aws)).await,
-            Err("secret `x`: secret_client AWS is not in this version; use ENV or FILE".to_owned())
-        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub use super::mirror::{MirrorBody, MirrorSettings};
 pub use super::of_type::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides, TypeSettings};
 pub use super::own::OwnSettings;
 use crate::config::secret::SecretRef;
+use crate::google;
 use crate::value::Metric;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
@@ -45,6 +46,50 @@ pub struct WriterSettings {
     pub skip_offline_writes_for_online_cached_features: bool,
     /// Address of probes and metrics; `None` opens no port.
     pub listen: Option<String>,
+    /// Who describes the environments; `None` where the file does.
+    pub metadata: Option<MetadataSettings>,
+}
+
+/// How environments are asked for that are described elsewhere than in the file.
+#[derive(Clone, Debug)]
+pub struct MetadataSettings {
+    /// Who describes them.
+    pub source: MetadataSource,
+    /// How often it is asked whether something has changed (`metadata_refresh`).
+    pub refresh: Duration,
+    /// How long one that is not described is asked for (`unknown_environment_wait`).
+    pub wait: Duration,
+}
+
+impl MetadataSource {
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Grpc { url } => format!("GRPC_SERVER {url}"),
+            Self::Sql { uri, .. } => format!("SQL {}", uri.describe()),
+        }
+    }
+}
+
+/// Who describes environments.
+#[derive(Clone, Debug)]
+pub enum MetadataSource {
+    /// A server with the published `MetadataService` (`GRPC_SERVER`).
+    Grpc {
+        /// Its URL; with TLS where that begins with `https`.
+        url: String,
+    },
+    /// A table of Postgres (`SQL`).
+    Sql {
+        /// Where.
+        uri: SecretRef,
+        /// Certificate authorities in PEM; without them, those of the system.
+        authorities: Option<SecretRef>,
+        /// The client's certificate in PEM.
+        certificate: Option<SecretRef>,
+        /// Its key in PEM.
+        key: Option<SecretRef>,
+    },
 }
 
 /// The topic that a writer publishes to.
@@ -114,8 +159,8 @@ pub struct PubsubSettings {
     pub drain_idle: Duration,
     /// So long nothing comes before a reading beside subscriptions is over (`pubsub.browse_idle`).
     pub browse_idle: Duration,
-    /// `use_aws_pool_for_google_adc`: the identity is one of AWS, which a workload identity pool exchanges.
-    pub aws_pool: bool,
+    /// Who we are to Google.
+    pub identity: google::Identity,
 }
 
 /// The environments of a deployment, by id; `*` stands for any without an entry of its own.

@@ -80,6 +80,7 @@ impl Tokens {
         let mut response = request.send().await.map_err(|error| reason(&error))?;
         let status = response.status();
         if !status.is_success() {
+            client_secret.doubt();
             return Err(format!("{} answered {status}", self.url.path()));
         }
         let mut body = BytesMut::new();

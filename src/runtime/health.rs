@@ -151,6 +151,15 @@ impl Health {
         }
     }
 
+    /// What kept a part from being tried is over; whether it works is still to be seen.
+    pub(crate) fn is_over(&self, part: &str) {
+        let trouble = self.lock().troubles.remove(part);
+        if let Some(trouble) = trouble {
+            let seconds = trouble.since.elapsed().as_secs_f64();
+            tracing::info!(part, attempts = trouble.attempts, seconds, "can be tried now");
+        }
+    }
+
     /// Whether a part does not work now.
     pub(super) fn is_in_trouble(&self, part: &str) -> bool {
         self.lock().troubles.contains_key(part)

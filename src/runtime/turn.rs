@@ -45,6 +45,12 @@ impl Parts {
 /// A bus that takes longer than this to let partitions go is in trouble, and health says so.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
 
+/// What a message waits for, for health.
+const WAITED_FOR: &str = "environments";
+
+/// How soon a message that waits for something is looked at again.
+const LOOKS_AGAIN_IN: Duration = Duration::from_millis(250);
+
 /// How often partitions were taken away.
 const HANDOVERS: &str = "chalk_writer_handovers_total";
 
@@ -64,6 +70,10 @@ pub(super) struct Loop<R: Row> {
     /// One that was written, cleared: the next one's memory.
     spare: Option<Batch<R>>,
     flights: Flights<R>,
+    /// Whether health says that a message waits.
+    waiting: bool,
+    /// When the first of what has arrived is to be decoded again, because it waits for something.
+    later: Option<Instant>,
     /// When the bus may be asked again after it failed.
     bus_again: Option<Instant>,
     bus_pauses: Pauses,
@@ -108,6 +118,8 @@ impl<R: Row> Loop<R> {
             filling: Batch::default(),
             spare: None,
             flights: Flights::default(),
+            waiting: false,
+            later: None,
             bus_again: None,
             ended: false,
         }
@@ -127,7 +139,7 @@ impl<R: Row> Loop<R> {
                 self.start_write();
                 continue;
             }
-            if self.ended && self.filling.is_empty() && self.flights.is_empty() {
+            if self.ended && self.incoming.is_empty() && self.filling.is_empty() && self.flights.is_empty() {
                 return Ok(());
             }
             let may_read = !full && self.incoming.is_empty() && !self.ended && self.bus_again.is_none();
@@ -141,6 +153,7 @@ impl<R: Row> Loop<R> {
                 _ = tick.tick() => self.report(),
                 () = sleep_until(self.filling.due()), if may_write && !self.filling.is_empty() => self.start_write(),
                 () = wait_until(self.bus_again), if self.bus_again.is_some() => self.bus_again = None,
+                () = wait_until(self.later), if self.later.is_some() => self.later = None,
                 received = self.subscription.source.next(), if may_read => self.take(received)?,
             }
         }
@@ -149,6 +162,9 @@ impl<R: Row> Loop<R> {
     /// Cancels what is being written, makes every acknowledgement durable and leaves the group.
     pub(super) async fn leave(&mut self) -> Result<(), BusError> {
         self.flights.abandon();
+        if std::mem::take(&mut self.waiting) {
+            self.shared.health.is_over(WAITED_FOR);
+        }
         self.report();
         self.nothing.say();
         // Bounded by the bus itself, which knows what it waits for.
@@ -166,10 +182,23 @@ impl<R: Row> Loop<R> {
             self.filling.push(message, &mut decoded, size, policy);
         }
         while !self.filling.is_full(policy)
+            && self.later.is_none()
             && let Some(message) = self.incoming.pop_front()
         {
             self.decoded.clear();
             self.decoder.decode(&message, &mut self.decoded);
+            if let Some(what) = self.decoded.waits_for.take() {
+                self.shared.health.failed(WAITED_FOR, &what, false);
+                self.waiting = true;
+                self.incoming.push_front(message);
+                self.later = Some(Instant::now() + LOOKS_AGAIN_IN);
+                // What is at hand is not held up by it.
+                self.filling.hurry();
+                return;
+            }
+            if std::mem::take(&mut self.waiting) {
+                self.shared.health.works(WAITED_FOR);
+            }
             for (reason, values) in &self.decoded.skipped {
                 metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
                 self.skipped += values;
@@ -311,6 +340,11 @@ impl<R: Row> Loop<R> {
         self.incoming.retain(|message| !going.contains(&message.partition));
         if self.ahead.as_ref().is_some_and(|(message, ..)| going.contains(&message.partition)) {
             self.ahead = None;
+        }
+        // The first may be another one now.
+        self.later = None;
+        if std::mem::take(&mut self.waiting) {
+            self.shared.health.is_over(WAITED_FOR);
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::config::secret::{SecretError, SecretRef};
+use crate::config::secret::{SecretError, SecretRef, Trouble};
 use crate::config::settings::{OwnSettings, StoreSettings, Tuning};
+use crate::sink::SinkError;
 
 /// A store that could not be opened because of how it is configured. Nothing was contacted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,19 @@ impl StoreOptions {
     pub async fn fetch(settings: &StoreSettings, limits: StoreLimits) -> Result<Self, SecretError> {
         Ok(Self::new(settings, settings.uri.fetch().await?, limits))
     }
+}
+
+/// A URI that could not be fetched, as what a store says of a write: it is asked for again.
+pub(in crate::store) fn unread(error: SecretError) -> SinkError {
+    match error.trouble {
+        Trouble::Away => SinkError::Transient { reason: error.text },
+        Trouble::Never | Trouble::Missing | Trouble::Denied => SinkError::Denied { reason: error.text },
+    }
+}
+
+/// Whether a store's error may come of a URI that is not the right one any more, so that it is to be read again.
+pub(in crate::store) fn is_doubtful(error: &SinkError) -> bool {
+    matches!(error, SinkError::Denied { .. } | SinkError::Transient { .. })
 }
 
 /// Limits that hold for each store.

@@ -143,6 +143,16 @@ pub static METRICS: &[Metric] = &[
     counter("chalk_writer_source_commit_errors_total", &[], "Commits of positions that the bus did not take"),
     counter("chalk_writer_handovers_total", &[], "Times that the bus took partitions away from this process"),
     counter(
+        "chalk_writer_metadata_reads_total",
+        &["outcome"],
+        "Environments asked for of a server or database, by what came of it: new, unchanged, denied, away",
+    ),
+    counter(
+        "chalk_writer_secret_reads_total",
+        &["client", "outcome"],
+        "Secrets asked for of a secret manager, by what came of it: read, denied, away, impossible",
+    ),
+    counter(
         "chalk_writer_bus_time_rows_total",
         &[],
         "Rows without any observed time of their own, stored under the bus's timestamp",

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -56,7 +56,7 @@ pub struct Watched {
     pub started: Instant,
     drain_within: Duration,
     phase: AtomicU8,
-    partitions: OnceLock<watch::Receiver<Vec<PartitionStatus>>>,
+    partitions: Mutex<Option<watch::Receiver<Vec<PartitionStatus>>>>,
     throughput: Mutex<Throughput>,
     recorded: PrometheusHandle,
 }
@@ -86,15 +86,15 @@ impl Watched {
             started: Instant::now(),
             drain_within,
             phase: AtomicU8::new(Phase::Starting as u8),
-            partitions: OnceLock::new(),
+            partitions: Mutex::default(),
             throughput: Mutex::default(),
             recorded,
         })
     }
 
-    /// The subscription stands, and says through this how far behind it is.
+    /// The subscription stands, and says through this how far behind it is; another one than before, where there was one.
     pub fn subscribed(&self, partitions: watch::Receiver<Vec<PartitionStatus>>) {
-        let _ = self.partitions.set(partitions);
+        *self.told() = Some(partitions);
         self.enter(Phase::Running);
     }
 
@@ -113,9 +113,13 @@ impl Watched {
         }
     }
 
+    fn told(&self) -> MutexGuard<'_, Option<watch::Receiver<Vec<PartitionStatus>>>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How far behind each assigned partition is; empty before there is an assignment.
     pub fn partitions(&self) -> Vec<PartitionStatus> {
-        self.partitions.get().map(|partitions| partitions.borrow().clone()).unwrap_or_default()
+        self.told().as_ref().map(|partitions| partitions.borrow().clone()).unwrap_or_default()
     }
 
     /// Messages of the assigned partitions that are not acknowledged; `None` where there is no
@@ -131,7 +135,7 @@ impl Watched {
     /// Messages that were left at the end. Only what the bus told last, when it was closed, counts:
     /// while it works, its figures come later than the acknowledgements.
     pub async fn left(&self) -> Option<u64> {
-        let mut partitions = self.partitions.get()?.clone();
+        let mut partitions = self.told().clone()?;
         let closed = async { while partitions.changed().await.is_ok() {} };
         timeout(CLOSED_WITHIN, closed).await.ok()?;
         self.lag_messages()

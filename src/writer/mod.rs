@@ -54,7 +54,7 @@ pub use plan::Plan;
 pub use plan_error::PlanError;
 pub use preview::{Preview, Shown};
 pub use readable::readable_body;
-pub use start::{Again, Start, StartError};
+pub use start::{Again, MayCome, Start, StartError};
 
 pub use crate::writer_type::{TypeInfo, WriterType};
 

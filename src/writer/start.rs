@@ -1,5 +1,6 @@
 //! From a plan to a pipeline that is ready to run: everything that needs I/O.
 
+mod awaiting;
 mod connect;
 mod harm;
 mod keeping;
@@ -8,10 +9,11 @@ mod with;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use self::awaiting::Awaiting;
 use self::connect::Connect;
 use self::harm::harm;
 pub use self::keeping::{unfit_for_parking, worries, worry_of_parking};
-pub use self::with::{Again, Start, StartError};
+pub use self::with::{Again, MayCome, Start, StartError};
 use super::destinations::{OpenTopic, Opened, Opener, PlannedDestination, To};
 use super::doubles::Doubles;
 use super::outlet::Outlet;
@@ -29,14 +31,14 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     let Plan { reads, dead_letter_topic, publishes, decoder, destinations: planned, store_limits, parking, mut policy } =
         plan;
     policy.eager = with.drain || with.again.is_some();
+    let connect = Connect { with: &with, retry: policy.retry };
     let mut harms = Vec::new();
     let mut found = Vec::with_capacity(planned.len());
     let mut emits = None;
     for PlannedDestination { name, to } in planned {
         let part = match to {
             To::Store(store) => {
-                let options = StoreOptions::fetch(&store.settings, store_limits).await;
-                let options = options.map_err(|error| unusable(&name, &error))?;
+                let options = connect.options(&name, &store.settings, store_limits).await?;
                 if let Some(Again::Between { from_ms, .. }) = &with.again {
                     let doubles = store.doubles(expose(&options.fetched)).map_err(|error| unusable(&name, &error))?;
                     let tombstones_for = store.has_tombstones.then_some(options.limits.tombstone_retention);
@@ -72,7 +74,6 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         tracing::warn!("reading again does harm, as forced: {harms}");
     }
 
-    let connect = Connect { with: &with, retry: policy.retry };
     let outlet = match publishes {
         Some(publishes) => Some(connect.outlet(publishes).await?),
         None => None,
@@ -131,6 +132,10 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
     for (reason, _) in skip::ALL {
         metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(0);
     }
+    let decoder: Arc<dyn Decoder<R>> = match &with.may_come {
+        Some(may_come) => Arc::new(Awaiting { decoder, may_come: Arc::clone(may_come) }),
+        None => decoder,
+    };
     // One that was parked is what it was before, also where it is read again by itself.
     let decoder: Arc<dyn Decoder<R>> = if with.again.is_some() { Arc::new(Unparked(decoder)) } else { decoder };
     let (health, away) = (with.health, Arc::<Away>::default());

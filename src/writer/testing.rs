@@ -60,6 +60,7 @@ pub(super) fn settings(writer_type: WriterType, environments: &[(&str, Environme
         query_table_write_drop_ratio: 0.0,
         skip_offline_writes_for_online_cached_features: false,
         listen: None,
+        metadata: None,
     }
 }
 

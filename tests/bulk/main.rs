@@ -5,6 +5,7 @@
 //! `on_error: skip_file` ignored.
 
 mod changed;
+#[path = "../services/clouds.rs"]
 mod clouds;
 mod faults;
 mod files;

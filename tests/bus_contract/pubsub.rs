@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chalk_writer::bus::Bus;
 use chalk_writer::config::settings::{BusSettings, PubsubSettings};
+use chalk_writer::google::Identity;
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::SubscriptionAdmin;
 use google_cloud_wkt::Timestamp;
@@ -37,7 +38,7 @@ impl Pubsub {
             streams: 2,
             drain_idle: Duration::from_secs(3),
             browse_idle: Duration::from_secs(2),
-            aws_pool: false,
+            identity: Identity::default(),
         };
         Self { settings, exactly_once: false }
     }

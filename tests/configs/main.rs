@@ -3,6 +3,7 @@
 
 mod any_value;
 mod contradictions;
+mod elsewhere;
 mod examples;
 mod layers;
 mod mistakes;

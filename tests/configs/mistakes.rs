@@ -140,7 +140,7 @@ fn every_mistake_has_its_words() {
         ),
         (
             with(&format!("{prod}/online_store"), json!({"uri": "secret:x"})),
-            "common_persistence_specs.secret_client: is missing, and environments.prod.online_store.uri asks for it; use ENV or FILE",
+            "common_persistence_specs.secret_client: is missing, and environments.prod.online_store.uri asks for it; use AWS, GCP, ENV or FILE",
         ),
         (
             with(prod, json!({"offline_store": {"uri": "file:lake"}})),

@@ -158,8 +158,8 @@ fn a_mirror_needs_its_topics_and_a_server_and_says_what_of_its_settings_cannot_b
         ),
         (
             json!({"client_id": "id", "client_secret": "secret:x"}),
-            "common_persistence_specs.secret_client: is missing, and writers[0].mirror.client_secret asks for it; use ENV \
-             or FILE",
+            "common_persistence_specs.secret_client: is missing, and writers[0].mirror.client_secret asks for it; use AWS, GCP, \
+             ENV or FILE",
         ),
     ] {
         assert_eq!(errors(&mirror(settings)), [expected]);

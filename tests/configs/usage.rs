@@ -49,7 +49,8 @@ fn a_store_that_cannot_be_is_told_where_it_stands() {
     );
     assert!(of("sqlit:x")[0].starts_with(&format!("{at}: unknown scheme `sqlit`; did you mean `sqlite`?")));
     assert!(of("file://host/lake")[0].starts_with(&format!("{at}: usage store `file://host/lake`: ")));
-    let secret = format!("common_persistence_specs.secret_client: is missing, and {at} asks for it; use ENV or FILE");
+    let secret =
+        format!("common_persistence_specs.secret_client: is missing, and {at} asks for it; use AWS, GCP, ENV or FILE");
     assert_eq!(of("secret:usage"), [secret]);
     let missing = "environments: writer `usage-bus-writer` (USAGE_BUS_WRITER) needs `usage_store`, which is missing; add \
                    it under `environments.prod`, with its `uri`, or `usage_store_uri` to the writer's entry";

@@ -48,7 +48,7 @@ fn every_warning_has_its_words() {
         ),
         (
             with("/metadata_provider", json!("grpc_server")),
-            "metadata_provider: GRPC_SERVER is not in this version; `environments` of this file are used",
+            "metadata_provider: GRPC_SERVER is not asked: `environments` of this file are used; take them out, and it is",
         ),
         (
             with("/environments/b", json!({"offline_store": {"uri": "file:b"}})),

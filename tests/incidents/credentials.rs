@@ -15,7 +15,7 @@ const BAD: &str = "{\"environment_id\": \"prod\", \"tables\": 5}";
 
 /// It waits, with these words, and the group stays where it is.
 #[track_caller]
-fn waits(plant: &Plant, writer: &Writer, part: &str, words: &str, committed: i64) {
+pub(super) fn waits(plant: &Plant, writer: &Writer, part: &str, words: &str, committed: i64) {
     let denied = |trouble: &Value| {
         let reason = trouble["reason"].as_str().expect("text");
         trouble["part"] == part && trouble["denied"] == true && reason.contains(words)
@@ -31,7 +31,7 @@ fn waits(plant: &Plant, writer: &Writer, part: &str, words: &str, committed: i64
 }
 
 #[track_caller]
-fn goes_on(plant: &Plant, writer: &Writer) {
+pub(super) fn goes_on(plant: &Plant, writer: &Writer) {
     plant.is_done();
     eventually(PATIENCE, "ready again", || writer.is_ready());
     assert_eq!(writer.status()["troubles"], json!([]));
@@ -127,10 +127,10 @@ fn a_postgres_whose_password_changes_is_waited_for_by_the_offline_writer() {
 }
 
 /// A broker of this test's own, whose sessions end after some seconds unless they sign in again.
-struct Broker(tempfile::TempDir);
+pub(super) struct Broker(pub(super) tempfile::TempDir);
 
 impl Broker {
-    fn script(&self, command: &str, more: &[&str]) -> String {
+    pub(super) fn script(&self, command: &str, more: &[&str]) -> String {
         let mut script = Command::new("tests/services/kafka/kafka.sh");
         let output = script.arg(command).arg(self.0.path()).args(more).env("KAFKA_SESSIONS_MS", "2000").output();
         let output = output.expect("the script runs");
@@ -138,7 +138,7 @@ impl Broker {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
-    fn sasl(&self) -> String {
+    pub(super) fn sasl(&self) -> String {
         let port: PathBuf = self.0.path().join("sasl-port");
         format!("127.0.0.1:{}", std::fs::read_to_string(port).expect("the port").trim())
     }

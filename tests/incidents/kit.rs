@@ -42,6 +42,8 @@ pub(crate) struct Plant {
     pub(crate) topic: String,
     pub(crate) letters: String,
     pub(crate) group: String,
+    /// What its writers find in their environment beyond the usual.
+    pub(crate) variables: Vec<(&'static str, String)>,
     writer_type: &'static str,
     bus: Arc<dyn Bus>,
     runtime: tokio::runtime::Runtime,
@@ -94,7 +96,7 @@ impl Plant {
         let bus = bus::open(&settings).expect("the settings are right");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let group = format!("chalk-{name}");
-        let plant = Self { folder, topic, letters, group, writer_type, bus, runtime };
+        let plant = Self { folder, topic, letters, group, variables: Vec::new(), writer_type, bus, runtime };
         plant.create_topic(&plant.topic, partitions);
         plant.create_topic(&plant.letters, 1);
         plant
@@ -151,7 +153,9 @@ impl Plant {
     /// One of another type, which the file has.
     pub(crate) fn start_as(&self, writer_type: &str, file: &str) -> Writer {
         let arguments = ["--type", writer_type, "--config", file, "--listen", "127.0.0.1:0"];
-        let running = self.folder.start(&arguments);
+        let running = self.folder.start_with(&arguments, |command| {
+            command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        });
         let address = running.listening();
         Writer { running, address }
     }
@@ -209,6 +213,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What it says of itself.
     pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&ask(&self.address, "/status.json").1).expect("JSON")

@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::float_cmp, reason = "metrics that count are whole numbers")]
 
+#[path = "../services/certificates.rs"]
+mod certificates;
+#[path = "../services/clouds.rs"]
+mod clouds;
 #[path = "../services/postgres/server.rs"]
 mod postgres;
 #[path = "../services/proxy.rs"]
@@ -22,7 +26,9 @@ mod clock;
 mod credentials;
 mod kit;
 mod lake;
+mod metadata;
 mod parking;
 mod peers;
 mod rolling;
+mod secrets;
 mod stopping;

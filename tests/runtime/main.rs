@@ -11,6 +11,7 @@ mod emit;
 mod kit;
 mod parking;
 mod store;
+mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};

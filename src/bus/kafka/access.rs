@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use super::credentials::{Credentials, join};
 use super::tokens::{self, Tokens};
 use crate::bus::BusError;
+use crate::config::secret::SecretRef;
 use crate::config::settings::KafkaSettings;
 
 /// Brokers and credentials as they are now.
@@ -18,6 +19,8 @@ pub(super) struct Access {
     pub(super) password: Option<SecretString>,
     /// What makes the tokens that stand in for both.
     pub(super) tokens: Option<Tokens>,
+    /// Where the credentials come from.
+    secret: Option<SecretRef>,
 }
 
 impl Access {
@@ -39,16 +42,32 @@ impl Access {
         }
         if by_token {
             let tokens = Tokens::of(settings, &brokers).await?;
-            return Ok(Self { brokers, username: None, password: None, tokens });
+            return Ok(Self { brokers, username: None, password: None, tokens, secret: None });
         }
-        Ok(Self { brokers, username: credentials.username, password: credentials.password, tokens: None })
+        let Credentials { username, password, .. } = credentials;
+        Ok(Self { brokers, username, password, tokens: None, secret: settings.sasl_secret.clone() })
+    }
+
+    /// The same after a client that did not work: what the secret says by now.
+    pub(super) async fn fetch_again(settings: &KafkaSettings) -> Result<Self, BusError> {
+        if let Some(secret) = &settings.sasl_secret {
+            secret.doubt();
+        }
+        Self::fetch(settings).await
+    }
+
+    /// Takes note of what became of a client that was let in so, or was not: whoever comes next reads the secret again.
+    pub(super) fn noting<T>(&self, outcome: Result<T, BusError>) -> Result<T, BusError> {
+        if let (Some(secret), Err(BusError::Denied(_) | BusError::Unavailable(_))) = (&self.secret, &outcome) {
+            secret.doubt();
+        }
+        outcome
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::secret::SecretRef;
 
     fn settings(servers: &[&str], secret: Option<&str>) -> KafkaSettings {
         KafkaSettings {

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::bus::BusError;
-use crate::config::secret::{SecretRef, expose};
+use crate::config::secret::{SecretError, SecretRef, Trouble, expose};
 
 /// What a secret says. Printing it shows no password.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Reads the secret as it is now.
     pub(super) async fn fetch(secret: &SecretRef) -> Result<Self, BusError> {
-        let text = secret.fetch().await.map_err(|error| BusError::Denied(error.to_string()))?;
+        let text = secret.fetch().await.map_err(unread)?;
         Self::parse(expose(&text)).map_err(|found| denied(secret, found))
     }
 
@@ -55,7 +55,16 @@ impl Credentials {
     }
 }
 
+fn unread(error: SecretError) -> BusError {
+    match error.trouble {
+        Trouble::Away => BusError::Unavailable(error.text),
+        Trouble::Never => BusError::Settings(error.text),
+        Trouble::Missing | Trouble::Denied => BusError::Denied(error.text),
+    }
+}
+
 fn denied(secret: &SecretRef, found: &str) -> BusError {
+    secret.doubt();
     BusError::Denied(format!("{}: {found}", name(secret)))
 }
 

@@ -173,9 +173,14 @@ impl Tokens {
         else {
             let text =
                 "the Kafka secret lacks `client_id` (unless `sasl.oauthbearer.client.id` is set) or `client_secret`";
+            self.secret.doubt();
             return Err(BusError::Denied(text.to_owned()));
         };
-        grant::ask(&self.http, endpoint, client, secret, scope.as_deref()).await
+        let grant = grant::ask(&self.http, endpoint, client, secret, scope.as_deref()).await;
+        if matches!(grant, Err(BusError::Denied(_))) {
+            self.secret.doubt();
+        }
+        grant
     }
 }
 

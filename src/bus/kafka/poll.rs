@@ -198,7 +198,7 @@ impl Poller {
                 return Ok(());
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
-            match self.runtime.block_on(Access::fetch(&self.settings)) {
+            match self.runtime.block_on(Access::fetch_again(&self.settings)) {
                 Ok(fresh) => access = fresh,
                 Err(error) => self.complain(Trouble::Client, error),
             }

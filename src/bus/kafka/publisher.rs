@@ -52,7 +52,11 @@ impl KafkaPublisher {
 
     /// Replaces a client that is refused or beyond repair.
     async fn renew(&self, useless: Client) {
-        match connect(&self.settings).await {
+        let connected = match Access::fetch_again(&self.settings).await {
+            Ok(access) => Client::new(&properties::producer(&self.settings, &access), &access),
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(fresh) => *self.client.lock().await = fresh,
             Err(error) => tracing::warn!(%error, "the credentials for Kafka could not be read again"),
         }

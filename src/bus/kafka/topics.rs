@@ -112,7 +112,7 @@ pub(super) async fn ask_as<T: Send + 'static>(
             consumer.context().complaints.explain("no answer", &error)
         })
     });
-    asked.await.map_err(|error| BusError::Failed(format!("a question to Kafka: {error}")))?
+    access.noting(asked.await.map_err(|error| BusError::Failed(format!("a question to Kafka: {error}")))?)
 }
 
 /// The same error, naming the topic where only the topic can be meant.

@@ -93,7 +93,8 @@ impl Transactor {
         if self.client.is_some() {
             return Ok(());
         }
-        let access = self.runtime.block_on(Access::fetch(&self.settings))?;
+        // The one before, if there was one, did not work.
+        let access = self.runtime.block_on(Access::fetch_again(&self.settings))?;
         let client = Client::new(&properties::transactor(&self.settings, &access, &self.id), &access)?;
         let until = Instant::now() + PATIENCE;
         loop {

@@ -41,7 +41,7 @@ pub(in crate::config) struct RawCommon {
     /// Where parquet messages for the streaming insert writer are published.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) bigquery_streaming_write_topic: Maybe<String>,
-    /// Google Cloud project of Pub/Sub.
+    /// Google Cloud project of Pub/Sub, and of secrets that are named without one.
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) google_cloud_project: Maybe<String>,
     /// Topic of dead letters, on every bus.

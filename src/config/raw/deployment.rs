@@ -21,7 +21,7 @@ pub(in crate::config) struct RawDeployment {
     #[schemars(extend("x-aliases" = ["common_specs"]))]
     pub(in crate::config) common_persistence_specs: RawCommon,
     /// Host name of the API server, for metadata and mirrored queries.
-    #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"], "x-plain-env" = true))]
+    #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) api_server_host: Maybe<String>,
     /// Name of the secret with Kafka's user name and password.
     #[schemars(extend("x-plain-env" = true))]
@@ -48,7 +48,7 @@ pub(in crate::config) struct RawDeployment {
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     redis_lightning_supports_has_many: Maybe<bool>,
     /// Whether the API server is reached without TLS.
-    #[schemars(extend("x-read-by" = ["QUERY_MIRROR_CONSUMER"], "x-plain-env" = true))]
+    #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) insecure: Maybe<bool>,
     /// The writers; a process runs one of them.
     pub(in crate::config) writers: Vec<RawWriter>,
@@ -83,9 +83,11 @@ pub(in crate::config) struct RawDeployment {
     pub(in crate::config) pubsub_emulator_host: Maybe<String>,
     /// Settings of Pub/Sub.
     pub(in crate::config) pubsub: RawPubsub,
-    /// How long an unknown environment is asked for again before a message of it is buried.
-    #[schemars(extend("x-unused" = true))]
-    unknown_environment_wait: Maybe<Duration>,
+    /// How long an unknown environment is asked for again before a message of it is buried (60 s), where
+    /// `metadata_provider` is GRPC_SERVER or SQL.
+    pub(in crate::config) unknown_environment_wait: Maybe<Duration>,
+    /// How often GRPC_SERVER or SQL is asked whether environments have changed (30 s).
+    pub(in crate::config) metadata_refresh: Maybe<Duration>,
     /// Tuning of every writer that does not say otherwise.
     #[serde(flatten)]
     tuning: RawTuning,

@@ -52,17 +52,13 @@ pub(in crate::config) struct RawWriter {
     /// Requests to one store at a time.
     pub(in crate::config) message_processing_concurrency: Maybe<NonZeroUsize>,
     /// Secret with the certificate authority of the SQL metadata provider.
-    #[schemars(extend("x-unused" = true))]
-    metadata_sql_ssl_ca_cert_secret: Maybe<String>,
+    pub(in crate::config) metadata_sql_ssl_ca_cert_secret: Maybe<String>,
     /// Secret with the client certificate of the SQL metadata provider.
-    #[schemars(extend("x-unused" = true))]
-    metadata_sql_ssl_client_cert_secret: Maybe<String>,
+    pub(in crate::config) metadata_sql_ssl_client_cert_secret: Maybe<String>,
     /// Secret with the client key of the SQL metadata provider.
-    #[schemars(extend("x-unused" = true))]
-    metadata_sql_ssl_client_key_secret: Maybe<String>,
+    pub(in crate::config) metadata_sql_ssl_client_key_secret: Maybe<String>,
     /// Secret with the URI of the SQL metadata provider.
-    #[schemars(extend("x-unused" = true))]
-    metadata_sql_uri_secret: Maybe<String>,
+    pub(in crate::config) metadata_sql_uri_secret: Maybe<String>,
     /// Kind of the offline store that an insert writer writes to; here its URI says it.
     #[schemars(extend("x-unused" = true))]
     offline_store_inserter_db_type: Maybe<String>,

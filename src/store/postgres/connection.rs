@@ -17,6 +17,7 @@ use super::failure;
 use super::uri::{self, Address};
 use crate::config::secret::{SecretRef, expose};
 use crate::sink::SinkError;
+use crate::store::options::{is_doubtful, unread};
 
 /// How much longer than the server an answer is waited for, before the connection is given up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -74,6 +75,9 @@ impl<S: Default> Pool<S> {
     ) -> Result<T, SinkError> {
         let mut connection = self.take().await?;
         let done = work(&mut connection).await;
+        if let Err(error @ SinkError::Denied { .. }) = &done {
+            self.doubt(error);
+        }
         let is_sound = match &done {
             Ok(_) => true,
             Err(SinkError::Poisoned(_)) => self.outlive_verdicts,
@@ -103,8 +107,20 @@ impl<S: Default> Pool<S> {
     }
 
     async fn connect(&self) -> Result<Connection<S>, SinkError> {
+        let connected = self.connect_as_told().await;
+        connected.inspect_err(|error| self.doubt(error))
+    }
+
+    /// What does not work may work with the URI as it is by now.
+    fn doubt(&self, error: &SinkError) {
+        if is_doubtful(error) {
+            self.uri.doubt();
+        }
+    }
+
+    async fn connect_as_told(&self) -> Result<Connection<S>, SinkError> {
         let denied = |reason: String| SinkError::Denied { reason };
-        let uri = self.uri.fetch().await.map_err(|error| denied(error.to_string()))?;
+        let uri = self.uri.fetch().await.map_err(unread)?;
         let address = uri::parse(self.store, expose(&uri)).map_err(|error| denied(error.to_string()))?;
         let bound = address.config.get_connect_timeout().copied().unwrap_or_default() + GRACE;
         let connected = timeout(bound, open(&address)).await;

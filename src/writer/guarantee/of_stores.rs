@@ -138,7 +138,7 @@ pub(super) fn of_stores(fault: Fault, around: &Circumstances<'_>) -> Judged {
                     stuck.join(", ")
                 )
             };
-            let change = "`FILE`, and `secret:NAME` for URIs: a rotation needs no restart";
+            let change = "`FILE`, `AWS` or `GCP`, and `secret:NAME` for URIs: a rotation needs no restart";
             Judged {
                 because,
                 there: unsure(),

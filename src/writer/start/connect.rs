@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use super::harm::rfc3339;
 use super::keeping::{unfit_for_parking, worries, worry_of_parking};
+use super::unusable;
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
 use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::config::secret::Trouble;
+use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Parking, Policy, Retry};
+use crate::store::{StoreLimits, StoreOptions};
 use crate::writer::outlet::{Outlet, Publishes};
 use crate::writer::plan::{ParkingTopic, Reads};
 
@@ -28,6 +32,40 @@ pub(super) struct Connect<'a> {
 }
 
 impl Connect<'_> {
+    /// What a store is opened with. A secret manager that is away, or does not give what it is asked for, is waited
+    /// for as the bus is; a secret that is not where it has to be is a configuration that cannot work.
+    pub(super) async fn options(
+        &self,
+        name: &str,
+        settings: &StoreSettings,
+        limits: StoreLimits,
+    ) -> Result<StoreOptions, StartError> {
+        let mut pauses = Pauses::new(self.retry);
+        loop {
+            let error = tokio::select! {
+                fetched = StoreOptions::fetch(settings, limits) => match fetched {
+                    Ok(options) => {
+                        self.with.health.is_over(name);
+                        return Ok(options);
+                    }
+                    Err(error) => error,
+                },
+                () = self.with.shutdown.cancelled() => return Err(StartError::Stopped(name.to_owned())),
+            };
+            match error.trouble {
+                Trouble::Denied | Trouble::Away => {}
+                Trouble::Never | Trouble::Missing => return Err(unusable(name, &error)),
+            }
+            self.with.health.failed(name, &error.text, error.trouble == Trouble::Denied);
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next(None)) => {}
+                () = self.with.shutdown.cancelled() => {
+                    return Err(StartError::Stopped(format!("{name}: {error}")));
+                }
+            }
+        }
+    }
+
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
     pub(super) async fn dead_letters(
         &self,

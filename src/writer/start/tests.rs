@@ -176,6 +176,7 @@ fn with(topics: Vec<Result<TopicInfo, BusError>>) -> (Start, Arc<ScriptedBus>) {
         drain: true,
         again: None,
         shutdown: CancellationToken::new(),
+        may_come: None,
     };
     (start, bus)
 }

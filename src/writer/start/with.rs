@@ -20,7 +20,12 @@ pub struct Start {
     pub again: Option<Again>,
     /// Ends the wait for a bus that is away.
     pub shutdown: CancellationToken,
+    /// Whether an environment that nobody described may still come, where somebody can be asked; asked for then.
+    pub may_come: Option<MayCome>,
 }
+
+/// Says of what is missing whether it is to be waited for.
+pub type MayCome = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is to be read instead of what the group has not read yet.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chalk_writer::bus::{Bus, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::config::settings::{BusSettings, PubsubSettings};
+use chalk_writer::google::Identity;
 use chalk_writer::message::Message;
 
 use crate::member::body;
@@ -20,7 +21,7 @@ fn bus(fake: &Fake) -> Arc<dyn Bus> {
         streams: 1,
         drain_idle: Duration::from_secs(10),
         browse_idle: Duration::from_secs(1),
-        aws_pool: false,
+        identity: Identity::default(),
     };
     chalk_writer::bus::open(&BusSettings::Pubsub(settings)).expect("the settings are right")
 }

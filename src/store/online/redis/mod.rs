@@ -49,6 +49,7 @@ use crate::config::own::{Maybe, given};
 use crate::config::secret::expose;
 use crate::row::feature::{Entity, FeatureRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
+use crate::store::options::unread;
 use crate::store::{StoreError, StoreOptions};
 use crate::value::{Value, msgpack};
 
@@ -110,9 +111,13 @@ impl RedisStore {
             return Ok(topology.clone());
         }
         let denied = |reason: String| SinkError::Denied { reason };
-        let uri = self.options.uri.fetch().await.map_err(|error| denied(error.to_string()))?;
+        let uri = self.options.uri.fetch().await.map_err(unread)?;
         let made = uri::parse(expose(&uri)).and_then(|address| topology(&self.options, &self.settings, address));
-        let made = Arc::new(made.map_err(|error| denied(error.to_string()))?);
+        let made = made.map_err(|error| {
+            self.options.uri.doubt();
+            denied(error.to_string())
+        })?;
+        let made = Arc::new(made);
         *slot = Some(made.clone());
         Ok(made)
     }
@@ -128,6 +133,7 @@ impl RedisStore {
         let mut slot = self.topology.lock().await;
         if elsewhere && slot.as_ref().is_some_and(|standing| Arc::ptr_eq(standing, topology)) {
             *slot = None;
+            self.options.uri.doubt();
         }
     }
 

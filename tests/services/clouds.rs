@@ -1,10 +1,16 @@
-//! Stand-ins of S3 (moto) and Cloud Storage (fake-gcs-server), each a process on a free port of the loopback.
+//! Stand-ins of S3 and AWS Secrets Manager (moto), Cloud Storage (fake-gcs-server) and Google Secret Manager (drongo),
+//! each a process on a free port of the loopback.
+
+#![allow(dead_code, reason = "each suite uses the part that it needs")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
 
 /// The bucket that is there.
 pub(crate) const BUCKET: &str = "uploads";
@@ -76,6 +82,65 @@ impl Cloud {
         cloud
     }
 
+    /// AWS Secrets Manager.
+    pub(crate) fn secrets_of_aws() -> Self {
+        let port = free_port();
+        let mut command = Command::new(installed().join("bin/moto_server"));
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        Self::start(command, port)
+    }
+
+    /// Google Secret Manager, on a port that was free, or that one before it had.
+    pub(crate) fn secrets_of_google(port: Option<u16>) -> Self {
+        let port = port.unwrap_or_else(free_port);
+        let mut command = Command::new(installed().join("bin/drongo"));
+        command.args(["server", "--host", "127.0.0.1", "--port", &port.to_string()]);
+        Self::start(command, port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes a secret of AWS's, or a new version of one that is there; its ARN.
+    pub(crate) fn put_secret_of_aws(&self, name: &str, value: &str) -> String {
+        let call = |action: &str, body: &Value| {
+            let target = format!("secretsmanager.{action}");
+            let headers = [("X-Amz-Target", target.as_str()), ("Content-Type", "application/x-amz-json-1.1")];
+            self.asked("secretsmanager", "POST", "/", &headers, body.to_string().as_bytes())
+        };
+        let mut answer = call("CreateSecret", &json!({"Name": name, "SecretString": value}));
+        if !answer.starts_with("HTTP/1.1 200") {
+            answer = call("PutSecretValue", &json!({"SecretId": name, "SecretString": value}));
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let answer: Value = serde_json::from_str(body(&answer)).expect("JSON");
+        answer["ARN"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// Makes a secret of Google's in project `ours`, or a new version of one that is there.
+    pub(crate) fn put_secret_of_google(&self, name: &str, value: &str) {
+        let json_type = [("Content-Type", "application/json")];
+        let make = json!({"replication": {"automatic": {}}}).to_string();
+        self.asked("", "POST", &format!("/v1/projects/ours/secrets?secretId={name}"), &json_type, make.as_bytes());
+        let data = base64::engine::general_purpose::STANDARD.encode(value);
+        let version = json!({"payload": {"data": data}}).to_string();
+        let path = format!("/v1/projects/ours/secrets/{name}:addVersion");
+        self.sent("POST", &path, &json_type, version.as_bytes());
+    }
+
+    /// What tells the writer where the secret managers are.
+    pub(crate) fn variables_of_secrets(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://127.0.0.1:{}", self.port)),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2-of-aws".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("SECRET_MANAGER_EMULATOR_HOST", format!("127.0.0.1:{}", self.port)),
+        ]
+    }
+
     /// What tells the writer where it is.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let url = format!("http://127.0.0.1:{}", self.port);
@@ -113,17 +178,25 @@ impl Cloud {
     pub(crate) fn put_gcs(&self, name: &str, bytes: &[u8]) -> String {
         let path = format!("/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}");
         let answer = self.sent("POST", &path, &[("content-type", "application/octet-stream")], bytes);
-        let body = answer.split_once("\r\n\r\n").expect("a body").1;
-        let object: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        let object: Value = serde_json::from_str(body(&answer)).expect("JSON");
         object["generation"].as_str().expect("a generation").to_owned()
     }
 
     /// Sends a request, and gives the answer, which must be good.
     fn sent(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+        let answer = self.asked("s3", method, path, headers, body);
+        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+        answer
+    }
+
+    /// Sends a request that is meant for a service, and gives the answer, whatever it is.
+    fn asked(&self, service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n", self.port);
-        // Not looked at, but that S3 is meant.
-        head += "Authorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request, \
-                 SignedHeaders=host, Signature=x\r\n";
+        // Not looked at, but which service is meant.
+        head += &format!(
+            "Authorization: AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=x\r\n"
+        );
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -132,10 +205,12 @@ impl Cloud {
         stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
-        answer
+        String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("a body").1
 }
 
 /// Variables as the plant takes them.
