@@ -54,8 +54,8 @@ async fn brokers_that_fall_silent_in_a_drain_do_not_keep_a_writer_from_ending_in
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("up to 90 messages of") && said.contains("delivered again"), "{said}");
     assert_eq!(plant.rows(), 100, "what was at hand is written");
-    // Brokers that stood still take a while to find one another again.
-    let said = plant.run(&DRAIN);
-    assert!(acknowledged(&said, 90), "they are read again: {said}");
+    // What they were sent before they stood still they may take when they go on: then nothing is read again.
+    plant.run(&DRAIN);
+    assert!(acknowledged(&plant.run(&DRAIN), 0), "all of it is committed");
     assert_eq!(plant.rows(), 100, "and are there once");
 }
