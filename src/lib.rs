@@ -28,6 +28,7 @@ mod cut;
 pub mod dead_letter;
 pub mod decode;
 pub mod generate;
+pub mod google;
 mod http;
 pub mod insert;
 pub mod message;

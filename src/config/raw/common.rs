@@ -42,8 +42,8 @@ pub(in crate::config) struct RawCommon {
     #[schemars(extend("x-plain-env" = true))]
     pub(in crate::config) bigquery_streaming_write_topic: Maybe<String>,
     /// Google Cloud project of Pub/Sub.
-    #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
-    google_cloud_project: Maybe<String>,
+    #[schemars(extend("x-plain-env" = true))]
+    pub(in crate::config) google_cloud_project: Maybe<String>,
     /// Topic of dead letters, on every bus.
     #[schemars(extend("x-plain-env" = true, "x-aliases" = ["dlq_topic"]))]
     pub(in crate::config) kafka_dlq_topic: Maybe<String>,
@@ -93,8 +93,8 @@ pub(in crate::config) struct RawCommon {
     #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
     bus_writer_image_rust: Maybe<String>,
     /// Whether AWS workloads sign in to Google services.
-    #[schemars(extend("x-unused" = true, "x-plain-env" = true))]
-    use_aws_pool_for_google_adc: Maybe<bool>,
+    #[schemars(extend("x-plain-env" = true))]
+    pub(in crate::config) use_aws_pool_for_google_adc: Maybe<bool>,
     /// What `ONLINE_VECTOR_STORE_WRITER` reads; the result bus where it is not given.
     pub(in crate::config) vector_store_subscription_id: Maybe<String>,
 }
