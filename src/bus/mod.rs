@@ -11,7 +11,7 @@ pub mod reread;
 mod transaction;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -220,6 +220,17 @@ pub trait Source: Send {
 
     /// Makes every acknowledgement durable and leaves the group, within a bound of its own.
     async fn close(&mut self) -> Result<(), BusError>;
+
+    /// For how long what serves it has been stuck, where that is longer than it waits for anything: a bus that is away never
+    /// makes it so. `None` while it is not.
+    fn stuck(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What is acknowledged and not known to be durable, for people: what would be delivered again if it ended now.
+    fn unsettled(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How far a consumer is in one partition.
@@ -233,6 +244,18 @@ pub struct PartitionStatus {
     pub end: Option<i64>,
     /// Age of the oldest message that is not acknowledged; zero at the end.
     pub lag: Duration,
+    /// What keeps its messages from coming, though the bus answers.
+    pub held_up: HeldUp,
+}
+
+/// What holds one partition up; nothing where a bus has no such states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldUp {
+    /// It cannot be read: since when, and why. How far it is behind is not known then.
+    pub away: Option<(Instant, String)>,
+    /// Messages behind the beginning of the oldest transaction that is open, which nobody may read before it is ended,
+    /// and since when that has been the oldest one.
+    pub open: Option<(u64, Instant)>,
 }
 
 /// Sends messages.

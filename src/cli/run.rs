@@ -91,7 +91,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
     let session = Session { plans, bus, watched, drain: arguments.drain, again };
-    let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
+    let stop =
+        Stop { signals: Some(&mut signals), limit: arguments.drain_timeout, within: settings.tuning.drain_timeout };
     session.run(stop).await
 }
 
