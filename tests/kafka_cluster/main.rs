@@ -82,8 +82,8 @@ async fn a_certificate_of_its_own_lets_a_writer_in_and_nothing_else_does() {
     let found = plant.run(&["doctor"]);
     assert!(found.contains("refused for its size alone"), "{found}");
 
-    let stranger = certificates::Authority::new("strangers").sign("writer", "DNS:writer");
-    plant.write_for_certificates(&servers, &with(&stranger));
+    let strangers = certificates::Authority::new("strangers");
+    plant.write_for_certificates(&servers, &with(&strangers.sign("writer", "DNS:writer")));
     let refused = plant.publish(5).unwrap_err();
     assert!(refused.contains("SSL") && refused.contains("writer.crt"), "{refused}");
     plant.write_for_certificates(&servers, &json!({"ssl.ca.location": cluster.authority()}));
