@@ -73,6 +73,7 @@ impl MetadataSource {
 
 /// Who describes environments.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub enum MetadataSource {
     /// A server with the published `MetadataService` (`GRPC_SERVER`).
     Grpc {

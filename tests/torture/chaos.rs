@@ -258,7 +258,9 @@ impl Chaos {
         while self.writers.processes().iter().any(|process| old.contains(process)) {
             if begun.elapsed() > clock::ENDS_WITHIN {
                 self.checker.problems.push((Wrong::GoesOn, format!("Anyone: set back by {minutes} minutes")));
-                Kind::ALL.into_iter().for_each(|kind| self.writers.kill_all(kind));
+                for kind in Kind::ALL {
+                    self.writers.kill_all(kind);
+                }
                 break;
             }
             self.let_pass(Duration::from_millis(100));

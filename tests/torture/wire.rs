@@ -38,14 +38,14 @@ impl Answer {
     pub fn list(self) -> Vec<Self> {
         match self {
             Self::List(members) => members,
-            other => panic!("{other:?} is no list"),
+            other @ Self::Bytes(_) => panic!("{other:?} is no list"),
         }
     }
 
     pub fn bytes(self) -> Vec<u8> {
         match self {
             Self::Bytes(bytes) => bytes,
-            other => panic!("{other:?} is no text"),
+            other @ Self::List(_) => panic!("{other:?} is no text"),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Access {
     /// What makes the tokens that stand in for both.
     pub(super) tokens: Option<Tokens>,
     /// Where the credentials come from.
-    secret: Option<SecretRef>,
+    pub(super) secret: Option<SecretRef>,
     /// Whom brokers are told that we are, and where that was read, for people; nobody where nobody signs in.
     pub(super) who: Option<String>,
 }
