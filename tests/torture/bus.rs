@@ -1,6 +1,7 @@
 //! The buses of the torture checker: how messages are sent, what groups have committed, the broker
 //! restarted, the topic of dead letters read.
 
+mod admin;
 mod kafka;
 mod local;
 

@@ -30,7 +30,6 @@ pub enum Wrong {
     NotPassedOver,
     OutOfOrder,
     HeldUp,
-    GoesOn,
 }
 
 impl fmt::Display for Wrong {
@@ -46,7 +45,6 @@ impl fmt::Display for Wrong {
             Self::NotPassedOver => "not passed over by itself",
             Self::OutOfOrder => "parked in another order",
             Self::HeldUp => "held up by a store of others",
-            Self::GoesOn => "went on under a clock that was set back",
         })
     }
 }

@@ -30,6 +30,18 @@ pub struct Own {
     pub postgres: Option<OwnPostgres>,
 }
 
+impl Own {
+    /// Ends the process where a store is not as a run needs it.
+    pub fn examine(&self, has_vectors: bool) {
+        if let Some(Err(error)) = self.redis.as_ref().map(OwnRedis::examine) {
+            fail("TORTURE_REDIS", error);
+        }
+        if let Some(Err(error)) = self.postgres.as_ref().map(|postgres| postgres.examine(has_vectors)) {
+            fail("TORTURE_POSTGRES", error);
+        }
+    }
+}
+
 /// What the environment names, if it does.
 pub static OWN: LazyLock<Option<Own>> = LazyLock::new(|| {
     let kafka = ["TORTURE_KAFKA", "TORTURE_KAFKA_PROPERTIES", "TORTURE_KAFKA_SECRET"].map(variable);
@@ -69,5 +81,6 @@ fn variable(name: &str) -> Option<String> {
 /// Ends the process: nothing was begun, and there is nothing to keep. `error` never has a credential in it.
 pub fn fail(variable: &str, error: impl Display) -> ! {
     eprintln!("\ntorture: {variable}: {error}");
+    let _ = std::fs::remove_dir_all(super::folder("rows-0"));
     std::process::exit(MISCONFIGURED);
 }

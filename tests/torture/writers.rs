@@ -363,11 +363,6 @@ impl<J: Job> Writers<J> {
         }
     }
 
-    /// Those that run, by their ids.
-    pub fn processes(&self) -> Vec<u32> {
-        self.running.iter().map(|writer| writer.child.id()).collect()
-    }
-
     /// How many processes of a kind were killed or asked to leave.
     pub fn ended_of(&self, kind: J) -> usize {
         self.ended.iter().filter(|ended| **ended == kind).count()

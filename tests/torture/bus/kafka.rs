@@ -1,14 +1,14 @@
 //! A real Apache Kafka: one broker of this test alone, or three with three copies of everything; or brokers of somebody
 //! else, of which only topics and groups are touched that have the run's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
@@ -19,13 +19,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::certificates::Authority;
 use crate::own::{Access, Own, Theirs, fail};
 
+use super::admin::{
+    ANSWERS_WITHIN, SAYS_WITHIN, answer, create_topics, remove_groups, remove_topics, try_to_create_topics,
+};
 use super::{LETTERS, Parked, Place, Record, Sending, TestBus, Topic, parked, record};
-
-/// How long the broker may take to answer the checker. It bounds a hang and nothing else.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-
-/// How long brokers of somebody else may take to say anything at all.
-const SAYS_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Kafka {
     folder: PathBuf,
@@ -79,13 +76,15 @@ impl Brokers {
 #[derive(Default)]
 struct Placing {
     placed: Mutex<Vec<(usize, Result<Place, KafkaError>)>>,
-    /// What the client complained of last.
-    said: Mutex<String>,
+    /// What the client complained of.
+    said: Mutex<BTreeSet<String>>,
 }
 
 impl ClientContext for Placing {
     fn error(&self, _error: KafkaError, reason: &str) {
-        reason.clone_into(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner));
+        // Each comes again and again, with another time in its end.
+        let reason = reason.split(" (after ").next().unwrap_or_default().to_owned();
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(reason);
     }
 }
 
@@ -123,9 +122,14 @@ impl Kafka {
         let producer = producer(&access).unwrap_or_else(|error| fail(VARIABLE, error));
         let prefix = format!("{}-", own.name);
         let known = producer.client().fetch_metadata(None, SAYS_WITHIN).unwrap_or_else(|error| {
-            producer.poll(Duration::from_millis(500));
-            let said = producer.context().said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            fail(VARIABLE, format!("{}: no broker answers: {error}; the client says: {said}", access.bootstrap))
+            // One event a call.
+            for _ in 0..50 {
+                producer.poll(Duration::from_millis(20));
+            }
+            let said: Vec<String> =
+                producer.context().said.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            let (at, said) = (&access.bootstrap, said.join("; "));
+            fail(VARIABLE, format!("{at}: no broker answers: {error}; the client says: {said}"))
         });
         if let Some(topic) = known.topics().iter().find(|topic| topic.name().starts_with(&prefix)) {
             let name = topic.name();
@@ -215,78 +219,6 @@ fn with_letters(topics: &[Topic]) -> BTreeMap<&'static str, i32> {
     topics.iter().copied().chain([LETTERS]).collect()
 }
 
-fn create_topics(access: &Access, copies: i32, prefix: &str, topics: &BTreeMap<&'static str, i32>) {
-    answer("topics cannot be made", || try_to_create_topics(access, copies, prefix, topics));
-}
-
-fn try_to_create_topics(
-    access: &Access,
-    copies: i32,
-    prefix: &str,
-    topics: &BTreeMap<&'static str, i32>,
-) -> Result<(), String> {
-    let admin: AdminClient<_> = access.client().create().map_err(|error: KafkaError| error.to_string())?;
-    let named: Vec<(String, i32)> =
-        topics.iter().map(|(name, partitions)| (format!("{prefix}{name}"), *partitions)).collect();
-    let new: Vec<NewTopic<'_>> = named
-        .iter()
-        .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(copies)))
-        .collect();
-    // What the broker has done although its answer was late is there already.
-    let is_there = |made: &Result<String, (String, RDKafkaErrorCode)>| {
-        matches!(made, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))
-    };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    let made = runtime.block_on(admin.create_topics(&new, &options)).map_err(|error| error.to_string())?;
-    match made.iter().find(|made| !is_there(made)) {
-        None => Ok(()),
-        Some(Err((name, error))) => Err(format!("`{name}`: {error}")),
-        Some(Ok(name)) => Err(name.clone()),
-    }
-}
-
-/// Deletes those of a run; what is left is said.
-fn remove_topics(access: &Access, prefix: &str, topics: impl Iterator<Item = &'static str>) {
-    let Ok(admin) = access.client().create::<AdminClient<_>>() else { return };
-    let names: Vec<String> = topics.map(|name| format!("{prefix}{name}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(admin.delete_topics(&names, &options)) {
-        Err(error) => eprintln!("torture: topics that begin with `{prefix}` are left: {error}"),
-        Ok(removed) => {
-            for (name, error) in removed.into_iter().filter_map(Result::err) {
-                if error != RDKafkaErrorCode::UnknownTopicOrPartition {
-                    eprintln!("torture: topic `{name}` is left: {error}");
-                }
-            }
-        }
-    }
-}
-
-/// Deletes groups that nobody is in any more; what is left is said.
-fn remove_groups<'a>(access: &Access, groups: impl Iterator<Item = &'a str>) {
-    let Ok(admin) = access.client().create::<AdminClient<_>>() else { return };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let begun = Instant::now();
-    // One whose members were killed has them until their sessions are over.
-    let mut left: Vec<&str> = groups.collect();
-    while !left.is_empty() {
-        let removed = runtime.block_on(admin.delete_groups(&left, &AdminOptions::new()));
-        let still: Vec<(String, RDKafkaErrorCode)> =
-            removed.map(|removed| removed.into_iter().filter_map(Result::err).collect()).unwrap_or_default();
-        left.retain(|group| {
-            still.iter().any(|(name, error)| name == group && *error == RDKafkaErrorCode::NonEmptyGroup)
-        });
-        if begun.elapsed() > SAYS_WITHIN {
-            eprintln!("torture: groups are left: {}", left.join(", "));
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
 /// A reader of a topic outside every group.
 fn reader(access: &Access, topic: &str, partitions: i32) -> BaseConsumer {
     let consumer: BaseConsumer =
@@ -297,18 +229,6 @@ fn reader(access: &Access, topic: &str, partitions: i32) -> BaseConsumer {
     }
     consumer.assign(&assignment).unwrap();
     consumer
-}
-
-/// Asks again while the broker comes back.
-fn answer<T, E: std::fmt::Display>(what: &str, mut ask: impl FnMut() -> Result<T, E>) -> T {
-    let begun = Instant::now();
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(error) if begun.elapsed() > ANSWERS_WITHIN => panic!("{what}: {error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
-        }
-    }
 }
 
 /// Reads on for as long as something comes now and then; in the end it says what the client said.
@@ -473,7 +393,12 @@ impl TestBus for Kafka {
     fn new_records(&mut self) -> Vec<Record> {
         let letters = self.named(LETTERS.0);
         let (_, end) = answer("the end of the dead letters cannot be read", || {
-            self.letters.fetch_watermarks(&letters, 0, Duration::from_secs(10))
+            let ends = self.letters.fetch_watermarks(&letters, 0, Duration::from_secs(10));
+            if ends.is_err() {
+                // A client that has asked before the broker knew of the topic asks again of itself minutes later.
+                let _ = self.letters.fetch_metadata(Some(&letters), Duration::from_secs(10));
+            }
+            ends
         });
         let mut records = Vec::new();
         let mut patience = Patience::new("dead letters cannot be read");

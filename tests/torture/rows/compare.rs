@@ -1,6 +1,6 @@
 //! What is there against what was sent: on the way what was acknowledged, in the end everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chalk_writer::writer::guarantee;
@@ -158,19 +158,28 @@ impl Run {
         self.problems.dedup();
     }
 
-    /// What is there twice though `explain` excludes it after all that has happened.
+    /// What is there twice though `explain` excludes it after all that has happened; of what was sent twice, after that as
+    /// well.
     fn excluded_doubles(&self, at: usize, compared: &Compared) -> Vec<Problem> {
         let role = self.dealt[at].role;
         let chain: Vec<Type> = role.writers.iter().map(|name| Type(name)).collect();
-        let sent_twice = self.dealt[at].sent.again > 0;
-        let excluded: Vec<&str> = ENVIRONMENTS
-            .into_iter()
-            .filter(|environment| self.told.excludes_doubles(&chain, environment, sent_twice))
-            .collect();
-        let of_them = |leaves: Vec<Leaves>| -> Vec<Leaves> {
-            leaves.into_iter().filter(|leaf| excluded.iter().any(|environment| leaf.is_in(environment))).collect()
+        let excluded = |sent_twice| -> Vec<&str> {
+            let excludes = |environment: &&str| self.told.excludes_doubles(&chain, environment, sent_twice);
+            ENVIRONMENTS.into_iter().filter(excludes).collect()
         };
-        compared.doubled(role.name, self.sent(at, None).map(of_them))
+        let (once, twice) = (excluded(false), excluded(true));
+        let key = |leaf: &Leaves| Fingerprint::of(leaf.key().as_bytes());
+        let numbers = self.dealt[at].sent.before(None).map(|landed| landed.number);
+        let again: HashSet<Fingerprint> = numbers
+            .filter(|number| once != twice && self.was_sent_twice(at, *number))
+            .flat_map(|number| self.leaves(at, number).unwrap_or_default())
+            .map(|leaf| key(&leaf))
+            .collect();
+        let is_excluded = |leaf: &Leaves| {
+            let environments = if again.contains(&key(leaf)) { &twice } else { &once };
+            environments.iter().any(|environment| leaf.is_in(environment))
+        };
+        compared.doubled(role.name, self.sent(at, None).map(|leaves| leaves.into_iter().filter(is_excluded).collect()))
     }
 
     /// What happened to writers without anybody's doing, as they say themselves.

@@ -1,13 +1,12 @@
 //! What happens to a run. Each is over when its function returns; from there the time to recover counts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chalk_writer::writer::guarantee;
 
 use super::run::Run;
 use super::{Type, mirror};
 use crate::bus::Brokers;
-use crate::check::Wrong;
 use crate::clock;
 use crate::proxy::Proxy;
 
@@ -116,6 +115,20 @@ impl Fault {
             ClockJumps if is_kafka => &[F::ClockWrong, F::WriterKilled],
             ClockJumps => &[F::ClockWrong],
         }
+    }
+
+    /// Whether it is done to a server that has to be ours.
+    pub const fn needs_a_server_of_ours(self) -> bool {
+        matches!(
+            self,
+            RestartOfTheBroker
+                | RestartOfTheStore
+                | ThrottledStore
+                | FullDisk
+                | FullDiskOfTheBus
+                | PowerCut
+                | LossOfABroker
+        )
     }
 
     /// All, or those that `TORTURE_FAULTS` names, between commas.
@@ -297,8 +310,7 @@ impl Run {
         self.stores.go_on();
     }
 
-    /// Forwards, then back beyond the right time, and right again. On Kafka a writer ends itself where it is set back, and
-    /// the next one has the right time.
+    /// Forwards, then back beyond the right time, and right again; with Kafka forwards, and then everyone dies.
     fn clock_jumps(&mut self) {
         let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
         let is_kafka = self.brokers.is_some();
@@ -309,24 +321,9 @@ impl Run {
         }
         if is_kafka {
             self.count_shed_before_the_end();
-            self.writers.wake_all();
-            let old = self.writers.processes();
-            let clock = self.writers.clock.renew();
-            self.writers.clock.set_that(&clock, -behind);
-            let begun = Instant::now();
-            while self.writers.processes().iter().any(|process| old.contains(process)) {
-                if begun.elapsed() > clock::ENDS_WITHIN {
-                    let left: Vec<_> = self.writers.processes().into_iter().filter(|one| old.contains(one)).collect();
-                    self.problems
-                        .push((Wrong::GoesOn, format!("clock: processes {left:?}, set back by {behind} minutes")));
-                    for of in self.types.clone() {
-                        self.writers.kill_all(of);
-                    }
-                    break;
-                }
-                self.let_pass(Duration::from_millis(100));
-            }
+            self.writers.clock.renew();
             for of in self.types.clone() {
+                self.writers.kill_all(of);
                 self.writers.at_least(of, 1);
             }
         }

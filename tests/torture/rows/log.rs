@@ -30,8 +30,6 @@ pub struct Log {
     partitions: BTreeMap<i32, Vec<(u32, u32)>>,
     pub messages: usize,
     pub bad: usize,
-    /// Those that had come before.
-    pub again: usize,
 }
 
 impl Log {
@@ -41,7 +39,6 @@ impl Log {
         self.partitions.entry(place.partition).or_default().push((offset, number));
         self.messages += 1;
         self.bad += usize::from(message.is_bad);
-        self.again += usize::from(message.is_again);
     }
 
     /// Those that landed before a position of their partition, each once.

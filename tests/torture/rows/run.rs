@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chalk_writer::config::StoreKind;
 use chalk_writer::writer::guarantee;
 
 use super::api::Api;
@@ -134,7 +135,10 @@ impl Run {
         let mut left_out = Vec::new();
         let mut why =
             |what: &str, error: nix::Error| left_out.push(format!("{what}: no tmpfs can be mounted: {error}"));
-        // Servers of somebody else are asked first: what is wrong there ends the process.
+        // Servers of somebody else are asked first: what is wrong there ends the process before anything is made.
+        if let Some(own) = hand.own {
+            own.examine(hand.roles.iter().any(|role| role.store == Some(StoreKind::Vector)));
+        }
         let theirs = hand.own.and_then(|own| {
             let kafka = own.kafka.as_ref()?;
             Some(Box::new(bus::Kafka::own(folder, own, kafka, &topics)))
@@ -233,8 +237,8 @@ impl Run {
             "a store that is away is waited for"
         });
         for fault in Fault::ALL {
-            if run.own.is_some() && !run.has(fault) {
-                run.left_out.push(format!("{}: not on servers of somebody else", fault.name()));
+            if run.own.is_some() && fault.needs_a_server_of_ours() {
+                run.left_out.push(format!("{}: the server is not ours", fault.name()));
             }
         }
         for left_out in &run.left_out {
@@ -363,6 +367,11 @@ impl Run {
         let Dealt { role, places: [_, spare], .. } = &self.dealt[at];
         let has_spare = role.is_in_both && spare.is_some();
         Some((role.make)(&mut Making { number: number.into(), random, folder, has_spare }))
+    }
+
+    /// Whether a message is one that comes twice.
+    pub fn was_sent_twice(&self, at: usize, number: u32) -> bool {
+        self.made(at, number, false).is_some_and(|made| made.twice)
     }
 
     /// What a message leaves; its body where it cannot be read.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::deal::Hand;
 use super::place::{Keys, Place};
 use crate::keepers::Keeper;
-use crate::own::{Own, OwnPostgres, OwnRedis, Sql, fail};
+use crate::own::{Own, OwnPostgres, OwnRedis, Sql};
 use crate::postgres::Version;
 use crate::proxy::Proxy;
 use crate::stores::{Cluster, Disk, OwnServer, Postgres, Redis, Store, Throttling};
@@ -191,8 +191,6 @@ fn postgres(hand: &Hand, servers: &mut Vec<Box<dyn Store>>) -> Option<OnePostgre
         return Some(OnePostgres { sql, uri, spare, spare_uri });
     };
     let own = own.postgres.as_ref()?;
-    let has_vectors = hand.roles.iter().any(|role| role.store == Some(StoreKind::Vector));
-    own.examine(has_vectors).unwrap_or_else(|error| fail("TORTURE_POSTGRES", error));
     let [schema, second] = own.schemas();
     let (first, spare) = (OwnServer::postgres(own, &schema), Proxy::before(&own.host, own.port));
     let spare_uri = own.uri(spare.port(), &second);
@@ -207,7 +205,6 @@ fn redis(hand: &Hand, folder: &Path, servers: &mut Vec<Box<dyn Store>>) -> Optio
     let (found, prefix, store): (Vec<Server>, &str, Box<dyn Store>) = match (keeper, hand.own) {
         (Keeper::Redis, Some(own)) => {
             let own = own.redis.as_ref()?;
-            own.examine().unwrap_or_else(|error| fail("TORTURE_REDIS", error));
             (vec![own.server.clone()], &own.prefix, Box::new(OwnServer::redis(own)))
         }
         (Keeper::Cluster, _) => {
