@@ -50,6 +50,15 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// The reading ends: whoever goes on finds anew what stands still.
+    pub(super) fn end(&mut self, health: &Health) {
+        for part in std::mem::take(&mut self.0).into_keys() {
+            health.stands_no_more(&part);
+        }
+    }
+}
+
 /// What stands still, by part.
 fn still(status: &[PartitionStatus]) -> BTreeMap<String, (String, Instant, String)> {
     let mut still = BTreeMap::new();
@@ -112,9 +121,12 @@ mod tests {
         assert_eq!(told(&health), 1, "once");
         standing.look(&[status(0, HeldUp::default()), status(1, HeldUp::default())], &health, "bus");
         assert_eq!((health.not_ready(), told(&health)), (vec![], 1));
-        // One that went with its trouble takes it along.
+        // One that went with its trouble takes it along, and so does a reading that ends.
         standing.look(&[status(1, away(61))], &health, "bus");
         standing.look(&[], &health, "bus");
+        assert_eq!(health.not_ready(), []);
+        standing.look(&[status(1, away(61))], &health, "bus");
+        standing.end(&health);
         assert_eq!(health.not_ready(), []);
     }
 

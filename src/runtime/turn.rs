@@ -173,6 +173,7 @@ impl<R: Row> Loop<R> {
             self.shared.health.is_over(WAITED_FOR);
         }
         self.report();
+        self.standing.end(&self.shared.health);
         self.nothing.say();
         let Some(at) = self.stops_at else {
             // Bounded by the bus itself, which knows what it waits for.

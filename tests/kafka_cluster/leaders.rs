@@ -30,7 +30,7 @@ fn count(said: &str, words: &str) -> usize {
     said.lines().filter(|line| line.contains(words)).count()
 }
 
-// Seen to fail before: the lag was 0, and a member that joined read nothing at all.
+// Seen to fail before: the lag of that partition was 0, and the writer was ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_whose_leader_is_away_is_told_and_the_others_are_read_on() {
     let cluster = Cluster::start();
@@ -83,7 +83,6 @@ async fn a_partition_whose_leader_is_away_is_told_and_the_others_are_read_on() {
     assert!(crate::acknowledged(&said, 0), "what was stored is committed: {said}");
 }
 
-// Seen to fail before: what lies behind an open transaction was nowhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_nobody_ends_is_told_with_what_it_holds_back() {
     let cluster = Cluster::start();

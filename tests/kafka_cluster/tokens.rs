@@ -59,7 +59,6 @@ async fn an_issuers_tokens_let_in_and_what_is_wrong_is_told() {
     plant.run(&["check"]);
     let given = issuer.answered("200");
     plant.publish(20).unwrap();
-    // Seen to fail before: each asked for itself.
     assert_eq!(issuer.answered("200") - given, 1, "one token serves all clients of a process");
     // Calls of administration sign in as well.
     plant.run(&["publish", "--topic", "made-by-token", "--partitions", "3", "--generate", "0"]);
@@ -140,7 +139,6 @@ async fn tokens_are_renewed_and_while_there_is_none_a_writer_waits() {
     // Away for longer than any token holds, and back.
     issuer.turns(Mood::Says("503 Service Unavailable", ""));
     until("it asks on", &plant, || issuer.answered("503") >= 4).await;
-    // Seen to fail before: nothing said that the token had ended, nor whose it was.
     member
         .until("it says that there is none", |member| {
             let why = member.ask("/readyz").unwrap_or_default();

@@ -92,7 +92,6 @@ impl Source for Clinging {
     }
 }
 
-// Seen to fail, by never ending, while the bus alone knew how long leaving it may take.
 #[tokio::test(start_paused = true)]
 async fn writing_and_leaving_share_one_limit_and_what_is_left_is_told() {
     let (broker, mut subscription) = broker(1);

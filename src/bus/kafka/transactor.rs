@@ -487,7 +487,6 @@ mod tests {
         assert!(!matches!(taken, Some(Ok(()))), "{taken:?}");
     }
 
-    // Seen to fail before: there was a line at `debug`, and no number.
     #[tokio::test]
     async fn attempts_that_do_not_land_are_counted_and_told_at_most_once_a_minute() {
         let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).expect("a mock cluster");
