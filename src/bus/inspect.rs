@@ -10,8 +10,24 @@ pub trait Inspect: Send + Sync {
     /// Who is in a group; nobody where it does not exist.
     async fn members(&self, group: &str) -> Result<Members, BusError>;
 
+    /// How what a writer reads is set up, where the bus has settings of it that matter here.
+    async fn set_up(&self, _readable: &str) -> Result<Vec<SetUp>, BusError> {
+        Ok(Vec::new())
+    }
+
     /// Whether messages may be sent to a topic, without sending one.
     async fn takes(&self, topic: &str) -> Result<Takes, BusError>;
+}
+
+/// One setting of what a writer reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetUp {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, and what follows from that.
+    pub found: String,
+    /// What to do about it, where something should be done.
+    pub fix: Option<String>,
 }
 
 /// Who is in a group.

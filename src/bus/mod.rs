@@ -6,6 +6,7 @@
 pub mod inspect;
 pub mod kafka;
 pub mod local;
+pub mod pubsub;
 pub mod reread;
 mod transaction;
 
@@ -82,8 +83,30 @@ pub trait Bus: Send + Sync {
     /// What the bus knows of a topic; [`BusError::NotFound`] where it does not exist.
     async fn topic(&self, name: &str) -> Result<TopicInfo, BusError>;
 
+    /// Whether it has subscriptions beside its topics, so that a writer reads one by its name.
+    fn has_subscriptions(&self) -> bool {
+        false
+    }
+
+    /// The topic of what a writer reads.
+    async fn topic_of(&self, readable: &str) -> Result<String, BusError> {
+        Ok(readable.to_owned())
+    }
+
+    /// What a writer reads: the topic, or the subscription where the bus has both.
+    async fn readable(&self, name: &str) -> Result<TopicInfo, BusError> {
+        self.topic(name).await
+    }
+
     /// Makes a topic; one that exists is left as it is.
     async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError>;
+
+    /// Makes a subscription of a topic, where the bus has both; one that exists is left as it is.
+    async fn create_subscription(&self, name: &str, topic: &str) -> Result<(), BusError> {
+        Err(BusError::Settings(format!(
+            "this bus has no subscriptions beside its topics: `{name}` of `{topic}` is the topic itself, read by a group"
+        )))
+    }
 
     /// Between two times, in milliseconds since 1970: of every partition what lies from the first
     /// message of `from_ms` or later up to the first of `until_ms` or later. Without that, and where
@@ -91,6 +114,17 @@ pub trait Bus: Send + Sync {
     ///
     /// What counts is where messages lie: one between others that is older than `from_ms` belongs to it.
     async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError>;
+
+    /// Stretches as a source, outside every group, where the bus has a way of its own: that of others is [`reread::reread`]. So many
+    /// bytes may be delivered and not acknowledged.
+    async fn reread(
+        &self,
+        _topic: &str,
+        _stretches: &[Stretch],
+        _bytes: usize,
+    ) -> Option<Result<Subscription, BusError>> {
+        None
+    }
 
     /// How far a group is in every partition of a topic.
     async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError>;
@@ -302,6 +336,8 @@ pub struct TopicInfo {
     pub partitions: u32,
     /// Largest message in bytes, where the bus has a limit.
     pub max_message_bytes: Option<usize>,
+    /// Largest header in bytes, where the bus has a limit for one.
+    pub max_header_bytes: Option<usize>,
     /// Messages in the topic now, as far as offsets tell.
     pub messages: u64,
     /// What the bus does with them later, where it does anything and tells.
@@ -350,6 +386,7 @@ pub struct Waits {
 pub static BUSES: &[BusKind] = &[
     BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits },
     BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits },
+    BusKind { name: "PUBSUB", open: pubsub::open, inspect: pubsub::inspect, waits: pubsub::waits },
 ];
 
 /// The bus that the settings name.

@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         })?;
         (parking.topic, ParkingTopic::group(&settings.group))
     } else {
-        (settings.subscription.clone(), settings.group.clone())
+        (bus.topic_of(&settings.subscription).await?, settings.group.clone())
     };
     let from = match (arguments.from_start, arguments.group, arguments.position) {
         (true, _, _) => BrowseFrom::Earliest,

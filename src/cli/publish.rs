@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use crate::bus::{Bus, BusError, Placed, Publisher};
-use crate::config::settings::BusSettings;
+use crate::config::settings::{BusSettings, WriterSettings};
 use crate::message::Outgoing;
 use crate::result::unpack::Compression;
 
@@ -49,7 +49,10 @@ pub(super) struct Arguments {
     /// A header of every message, in place of one of that name; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Partitions of a topic that has to be made; on Kafka, without it, a missing topic is an error
+    /// On Pub/Sub: a subscription of the topic, made where it is missing before anything is published
+    #[arg(long, value_name = "NAME")]
+    subscription: Option<String>,
+    /// Partitions of a topic that has to be made; on Kafka and Pub/Sub, without it, a missing topic is an error
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     partitions: Option<u32>,
     /// Print JSON
@@ -106,11 +109,12 @@ struct Landed {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let deployment = Deployment::load(&arguments.config)?;
+    let bus = deployment.bus()?;
     let (topic, reader) = match (&arguments.topic, &arguments.writer_type) {
         (Some(topic), _) => (topic.clone(), None),
         (None, Some(writer_type)) => {
             let settings = deployment.writer(&deployment::by_type(writer_type)?)?;
-            (settings.subscription, Some(settings.writer_type))
+            (read_by(&*bus, &settings).await?, Some(settings.writer_type))
         }
         (None, None) => return Err(Failure::new(Exit::Usage, "`--topic` or `--type` is missing")),
     };
@@ -124,8 +128,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             })?;
         }
     }
-    let bus = deployment.bus()?;
     make_topic(&*bus, deployment.bus_settings(), &topic, arguments.partitions).await?;
+    if let Some(subscription) = &arguments.subscription {
+        bus.create_subscription(subscription, &topic).await?;
+    }
     let mut publishing = Publishing::to(&*bus, &topic).await?;
     let result = match &arguments.file {
         Some(path) => publish_file(&mut publishing, path, &arguments).await,
@@ -154,6 +160,22 @@ async fn publish_file(publishing: &mut Publishing, path: &Path, arguments: &Argu
         publishing.push(arguments.finished(input::message(&body, &arguments.ce_type))?).await?;
     }
     publishing.flush().await
+}
+
+/// The topic that a writer reads.
+async fn read_by(bus: &dyn Bus, settings: &WriterSettings) -> Result<String, Failure> {
+    let subscription = &settings.subscription;
+    match bus.topic_of(subscription).await {
+        Ok(topic) => Ok(topic),
+        Err(BusError::NotFound(_)) => Err(Failure::new(
+            Exit::Configuration,
+            format_args!(
+                "no subscription `{subscription}` on this bus, so the topic that it reads is not known; `--topic TOPIC \
+                 --subscription {subscription}` makes it, with `--partitions 1` the topic too"
+            ),
+        )),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a topic that is not there: on the embedded bus always, elsewhere when partitions were named.

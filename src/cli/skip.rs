@@ -269,7 +269,7 @@ impl Skip<'_> {
         };
         let info = self.bus.topic(topic).await?;
         let publisher = self.bus.publisher().await?;
-        let mut fit = Fit::of(info.max_message_bytes);
+        let mut fit = Fit::of(info.max_message_bytes, info.max_header_bytes);
         let placed = loop {
             match publisher.publish(&fit.letter(message, &note, topic)).await {
                 Err(BusError::TooLarge(_)) if fit.halve() => {}

@@ -1,7 +1,9 @@
 //! Makes the settings of the bus.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use super::choice::{BusBackend, Choice, MetadataProvider, SaslMechanism, SecretClientName, SecurityProtocol};
 use super::errors::Problem;
@@ -10,7 +12,7 @@ use super::path;
 use super::raw::{RawDeployment, get};
 use super::registry::Registry;
 use super::secret::{Manager, SecretClient, SecretRef};
-use super::settings::{BusSettings, KafkaSettings, LocalSettings};
+use super::settings::{BusSettings, KafkaSettings, LocalSettings, PubsubSettings};
 use crate::google;
 
 /// The embedded bus's file where none is named.
@@ -87,7 +89,7 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path, registry: &Registry) 
             let file = get(raw.local_bus_path.as_ref()).unwrap_or_else(|| LOCAL_BUS_FILE.to_owned());
             Some(BusSettings::Local(LocalSettings { path: folder.join(file) }))
         }
-        Some(BusBackend::Pubsub) => Some(BusSettings::Pubsub),
+        Some(BusBackend::Pubsub) => Some(BusSettings::Pubsub(pubsub(raw, &mut findings))),
         Some(BusBackend::Kafka) => Some(BusSettings::Kafka(kafka(raw, folder, &mut findings))),
     };
     if let (Some(settings), Some(known)) = (&settings, &registry.of_buses)
@@ -103,6 +105,37 @@ pub(super) fn settings(raw: &RawDeployment, folder: &Path, registry: &Registry) 
         findings.warnings.push((at, text));
     }
     (settings, findings)
+}
+
+/// Streams of a writer where none are given: what fills two cores, with room for the service to place them.
+const STREAMS: usize = 4;
+/// How long silence lasts that means that a subscription is empty.
+const DRAIN_IDLE: Duration = Duration::from_secs(10);
+/// How long silence lasts that means that a reading beside subscriptions is over.
+const BROWSE_IDLE: Duration = Duration::from_secs(5);
+
+fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
+    let common = &raw.common_persistence_specs;
+    let project = get(common.google_cloud_project.as_ref()).unwrap_or_default();
+    if project.is_empty() {
+        let text = "is missing; it is the id of the Google Cloud project that topics and subscriptions are in (the \
+                    variable GOOGLE_CLOUD_PROJECT will do)";
+        let at = "common_persistence_specs.google_cloud_project".to_owned();
+        findings.errors.push((at, Problem::Rule(text.to_owned())));
+    }
+    let emulator = get(raw.pubsub_emulator_host.as_ref()).filter(|address| !address.is_empty());
+    if let Some(address) = emulator.as_ref().filter(|address| address.contains("://") || !address.contains(':')) {
+        let text = format!("`{address}` is no `host:port`");
+        findings.errors.push(("pubsub_emulator_host".to_owned(), Problem::Rule(text)));
+    }
+    PubsubSettings {
+        project,
+        emulator,
+        streams: get(raw.pubsub.streams.as_ref()).map_or(STREAMS, NonZeroUsize::get),
+        drain_idle: get(raw.pubsub.drain_idle.as_ref()).unwrap_or(DRAIN_IDLE),
+        browse_idle: get(raw.pubsub.browse_idle.as_ref()).unwrap_or(BROWSE_IDLE),
+        aws_pool: get(common.use_aws_pool_for_google_adc.as_ref()).unwrap_or(false),
+    }
 }
 
 fn kafka(raw: &RawDeployment, folder: &Path, findings: &mut BusFindings) -> KafkaSettings {

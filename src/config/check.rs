@@ -142,7 +142,10 @@ fn show_store((field, store): (&'static str, &StoreSettings)) -> String {
 fn show_bus(bus: &BusSettings) -> String {
     match bus {
         BusSettings::Local(local) => format!("LOCAL {}", local.path.display()),
-        BusSettings::Pubsub => "PUBSUB".to_owned(),
+        BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
+            Some(emulator) => format!("PUBSUB project {} on the emulator {emulator}", pubsub.project),
+            None => format!("PUBSUB project {}", pubsub.project),
+        },
         BusSettings::Kafka(kafka) => {
             let servers = match &*kafka.bootstrap_servers {
                 [] => "(brokers from the secret)".to_owned(),

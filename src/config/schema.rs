@@ -160,8 +160,7 @@ mod tests {
                 ".cluster_manager_config",
                 ".environments[].features[].default",
                 ".observability_daemon_scheduling",
-                ".observability_daemons",
-                ".pubsub"
+                ".observability_daemons"
             ]
         );
     }

@@ -107,8 +107,8 @@ pub enum BusSettings {
     Local(LocalSettings),
     /// Kafka.
     Kafka(KafkaSettings),
-    /// Google Pub/Sub: known to the configuration, not in this version.
-    Pubsub,
+    /// Google Pub/Sub.
+    Pubsub(PubsubSettings),
 }
 
 impl BusSettings {
@@ -117,7 +117,7 @@ impl BusSettings {
         match self {
             Self::Local(_) => "LOCAL",
             Self::Kafka(_) => "KAFKA",
-            Self::Pubsub => "PUBSUB",
+            Self::Pubsub(_) => "PUBSUB",
         }
     }
 }
@@ -143,6 +143,23 @@ pub struct KafkaSettings {
     pub sasl_secret: Option<SecretRef>,
     /// Any other librdkafka property (`kafka: {…}`), applied last.
     pub properties: BTreeMap<String, String>,
+}
+
+/// Google Pub/Sub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PubsubSettings {
+    /// The project of topics and subscriptions whose names do not say it.
+    pub project: String,
+    /// `host:port` of an emulator (`PUBSUB_EMULATOR_HOST`); `None` is Google's own service.
+    pub emulator: Option<String>,
+    /// Streams that a writer reads by (`pubsub.streams`); one carries about 10 MB a second.
+    pub streams: usize,
+    /// So long nothing comes before `--drain` takes a subscription for empty (`pubsub.drain_idle`).
+    pub drain_idle: Duration,
+    /// So long nothing comes before a reading beside subscriptions is over (`pubsub.browse_idle`).
+    pub browse_idle: Duration,
+    /// `use_aws_pool_for_google_adc`: the identity is one of AWS, which a workload identity pool exchanges.
+    pub aws_pool: bool,
 }
 
 /// The environments of a deployment, by id; `*` stands for any without an entry of its own.

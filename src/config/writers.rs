@@ -109,9 +109,16 @@ pub(super) fn outline(
     let one_name = backend != Some(BusBackend::Pubsub); // a Pub/Sub subscription is not its topic
     let republishes = get(entry.offline_mode.as_ref()) == Some(OfflineMode::Republish);
     let publishes_by = info.publishes.or(info.republishes.filter(|_| republishes));
+    let subscription =
+        common(file, info.reads).or_else(|| if one_name { topic(file, info.reads_topic?) } else { None });
+    let group = match &subscription {
+        // What a group is elsewhere a subscription is here, and it has a name already.
+        Some(subscription) if !one_name => subscription.clone(),
+        _ => get(entry.kafka_consumer_group_override.as_ref()).unwrap_or_else(|| format!("chalk-{name}")),
+    };
     Outline {
-        group: get(entry.kafka_consumer_group_override.as_ref()).unwrap_or_else(|| format!("chalk-{name}")),
-        subscription: common(file, info.reads).or_else(|| if one_name { topic(file, info.reads_topic?) } else { None }),
+        group,
+        subscription,
         publishes: publishes_by.and_then(|field| if one_name { topic(file, field) } else { common(file, field) }),
         publishes_by,
         at,

@@ -36,7 +36,18 @@ const LONGEST_NAME: usize = 300;
 /// where that is not enough, its body is cut into numbered parts that share one key, so that they
 /// stay in one partition and in order.
 pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: Option<usize>) -> Vec<Outgoing> {
-    let limit = max_message_bytes.unwrap_or(usize::MAX).max(SMALLEST_LIMIT);
+    compose_within(message, note, topic, max_message_bytes.unwrap_or(usize::MAX), usize::MAX)
+}
+
+/// The same for a bus that has a limit for each header too: the error text is cut to it.
+pub(super) fn compose_within(
+    message: &Message,
+    note: &Note,
+    topic: &str,
+    limit: usize,
+    longest_header: usize,
+) -> Vec<Outgoing> {
+    let limit = limit.max(SMALLEST_LIMIT);
     let original = original_headers(message);
     let outgoing = |key: Option<Bytes>, headers: Headers, payload: Option<Bytes>| Outgoing {
         topic: topic.to_owned(),
@@ -47,7 +58,7 @@ pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: O
         // Now, as the bus has it.
         timestamp_ms: None,
     };
-    for longest_error in [LONGEST_ERROR, SHORT_ERROR] {
+    for longest_error in [LONGEST_ERROR.min(longest_header), SHORT_ERROR] {
         let all = joined(&original, &notes(message, note, longest_error));
         if taken(message.key.as_ref(), &all) + message.body().len() <= limit {
             return vec![outgoing(message.key.clone(), all, message.payload.clone())];

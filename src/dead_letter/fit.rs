@@ -1,7 +1,7 @@
 //! How large a dead letter may be, also in a topic that counts more than we do.
 
 use super::Note;
-use super::compose::{SMALLEST_LIMIT, compose};
+use super::compose::{SMALLEST_LIMIT, compose_within};
 use crate::message::{Message, Outgoing};
 
 /// A larger dead letter goes in parts, whatever the topic takes: a publisher's queue holds it.
@@ -15,12 +15,16 @@ pub const ASSUMED_LIMIT: usize = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Fit {
     limit: usize,
+    longest_header: usize,
 }
 
 impl Fit {
-    /// For a topic that takes records of this size; `None` where it does not tell.
-    pub fn of(max_message_bytes: Option<usize>) -> Self {
-        Self { limit: max_message_bytes.unwrap_or(ASSUMED_LIMIT).min(LARGEST) }
+    /// For a topic that takes records of this size, `None` where it does not tell, and headers of this size.
+    pub fn of(max_message_bytes: Option<usize>, max_header_bytes: Option<usize>) -> Self {
+        Self {
+            limit: max_message_bytes.unwrap_or(ASSUMED_LIMIT).min(LARGEST),
+            longest_header: max_header_bytes.unwrap_or(usize::MAX),
+        }
     }
 
     /// The largest record of a letter.
@@ -30,7 +34,7 @@ impl Fit {
 
     /// The letter of a message, in as many parts as it takes.
     pub fn letter(self, message: &Message, note: &Note, topic: &str) -> Vec<Outgoing> {
-        compose(message, note, topic, Some(self.limit))
+        compose_within(message, note, topic, self.limit, self.longest_header)
     }
 
     /// The topic found that too large: the next is cut to half of it. `false`: no smaller ones are made.

@@ -66,7 +66,7 @@ impl Graveyard {
     ) -> Result<(), PipelineError> {
         let failed_at_ms = now() / 1_000;
         let notes: Vec<Note> = burials.iter().map(|burial| burial.note(batch_id, failed_at_ms, policy)).collect();
-        let fit = Fit::of(self.topic.max_message_bytes);
+        let fit = Fit::of(self.topic.max_message_bytes, self.topic.max_header_bytes);
         let (small, large): (Vec<_>, Vec<_>) =
             burials.iter().zip(&notes).partition(|(burial, _)| burial.message.size() <= ALONE.min(fit.limit() / 2));
         for together in small.chunks(TOGETHER) {

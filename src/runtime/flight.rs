@@ -373,7 +373,7 @@ mod tests {
             let mut decoded = Decoded { environment, event_time, rows: vec![Any], refused, ..Decoded::default() };
             batch.push(message, &mut decoded, 1, &policy);
         }
-        let topic = DeadLetterTopic { name: "dlq".to_owned(), max_message_bytes: None };
+        let topic = DeadLetterTopic { name: "dlq".to_owned(), max_message_bytes: None, max_header_bytes: None };
         let graveyard = Graveyard { publisher: Arc::new(Takes), topic };
         let target = Target { destinations: Vec::new(), emission: None, transactions: None };
         let shared =

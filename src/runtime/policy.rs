@@ -58,4 +58,6 @@ pub struct DeadLetterTopic {
     pub name: String,
     /// Largest message that it takes, where the bus says so.
     pub max_message_bytes: Option<usize>,
+    /// Largest header of a message, where the bus has a limit for one.
+    pub max_header_bytes: Option<usize>,
 }

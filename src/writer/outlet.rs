@@ -47,7 +47,7 @@ pub struct Outlet {
 impl Outlet {
     /// For a topic that takes messages of this size; `None` where the bus does not tell.
     pub fn new(publisher: Arc<dyn Publisher>, publishes: Publishes, max_message_bytes: Option<usize>) -> Self {
-        Self { publisher, publishes, limit: Fit::of(max_message_bytes).limit() }
+        Self { publisher, publishes, limit: Fit::of(max_message_bytes, None).limit() }
     }
 
     /// The topic.

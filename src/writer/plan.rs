@@ -92,7 +92,10 @@ impl Reads {
     pub fn new(settings: &WriterSettings) -> Self {
         Self {
             subscription: settings.subscription.clone(),
-            named_by: fields(settings.writer_type),
+            named_by: match settings.bus {
+                BusSettings::Pubsub(_) => format!("`{}`", settings.writer_type.info().reads),
+                BusSettings::Local(_) | BusSettings::Kafka(_) => fields(settings.writer_type),
+            },
             group: settings.group.clone(),
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,

@@ -106,7 +106,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
 
     // Before anything is made: one that is not there has nothing to read, and rather is a wrong name.
     let topic = &reads.subscription;
-    connect.topic(&format!("topic `{topic}`"), topic, &reads.named_by).await?;
+    connect.readable(topic, &reads.named_by).await?;
     let dead_letters = match dead_letter_topic {
         Some(topic) => Some(connect.dead_letters(topic, reads.embedded).await?),
         None => None,
@@ -116,7 +116,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         None => None,
     };
     let subscription = if let Some(again) = &with.again {
-        connect.again(topic, again).await?
+        connect.again(topic, again, reads.fetch_bytes).await?
     } else {
         let subscribe = Subscribe {
             topic: topic.clone(),

@@ -18,6 +18,9 @@ pub trait Harness: Send + Sync {
     /// What this bus can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// Makes a group where it does not come to be by being joined, to begin with the earliest message.
+    async fn make_group(&self, _topic: &str, _group: &str) {}
+
     /// Makes a topic with exactly so many partitions, by whatever means the server offers.
     async fn create_topic(&self, name: &str, partitions: u32) {
         self.bus().create_topic(name, partitions).await.expect("the topic is made");
@@ -27,6 +30,11 @@ pub trait Harness: Send + Sync {
 /// What differs between buses, so that a case can ask for what is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Capabilities {
+    /// A topic is a few logs: messages have numbers from 0 on in each, and a group a position. Without that each message is
+    /// acknowledged by itself, and the cases that speak of positions are not for it.
+    pub has_positions: bool,
+    /// Headers and keys are any bytes, in any number and order, and no body is not an empty one.
+    pub carries_bytes: bool,
     /// The longest that one wait may take: well above a rebalance.
     pub patience: Duration,
     /// Cases that run at the same time.
@@ -55,6 +63,8 @@ impl Capabilities {
     /// Everything that the contract speaks of.
     pub const fn full() -> Self {
         Self {
+            has_positions: true,
+            carries_bytes: true,
             patience: Duration::from_secs(20),
             cases_at_once: 4,
             partial_handover: true,

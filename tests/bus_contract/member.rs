@@ -44,11 +44,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Partition and offset of every message in order of arrival.
-    pub fn places(&self) -> Vec<(i32, i64)> {
-        self.messages.iter().map(place).collect()
-    }
-
     /// The partitions that it has now.
     pub fn assigned(&self) -> Vec<i32> {
         let mut numbers: Vec<i32> = self.status.iter().map(|status| status.partition.number).collect();
@@ -100,6 +95,7 @@ impl Member {
     }
 
     async fn start(harness: &Arc<dyn Harness>, subscribe: Subscribe, behaviour: Behaviour) -> Self {
+        harness.make_group(&subscribe.topic, &subscribe.group).await;
         let subscription = harness.bus().subscribe(subscribe).await.expect("the group can be joined");
         let transactions = subscription.transactions.clone();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -337,6 +333,25 @@ pub fn text(topic: &str, partition: i32, body: &str) -> Outgoing {
         payload: Some(Bytes::copy_from_slice(body.as_bytes())),
         ..Outgoing::default()
     }
+}
+
+/// How many a group has left, over all partitions.
+pub async fn left_in_all(harness: &Arc<dyn Harness>, topic: &str, group: &str) -> usize {
+    left(harness, topic, group).await.values().sum()
+}
+
+/// Bodies, in an order of their own.
+pub fn sorted_bodies(messages: &[Message]) -> Vec<String> {
+    let mut bodies: Vec<String> = messages.iter().map(body).collect();
+    bodies.sort();
+    bodies
+}
+
+/// Numbered texts as [`publish`] makes them, in the order of [`sorted_bodies`].
+pub fn texts(partition: i32, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let mut texts: Vec<String> = numbers.map(|number| format!("{partition}:{number}")).collect();
+    texts.sort();
+    texts
 }
 
 /// Reads a topic outside every group, to the end.

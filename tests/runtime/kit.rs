@@ -147,7 +147,7 @@ impl Setup {
             destinations: destinations.map(|(at, sink)| Destination { name: format!("store {at}"), sink }).collect(),
             emission: self.emission,
             dead_letters: self.letters.map(|letters| {
-                let topic = DeadLetterTopic { name: "dlq".into(), max_message_bytes: None };
+                let topic = DeadLetterTopic { name: "dlq".into(), max_message_bytes: None, max_header_bytes: None };
                 (letters as Arc<dyn Publisher>, topic)
             }),
             parking: None,

@@ -110,7 +110,7 @@ impl Plant {
             emission: None,
             dead_letters: Some((
                 letters.clone() as Arc<dyn Publisher>,
-                DeadLetterTopic { name: "dlq".into(), max_message_bytes: None },
+                DeadLetterTopic { name: "dlq".into(), max_message_bytes: None, max_header_bytes: None },
             )),
             parking,
             away: away.clone(),

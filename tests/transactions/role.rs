@@ -139,7 +139,10 @@ pub fn play() {
                 emit: Arc::new(Sends(place.to)),
                 publisher: publisher.clone(),
             }),
-            dead_letters: Some((publisher, DeadLetterTopic { name: place.dlq, max_message_bytes: None })),
+            dead_letters: Some((
+                publisher,
+                DeadLetterTopic { name: place.dlq, max_message_bytes: None, max_header_bytes: None },
+            )),
             parking: None,
             away: Arc::default(),
             policy: policy(),

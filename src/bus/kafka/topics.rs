@@ -42,7 +42,7 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     .await
     .map_err(|error| naming(name, error))?;
     let Limits { max_message_bytes, keeping, untold } = limits(settings, &access, name).await?;
-    Ok(TopicInfo { partitions, max_message_bytes, messages, keeping, untold })
+    Ok(TopicInfo { partitions, max_message_bytes, max_header_bytes: None, messages, keeping, untold })
 }
 
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
 
+use crate::bus::BusError;
+use crate::config::settings::WriterSettings;
 use crate::dead_letter::{DeadLetter, Entry, Marks};
 use crate::telemetry::logs;
 
@@ -78,10 +80,24 @@ struct Candidate {
     group: Result<String, String>,
 }
 
+/// The writers of the file, each with the topic that it reads in place of what it reads that by.
+async fn reading_topics(opened: &Opened) -> Result<Vec<WriterSettings>, Failure> {
+    let mut writers = opened.deployment.writers();
+    for writer in &mut writers {
+        match opened.bus.topic_of(&writer.subscription).await {
+            Ok(topic) => writer.subscription = topic,
+            // Of another deployment's file, maybe; it reads nothing here.
+            Err(BusError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(writers)
+}
+
 pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
     let edit = arguments.body()?;
     let opened = open(&arguments.place)?;
-    let targets = Targets::new(opened.deployment.writers(), arguments.group.clone());
+    let targets = Targets::new(reading_topics(&opened).await?, arguments.group.clone());
     let mut summary = Summary { topic: opened.topic.clone(), dry_run: arguments.dry_run, ..Summary::default() };
     summary.may_be_forced = edit.is_none() && !arguments.even_refused;
     let meant = survey(&opened, &arguments, &targets, &mut summary).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::group::Group;
 use super::report::Report;
 use super::topics;
-use crate::bus::inspect::Inspect;
+use crate::bus::inspect::{Inspect, SetUp};
 use crate::bus::{self, Bus, BusError, Keeping, TopicInfo};
 use crate::cli::exit::Failure;
 use crate::cli::output::count;
@@ -25,7 +25,7 @@ pub(super) async fn examine(
     let name = format!("bus {}", settings.bus.name());
     let topic = &settings.subscription;
     let of_topic = format!("topic {topic}");
-    let found = bus.topic(topic).await;
+    let found = bus.readable(topic).await;
     match &found {
         Err(error @ (BusError::Unavailable(_) | BusError::Failed(_) | BusError::Settings(_))) => {
             report.add(
@@ -96,7 +96,29 @@ fn place(bus: &BusSettings) -> String {
             let signed = if kafka.sasl_mechanism.is_some() { ", signed in" } else { "" };
             format!("{} by {}{signed}", kafka.bootstrap_servers.join(", "), kafka.security_protocol)
         }
-        BusSettings::Pubsub => "PUBSUB".to_owned(),
+        BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
+            Some(emulator) => format!("project {} on the emulator {emulator}", pubsub.project),
+            None => format!("project {} of Google", pubsub.project),
+        },
+    }
+}
+
+/// A subscription has no positions and no members that anyone could ask for; it has settings.
+async fn subscription(settings: &WriterSettings, inspect: &dyn Inspect, report: &mut Report) {
+    let of = format!("subscription {}", settings.subscription);
+    match inspect.set_up(&settings.subscription).await {
+        Ok(found) => {
+            for SetUp { name, found, fix } in found {
+                report.add(
+                    &of,
+                    match fix {
+                        None => Finding::ok(name, found),
+                        Some(fix) => Finding::warn(name, found, fix),
+                    },
+                );
+            }
+        }
+        Err(error) => report.add(&of, Finding::warn("set up", error.to_string(), "allow pubsub.subscriptions.get")),
     }
 }
 
@@ -184,6 +206,9 @@ async fn group(
                 "leave `kafka_consumer_group_override` out, or give each type its own",
             ),
         );
+    }
+    if bus.has_subscriptions() {
+        return subscription(settings, inspect, report).await;
     }
     let (name, topic, partitions) = (&settings.group, &settings.subscription, info.partitions);
     Group { name, topic, partitions }.examine(inspect, bus, &of, report).await;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Maybe, RawCommon, RawEnvironment, RawTuning, RawWriter};
+use super::{Maybe, RawCommon, RawEnvironment, RawPubsub, RawTuning, RawWriter};
 use crate::config::choice::{MetadataProvider, SaslMechanism, SecurityProtocol};
 use crate::config::leaf::{Brokers, Scalar};
 
@@ -78,9 +78,11 @@ pub(in crate::config) struct RawDeployment {
     /// Any librdkafka property; the writer's own ones and credentials are refused.
     #[schemars(extend("x-secret" = true, "x-dotted" = true))]
     pub(in crate::config) kafka: BTreeMap<String, super::Given<Scalar>>,
-    /// Settings of the Pub/Sub client.
-    #[schemars(extend("x-unused" = true))]
-    pubsub: Option<Value>,
+    /// `host:port` of an emulator of Pub/Sub, by the variable that Google's own clients read.
+    #[schemars(extend("x-plain-env" = true))]
+    pub(in crate::config) pubsub_emulator_host: Maybe<String>,
+    /// Settings of Pub/Sub.
+    pub(in crate::config) pubsub: RawPubsub,
     /// How long an unknown environment is asked for again before a message of it is buried (60 s), where
     /// `metadata_provider` is GRPC_SERVER or SQL.
     pub(in crate::config) unknown_environment_wait: Maybe<Duration>,

@@ -13,12 +13,14 @@
 mod common;
 mod deployment;
 mod environment;
+mod pubsub;
 mod tuning;
 mod writer;
 
 pub(super) use common::RawCommon;
 pub(super) use deployment::RawDeployment;
 pub(super) use environment::{RawEnvironment, RawFeature, RawMetricsStore};
+pub(super) use pubsub::RawPubsub;
 pub(super) use tuning::RawTuning;
 pub(super) use writer::RawWriter;
 

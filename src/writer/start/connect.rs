@@ -90,7 +90,8 @@ impl Connect<'_> {
         if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
-        Ok((publisher, DeadLetterTopic { name, max_message_bytes: info.max_message_bytes }))
+        let TopicInfo { max_message_bytes, max_header_bytes, .. } = info;
+        Ok((publisher, DeadLetterTopic { name, max_message_bytes, max_header_bytes }))
     }
 
     /// Where messages are parked, and how they are read back: by a group of their own, with a quarter of the memory.
@@ -154,11 +155,13 @@ impl Connect<'_> {
     }
 
     /// A part of a topic, outside every group.
-    pub(super) async fn again(&self, topic: &str, again: &Again) -> Result<Subscription, StartError> {
+    pub(super) async fn again(&self, read: &str, again: &Again, bytes: usize) -> Result<Subscription, StartError> {
         let (from_ms, until_ms) = match again {
             Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
-            Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), topic, stretches.clone(), None)),
+            Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), read, stretches.clone(), None)),
         };
+        let named = self.patiently(&format!("subscription `{read}`"), || self.with.bus.topic_of(read)).await?;
+        let topic = &*named;
         let part = format!("stretch of `{topic}`");
         let stretches = self.patiently(&part, || self.with.bus.stretch(topic, from_ms, until_ms)).await?;
         let offsets: i64 = stretches.iter().map(|stretch| stretch.until - stretch.from).sum();
@@ -177,7 +180,34 @@ impl Connect<'_> {
                 );
             }
         }
+        if let Some(first) = self.with.bus.reread(topic, &stretches, bytes).await {
+            // What can fail has just been done once.
+            return first.map_err(StartError::Bus);
+        }
         Ok(reread(Arc::clone(&self.with.bus), topic, stretches, Some(from_ms)))
+    }
+
+    /// What the writer reads, which has to be there.
+    pub(super) async fn readable(&self, name: &str, field: &str) -> Result<TopicInfo, StartError> {
+        let bus = &self.with.bus;
+        if !bus.has_subscriptions() {
+            return self.topic(&format!("topic `{name}`"), name, field).await;
+        }
+        let part = format!("subscription `{name}`");
+        let answer = self
+            .patiently(&part, || async {
+                match bus.readable(name).await {
+                    Err(BusError::NotFound(_)) => Ok(None),
+                    other => other.map(Some),
+                }
+            })
+            .await?;
+        answer.ok_or_else(|| {
+            StartError::Configuration(format!(
+                "{part}, which {field} names, is not there; make it with Google's tools, or with `chalk-writer publish \
+                 --config FILE --topic TOPIC --subscription {name} --generate 0 --partitions 1`"
+            ))
+        })
     }
 
     /// A topic that has to be there, and the field that names it.

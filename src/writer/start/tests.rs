@@ -141,7 +141,14 @@ impl Bus for ScriptedBus {
 }
 
 fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
-    Ok(TopicInfo { partitions: 1, max_message_bytes, messages: 0, keeping: Keeping::default(), untold: None })
+    Ok(TopicInfo {
+        partitions: 1,
+        max_message_bytes,
+        max_header_bytes: None,
+        messages: 0,
+        keeping: Keeping::default(),
+        untold: None,
+    })
 }
 
 fn plan(uri: &str) -> Box<dyn AnyPlan> {
@@ -223,7 +230,7 @@ async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
         let (start, _) = with(vec![there(told)]);
         let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
         let (_, topic) = connect.dead_letters("dlq".to_owned(), false).await.expect("it is there");
-        assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes).limit(), used);
+        assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes, None).limit(), used);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::harness::Harness;
-use crate::member::{Behaviour, Member, fresh_topic, left, publish};
+use crate::member::{Behaviour, Member, body, fresh_topic, left, publish};
 
 const DRAINS: Behaviour = Behaviour { acknowledges: true, holds_handovers: false, drains: true };
 const DRAINS_BY_HAND: Behaviour = Behaviour { acknowledges: false, holds_handovers: false, drains: true };
@@ -76,7 +76,7 @@ pub async fn two_members_drain_together(harness: Arc<dyn Harness>) {
     );
     let (of_one, of_two) =
         tokio::join!(one.until("it ends", |seen| seen.ended), two.until("it ends", |seen| seen.ended));
-    let both: BTreeSet<_> = of_one.places().into_iter().chain(of_two.places()).collect();
+    let both: BTreeSet<_> = of_one.messages.iter().chain(&of_two.messages).map(body).collect();
     assert_eq!(both.len(), 2000);
     assert_eq!(left(&harness, &topic, "together").await, BTreeMap::new());
     one.close().await;

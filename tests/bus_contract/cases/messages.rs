@@ -99,7 +99,7 @@ pub async fn publishing_tells_where_each_message_landed(harness: Arc<dyn Harness
             .find(|message| message.partition == placed.partition && message.offset == placed.offset)
             .expect("a message is where it is said to be");
         assert_eq!(at.body(), number.to_string().as_bytes());
-        if let Some(wanted) = outgoing[number].partition {
+        if let Some(wanted) = outgoing[number].partition.filter(|_| harness.capabilities().has_positions) {
             assert_eq!(placed.partition.number, wanted);
         }
     }
@@ -149,8 +149,12 @@ pub async fn many_publishers_at_once_get_places_of_their_own(harness: Arc<dyn Ha
         places.extend(task.await.expect("no panic"));
     }
     places.sort_unstable();
-    let wanted: Vec<_> = (0..2).flat_map(|partition| (0..400).map(move |offset| (partition, offset))).collect();
-    assert_eq!(places, wanted);
+    if harness.capabilities().has_positions {
+        let wanted: Vec<_> = (0..2).flat_map(|partition| (0..400).map(move |offset| (partition, offset))).collect();
+        assert_eq!(places, wanted);
+    }
+    places.dedup();
+    assert_eq!(places.len(), 800, "each has a place of its own");
     assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 800);
 }
 

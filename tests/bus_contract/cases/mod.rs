@@ -4,6 +4,7 @@ mod by_hand;
 mod delivery;
 mod drain;
 mod messages;
+mod queue;
 mod sharing;
 mod status;
 mod topics;
@@ -13,10 +14,63 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::harness::Harness;
+use super::harness::{Capabilities, Harness};
 
 /// One rule of the contract, tried on a bus.
 pub type Case = fn(Arc<dyn Harness>) -> BoxFuture<'static, ()>;
+
+/// Rules of buses whose topics are logs; all others are rules of every bus.
+const OF_POSITIONS: &[&str] = &[
+    "each_partition_arrives_in_order_and_each_message_once",
+    "an_acknowledged_number_covers_every_partition_before_it",
+    "one_key_stays_in_one_partition",
+    "a_member_that_joins_gets_a_share_and_only_after_the_release",
+    "nothing_of_a_lost_partition_comes_after_its_release",
+    "a_handover_is_heard_unread_and_what_was_fetched_ahead_is_dropped",
+    "a_late_acknowledgement_does_not_move_a_lost_partition",
+    "kept_partitions_go_on_untouched",
+    "a_member_that_leaves_gives_its_share_back",
+    "more_members_than_partitions_do_no_harm",
+    "a_drain_ends_at_the_ends_it_found",
+    "the_status_follows_acknowledgements_and_lag_is_zero_at_the_end",
+    "browsing_starts_where_it_is_told",
+    "a_stretch_is_found_by_time",
+    "a_stretch_is_read_again_to_its_end_and_groups_are_left_alone",
+    "positions_are_told_from_outside",
+    "a_position_is_moved_by_hand_only_while_nobody_is_in_the_group",
+    "the_position_of_a_group_that_was_never_there_can_be_moved",
+    "messages_and_positions_move_together_and_in_no_other_way",
+    "a_transaction_that_is_asked_for_again_lands_once",
+    "a_transaction_with_a_message_that_is_refused_does_nothing",
+    "a_lost_partition_keeps_all_of_a_transaction_from_landing",
+    "a_partition_that_is_being_let_go_can_still_be_committed",
+    "a_closed_member_commits_nothing",
+    "members_that_come_and_go_count_every_message_once",
+    "a_drain_in_transactions_ends_where_transactions_left_marks",
+];
+
+/// Rules of buses whose messages are acknowledged each by itself.
+const OF_QUEUES: &[&str] = &[
+    "messages_of_one_key_come_in_order",
+    "what_is_held_is_not_delivered_again",
+    "what_a_member_has_not_acknowledged_goes_to_another_when_it_closes",
+    "lag_is_the_age_of_the_oldest_message_that_is_held",
+    "a_stretch_of_time_is_read_again_and_subscriptions_are_left_alone",
+    "the_last_messages_and_one_by_its_id_are_found",
+    "positions_cannot_be_moved",
+    "what_cannot_be_carried_is_refused_before_anything_is_sent",
+];
+
+/// Rules of buses that carry any bytes.
+const OF_BYTES: &[&str] =
+    &["headers_keep_order_repetition_and_null", "a_null_body_is_not_an_empty_one", "key_and_timestamp_survive"];
+
+/// Whether a rule is one of a bus that can do this.
+pub fn applies(name: &str, capabilities: &Capabilities) -> bool {
+    (capabilities.has_positions || !OF_POSITIONS.contains(&name))
+        && (!capabilities.has_positions || !OF_QUEUES.contains(&name))
+        && (capabilities.carries_bytes || !OF_BYTES.contains(&name))
+}
 
 /// Every rule.
 pub const CASES: &[(&str, Case)] = &[
@@ -114,5 +168,23 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("a_drain_in_transactions_ends_where_transactions_left_marks", |h| {
         Box::pin(transactions::a_drain_in_transactions_ends_where_transactions_left_marks(h))
+    }),
+    ("messages_of_one_key_come_in_order", |h| Box::pin(queue::messages_of_one_key_come_in_order(h))),
+    ("what_is_held_is_not_delivered_again", |h| Box::pin(queue::what_is_held_is_not_delivered_again(h))),
+    ("what_a_member_has_not_acknowledged_goes_to_another_when_it_closes", |h| {
+        Box::pin(queue::what_a_member_has_not_acknowledged_goes_to_another_when_it_closes(h))
+    }),
+    ("lag_is_the_age_of_the_oldest_message_that_is_held", |h| {
+        Box::pin(queue::lag_is_the_age_of_the_oldest_message_that_is_held(h))
+    }),
+    ("a_stretch_of_time_is_read_again_and_subscriptions_are_left_alone", |h| {
+        Box::pin(queue::a_stretch_of_time_is_read_again_and_subscriptions_are_left_alone(h))
+    }),
+    ("the_last_messages_and_one_by_its_id_are_found", |h| {
+        Box::pin(queue::the_last_messages_and_one_by_its_id_are_found(h))
+    }),
+    ("positions_cannot_be_moved", |h| Box::pin(queue::positions_cannot_be_moved(h))),
+    ("what_cannot_be_carried_is_refused_before_anything_is_sent", |h| {
+        Box::pin(queue::what_cannot_be_carried_is_refused_before_anything_is_sent(h))
     }),
 ];

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chalk_writer::bus::{BrowseFrom, BusError};
 
 use crate::harness::Harness;
-use crate::member::{Behaviour, Member, body, browse, fresh_topic, group_of, left, publish, subscribe, text};
+use crate::member::{
+    Behaviour, Member, body, browse, fresh_topic, group_of, left, publish, sorted_bodies, subscribe, text,
+};
 
 pub async fn an_unknown_topic_is_not_found(harness: Arc<dyn Harness>) {
     if !harness.capabilities().refuses_unknown_topics {
@@ -35,7 +37,10 @@ pub async fn a_topic_that_exists_is_left_as_it_is(harness: Arc<dyn Harness>) {
         harness.bus().create_topic(&topic, 5).await.expect("making it again is fine");
     }
     let info = harness.bus().topic(&topic).await.expect("known");
-    assert_eq!((info.partitions, info.messages), (2, 7));
+    if harness.capabilities().has_positions {
+        assert_eq!((info.partitions, info.messages), (2, 7));
+    }
+    assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 7);
 }
 
 pub async fn browsing_starts_where_it_is_told(harness: Arc<dyn Harness>) {
@@ -72,7 +77,8 @@ pub async fn browsing_ends_at_the_end_it_found_and_leaves_groups_alone(harness: 
         }
         bodies.extend(messages.iter().map(body));
     }
-    assert_eq!(bodies, (5..20).map(|number| format!("0:{number}")).collect::<Vec<_>>());
+    bodies.sort();
+    assert_eq!(bodies, sorted_bodies(&messages[5..]));
     assert_eq!(left(&harness, &topic, "aside").await, BTreeMap::from([(0, 20)]));
 }
 

@@ -1,0 +1,214 @@
+//! Reading a topic beside its subscriptions.
+//!
+//! The service tells no ends: what was published before the reading began belongs to it, and it is over once nothing has come for
+//! [`PubsubSettings::browse_idle`](crate::config::settings::PubsubSettings). Positions are ids, which have no order, so a reading from one of them
+//! begins with the earliest message and leaves out what comes before it; messages of one key come in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout_at};
+
+use super::client::Clients;
+use super::source::{self, Reading};
+use super::streams::{Flow, Item, Streams};
+use super::temporary::{From, Temporary};
+use super::{message, topics};
+use crate::bus::{Browse, BrowseFrom, BusError, Stretch, Subscription};
+use crate::message::{Delivery, Message};
+
+/// What may wait for whoever browses.
+const FLOW: Flow = Flow { bytes: 16 << 20, messages: 10_000 };
+/// Messages of one call at the most.
+const TOGETHER: usize = 1000;
+/// How far back the last messages are looked for, in milliseconds, before everything is.
+const BACK: [i64; 2] = [5 * 60 * 1000, 6 * 3600 * 1000];
+
+/// Starts a reading.
+pub(super) async fn browse(clients: &Arc<Clients>, topic: &str, from: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
+    let until = now_ms() + 1;
+    let whole = Span { from: 0, until };
+    let browse = match from {
+        BrowseFrom::Earliest => Reader::start(clients, topic, From::Time(0), whole, None).await?,
+        BrowseFrom::Group(group) => {
+            let topic = topics::described(clients, &group).await?.topic;
+            Reader::start(clients, &topic, From::Subscription(&group), whole, None).await?
+        }
+        BrowseFrom::Position(_, offset) => Reader::start(clients, topic, From::Time(0), whole, Some(offset)).await?,
+        BrowseFrom::Stretches(stretches) => {
+            let from = stretches.iter().map(|stretch| stretch.from).min().unwrap_or_default();
+            let until = stretches.iter().map(|stretch| stretch.until).max().unwrap_or_default();
+            Reader::start(clients, topic, From::Time(from), Span { from, until }, None).await?
+        }
+        BrowseFrom::Last(count) => return last(clients, topic, count, until).await,
+    };
+    Ok(Box::new(browse))
+}
+
+/// The stretch between two times. Its positions are times: ids have no order.
+pub(super) async fn stretch(
+    clients: &Clients,
+    topic: &str,
+    from_ms: i64,
+    until_ms: Option<i64>,
+) -> Result<Vec<Stretch>, BusError> {
+    let now = now_ms();
+    let Some(kept) = topics::kept_for(clients, topic).await? else {
+        return Err(BusError::Settings(format!(
+            "topic `{topic}` keeps no messages that were read, so there is nothing to read again; set its \
+             `message_retention_duration` (up to 31 days), which holds for what is published from then on"
+        )));
+    };
+    let earliest = (now - kept.as_millis() as i64).max(0);
+    let from = from_ms.max(earliest);
+    let until = until_ms.unwrap_or(now + 1).max(from);
+    Ok(vec![Stretch { partition: 0, from, until, earliest }])
+}
+
+/// A stretch as a source.
+pub(super) async fn reread(
+    clients: &Arc<Clients>,
+    topic: &str,
+    stretch: Stretch,
+    bytes: usize,
+) -> Result<Subscription, BusError> {
+    let temporary = Temporary::make(clients, topic, From::Time(stretch.from)).await?;
+    let reading = Reading {
+        subscription: temporary.name.clone(),
+        topic: topic.into(),
+        bytes,
+        until_idle: Some(clients.settings.drain_idle),
+        until_ms: Some(stretch.until),
+        temporary: Some(temporary),
+    };
+    Ok(source::read(clients, reading))
+}
+
+/// The last messages: looked for a little way back first.
+async fn last(clients: &Arc<Clients>, topic: &str, count: u64, until: i64) -> Result<Box<dyn Browse>, BusError> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut kept = VecDeque::new();
+    for from in BACK.map(|back| until - back).into_iter().chain([0]) {
+        kept.clear();
+        let mut reader = Reader::start(clients, topic, From::Time(from), Span { from, until }, None).await?;
+        loop {
+            let messages = reader.next().await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                if kept.len() == count {
+                    kept.pop_front();
+                }
+                kept.push_back(message);
+            }
+        }
+        if kept.len() >= count {
+            break;
+        }
+    }
+    Ok(Box::new(Found(kept.into())))
+}
+
+/// Messages that were found.
+struct Found(Vec<Message>);
+
+#[async_trait]
+impl Browse for Found {
+    async fn next(&mut self) -> Result<Vec<Message>, BusError> {
+        Ok(std::mem::take(&mut self.0))
+    }
+}
+
+/// Times in milliseconds since 1970: from the first up to before the last.
+#[derive(Clone, Copy)]
+struct Span {
+    from: i64,
+    until: i64,
+}
+
+/// A reading that is under way.
+struct Reader {
+    clients: Arc<Clients>,
+    topic: Arc<str>,
+    span: Span,
+    /// The message that it begins with, until that has come.
+    from: Option<i64>,
+    streams: Option<(Streams, Temporary)>,
+    quiet_since: Instant,
+    next: u64,
+}
+
+impl Reader {
+    async fn start(
+        clients: &Arc<Clients>,
+        topic: &str,
+        from: From<'_>,
+        span: Span,
+        position: Option<i64>,
+    ) -> Result<Self, BusError> {
+        let temporary = Temporary::make(clients, topic, from).await?;
+        let streams = Streams::start(clients, &temporary.name, 1, FLOW);
+        Ok(Self {
+            clients: Arc::clone(clients),
+            topic: topic.into(),
+            span,
+            from: position,
+            streams: Some((streams, temporary)),
+            quiet_since: Instant::now(),
+            next: 0,
+        })
+    }
+
+    fn take(&mut self, items: Vec<Item>) -> Result<Vec<Message>, BusError> {
+        let mut messages = Vec::with_capacity(items.len());
+        for item in items {
+            let (given, handler) = match item {
+                Item::Message(given, handler) => (given, handler),
+                Item::Trouble(error) => return Err(error),
+            };
+            let message = message::received(*given, &self.topic, Delivery(self.next), None);
+            handler.ack();
+            let at = message.timestamp_ms.unwrap_or(self.span.from);
+            if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {
+                continue;
+            }
+            self.from = None;
+            self.next += 1;
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+}
+
+#[async_trait]
+impl Browse for Reader {
+    async fn next(&mut self) -> Result<Vec<Message>, BusError> {
+        loop {
+            let idle = self.clients.settings.browse_idle;
+            let Some((streams, temporary)) = &mut self.streams else { return Ok(Vec::new()) };
+            let mut items = Vec::with_capacity(TOGETHER);
+            let received = timeout_at(self.quiet_since + idle, streams.items.recv_many(&mut items, TOGETHER)).await;
+            if received.is_ok_and(|count| count > 0) {
+                self.quiet_since = Instant::now();
+                let messages = self.take(items)?;
+                if !messages.is_empty() {
+                    return Ok(messages);
+                }
+                continue;
+            }
+            // Of a service that is away silence says nothing.
+            topics::is_there(&self.clients, &temporary.name).await?;
+            if let Some((streams, temporary)) = self.streams.take() {
+                streams.end().await;
+                temporary.delete().await;
+            }
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}

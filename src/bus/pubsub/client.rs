@@ -1,0 +1,132 @@
+//! The clients of one process: made when they are first needed, and shared.
+
+use std::time::Duration;
+
+use google_cloud_auth::credentials::{Credentials, anonymous};
+use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
+use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt};
+use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
+use tokio::sync::OnceCell;
+
+use super::{errors, names};
+use crate::bus::BusError;
+use crate::config::settings::PubsubSettings;
+use crate::google;
+
+/// How long one call may go on trying; then whoever waits hears of it, and may try again.
+const CALL_WITHIN: Duration = Duration::from_secs(15);
+/// Connections of one client: a stream of messages is bound to about 10 MB a second, whoever shares it.
+const CONNECTIONS: usize = 4;
+
+/// Clients, by what they are for.
+pub(super) struct Clients {
+    pub(super) settings: PubsubSettings,
+    subscriber: OnceCell<Subscriber>,
+    publisher: OnceCell<BasePublisher>,
+    topics: OnceCell<TopicAdmin>,
+    subscriptions: OnceCell<SubscriptionAdmin>,
+}
+
+impl Clients {
+    pub(super) const fn new(settings: PubsubSettings) -> Self {
+        Self {
+            settings,
+            subscriber: OnceCell::const_new(),
+            publisher: OnceCell::const_new(),
+            topics: OnceCell::const_new(),
+            subscriptions: OnceCell::const_new(),
+        }
+    }
+
+    /// The whole name of a topic.
+    pub(super) fn topic_name(&self, name: &str) -> String {
+        names::topic(&self.settings.project, name)
+    }
+
+    /// The whole name of a subscription.
+    pub(super) fn subscription_name(&self, name: &str) -> String {
+        names::subscription(&self.settings.project, name)
+    }
+
+    /// A name as people write it.
+    pub(super) fn short<'a>(&self, whole: &'a str) -> &'a str {
+        names::short(&self.settings.project, whole)
+    }
+
+    pub(super) async fn subscriber(&self) -> Result<&Subscriber, BusError> {
+        let make = || async {
+            let mut builder = Subscriber::builder()
+                .with_credentials(self.credentials()?)
+                .with_grpc_subchannel_count(self.settings.streams.min(CONNECTIONS));
+            if let Some(endpoint) = self.endpoint() {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build().await.map_err(|error| errors::unmade(&error))
+        };
+        self.subscriber.get_or_try_init(make).await
+    }
+
+    pub(super) async fn publisher(&self) -> Result<&BasePublisher, BusError> {
+        let make = || async {
+            let mut builder = BasePublisher::builder()
+                .with_credentials(self.credentials()?)
+                .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
+                .with_backoff_policy(backoff());
+            if let Some(endpoint) = self.endpoint() {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build().await.map_err(|error| errors::unmade(&error))
+        };
+        self.publisher.get_or_try_init(make).await
+    }
+
+    pub(super) async fn topics(&self) -> Result<&TopicAdmin, BusError> {
+        let make = || async {
+            let mut builder = TopicAdmin::builder()
+                .with_credentials(self.credentials()?)
+                .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
+                .with_backoff_policy(backoff());
+            if let Some(endpoint) = self.endpoint() {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build().await.map_err(|error| errors::unmade(&error))
+        };
+        self.topics.get_or_try_init(make).await
+    }
+
+    pub(super) async fn subscriptions(&self) -> Result<&SubscriptionAdmin, BusError> {
+        let make = || async {
+            let mut builder = SubscriptionAdmin::builder()
+                .with_credentials(self.credentials()?)
+                .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
+                .with_backoff_policy(backoff());
+            if let Some(endpoint) = self.endpoint() {
+                builder = builder.with_endpoint(endpoint);
+            }
+            builder.build().await.map_err(|error| errors::unmade(&error))
+        };
+        self.subscriptions.get_or_try_init(make).await
+    }
+
+    /// Where the service is, where that is not Google's own place.
+    fn endpoint(&self) -> Option<String> {
+        self.settings.emulator.as_ref().map(|address| format!("http://{address}"))
+    }
+
+    /// Who we are. An emulator is asked by nobody in particular: Google's client would look for an identity, and wait.
+    fn credentials(&self) -> Result<Credentials, BusError> {
+        if self.settings.emulator.is_some() {
+            return Ok(anonymous::Builder::new().build());
+        }
+        let identity = google::Identity { use_aws_pool: self.settings.aws_pool };
+        google::credentials(&identity).map_err(|error| BusError::Settings(error.to_string()))
+    }
+}
+
+/// Pauses between two attempts of one call.
+fn backoff() -> google_cloud_gax::exponential_backoff::ExponentialBackoff {
+    ExponentialBackoffBuilder::new()
+        .with_initial_delay(Duration::from_millis(100))
+        .with_maximum_delay(Duration::from_secs(5))
+        .clamp()
+}

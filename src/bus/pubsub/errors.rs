@@ -1,0 +1,79 @@
+//! What Google's errors mean to the caller.
+
+use google_cloud_gax::client_builder::Error as BuildError;
+use google_cloud_gax::error::rpc::Code;
+use google_cloud_pubsub::Error;
+
+use crate::bus::BusError;
+
+/// An error of a call about something: a topic, a subscription.
+pub(super) fn classify(what: &str, error: &Error) -> BusError {
+    let said = describe(error);
+    let text = format!("{what}: {said}");
+    if error.is_authentication() {
+        return BusError::Denied(text);
+    }
+    match error.status().map(|status| status.code) {
+        Some(Code::NotFound) => BusError::NotFound(text),
+        Some(Code::PermissionDenied | Code::Unauthenticated) => BusError::Denied(text),
+        Some(Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented) => BusError::Failed(text),
+        // A policy of the organisation, or a state that others change.
+        Some(_) | None => BusError::Unavailable(text),
+    }
+}
+
+/// Whether something was to be made that is there.
+pub(super) fn already_exists(error: &Error) -> bool {
+    error.status().is_some_and(|status| status.code == Code::AlreadyExists)
+}
+
+/// A client that could not be made: no identity, mostly.
+pub(super) fn unmade(error: &BuildError) -> BusError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    BusError::Denied(format!("no client of Pub/Sub: {text}"))
+}
+
+/// What an error says, with its code, and with what it hides behind it where it has no answer of the service.
+pub(super) fn describe(error: &Error) -> String {
+    if let Some(status) = error.status() {
+        return format!("{}: {}", status.code.name(), status.message);
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use google_cloud_gax::error::rpc::Status;
+
+    use super::*;
+
+    fn of(code: Code) -> BusError {
+        classify("subscription `s`", &Error::service(Status::default().set_code(code).set_message("said so")))
+    }
+
+    #[test]
+    fn what_may_pass_is_transient_and_what_cannot_is_not() {
+        assert!(matches!(of(Code::NotFound), BusError::NotFound(_)));
+        assert!(matches!(of(Code::PermissionDenied), BusError::Denied(_)));
+        assert!(matches!(of(Code::Unauthenticated), BusError::Denied(_)));
+        assert!(matches!(of(Code::InvalidArgument), BusError::Failed(_)));
+        for code in [Code::Unavailable, Code::ResourceExhausted, Code::DeadlineExceeded, Code::FailedPrecondition] {
+            assert!(matches!(of(code), BusError::Unavailable(_)), "{code:?}");
+        }
+        assert_eq!(of(Code::Aborted).into_reason(), "subscription `s`: ABORTED: said so");
+    }
+}

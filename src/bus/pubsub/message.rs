@@ -1,0 +1,139 @@
+//! Messages as Pub/Sub has them, and as everybody else here has them.
+//!
+//! Headers are attributes: text, each name once, in no order. `ce_…` on the way in and `ce-…` are both read, so names are passed on as they are.
+//! Names that begin with `goog` are Google's own, and cannot be sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use google_cloud_pubsub::model::Message as Given;
+
+use crate::bus::BusError;
+use crate::message::headers::append;
+use crate::message::{Delivery, Headers, Message, Outgoing, Partition};
+
+/// Largest value of an attribute, in bytes (Google's limits of a message).
+pub(super) const LONGEST_ATTRIBUTE: usize = 1024;
+/// Largest ordering key, in bytes.
+const LONGEST_KEY: usize = 1024;
+/// Most attributes of a message.
+const MOST_ATTRIBUTES: usize = 100;
+/// Largest message, in bytes.
+pub(super) const LARGEST: usize = 10_000_000;
+/// What Google's other clients call the number of this delivery.
+const DELIVERY_ATTEMPT: &str = "googclient_deliveryattempt";
+/// What names of Google's own begin with.
+const RESERVED: &str = "goog";
+
+/// The offset of a message: its id, which is a number wherever one was seen; of another kind of id a stable number.
+pub(super) fn offset(id: &str) -> i64 {
+    id.parse().unwrap_or_else(|_| (xxhash_rust::xxh3::xxh3_64(id.as_bytes()) >> 1) as i64)
+}
+
+/// A message that was delivered. Without an id of its own it has the bus's.
+pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attempt: Option<i32>) -> Message {
+    let mut block = BytesMut::with_capacity(64 + 32 * given.attributes.len());
+    let mut has_id = false;
+    for (name, value) in &given.attributes {
+        has_id |= (name == "ce-id" || name == "ce_id") && !value.is_empty();
+        append(&mut block, name, Some(value.as_bytes()));
+    }
+    if !has_id {
+        append(&mut block, "ce-id", Some(given.message_id.as_bytes()));
+    }
+    if let Some(attempt) = attempt {
+        append(&mut block, DELIVERY_ATTEMPT, Some(attempt.to_string().as_bytes()));
+    }
+    Message {
+        delivery,
+        partition: Partition { topic: Arc::clone(topic), number: 0 },
+        offset: offset(&given.message_id),
+        timestamp_ms: given.publish_time.map(|time| time.seconds() * 1000 + i64::from(time.nanos()) / 1_000_000),
+        key: (!given.ordering_key.is_empty()).then(|| Bytes::from(given.ordering_key)),
+        headers: Headers::from_block(block.freeze()),
+        payload: Some(given.data),
+    }
+}
+
+/// A message to be sent, where Pub/Sub can carry it.
+pub(super) fn outgoing(message: &Outgoing) -> Result<Given, BusError> {
+    let refused = |what: String| BusError::TooLarge(format!("a message to topic {}: {what}", message.topic));
+    let mut attributes = HashMap::new();
+    for (name, value) in message.headers.iter().filter(|(name, _)| !name.starts_with(RESERVED)) {
+        let value = std::str::from_utf8(value.unwrap_or_default())
+            .map_err(|_| refused(format!("header `{name}` is not text, and attributes of Pub/Sub are nothing else")))?;
+        if value.len() > LONGEST_ATTRIBUTE {
+            return Err(refused(format!(
+                "header `{name}` has {} bytes, and an attribute of Pub/Sub at most {LONGEST_ATTRIBUTE}",
+                value.len()
+            )));
+        }
+        // Of repeated ones the last counts, as readers of Kafka's headers have it.
+        attributes.insert(name.to_owned(), value.to_owned());
+    }
+    if attributes.len() > MOST_ATTRIBUTES {
+        return Err(refused(format!(
+            "it has {} headers, and a message of Pub/Sub at most {MOST_ATTRIBUTES} attributes",
+            attributes.len()
+        )));
+    }
+    let key = std::str::from_utf8(message.key.as_deref().unwrap_or_default())
+        .map_err(|_| refused("its key is not text, and an ordering key of Pub/Sub is nothing else".to_owned()))?;
+    if key.len() > LONGEST_KEY {
+        return Err(refused(format!("its key has {} bytes, and an ordering key at most {LONGEST_KEY}", key.len())));
+    }
+    let data = message.payload.clone().unwrap_or_default();
+    let size = data.len() + key.len() + attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if size > LARGEST {
+        return Err(refused(format!("it has {size} bytes, and a message of Pub/Sub at most {LARGEST}")));
+    }
+    if data.is_empty() && attributes.is_empty() {
+        return Err(refused("it has neither a body nor headers, and Pub/Sub takes no such message".to_owned()));
+    }
+    Ok(Given::new().set_data(data).set_attributes(attributes).set_ordering_key(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &[u8]) -> Outgoing {
+        let mut block = BytesMut::new();
+        append(&mut block, name, Some(value));
+        Outgoing { topic: "t".to_owned(), headers: Headers::from_block(block.freeze()), ..Outgoing::default() }
+    }
+
+    #[test]
+    fn what_pub_sub_cannot_carry_is_refused_with_its_reason() {
+        for (message, part) in [
+            (with("name", &[0xff]), "header `name` is not text"),
+            (with("name", &[b'a'; 1025]), "header `name` has 1025 bytes"),
+            (Outgoing { key: Some(vec![b'k'; 1025].into()), ..with("a", b"b") }, "its key has 1025 bytes"),
+            (Outgoing { key: Some(vec![0xff].into()), ..with("a", b"b") }, "its key is not text"),
+            (Outgoing { payload: Some(vec![0; LARGEST + 1].into()), ..with("a", b"b") }, "at most 10000000"),
+            (Outgoing { topic: "t".to_owned(), ..Outgoing::default() }, "neither a body nor headers"),
+        ] {
+            let error = outgoing(&message).expect_err("refused");
+            assert!(matches!(&error, BusError::TooLarge(text) if text.contains(part)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_google_s_own_are_not_sent_again() {
+        let sent = outgoing(&Outgoing { payload: Some("body".into()), ..with("googclient_deliveryattempt", b"3") });
+        assert!(sent.expect("it can be sent").attributes.is_empty());
+    }
+
+    #[test]
+    fn a_message_without_an_id_has_that_of_the_bus() {
+        let given = Given::new().set_message_id("1234567890123456").set_data("body");
+        let message = received(given.clone(), &"t".into(), Delivery(7), Some(2));
+        assert_eq!(message.headers.get_str("ce-id"), Some("1234567890123456"));
+        assert_eq!(message.headers.get_str(DELIVERY_ATTEMPT), Some("2"));
+        assert_eq!(message.offset, 1_234_567_890_123_456);
+        let own = received(given.set_attributes([("ce_id", "own")]), &"t".into(), Delivery(8), None);
+        assert_eq!((own.headers.get_str("ce-id"), own.headers.get_str("ce_id")), (None, Some("own")));
+        assert!(offset("not-a-number") >= 0);
+    }
+}

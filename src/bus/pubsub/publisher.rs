@@ -1,0 +1,95 @@
+//! Sending messages: of one key one after the other, all else together.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use google_cloud_pubsub::client::Publisher as TopicPublisher;
+use google_cloud_pubsub::error::PublishError;
+
+use super::client::Clients;
+use super::{errors, message};
+use crate::bus::{BusError, Placed, Publisher};
+use crate::message::{Outgoing, Partition};
+
+/// Messages that wait for others to go with them do so for no longer: whoever publishes many has them all there at once.
+const DELAY: Duration = Duration::from_millis(2);
+/// Bytes of one request; Google's limit is 10 MB.
+const REQUEST_BYTES: u32 = 4 << 20;
+/// Messages of one request: Google's limit.
+const REQUEST_MESSAGES: u32 = 1000;
+
+/// Sends to any topic of the bus.
+pub(super) struct PubsubPublisher {
+    clients: Arc<Clients>,
+    /// By topic, as people name it.
+    topics: Mutex<HashMap<String, TopicPublisher>>,
+}
+
+impl PubsubPublisher {
+    pub(super) fn new(clients: Arc<Clients>) -> Self {
+        Self { clients, topics: Mutex::new(HashMap::new()) }
+    }
+
+    async fn of(&self, topic: &str) -> Result<TopicPublisher, BusError> {
+        if let Some(known) = self.topics.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
+            return Ok(known.clone());
+        }
+        let base = self.clients.publisher().await?;
+        let made = base
+            .publisher(self.clients.topic_name(topic))
+            .set_delay_threshold(DELAY)
+            .set_byte_threshold(REQUEST_BYTES)
+            .set_message_count_threshold(REQUEST_MESSAGES)
+            .build();
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(topics.entry(topic.to_owned()).or_insert(made).clone())
+    }
+}
+
+#[async_trait]
+impl Publisher for PubsubPublisher {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+        // All are looked at before the first is sent.
+        let given = messages.iter().map(message::outgoing).collect::<Result<Vec<_>, _>>()?;
+        let mut sent = Vec::with_capacity(messages.len());
+        for (message, given) in messages.iter().zip(given) {
+            sent.push(self.of(&message.topic).await?.publish(given));
+        }
+        let mut placed = Vec::with_capacity(messages.len());
+        let mut failed = None;
+        for (message, outcome) in messages.iter().zip(join_all(sent).await) {
+            match outcome {
+                Ok(id) => placed.push(Placed {
+                    partition: Partition { topic: message.topic.as_str().into(), number: 0 },
+                    offset: message::offset(&id),
+                }),
+                Err(error) => {
+                    // A key is held back after a failure until it is let go.
+                    if let Some(key) = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) {
+                        self.of(&message.topic).await?.resume_publish(key);
+                    }
+                    let said = explain(&message.topic, &error);
+                    // Of what was only held back another one's failure is the reason.
+                    if failed.is_none() || !matches!(error, PublishError::OrderingKeyPaused) {
+                        failed = Some(said);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(placed), Err)
+    }
+}
+
+fn explain(topic: &str, error: &PublishError) -> BusError {
+    let what = format!("a message to topic {topic} was not taken");
+    match error {
+        PublishError::Rpc(error) => match errors::classify(&what, error) {
+            BusError::NotFound(_) => BusError::NotFound(topic.to_owned()),
+            other => other,
+        },
+        other => BusError::Unavailable(format!("{what}: {other}")),
+    }
+}

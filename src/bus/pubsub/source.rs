@@ -1,0 +1,254 @@
+//! The messages of a subscription, numbered as they come, and acknowledged by number.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use google_cloud_pubsub::subscriber::handler::Handler;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::client::Clients;
+use super::confirm::Confirming;
+use super::streams::{Flow, Item, Streams};
+use super::temporary::Temporary;
+use super::topics;
+use super::{inspect, message};
+use crate::bus::inspect::SetUp;
+use crate::bus::{BusError, PartitionStatus, Received, Source, Subscribe, Subscription};
+use crate::message::{Delivery, Message, Partition};
+
+/// Messages of one call at the most.
+const TOGETHER: usize = 1000;
+/// Delivered and not acknowledged messages at the most, whatever their size: each costs its lease.
+const MOST_HELD: usize = 60_000;
+/// Nothing came for so long: for now, everything is read.
+const CAUGHT_UP_AFTER: Duration = Duration::from_millis(300);
+/// Nothing came for so long: the service is asked whether it is there, since a stream does not tell.
+const ASKED_AFTER: Duration = Duration::from_secs(20);
+/// How long the end waits for acknowledgements.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reads a subscription, which [`Subscribe::group`] names.
+pub(super) async fn subscribe(clients: &Arc<Clients>, subscribe: Subscribe) -> Result<Subscription, BusError> {
+    let known = topics::described(clients, &subscribe.group).await?;
+    for SetUp { name, found, fix } in inspect::set_up(&known.settings) {
+        if let Some(fix) = fix {
+            tracing::warn!(subscription = subscribe.group, "{name}: {found}; {fix}");
+        }
+    }
+    let reading = Reading {
+        subscription: known.name,
+        topic: known.topic.into(),
+        // Delivered and not acknowledged are also those in batches, which are bounded by themselves.
+        bytes: subscribe.fetch_bytes * 3,
+        until_idle: subscribe.drain.then_some(clients.settings.drain_idle),
+        until_ms: None,
+        temporary: None,
+    };
+    Ok(read(clients, reading))
+}
+
+/// What is read, and how far.
+pub(super) struct Reading {
+    /// The subscription's whole name.
+    pub(super) subscription: String,
+    /// The topic, as people name it.
+    pub(super) topic: Arc<str>,
+    /// Bytes delivered and not acknowledged at the most.
+    pub(super) bytes: usize,
+    /// End once nothing has come for so long, and everything is acknowledged.
+    pub(super) until_idle: Option<Duration>,
+    /// Messages of this time or later are none of ours.
+    pub(super) until_ms: Option<i64>,
+    /// The subscription is made for this reading.
+    pub(super) temporary: Option<Temporary>,
+}
+
+/// Starts a reading.
+pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
+    let flow = Flow { bytes: reading.bytes, messages: MOST_HELD };
+    let streams = Streams::start(clients, &reading.subscription, clients.settings.streams, flow);
+    let partition = Partition { topic: Arc::clone(&reading.topic), number: 0 };
+    let (status_in, status) =
+        watch::channel(vec![PartitionStatus { partition, position: None, end: None, lag: Duration::ZERO }]);
+    let source = PubsubSource {
+        clients: Arc::clone(clients),
+        confirming: Confirming::start(clients.short(&reading.subscription).to_owned()),
+        reading,
+        streams: Some(streams),
+        fetched: Vec::with_capacity(TOGETHER),
+        held: VecDeque::new(),
+        next: 0,
+        quiet_since: Instant::now(),
+        asked: Instant::now(),
+        is_caught_up: false,
+        status: status_in,
+    };
+    // Nothing is ever handed over: the channel is closed from the start.
+    Subscription { source: Box::new(source), handovers: mpsc::channel(1).1, status, transactions: None }
+}
+
+/// A message that was delivered and is not acknowledged.
+struct Held {
+    delivery: u64,
+    published_ms: Option<i64>,
+    handler: Handler,
+}
+
+struct PubsubSource {
+    clients: Arc<Clients>,
+    reading: Reading,
+    streams: Option<Streams>,
+    confirming: Confirming,
+    /// Taken from the streams and not given on: a wait that is dropped keeps it.
+    fetched: Vec<Item>,
+    held: VecDeque<Held>,
+    next: u64,
+    /// Since when nothing came and nothing was at work.
+    quiet_since: Instant,
+    /// When the service was last heard of.
+    asked: Instant,
+    is_caught_up: bool,
+    status: watch::Sender<Vec<PartitionStatus>>,
+}
+
+#[async_trait]
+impl Source for PubsubSource {
+    async fn next(&mut self) -> Result<Received, BusError> {
+        loop {
+            if !self.fetched.is_empty() {
+                match self.give()? {
+                    messages if messages.is_empty() => continue,
+                    messages => return Ok(Received::Messages(messages)),
+                }
+            }
+            let deadline = self.deadline();
+            let Some(streams) = &mut self.streams else {
+                return Err(BusError::Failed("the consumer is closed".to_owned()));
+            };
+            let received = streams.items.recv_many(&mut self.fetched, TOGETHER);
+            match tokio::time::timeout_at(deadline, received).await {
+                Ok(0) => return Err(BusError::Failed("the streams have ended".to_owned())),
+                Ok(_) => {}
+                Err(_) => {
+                    if let Some(received) = self.silence().await? {
+                        return Ok(received);
+                    }
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, last: Delivery) {
+        while self.held.front().is_some_and(|held| held.delivery <= last.0)
+            && let Some(held) = self.held.pop_front()
+        {
+            match held.handler {
+                Handler::ExactlyOnce(handler) => self.confirming.confirm(handler),
+                other => other.ack(),
+            }
+        }
+        if self.held.is_empty() {
+            self.quiet_since = Instant::now();
+        }
+        self.tell();
+    }
+
+    async fn close(&mut self) -> Result<(), BusError> {
+        let Some(streams) = self.streams.take() else { return Ok(()) };
+        // Dropped, they are handed back, and delivered to another consumer at once.
+        self.fetched.clear();
+        self.held.clear();
+        let ended = async {
+            self.confirming.end().await;
+            streams.end().await;
+        };
+        let ended = tokio::time::timeout(CLOSE_WITHIN, ended).await;
+        if let Some(temporary) = self.reading.temporary.take() {
+            temporary.delete().await;
+        }
+        ended.map_err(|_| {
+            BusError::Unavailable(format!(
+                "acknowledgements of subscription `{}` did not all arrive within {CLOSE_WITHIN:?}; what they were for comes again",
+                self.clients.short(&self.reading.subscription)
+            ))
+        })
+    }
+}
+
+impl PubsubSource {
+    /// Numbers what was fetched.
+    fn give(&mut self) -> Result<Vec<Message>, BusError> {
+        self.is_caught_up = false;
+        self.quiet_since = Instant::now();
+        self.asked = self.quiet_since;
+        let mut messages = Vec::with_capacity(self.fetched.len());
+        let mut trouble = None;
+        for item in self.fetched.drain(..) {
+            match item {
+                Item::Trouble(error) => trouble = Some(error),
+                Item::Message(given, handler) => {
+                    let delivery = Delivery(self.next);
+                    let message = message::received(*given, &self.reading.topic, delivery, handler.delivery_attempt());
+                    if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
+                        handler.ack();
+                        continue;
+                    }
+                    self.held.push_back(Held { delivery: self.next, published_ms: message.timestamp_ms, handler });
+                    self.next += 1;
+                    messages.push(message);
+                }
+            }
+        }
+        self.tell();
+        // Messages that came with it are given first: they are numbered already.
+        match trouble {
+            Some(error) if messages.is_empty() => Err(error),
+            Some(error) => {
+                self.fetched.push(Item::Trouble(error));
+                Ok(messages)
+            }
+            None => Ok(messages),
+        }
+    }
+
+    /// Until when a message is waited for, before silence means something.
+    fn deadline(&self) -> Instant {
+        let asked = self.asked + ASKED_AFTER;
+        let caught_up = (!self.is_caught_up).then(|| self.quiet_since + CAUGHT_UP_AFTER);
+        let ended = self.reading.until_idle.filter(|_| self.held.is_empty()).map(|idle| self.quiet_since + idle);
+        [caught_up, ended].into_iter().flatten().fold(asked, Instant::min)
+    }
+
+    /// What it means that nothing came up to a deadline.
+    async fn silence(&mut self) -> Result<Option<Received>, BusError> {
+        let quiet_for = self.quiet_since.elapsed();
+        if !self.is_caught_up && quiet_for >= CAUGHT_UP_AFTER {
+            self.is_caught_up = true;
+            return Ok(Some(Received::CaughtUp));
+        }
+        let is_over = self.held.is_empty() && self.reading.until_idle.is_some_and(|idle| quiet_for >= idle);
+        if is_over || self.asked.elapsed() >= ASKED_AFTER {
+            self.asked = Instant::now();
+            if let Err(error) = topics::is_there(&self.clients, &self.reading.subscription).await {
+                // Of a service that is away silence says nothing.
+                self.quiet_since = Instant::now();
+                return Err(error);
+            }
+        }
+        Ok(is_over.then_some(Received::End))
+    }
+
+    fn tell(&self) {
+        let lag = self.held.front().and_then(|held| held.published_ms).map_or(Duration::ZERO, age);
+        self.status.send_modify(|status| status.iter_mut().for_each(|status| status.lag = lag));
+    }
+}
+
+/// How long ago a time was.
+fn age(published_ms: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(published_ms.max(0) as u64))
+}

@@ -1,0 +1,158 @@
+//! What there is: topics, subscriptions, and what they are set to.
+
+use std::time::Duration;
+
+use google_cloud_pubsub::model::{Subscription, Topic};
+use google_cloud_wkt::Timestamp;
+
+use super::client::Clients;
+use super::{errors, message};
+use crate::bus::{BusError, GroupPosition, Keeping, TopicInfo};
+
+/// How long a topic that is made here keeps its messages, so that it can be read again.
+const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What a subscription is shown as that has lost its topic.
+const DELETED: &str = "_deleted-topic_";
+
+/// A topic by its name.
+pub(super) async fn topic(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
+    Ok(info(&get_topic(clients, name).await?))
+}
+
+/// How long a topic keeps messages, whoever has read them; `None` where it does not.
+pub(super) async fn kept_for(clients: &Clients, name: &str) -> Result<Option<Duration>, BusError> {
+    let topic = get_topic(clients, name).await?;
+    Ok(topic.message_retention_duration.map(|kept| Duration::from_secs(kept.seconds().max(0) as u64)))
+}
+
+async fn get_topic(clients: &Clients, name: &str) -> Result<Topic, BusError> {
+    let call = clients.topics().await?.get_topic().set_topic(clients.topic_name(name));
+    call.send().await.map_err(|error| match errors::classify(&format!("topic `{name}`"), &error) {
+        BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
+        other => other,
+    })
+}
+
+fn info(topic: &Topic) -> TopicInfo {
+    let kept = topic.message_retention_duration.as_ref().map(|kept| kept.seconds().max(0) as u64 * 1000);
+    TopicInfo {
+        partitions: 1,
+        max_message_bytes: Some(message::LARGEST),
+        max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
+        // The service does not tell.
+        messages: 0,
+        keeping: Keeping { for_ms: kept, ..Keeping::default() },
+        untold: None,
+    }
+}
+
+/// A subscription as a reader needs it.
+pub(super) struct Described {
+    /// Its whole name.
+    pub(super) name: String,
+    /// Its topic, as people name it.
+    pub(super) topic: String,
+    /// What it is set to.
+    pub(super) settings: Subscription,
+}
+
+/// A subscription by its name.
+pub(super) async fn described(clients: &Clients, name: &str) -> Result<Described, BusError> {
+    let whole = clients.subscription_name(name);
+    let settings = get_subscription(clients, &whole).await.map_err(|error| match error {
+        BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
+        other => other,
+    })?;
+    if settings.topic == DELETED {
+        return Err(BusError::Settings(format!(
+            "subscription `{name}` has lost its topic, which was deleted; make both anew"
+        )));
+    }
+    let topic = clients.short(&settings.topic).to_owned();
+    Ok(Described { name: whole, topic, settings })
+}
+
+/// Whether a subscription can be asked for, by its whole name. Who may read may not always ask: then there is an answer, and that is enough.
+pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusError> {
+    match get_subscription(clients, whole).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn get_subscription(clients: &Clients, whole: &str) -> Result<Subscription, BusError> {
+    let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
+    let what = format!("subscription `{}`", clients.short(whole));
+    call.send().await.map_err(|error| errors::classify(&what, &error))
+}
+
+/// What a writer reads from a subscription is what its topic is.
+pub(super) async fn subscription(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
+    let Described { settings, .. } = described(clients, name).await?;
+    let kept = settings.message_retention_duration.as_ref().map(|kept| kept.seconds().max(0) as u64 * 1000);
+    Ok(TopicInfo {
+        partitions: 1,
+        max_message_bytes: Some(message::LARGEST),
+        max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
+        messages: 0,
+        keeping: Keeping { for_ms: kept, ..Keeping::default() },
+        untold: None,
+    })
+}
+
+/// Makes a topic that keeps its messages for a while; one that exists is left as it is.
+pub(super) async fn create(clients: &Clients, name: &str) -> Result<(), BusError> {
+    let kept = google_cloud_wkt::Duration::clamp(KEPT_FOR.as_secs() as i64, 0);
+    let call =
+        clients.topics().await?.create_topic().set_name(clients.topic_name(name)).set_message_retention_duration(kept);
+    match call.send().await {
+        Ok(_) => Ok(()),
+        Err(error) if errors::already_exists(&error) => Ok(()),
+        Err(error) => Err(errors::classify(&format!("topic `{name}`"), &error)),
+    }
+}
+
+/// Makes a subscription of a topic that delivers in order of keys, and begins with the earliest message that the topic has kept; one that
+/// exists is left as it is.
+pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &str) -> Result<(), BusError> {
+    let admin = clients.subscriptions().await?;
+    let whole = clients.subscription_name(name);
+    let call = admin
+        .create_subscription()
+        .set_name(&whole)
+        .set_topic(clients.topic_name(topic))
+        .set_ack_deadline_seconds(60)
+        .set_enable_message_ordering(true);
+    match call.send().await {
+        Ok(_) => {}
+        Err(error) if errors::already_exists(&error) => return Ok(()),
+        Err(error) => return Err(errors::classify(&format!("subscription `{name}`"), &error)),
+    }
+    if kept_for(clients, topic).await?.is_some() {
+        let seek = admin.seek().set_subscription(&whole).set_time(Timestamp::clamp(0, 0));
+        let what = format!("setting subscription `{name}` back to the earliest message");
+        match seek.send().await {
+            Ok(_) => {}
+            // Google's emulator cannot set one back that delivers in order.
+            Err(error) if clients.settings.emulator.is_some() => {
+                tracing::warn!("{what} is not possible here, so it begins now: {}", errors::describe(&error));
+            }
+            Err(error) => return Err(errors::classify(&what, &error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a subscription reads a topic: a position without a number where it does, none where it is not there or reads another.
+pub(super) async fn reads(clients: &Clients, topic: &str, subscription: &str) -> Result<Vec<GroupPosition>, BusError> {
+    get_topic(clients, topic).await?;
+    match described(clients, subscription).await {
+        Ok(known) if clients.topic_name(&known.topic) == clients.topic_name(topic) => {
+            Ok(vec![GroupPosition { partition: 0, committed: Some(0), earliest: 0, end: 0 }])
+        }
+        Ok(_) | Err(BusError::NotFound(_)) => {
+            Ok(vec![GroupPosition { partition: 0, committed: None, earliest: 0, end: 0 }])
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,21 @@
+//! Settings of Pub/Sub.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Maybe;
+
+/// How Pub/Sub is read; all optional.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct RawPubsub {
+    /// Streams that a writer reads by; default 4. One carries about 10 MB a second.
+    pub(in crate::config) streams: Maybe<NonZeroUsize>,
+    /// So long nothing comes before `--drain` takes a subscription for empty; default `10s`.
+    pub(in crate::config) drain_idle: Maybe<Duration>,
+    /// So long nothing comes before a reading beside subscriptions (`peek`, `dlq`) is over; default `5s`.
+    pub(in crate::config) browse_idle: Maybe<Duration>,
+}

@@ -1,0 +1,76 @@
+//! Google's own emulator of Pub/Sub under the suite, which the test command starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chalk_writer::bus::Bus;
+use chalk_writer::config::settings::{BusSettings, PubsubSettings};
+use google_cloud_auth::credentials::anonymous;
+use google_cloud_pubsub::client::SubscriptionAdmin;
+use google_cloud_wkt::Timestamp;
+
+use super::harness::{Capabilities, Harness};
+
+/// The environment variable that holds the emulator's address.
+const ADDRESS: &str = "CHALK_WRITER_TEST_PUBSUB";
+
+/// A project of its own on the emulator.
+pub struct Pubsub {
+    settings: PubsubSettings,
+}
+
+impl Pubsub {
+    pub fn new() -> Self {
+        let address = std::env::var(ADDRESS).unwrap_or_else(|_| {
+            panic!("{ADDRESS} is not set: this test needs the emulator of Pub/Sub; `./dev test` starts one and sets it")
+        });
+        let settings = PubsubSettings {
+            project: format!("contract-{}", fastrand::u32(..)),
+            emulator: Some(address),
+            streams: 2,
+            drain_idle: Duration::from_secs(3),
+            browse_idle: Duration::from_secs(2),
+            aws_pool: false,
+        };
+        Self { settings }
+    }
+}
+
+#[async_trait]
+impl Harness for Pubsub {
+    fn name(&self) -> &'static str {
+        "PUBSUB"
+    }
+
+    fn bus(&self) -> Arc<dyn Bus> {
+        chalk_writer::bus::open(&BusSettings::Pubsub(self.settings.clone())).expect("the settings are right")
+    }
+
+    async fn make_group(&self, topic: &str, group: &str) {
+        let address = self.settings.emulator.as_ref().expect("it is one");
+        let admin = SubscriptionAdmin::builder()
+            .with_endpoint(format!("http://{address}"))
+            .with_credentials(anonymous::Builder::new().build())
+            .build()
+            .await
+            .expect("a client");
+        let name = format!("projects/{}/subscriptions/{group}", self.settings.project);
+        let topic = format!("projects/{}/topics/{topic}", self.settings.project);
+        // Not in order: the emulator cannot set such a one back. The next member finds it as it is.
+        if admin.create_subscription().set_name(&name).set_topic(topic).send().await.is_ok() {
+            let earliest = Timestamp::clamp(0, 0);
+            admin.seek().set_subscription(name).set_time(earliest).send().await.expect("set back");
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            patience: Duration::from_secs(40),
+            has_positions: false,
+            carries_bytes: false,
+            keeps_timestamps: false,
+            ..Capabilities::full()
+        }
+    }
+}
