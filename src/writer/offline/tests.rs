@@ -66,6 +66,7 @@ fn decoded_by(decoder: &OfflineDecoder, result: QueryResult) -> Decoded<TableRow
         rows: rows.collect(),
         refused: decoded.refused,
         skipped: decoded.skipped,
+        waits_for: None,
     }
 }
 
