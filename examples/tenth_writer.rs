@@ -225,7 +225,8 @@ async fn main() -> anyhow::Result<()> {
     let plan = AnyWriter::plan(&AuditWriter, &settings)?;
     let shutdown = CancellationToken::new();
     let (bus, health) = (Arc::new(bus), Arc::<Health>::default());
-    let start = Start { bus, health: health.clone(), drain: true, again: None, shutdown: shutdown.clone() };
+    let start =
+        Start { bus, health: health.clone(), drain: true, again: None, shutdown: shutdown.clone(), may_come: None };
     plan.start(start).await?.run(shutdown).await?;
 
     let text = std::fs::read_to_string(folder.path().join("audit.log"))?;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chalk_writer::bus::PartitionStatus;
+use chalk_writer::bus::{HeldUp, PartitionStatus};
 use chalk_writer::message::Partition;
 use chalk_writer::runtime::Health;
 use chalk_writer::telemetry::http::{listen, serve};
@@ -51,6 +51,7 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
         position: Some(5),
         end: Some(12),
         lag: Duration::from_secs(2),
+        held_up: HeldUp::default(),
     }]);
     writer.subscribed(seen);
     assert_eq!(ask(&address, "/readyz").await, (200, "ok\n".to_owned()));
@@ -93,6 +94,7 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
         position: Some(9),
         end: Some(12),
         lag: Duration::ZERO,
+        held_up: HeldUp::default(),
     }]);
     drop(partitions);
     assert_eq!(writer.left().await, Some(3), "the last figures of a bus that was closed");

@@ -1,5 +1,7 @@
 //! What `doctor` asks of a bus beyond what a writer does. Nothing of it changes anything.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::BusError;
@@ -17,6 +19,25 @@ pub trait Inspect: Send + Sync {
 
     /// Whether messages may be sent to a topic, without sending one.
     async fn takes(&self, topic: &str) -> Result<Takes, BusError>;
+
+    /// Partitions of a topic of which nothing comes, though the bus answers; none where a bus has no such states.
+    async fn held_up(&self, _topic: &str) -> Result<Vec<(i32, HeldUpBy)>, BusError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What holds a partition up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldUpBy {
+    /// It cannot be read, and why.
+    Away(String),
+    /// A transaction that is open.
+    Transaction {
+        /// Messages behind its beginning.
+        messages: u64,
+        /// How long ago its first message was sent, where that could be read.
+        age: Option<Duration>,
+    },
 }
 
 /// One setting of what a writer reads.

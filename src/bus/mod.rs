@@ -11,7 +11,7 @@ pub mod reread;
 mod transaction;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -129,6 +129,11 @@ pub trait Bus: Send + Sync {
     /// How far a group is in every partition of a topic.
     async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError>;
 
+    /// Whether a group has read a topic, and would read what is sent there.
+    async fn reads(&self, group: &str, topic: &str) -> Result<bool, BusError> {
+        Ok(self.positions(topic, group).await?.iter().any(|position| position.committed.is_some()))
+    }
+
     /// Moves the position of a group that nobody is in, by hand: only from where it is expected to be.
     ///
     /// From a position to itself it is a rehearsal: whether it would move, without moving it.
@@ -215,6 +220,17 @@ pub trait Source: Send {
 
     /// Makes every acknowledgement durable and leaves the group, within a bound of its own.
     async fn close(&mut self) -> Result<(), BusError>;
+
+    /// For how long what serves it has been stuck, where that is longer than it waits for anything: a bus that is away never
+    /// makes it so. `None` while it is not.
+    fn stuck(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What is acknowledged and not known to be durable, for people: what would be delivered again if it ended now.
+    fn unsettled(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How far a consumer is in one partition.
@@ -228,6 +244,18 @@ pub struct PartitionStatus {
     pub end: Option<i64>,
     /// Age of the oldest message that is not acknowledged; zero at the end.
     pub lag: Duration,
+    /// What keeps its messages from coming, though the bus answers.
+    pub held_up: HeldUp,
+}
+
+/// What holds one partition up; nothing where a bus has no such states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldUp {
+    /// It cannot be read: since when, and why. How far it is behind is not known then.
+    pub away: Option<(Instant, String)>,
+    /// Messages behind the beginning of the oldest transaction that is open, which nobody may read before it is ended,
+    /// and since when that has been the oldest one.
+    pub open: Option<(u64, Instant)>,
 }
 
 /// Sends messages.
@@ -338,8 +366,8 @@ pub struct TopicInfo {
     pub max_message_bytes: Option<usize>,
     /// Largest header in bytes, where the bus has a limit for one.
     pub max_header_bytes: Option<usize>,
-    /// Messages in the topic now, as far as offsets tell.
-    pub messages: u64,
+    /// Messages in the topic now, as far as offsets tell; `None` where there are none.
+    pub messages: Option<u64>,
     /// What the bus does with them later, where it does anything and tells.
     pub keeping: Keeping,
     /// Why the bus does not tell its limits and what it does later; nothing where it tells, or has none.
@@ -367,6 +395,8 @@ pub struct BusKind {
     pub inspect: fn(&BusSettings) -> Option<Arc<dyn inspect::Inspect>>,
     /// How long it waits for a member; `None` where the settings are another kind's.
     pub waits: fn(&BusSettings) -> Option<Waits>,
+    /// Whether messages and positions can move in one transaction.
+    pub has_transactions: bool,
 }
 
 /// How long a bus waits for a member of a group.
@@ -384,9 +414,15 @@ pub struct Waits {
 
 /// Every bus of this version.
 pub static BUSES: &[BusKind] = &[
-    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits },
-    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits },
-    BusKind { name: "PUBSUB", open: pubsub::open, inspect: pubsub::inspect, waits: pubsub::waits },
+    BusKind { name: "LOCAL", open: local::open, inspect: local::inspect, waits: local::waits, has_transactions: true },
+    BusKind { name: "KAFKA", open: kafka::open, inspect: kafka::inspect, waits: kafka::waits, has_transactions: true },
+    BusKind {
+        name: "PUBSUB",
+        open: pubsub::open,
+        inspect: pubsub::inspect,
+        waits: pubsub::waits,
+        has_transactions: false,
+    },
 ];
 
 /// The bus that the settings name.
@@ -395,6 +431,11 @@ pub fn open(settings: &BusSettings) -> Result<Arc<dyn Bus>, BusError> {
         .iter()
         .find_map(|kind| (kind.open)(settings))
         .unwrap_or_else(|| Err(BusError::Settings(format!("{settings:?} is not a bus of this version"))))
+}
+
+/// Whether the bus that the settings name moves messages and positions in one transaction.
+pub fn has_transactions(settings: &BusSettings) -> bool {
+    BUSES.iter().any(|kind| kind.name == settings.name() && kind.has_transactions)
 }
 
 /// How long the bus that the settings name waits for a member of a group.

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::{BrowseFrom, Bus, BusError, PartitionStatus, Received, Source, Stretch, Subscription};
+use super::{BrowseFrom, Bus, BusError, HeldUp, PartitionStatus, Received, Source, Stretch, Subscription};
 use crate::message::{Delivery, Message, Partition};
 
 /// Chunks that may wait to be taken.
@@ -33,6 +33,7 @@ pub fn reread(bus: Arc<dyn Bus>, topic: &str, stretches: Vec<Stretch>, from_ms: 
         position: Some(stretch.from),
         end: Some(stretch.until),
         lag: Duration::ZERO,
+        held_up: HeldUp::default(),
     };
     let (status_in, status) = watch::channel(stretches.iter().map(status).collect());
     let (items_in, items) = mpsc::channel(WAITING);
@@ -313,6 +314,7 @@ mod tests {
             position: Some(position),
             end: Some(12),
             lag: Duration::ZERO,
+            held_up: HeldUp::default(),
         };
         let mut left = vec![stretch(10, 12)];
         read_on(&*bus, "t", &mut left, &items_in).await.expect("read");

@@ -88,7 +88,8 @@ async fn drain(settings: WriterSettings) -> Result<(), Failure> {
     let recorded = recorder(&[]).or_exit(Exit::Failed)?.handle();
     let health = Arc::new(Health::default());
     let watched = Watched::new(identity(&settings), Arc::clone(&health), recorded, settings.tuning.drain_timeout);
-    Session { plans, bus, watched, drain: true, again: None }.run(Stop { signals: None, limit: None }).await?;
+    let stop = Stop { signals: None, limit: None, within: settings.tuning.drain_timeout };
+    Session { plans, bus, watched, drain: true, again: None }.run(stop).await?;
     let HealthState { acknowledged, stored, stale, buried, .. } = health.state();
     let seconds = began.elapsed().as_secs_f64();
     line(format!(

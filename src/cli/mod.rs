@@ -79,10 +79,9 @@ impl CommandLine {
     /// What is logged without `RUST_LOG`: a command's result is on stdout, so it only warns.
     pub const fn default_level(&self) -> &'static str {
         match self.command {
-            None => "info",
+            None | Some(Command::Metadata(_)) => "info",
             // It shows its dead letters itself, and they are part of the show.
             Some(Command::Demo(_)) => "error",
-            Some(Command::Metadata(_)) => "info",
             Some(_) => "warn",
         }
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use crate::bus;
+use crate::config::settings::BusSettings;
 use crate::runtime::Health;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
@@ -30,6 +31,9 @@ pub(super) struct Arguments {
     /// Give a drain up after so long (`30s`, `5m`), with exit code 1
     #[arg(long, value_name = "DURATION", requires = "drain", value_parser = deployment::duration)]
     drain_timeout: Option<Duration>,
+    /// On Pub/Sub, which tells no ends: a subscription is empty once nothing has come for so long (`pubsub.drain_idle`, 10s)
+    #[arg(long, value_name = "DURATION", requires = "drain", value_parser = deployment::duration)]
+    drain_idle: Option<Duration>,
     /// Read a stretch of the topic again, outside the consumer group: from this time on, RFC 3339, or so long ago (`2h`)
     #[arg(long, value_name = "TIME", value_parser = deployment::moment, conflicts_with = "drain")]
     from_time: Option<DateTime<Utc>>,
@@ -63,7 +67,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let again = arguments.again()?;
     // Beside the writer itself, which has the port: this one listens only where it is told to.
     let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
-    let settings = arguments.selection.as_it_stands(listen)?;
+    let mut settings = arguments.selection.as_it_stands(listen)?;
+    if let (Some(idle), BusSettings::Pubsub(pubsub)) = (arguments.drain_idle, &mut settings.bus) {
+        pubsub.drain_idle = idle;
+    }
     let plans = Plans::of(&settings, arguments.selection)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
@@ -84,7 +91,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let _server = port.map(|(listener, _)| AbortOnDrop(tokio::spawn(http::serve(listener, Arc::clone(&watched)))));
 
     let session = Session { plans, bus, watched, drain: arguments.drain, again };
-    let stop = Stop { signals: Some(&mut signals), limit: arguments.drain_timeout };
+    let stop =
+        Stop { signals: Some(&mut signals), limit: arguments.drain_timeout, within: settings.tuning.drain_timeout };
     session.run(stop).await
 }
 

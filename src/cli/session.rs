@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, PartitionStatus};
 use crate::config::settings::WriterSettings;
-use crate::runtime::PipelineError;
+use crate::runtime::{PipelineError, stops_within};
 use crate::telemetry::watched::{Identity, Phase, Watched};
 use crate::writer::{Again, Start, StartError};
 
@@ -21,6 +21,11 @@ use super::signals::Signals;
 
 /// What a drain that ran out of time still has for writing what is at hand and leaving the group.
 const MOMENT: Duration = Duration::from_secs(3);
+
+/// Beyond what stopping may take: until whoever waits for something stops waiting by himself and says what is left,
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// and until the process ends whatever holds it up.
+const LAST: Duration = Duration::from_secs(3);
 
 /// A writer that is ready to be started.
 pub(super) struct Session {
@@ -42,6 +47,8 @@ pub(super) struct Stop<'a> {
     pub signals: Option<&'a mut Signals>,
     /// The longest that a drain may take.
     pub limit: Option<Duration>,
+    /// The longest that stopping may take, from the first signal on: `drain_timeout`.
+    pub within: Duration,
 }
 
 /// What the port and the log call a writer.
@@ -65,7 +72,7 @@ impl Session {
         let drain = self.drain || again;
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
-            failure = forced(stop.signals, &shutdown, &watched) => Err(failure),
+            failure = forced(stop.signals, stop.within, &shutdown, &watched) => Err(failure),
             back = clock::set_back(), if minds_the_clock => give_up(back, &watched),
             never = watched.keep_sampling() => match never {},
             never = progress::show(&watched), if drain => match never {},
@@ -167,17 +174,47 @@ impl Session {
     }
 }
 
-/// Asks for the end at the first signal, and gives up at the second.
-async fn forced(signals: Option<&mut Signals>, shutdown: &CancellationToken, watched: &Watched) -> Failure {
+/// Asks for the end at the first signal, and gives up at the second, or when the time is over that everything after the
+/// first shares.
+async fn forced(
+    signals: Option<&mut Signals>,
+    within: Duration,
+    shutdown: &CancellationToken,
+    watched: &Arc<Watched>,
+) -> Failure {
     let Some(signals) = signals else { return std::future::pending().await };
     let first = signals.next().await;
-    tracing::info!("{first}: stopping; a second signal does not wait for what is at hand");
+    let within = stops_within(within);
+    tracing::info!(?within, "{first}: stopping; a second signal does not wait for what is at hand");
     watched.enter(Phase::Stopping);
     shutdown.cancel();
-    let second = signals.next().await;
-    let left = watched.health.state().in_hand;
-    let text = format!("{second} while stopping: {} not written; they will be delivered again", count(left, "message"));
-    Failure::new(Exit::Failed, text)
+    end_after(within + LAST, watched);
+    let why = tokio::select! {
+        second = signals.next() => format!("{second} while stopping"),
+        () = sleep(within + LAST_WORDS) => format!("not stopped within {within:?} (`drain_timeout`)"),
+    };
+    Failure::new(Exit::Failed, format!("{why}: {}", left_behind(watched)))
+}
+
+/// What nobody waits for any more.
+fn left_behind(watched: &Watched) -> String {
+    let left = count(watched.health.state().in_hand, "message");
+    format!("{left} not written, which will be delivered again, as will what was written and is not committed")
+}
+
+/// Ends the process, by a thread that waits for no other: closing a client may take as long as a broker that is silent.
+fn end_after(limit: Duration, watched: &Arc<Watched>) {
+    let watched = Arc::clone(watched);
+    let end = move || {
+        std::thread::sleep(limit);
+        summarize(&watched, None);
+        let left = left_behind(&watched);
+        tracing::error!(exit_code = Exit::Failed as u8, "not ended {limit:?} after the signal: {left}");
+        std::process::exit(Exit::Failed as i32)
+    };
+    if let Err(error) = std::thread::Builder::new().name("last".to_owned()).spawn(end) {
+        tracing::warn!(%error, "no thread that ends the process in time");
+    }
 }
 
 /// Ends the process at once: threads that sleep by a clock that was set back cannot be joined.

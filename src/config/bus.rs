@@ -134,7 +134,7 @@ fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
         streams: get(raw.pubsub.streams.as_ref()).map_or(STREAMS, NonZeroUsize::get),
         drain_idle: get(raw.pubsub.drain_idle.as_ref()).unwrap_or(DRAIN_IDLE),
         browse_idle: get(raw.pubsub.browse_idle.as_ref()).unwrap_or(BROWSE_IDLE),
-        aws_pool: get(common.use_aws_pool_for_google_adc.as_ref()).unwrap_or(false),
+        identity: google_identity(raw),
     }
 }
 

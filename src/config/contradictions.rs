@@ -78,12 +78,13 @@ pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) 
             }
         }
         let replicas = replicas(around.file, writer);
-        if kafka.properties.contains_key("group.instance.id")
+        // What is made of a variable (`${HOSTNAME}`) is another name in each pod.
+        if kafka.properties.get("group.instance.id").is_some_and(|name| !name.contains("${"))
             && let Some((field, replicas)) = replicas.filter(|(_, replicas)| *replicas > 1)
         {
             let text = format!(
                 "is one name, and `{name}` has {replicas} replicas (`{field}`): each that starts would throw out the one \
-                 before it; leave it out here and give each pod its own"
+                 before it; make it of the pod's name (`${{HOSTNAME}}`), or leave it out"
             );
             found.elsewhere.push(("kafka.group.instance.id".to_owned(), Problem::Rule(text)));
         }

@@ -73,7 +73,7 @@ static DEFAULTS: &[DefaultValue] = &[
         field: "drain_timeout",
         online: "25s",
         offline: "25s",
-        reason: "Kubernetes kills after 30 seconds unless told otherwise",
+        reason: "all of a stop; Kubernetes kills after 30 seconds unless told otherwise",
     },
     DefaultValue {
         field: "max_future_skew",

@@ -12,6 +12,7 @@ pub use super::mirror::{MirrorBody, MirrorSettings};
 pub use super::of_type::{LoadSettings, MetricsModes, OfflineMode, OnError, Sides, TypeSettings};
 pub use super::own::OwnSettings;
 use crate::config::secret::SecretRef;
+use crate::google;
 use crate::value::Metric;
 use crate::value::dtype::DataType;
 use crate::writer_type::WriterType;
@@ -72,6 +73,7 @@ impl MetadataSource {
 
 /// Who describes environments.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub enum MetadataSource {
     /// A server with the published `MetadataService` (`GRPC_SERVER`).
     Grpc {
@@ -158,8 +160,8 @@ pub struct PubsubSettings {
     pub drain_idle: Duration,
     /// So long nothing comes before a reading beside subscriptions is over (`pubsub.browse_idle`).
     pub browse_idle: Duration,
-    /// `use_aws_pool_for_google_adc`: the identity is one of AWS, which a workload identity pool exchanges.
-    pub aws_pool: bool,
+    /// Who we are to Google.
+    pub identity: google::Identity,
 }
 
 /// The environments of a deployment, by id; `*` stands for any without an entry of its own.

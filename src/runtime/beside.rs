@@ -1,5 +1,7 @@
 //! Two pipelines of one writer: that of its topic, and beside it that of what was parked.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +12,9 @@ use crate::sink::Row;
 
 /// Messages that are parked and not read back yet, as far as this process reads them.
 const WAITING: &str = "chalk_writer_parked_waiting_messages";
+
+/// Age of the oldest of them.
+const WAITING_FOR: &str = "chalk_writer_parked_waiting_seconds";
 
 /// A writer that parks.
 pub struct Beside<R: Row> {
@@ -38,8 +43,9 @@ impl<R: Row> Run for Beside<R> {
         };
         let waiting = async {
             loop {
-                let left: i64 = status.borrow_and_update().iter().filter_map(left).sum();
+                let (left, oldest) = waiting_in(&status.borrow_and_update());
                 metrics::gauge!(WAITING).set(left as f64);
+                metrics::gauge!(WAITING_FOR).set(oldest.as_secs_f64());
                 if status.changed().await.is_err() {
                     return std::future::pending::<()>().await;
                 }
@@ -59,7 +65,33 @@ impl<R: Row> Run for Beside<R> {
     }
 }
 
-fn left(partition: &PartitionStatus) -> Option<i64> {
-    let (position, end) = partition.position.zip(partition.end)?;
-    Some((end - position).max(0))
+/// How many messages are not read back yet, and the age of the oldest.
+fn waiting_in(partitions: &[PartitionStatus]) -> (i64, Duration) {
+    let left = |partition: &PartitionStatus| {
+        let (position, end) = partition.position.zip(partition.end)?;
+        Some((end - position).max(0))
+    };
+    let oldest = partitions.iter().map(|partition| partition.lag).max();
+    (partitions.iter().filter_map(left).sum(), oldest.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::HeldUp;
+    use crate::message::Partition;
+
+    #[test]
+    fn what_waits_is_as_old_as_the_oldest_of_all_partitions() {
+        let status = |number, position, end, seconds| PartitionStatus {
+            partition: Partition { topic: "parked".into(), number },
+            position: Some(position),
+            end,
+            lag: Duration::from_secs(seconds),
+            held_up: HeldUp::default(),
+        };
+        let partitions = [status(0, 3, Some(9), 40), status(1, 5, Some(5), 0), status(2, 1, None, 90)];
+        assert_eq!(waiting_in(&partitions), (6, Duration::from_secs(90)));
+        assert_eq!(waiting_in(&[]), (0, Duration::ZERO));
+    }
 }

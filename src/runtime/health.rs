@@ -45,6 +45,8 @@ pub struct HealthState {
     pub in_hand: u64,
     /// When the loop last turned; `None` before it started.
     pub turned: Option<Instant>,
+    /// For how long what reads the bus has been stuck; `None` while it is not.
+    pub bus_stuck: Option<Duration>,
     /// The parts of the pipeline that are known, and whether each has ever worked.
     pub parts: BTreeMap<String, bool>,
     /// Part of the pipeline (a destination, the bus, the dead letter topic) and what is wrong with it.
@@ -74,6 +76,22 @@ pub struct Trouble {
     told: Vec<String>,
 }
 
+impl Trouble {
+    fn of(reason: &str, since: Instant) -> Self {
+        let reason = reason.to_owned();
+        Self { since, attempts: 0, reason, denied: false, failed: since, said: None, told: Vec::new() }
+    }
+}
+
+impl HealthState {
+    fn remember(&mut self, error: String) {
+        self.last_errors.push_back((SystemTime::now(), error));
+        if self.last_errors.len() > REMEMBERED {
+            self.last_errors.pop_front();
+        }
+    }
+}
+
 impl Health {
     /// The state now.
     pub fn state(&self) -> HealthState {
@@ -101,15 +119,8 @@ impl Health {
     pub(crate) fn failed(&self, part: &str, reason: &str, denied: bool) {
         let mut state = self.lock();
         let now = Instant::now();
-        let trouble = state.troubles.entry(part.to_owned()).or_insert_with(|| Trouble {
-            since: now,
-            attempts: 0,
-            reason: reason.to_owned(),
-            denied,
-            failed: now,
-            said: None,
-            told: Vec::new(),
-        });
+        let trouble =
+            state.troubles.entry(part.to_owned()).or_insert_with(|| Trouble { denied, ..Trouble::of(reason, now) });
         let new = !trouble.told.iter().any(|told| told == bare(reason)) || trouble.denied != denied;
         let say = trouble.said.is_none_or(|said| {
             let silence = now.duration_since(said);
@@ -127,10 +138,7 @@ impl Health {
         }
         let attempts = trouble.attempts;
         if say {
-            state.last_errors.push_back((SystemTime::now(), format!("{part}: {reason}")));
-            if state.last_errors.len() > REMEMBERED {
-                state.last_errors.pop_front();
-            }
+            state.remember(format!("{part}: {reason}"));
             drop(state);
             tracing::warn!(part, attempts, denied, "{reason}; will be tried again");
         }
@@ -160,6 +168,40 @@ impl Health {
         }
     }
 
+    /// A part stands still since then, without an attempt that fails. Whoever finds that says so.
+    pub(super) fn stands(&self, part: &str, reason: &str, since: Instant) {
+        let state = &mut *self.lock();
+        match state.troubles.get_mut(part) {
+            Some(trouble) => {
+                reason.clone_into(&mut trouble.reason);
+                trouble.since = since;
+            }
+            None => {
+                state.troubles.insert(part.to_owned(), Trouble::of(reason, since));
+                state.remember(format!("{part}: {reason}"));
+            }
+        }
+    }
+
+    /// It does not any more. Returns since when it had.
+    pub(super) fn stands_no_more(&self, part: &str) -> Option<Instant> {
+        self.lock().troubles.remove(part).map(|trouble| trouble.since)
+    }
+
+    /// Says once more what is wrong with a part of which no attempt tells, every minute for as long as it lasts.
+    pub(super) fn remind(&self, part: &str) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let Some(trouble) = state.troubles.get_mut(part) else { return };
+        if trouble.said.is_some_and(|said| now.duration_since(said) < REMINDER) {
+            return;
+        }
+        trouble.said = Some(now);
+        let (reason, seconds) = (trouble.reason.clone(), now.duration_since(trouble.since).as_secs());
+        drop(state);
+        tracing::warn!(part, seconds, "{reason}; this lasts, and is tried on");
+    }
+
     /// Whether a part does not work now.
     pub(super) fn is_in_trouble(&self, part: &str) -> bool {
         self.lock().troubles.contains_key(part)
@@ -173,7 +215,7 @@ impl Health {
         }
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut HealthState)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut HealthState)) {
         change(&mut self.lock());
     }
 
@@ -260,6 +302,23 @@ mod tests {
         }
         let told: Vec<String> = health.state().last_errors.into_iter().map(|(_, error)| error).collect();
         assert_eq!(told, ["store: not now: connection refused", "store: timed out"]);
+    }
+
+    #[test]
+    fn what_nobody_attempts_is_told_again_while_it_lasts() {
+        let health = Health::default();
+        let said = |health: &Health| health.state().troubles.get("bus").and_then(|trouble| trouble.said);
+        health.remind("bus");
+        health.failed("bus", "no broker answers", false);
+        let first = said(&health);
+        health.remind("bus");
+        assert_eq!(said(&health), first, "just said");
+        health.update(|state| {
+            let trouble = state.troubles.get_mut("bus").expect("failing");
+            trouble.said = trouble.said.and_then(|said| said.checked_sub(REMINDER));
+        });
+        health.remind("bus");
+        assert!(said(&health) >= first, "told again");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) mod pause;
 mod policy;
 mod probe;
 mod shared;
+mod standing;
 mod turn;
 mod write;
 
@@ -49,7 +50,7 @@ pub use beside::Beside;
 pub use emit::{Emission, Emit, Emitted};
 pub use health::{Health, HealthState, Trouble};
 pub use parking::{Away, Parking, Unparked, unparked};
-pub use policy::{DeadLetterBudget, DeadLetterTopic, Policy, Retry};
+pub use policy::{DeadLetterBudget, DeadLetterTopic, Policy, Retry, stops_within};
 
 /// A place that rows of one pipeline go to.
 pub struct Destination<R: Row> {
@@ -139,6 +140,9 @@ impl<R: Row> Run for Pipeline<R> {
         let ended = turning.turn(&shutdown).await;
         // Whatever ended it: what was acknowledged is made durable, and the group is told.
         let closed = turning.leave().await;
+        if let (Err(_), Err(error)) = (&ended, &closed) {
+            tracing::warn!("{error}");
+        }
         ended?;
         Ok(closed?)
     }

@@ -21,7 +21,7 @@ pub struct Policy {
     pub in_flight: usize,
     /// Requests to one destination at once, as long as it does not throttle.
     pub concurrency: usize,
-    /// Time for writing what is at hand on shutdown and on a revocation.
+    /// Time for writing what is at hand on a revocation, and for all of a shutdown.
     pub drain_within: Duration,
     /// Write what is at hand as soon as the source has caught up: a drain does not wait for `max_age`.
     pub eager: bool,
@@ -31,6 +31,24 @@ pub struct Policy {
     pub retry: Retry,
     /// How many messages may be buried.
     pub budget: DeadLetterBudget,
+}
+
+/// Of a shutdown the share that may go by before what is at hand is written; the rest is for committing it and leaving the bus.
+const WRITES_FOR: f64 = 0.8;
+
+/// Leaving a bus is given so long in any case.
+const LEAST: Duration = Duration::from_secs(5);
+
+/// How long all of a shutdown may take, from the signal to the end: writing what is at hand, committing, leaving.
+pub fn stops_within(drain_within: Duration) -> Duration {
+    drain_within.max(LEAST)
+}
+
+impl Policy {
+    /// How long what is at hand may be written at a shutdown.
+    pub(super) fn writes_within(&self) -> Duration {
+        self.drain_within.mul_f64(WRITES_FOR)
+    }
 }
 
 /// Pauses between attempts: full jitter, doubling.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,7 +15,9 @@ use super::flight::{Flights, Landed};
 use super::health::Report;
 use super::nothing::Nothing;
 use super::pause::Pauses;
+use super::policy::stops_within;
 use super::shared::{Shared, Target};
+use super::standing::Standing;
 use super::{Pipeline, PipelineError, Policy, parking, probe, write};
 use crate::bus::{BusError, Handover, Received, Subscription};
 use crate::decode::{Decoded, Decoder};
@@ -64,6 +66,7 @@ pub(super) struct Loop<R: Row> {
     ahead: Option<(Message, Decoded<R>, usize)>,
     decoded: Decoded<R>,
     nothing: Nothing,
+    standing: Standing,
     /// Values left out on purpose so far.
     skipped: u64,
     filling: Batch<R>,
@@ -78,6 +81,8 @@ pub(super) struct Loop<R: Row> {
     bus_again: Option<Instant>,
     bus_pauses: Pauses,
     ended: bool,
+    /// When a shutdown is to be over; `None` before one was asked for.
+    stops_at: Option<Instant>,
     _probes: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -114,6 +119,7 @@ impl<R: Row> Loop<R> {
             ahead: None,
             decoded: Decoded::default(),
             nothing: Nothing::default(),
+            standing: Standing::default(),
             skipped: 0,
             filling: Batch::default(),
             spare: None,
@@ -122,6 +128,7 @@ impl<R: Row> Loop<R> {
             later: None,
             bus_again: None,
             ended: false,
+            stops_at: None,
         }
     }
 
@@ -167,8 +174,19 @@ impl<R: Row> Loop<R> {
         }
         self.report();
         self.nothing.say();
-        // Bounded by the bus itself, which knows what it waits for.
-        self.subscription.source.close().await
+        let Some(at) = self.stops_at else {
+            // Bounded by the bus itself, which knows what it waits for.
+            return self.subscription.source.close().await;
+        };
+        if let Ok(closed) = timeout_at(at, self.subscription.source.close()).await {
+            return closed;
+        }
+        let within = stops_within(self.shared.policy.drain_within);
+        let left = self.subscription.source.unsettled();
+        let left = left.unwrap_or_else(|| "what is not committed".to_owned());
+        Err(BusError::Unavailable(format!(
+            "the bus was not left within {within:?} of the signal (`drain_timeout`): {left} is delivered again"
+        )))
     }
 
     /// Moves what has arrived into the batch, as far as it fits.
@@ -290,7 +308,7 @@ impl<R: Row> Loop<R> {
         if lost {
             return Ok(());
         }
-        let within = self.shared.policy.drain_within;
+        let within = self.shared.policy.writes_within();
         let give_up = async {
             shutdown.cancelled().await;
             sleep(within).await;
@@ -355,8 +373,9 @@ impl<R: Row> Loop<R> {
 
     /// Shutdown: what is in the batch is written; what has not been decoded yet is left to the bus.
     async fn drain(&mut self) -> Result<(), PipelineError> {
-        let within = self.shared.policy.drain_within;
+        let within = self.shared.policy.writes_within();
         let deadline = Instant::now() + within;
+        self.stops_at = Some(Instant::now() + stops_within(self.shared.policy.drain_within));
         tracing::info!(?within, messages = self.in_hand(), "stopping: writing what is at hand");
         self.incoming.clear();
         self.ahead = None;
@@ -392,6 +411,10 @@ impl<R: Row> Loop<R> {
     /// Once a second, busy or not: that the loop turns, what it holds, and what its destinations say.
     fn report(&mut self) {
         self.nothing.remind();
+        let bus = Parts::of(&self.shared.policy).bus;
+        self.standing.look(&self.subscription.status.borrow(), &self.shared.health, bus);
+        self.shared.health.remind(bus);
+        let stuck = self.subscription.source.stuck();
         if self.shared.policy.beside {
             return;
         }
@@ -404,6 +427,7 @@ impl<R: Row> Loop<R> {
             state.skipped = self.skipped;
             state.summaries = summaries;
             state.turned = Some(std::time::Instant::now());
+            state.bus_stuck = stuck;
         });
     }
 }

@@ -112,7 +112,7 @@ pub static METRICS: &[Metric] = &[
         LAG_MESSAGES,
         Unit::Count,
         &["topic", "partition"],
-        "Messages of an assigned partition that are not acknowledged",
+        "Messages of an assigned partition that are not acknowledged, up to the beginning of the oldest open transaction; left out while it cannot be read",
     ),
     gauge(
         LAG_SECONDS,
@@ -120,12 +120,36 @@ pub static METRICS: &[Metric] = &[
         &["topic", "partition"],
         "Age of the oldest message of an assigned partition that is not acknowledged; left out while nothing tells it",
     ),
+    gauge(
+        AWAY_SECONDS,
+        Unit::Seconds,
+        &["topic", "partition"],
+        "For how long an assigned partition cannot be read, because no broker leads it or the one that does is not reached; 0 while it can",
+    ),
+    gauge(
+        OPEN_MESSAGES,
+        Unit::Count,
+        &["topic", "partition"],
+        "Messages of an assigned partition behind the beginning of its oldest open transaction, which nobody may read before that is ended; no part of the lag",
+    ),
+    gauge(
+        OPEN_SECONDS,
+        Unit::Seconds,
+        &["topic", "partition"],
+        "For how long the oldest open transaction of an assigned partition has been the oldest; 0 without one",
+    ),
     gauge(ASSIGNED_PARTITIONS, Unit::Count, &[], "Partitions that are assigned to this process"),
     gauge(
         "chalk_writer_parked_waiting_messages",
         Unit::Count,
         &[],
         "Messages in the partitions of the parking topic that are assigned to this process, not read back yet",
+    ),
+    gauge(
+        "chalk_writer_parked_waiting_seconds",
+        Unit::Seconds,
+        &[],
+        "Age of the oldest parked message in these partitions that is not read back yet, since it was parked; 0 without one",
     ),
     gauge("chalk_writer_in_hand_messages", Unit::Count, &[], "Messages read and not acknowledged yet"),
     gauge(
@@ -141,6 +165,22 @@ pub static METRICS: &[Metric] = &[
         "Messages that the bus had deleted before this group read them; the log names the partitions",
     ),
     counter("chalk_writer_source_commit_errors_total", &[], "Commits of positions that the bus did not take"),
+    gauge(
+        "chalk_writer_bus_token_ends_timestamp_seconds",
+        Unit::Seconds,
+        &[],
+        "When the last token ends that the bus was shown, in seconds since 1970; 0 where people sign in otherwise",
+    ),
+    counter(
+        "chalk_writer_bus_token_errors_total",
+        &[],
+        "Tokens for the bus that could not be had, or not be renewed; the log says why",
+    ),
+    counter(
+        "chalk_writer_transaction_setbacks_total",
+        &[],
+        "Attempts at a transaction that did not land and were made again, as in a rebalance",
+    ),
     counter("chalk_writer_handovers_total", &[], "Times that the bus took partitions away from this process"),
     counter(
         "chalk_writer_metadata_reads_total",
@@ -215,6 +255,12 @@ pub static METRICS: &[Metric] = &[
 
 /// Messages behind, per partition.
 pub const LAG_MESSAGES: &str = "chalk_writer_lag_messages";
+/// Seconds for which a partition cannot be read.
+pub const AWAY_SECONDS: &str = "chalk_writer_partition_away_seconds";
+/// Messages behind the beginning of an open transaction, per partition.
+pub const OPEN_MESSAGES: &str = "chalk_writer_open_transaction_messages";
+/// Seconds for which it is open.
+pub const OPEN_SECONDS: &str = "chalk_writer_open_transaction_seconds";
 /// Partitions of this process.
 pub const ASSIGNED_PARTITIONS: &str = "chalk_writer_assigned_partitions";
 /// Seconds in trouble, per part.
@@ -291,7 +337,8 @@ pub fn describe(group: &str, topic: &str) {
 /// another process lives on as a gauge that nobody sets.
 fn read_at_scrape(metric: &Metric) -> bool {
     metric.name.starts_with("process_")
-        || [LAG_MESSAGES, LAG_SECONDS, ASSIGNED_PARTITIONS, TROUBLE_SECONDS].contains(&metric.name)
+        || [LAG_MESSAGES, LAG_SECONDS, AWAY_SECONDS, OPEN_MESSAGES, OPEN_SECONDS, ASSIGNED_PARTITIONS, TROUBLE_SECONDS]
+            .contains(&metric.name)
 }
 
 /// The table as the documentation shows it, in Markdown.

@@ -1,6 +1,7 @@
 //! What the kernel knows of this process, read from `/proc` when somebody asks.
 
 use std::fs;
+use std::sync::OnceLock;
 
 /// Time, memory and files of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -20,6 +21,10 @@ pub struct Process {
 /// The kernel shows times of processes in this unit whatever its own clock's rate is (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.;
 
+/// When this process started, as of the first time that somebody asked: the kernel tells when it was booted by the clock as it
+/// is now, and a clock that was set makes no other process.
+static STARTED_AT: OnceLock<f64> = OnceLock::new();
+
 impl Process {
     /// The figures now; `None` where there is no `/proc`.
     pub fn read() -> Option<Self> {
@@ -32,9 +37,13 @@ impl Process {
             resident_bytes: number_after(&status, "VmRSS:")? * 1024.,
             open_files: fs::read_dir("/proc/self/fd").ok()?.count() as f64,
             max_files: number_after(&limits, "Max open files").unwrap_or(f64::INFINITY),
-            started_at: booted_at + times.started / TICKS_PER_SECOND,
+            started_at: noted(&STARTED_AT, booted_at + times.started / TICKS_PER_SECOND),
         })
     }
+}
+
+fn noted(first: &OnceLock<f64>, now: f64) -> f64 {
+    *first.get_or_init(|| now)
 }
 
 struct Times {
@@ -67,6 +76,12 @@ mod tests {
         let stat = "12 (a (b) c) S 1 12 12 0 -1 4194304 900 0 0 0 150 50 0 0 20 0 9 0 777 1000 20";
         let times = times(stat).expect("a whole line");
         assert_eq!((times.cpu, times.started), (200., 777.));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_other_process() {
+        let first = OnceLock::new();
+        assert_eq!((noted(&first, 1_000.), noted(&first, 4_600.)), (1_000., 1_000.));
     }
 
     #[test]

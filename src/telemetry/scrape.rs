@@ -6,7 +6,9 @@ use std::fmt::Write;
 use crate::bus::PartitionStatus;
 use crate::runtime::HealthState;
 
-use super::metrics::{self, ASSIGNED_PARTITIONS, LAG_MESSAGES, LAG_SECONDS, TROUBLE_SECONDS};
+use super::metrics::{
+    self, ASSIGNED_PARTITIONS, AWAY_SECONDS, LAG_MESSAGES, LAG_SECONDS, OPEN_MESSAGES, OPEN_SECONDS, TROUBLE_SECONDS,
+};
 use super::process::Process;
 
 /// Appends how many partitions are assigned: none of them is told from no lag by this alone.
@@ -23,7 +25,7 @@ pub fn append_trouble(text: &mut String, common: &[(&'static str, String)], stat
     append_family(text, TROUBLE_SECONDS, common, samples);
 }
 
-/// Appends the lag of every assigned partition, in Prometheus' text format.
+/// Appends the lag of every assigned partition, and what holds it up, in Prometheus' text format.
 pub fn append_lag(text: &mut String, common: &[(&'static str, String)], partitions: &[PartitionStatus]) {
     let samples = |value: fn(&PartitionStatus) -> Option<f64>| {
         partitions.iter().filter_map(move |status| {
@@ -33,6 +35,24 @@ pub fn append_lag(text: &mut String, common: &[(&'static str, String)], partitio
     };
     append_family(text, LAG_MESSAGES, common, samples(|status| lag_messages(status).map(|lag| lag as f64)));
     append_family(text, LAG_SECONDS, common, samples(lag_seconds));
+    append_family(text, AWAY_SECONDS, common, samples(|status| Some(away_seconds(status).unwrap_or(0.))));
+    append_family(
+        text,
+        OPEN_MESSAGES,
+        common,
+        samples(|status| Some(status.held_up.open.map_or(0., |open| open.0 as f64))),
+    );
+    append_family(text, OPEN_SECONDS, common, samples(|status| Some(open_seconds(status).unwrap_or(0.))));
+}
+
+/// For how long a partition cannot be read; `None` of one that can.
+pub fn away_seconds(status: &PartitionStatus) -> Option<f64> {
+    status.held_up.away.as_ref().map(|(since, _)| since.elapsed().as_secs_f64())
+}
+
+/// For how long its oldest open transaction has been that; `None` without one.
+pub fn open_seconds(status: &PartitionStatus) -> Option<f64> {
+    status.held_up.open.map(|(_, since)| since.elapsed().as_secs_f64())
 }
 
 /// Appends the process's own figures, where the system has them.
@@ -90,6 +110,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::bus::HeldUp;
     use crate::message::Partition;
 
     #[test]
@@ -99,6 +120,7 @@ mod tests {
             position,
             end,
             lag: Duration::from_millis(1500),
+            held_up: HeldUp::default(),
         };
         let mut text = String::new();
         append_lag(&mut text, &[("writer", "w".to_owned())], &[status(0, Some(3), Some(10)), status(1, Some(3), None)]);
@@ -120,6 +142,7 @@ mod tests {
             position: Some(3),
             end,
             lag: Duration::ZERO,
+            held_up: HeldUp::default(),
         };
         assert_eq!(lag_seconds(&status(0, Some(10))), None);
         assert_eq!(lag_seconds(&status(0, None)), None);
@@ -128,6 +151,33 @@ mod tests {
         append_lag(&mut text, &[], &[status(0, Some(10)), status(1, Some(3))]);
         assert!(!text.contains(r#"lag_seconds{topic="t",partition="0"}"#), "{text}");
         assert!(text.contains(r#"lag_seconds{topic="t",partition="1"} 0"#), "{text}");
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_read_has_no_lag_and_says_for_how_long() {
+        let since =
+            std::time::Instant::now().checked_sub(Duration::from_secs(90)).expect("the machine is up for longer");
+        let held_up = [
+            HeldUp { away: Some((since, "no broker leads it".to_owned())), open: None },
+            HeldUp { away: None, open: Some((4, since)) },
+        ];
+        let status = |(number, held_up)| PartitionStatus {
+            partition: Partition { topic: "t".into(), number },
+            position: Some(3),
+            end: (number == 1).then_some(3),
+            lag: Duration::ZERO,
+            held_up,
+        };
+        let mut text = String::new();
+        append_lag(&mut text, &[], &(0..).zip(held_up).map(status).collect::<Vec<_>>());
+        let value = |metric: &str, partition| {
+            let start = format!("{metric}{{topic=\"t\",partition=\"{partition}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)).map(|value| value.parse::<f64>().expect("a number"))
+        };
+        assert_eq!((value(LAG_MESSAGES, 0), value(LAG_SECONDS, 0)), (None, None), "{text}");
+        assert_eq!((value(LAG_MESSAGES, 1), value(OPEN_MESSAGES, 1)), (Some(0.), Some(4.)), "{text}");
+        assert!(value(AWAY_SECONDS, 0) >= Some(90.) && value(OPEN_SECONDS, 1) >= Some(90.), "{text}");
+        assert_eq!([value(AWAY_SECONDS, 1), value(OPEN_MESSAGES, 0), value(OPEN_SECONDS, 0)], [Some(0.); 3], "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::build;
-use super::scrape::{lag_messages, lag_seconds};
+use super::scrape::{away_seconds, lag_messages, lag_seconds, open_seconds};
 use super::summary::{self, Measure};
 use super::watched::{Identity, Phase, Watched};
 
@@ -92,6 +92,14 @@ pub struct PartitionLag {
     pub lag_messages: Option<u64>,
     /// Age of the oldest message that is not acknowledged, where known.
     pub lag_seconds: Option<f64>,
+    /// Why it cannot be read; nothing where it can.
+    pub away: Option<String>,
+    /// For how long it cannot.
+    pub away_seconds: Option<f64>,
+    /// Messages behind the beginning of its oldest open transaction, which nobody may read yet.
+    pub open_transaction_messages: u64,
+    /// For how long that one has been the oldest.
+    pub open_transaction_seconds: Option<f64>,
 }
 
 /// A part that does not work now.
@@ -129,6 +137,10 @@ impl Status {
             end: status.end,
             lag_messages: lag_messages(&status),
             lag_seconds: lag_seconds(&status),
+            away_seconds: away_seconds(&status),
+            open_transaction_messages: status.held_up.open.map_or(0, |(messages, _)| messages),
+            open_transaction_seconds: open_seconds(&status),
+            away: status.held_up.away.map(|(_, why)| why),
         });
         let troubles = state.troubles.into_iter().map(|(part, trouble)| TroubleNow {
             part,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::bus::PartitionStatus;
 use crate::runtime::Health;
 
+use super::process::Process;
 use super::scrape;
 use super::throughput::Throughput;
 
@@ -80,6 +81,8 @@ impl Watched {
         recorded: PrometheusHandle,
         drain_within: Duration,
     ) -> Arc<Self> {
+        // Its start is noted by the clock of now.
+        let _ = Process::read();
         Arc::new(Self {
             identity,
             health,
@@ -180,11 +183,16 @@ impl Watched {
 
     /// Why it should be started anew, where it should.
     pub fn dead(&self) -> Option<String> {
-        match (self.phase(), self.health.state().turned) {
-            (Phase::Ended, _) => Some("the pipeline has ended".to_owned()),
-            (Phase::Running | Phase::Stopping, Some(turned)) if turned.elapsed() >= self.drain_within + MARGIN => {
+        let state = self.health.state();
+        match (self.phase(), state.turned, state.bus_stuck) {
+            (Phase::Ended, ..) => Some("the pipeline has ended".to_owned()),
+            (Phase::Running | Phase::Stopping, Some(turned), _) if turned.elapsed() >= self.drain_within + MARGIN => {
                 Some(format!("the pipeline's loop has not turned for {} s", turned.elapsed().as_secs()))
             }
+            (Phase::Running | Phase::Stopping, _, Some(stuck)) => Some(format!(
+                "the thread that reads the bus has not come round for {} s, which is longer than it waits for any broker",
+                stuck.as_secs()
+            )),
             _ => None,
         }
     }
@@ -232,5 +240,30 @@ impl Watched {
             self.throughput.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now(), acknowledged);
             self.recorded.run_upkeep();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::recorder;
+
+    #[test]
+    fn a_thread_that_is_stuck_is_dead_and_a_bus_that_is_away_is_not() {
+        let identity = Identity {
+            writer: "w".to_owned(),
+            writer_type: "ONLINE_WRITER",
+            bus: "KAFKA",
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+        };
+        let health = Arc::new(Health::default());
+        let recorded = recorder(&[]).expect("the buckets are sound").handle();
+        let watched = Watched::new(identity, Arc::clone(&health), recorded, Duration::from_secs(25));
+        watched.subscribed(watch::channel(Vec::new()).1);
+        health.failed("bus", "no broker answers", true);
+        assert_eq!(watched.dead(), None);
+        health.update(|state| state.bus_stuck = Some(Duration::from_secs(600)));
+        assert!(watched.dead().is_some_and(|why| why.contains("has not come round for 600 s")), "{:?}", watched.dead());
     }
 }

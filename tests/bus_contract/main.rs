@@ -7,6 +7,7 @@
 #![allow(unreachable_pub)]
 
 mod cases;
+mod fake;
 mod harness;
 mod kafka;
 mod local;
@@ -50,6 +51,11 @@ async fn kafka_keeps_the_contract_with_assignment_by_the_broker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulator_of_pub_sub_keeps_the_contract() {
     run(Arc::new(pubsub::Pubsub::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulator_of_pub_sub_keeps_the_contract_with_confirmed_acknowledgements() {
+    run(Arc::new(pubsub::Pubsub::exactly_once())).await;
 }
 
 /// Runs every case on a bus, some at a time, and fails with the names of all that failed.

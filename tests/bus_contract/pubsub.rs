@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chalk_writer::bus::Bus;
 use chalk_writer::config::settings::{BusSettings, PubsubSettings};
+use chalk_writer::google::Identity;
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::SubscriptionAdmin;
 use google_cloud_wkt::Timestamp;
@@ -18,9 +19,15 @@ const ADDRESS: &str = "CHALK_WRITER_TEST_PUBSUB";
 /// A project of its own on the emulator.
 pub struct Pubsub {
     settings: PubsubSettings,
+    exactly_once: bool,
 }
 
 impl Pubsub {
+    /// Subscriptions that deliver exactly once, as far as the emulator goes: it confirms acknowledgements, also late ones.
+    pub fn exactly_once() -> Self {
+        Self { exactly_once: true, ..Self::new() }
+    }
+
     pub fn new() -> Self {
         let address = std::env::var(ADDRESS).unwrap_or_else(|_| {
             panic!("{ADDRESS} is not set: this test needs the emulator of Pub/Sub; `./dev test` starts one and sets it")
@@ -31,16 +38,16 @@ impl Pubsub {
             streams: 2,
             drain_idle: Duration::from_secs(3),
             browse_idle: Duration::from_secs(2),
-            aws_pool: false,
+            identity: Identity::default(),
         };
-        Self { settings }
+        Self { settings, exactly_once: false }
     }
 }
 
 #[async_trait]
 impl Harness for Pubsub {
     fn name(&self) -> &'static str {
-        "PUBSUB"
+        if self.exactly_once { "PUBSUB (exactly once)" } else { "PUBSUB" }
     }
 
     fn bus(&self) -> Arc<dyn Bus> {
@@ -58,7 +65,8 @@ impl Harness for Pubsub {
         let name = format!("projects/{}/subscriptions/{group}", self.settings.project);
         let topic = format!("projects/{}/topics/{topic}", self.settings.project);
         // Not in order: the emulator cannot set such a one back. The next member finds it as it is.
-        if admin.create_subscription().set_name(&name).set_topic(topic).send().await.is_ok() {
+        let create = admin.create_subscription().set_name(&name).set_topic(topic);
+        if create.set_enable_exactly_once_delivery(self.exactly_once).send().await.is_ok() {
             let earliest = Timestamp::clamp(0, 0);
             admin.seek().set_subscription(name).set_time(earliest).send().await.expect("set back");
         }

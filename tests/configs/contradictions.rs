@@ -57,7 +57,7 @@ fn every_contradiction_has_its_words() {
         (
             kafka(&[("/kafka", json!({"group.instance.id": "one"})), ("/writers/0/default_replica_count", json!(3))]),
             "kafka.group.instance.id: is one name, and `online-writer` has 3 replicas (`default_replica_count`): each that \
-             starts would throw out the one before it; leave it out here and give each pod its own",
+             starts would throw out the one before it; make it of the pod's name (`${HOSTNAME}`), or leave it out",
         ),
         (
             with("/writers/-", json!({"bus_subscriber_type": "OFFLINE_WRITER", "name": "again"})),
@@ -111,6 +111,11 @@ fn what_only_looks_like_one_is_left_alone() {
         // It knows a row by its key.
         with_all(&[("/environments/prod/offline_store/uri", json!("postgres://u@h/db")), ("/writers/-", of_postgres)]),
         kafka(&[("/kafka", json!({"group.instance.id": "one"})), ("/writers/0/default_replica_count", json!(1))]),
+        // Another name in each pod.
+        kafka(&[
+            ("/kafka", json!({"group.instance.id": "${HOSTNAME}"})),
+            ("/writers/0/default_replica_count", json!(3)),
+        ]),
         kafka(&[("/kafka", json!({"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}))]),
         with("/drain_timeout", json!("1m")),
     ] {

@@ -33,9 +33,9 @@ fn who_is_asked_has_to_be_named_and_reached_in_private() {
         (asking("GRPC_SERVER", &[host("ftp://a")]), "has scheme `ftp`; known are https, http"),
         (asking("GRPC_SERVER", &[host("https://u:hunter2@a")]), "no user, password or query is taken"),
         (asking("GRPC_SERVER", &[host("a"), ("/metadata_refresh", json!("0s"))]), "metadata_refresh: is 0"),
-        (asking("SQL", &[client.clone()]), "metadata_sql_uri_secret"),
+        (asking("SQL", std::slice::from_ref(&client)), "metadata_sql_uri_secret"),
         (
-            asking("SQL", &[uri.clone()]),
+            asking("SQL", std::slice::from_ref(&uri)),
             "secret_client: is missing, and writers[0].metadata_sql_uri_secret asks for it",
         ),
         (

@@ -206,7 +206,7 @@ impl Refusing {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let answer = move |mut stream: TcpStream| {
-            let _ = stream.read(&mut [0; 65_536]);
+            let _ = stream.read(&mut vec![0; 65_536]);
             let length = body.len();
             let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
             let _ = stream.write_all(format!("{head}{body}").as_bytes());

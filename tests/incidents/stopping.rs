@@ -1,6 +1,6 @@
 //! SIGTERM in mid-load, with a store that is slow: within the limit everything that was taken is written and committed, and
 //! nothing comes twice; beyond it the writer ends by itself before it would be killed, and nothing is lost. The frame is
-//! Kubernetes' default, SIGKILL 30 seconds after SIGTERM; the limit is the default, 25 seconds.
+//! Kubernetes' default, SIGKILL 30 seconds after SIGTERM; the limit is the default, 25 seconds, of which the last fifth is for leaving.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};

@@ -11,7 +11,9 @@
 mod certificates;
 mod cluster;
 mod issuer;
+mod leaders;
 mod member;
+mod stopping;
 mod tokens;
 
 use serde_json::{Value, json};
@@ -56,6 +58,37 @@ async fn every_way_of_signing_in_works_and_wrong_words_are_told() {
         let refused = plant.publish(5).unwrap_err();
         assert!(refused.contains("uthenticat") && !refused.contains("hunter2"), "{mechanism}: {refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_its_own_lets_a_writer_in_and_nothing_else_does() {
+    let cluster = Cluster::start();
+    let servers = cluster.servers_for_certificates();
+    assert_eq!(servers.matches(", ").count(), 2, "with spaces, as people write lists: {servers}");
+    let plant = Plant::new(&cluster, "by-certificate");
+    let with = |signed: &certificates::Signed| {
+        json!({
+            "ssl.ca.location": cluster.authority(),
+            "ssl.certificate.location": signed.certificate, "ssl.key.location": signed.key,
+        })
+    };
+    plant.write_for_certificates(&servers, &with(&cluster.clients.sign("writer", "DNS:writer")));
+    for topic in ["dead-letters", "by-certificate"] {
+        plant.run(&["publish", "--topic", topic, "--partitions", "2", "--generate", "0"]);
+    }
+    plant.publish(20).unwrap();
+    let said = plant.run(&DRAIN);
+    assert!(acknowledged(&said, 20), "{said}");
+    let found = plant.run(&["doctor"]);
+    assert!(found.contains("refused for its size alone"), "{found}");
+
+    let strangers = certificates::Authority::new("strangers");
+    plant.write_for_certificates(&servers, &with(&strangers.sign("writer", "DNS:writer")));
+    let refused = plant.publish(5).unwrap_err();
+    assert!(refused.contains("SSL") && refused.contains("writer.crt"), "{refused}");
+    plant.write_for_certificates(&servers, &json!({"ssl.ca.location": cluster.authority()}));
+    let refused = plant.publish(5).unwrap_err();
+    assert!(refused.contains("SSL"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

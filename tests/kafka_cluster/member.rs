@@ -3,6 +3,8 @@
 //! The writer is that of usage, whose store has a row for each event: what is lost or doubled shows in a count.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -43,6 +47,34 @@ impl Plant {
     /// The same, where only the secret names the brokers.
     pub fn write_without_brokers(&self, mechanism: &str, kafka: &Value, secret: &Value) {
         self.write_with(mechanism, kafka, secret, &[]);
+    }
+
+    /// The same with more settings.
+    pub fn write_and(&self, kafka: &Value, more: &[(&str, Value)]) {
+        let servers = ("kafka_bootstrap_servers", json!(self.servers));
+        let secret = json!({"username": "writer", "password": "right"});
+        self.write_with("SCRAM-SHA-512", kafka, &secret, &[&[servers], more].concat());
+    }
+
+    /// Without signing in: who comes is known by a certificate, if at all.
+    pub fn write_for_certificates(&self, servers: &str, kafka: &Value) {
+        let secret = json!({"username": "nobody", "password": "hunter2"});
+        self.write_with("PLAIN", kafka, &secret, &[("kafka_bootstrap_servers", json!(servers))]);
+        let path = self.path("chalk.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["kafka_security_protocol"] = json!("SSL");
+        for name in ["kafka_sasl_mechanism", "kafka_sasl_secret"] {
+            config.as_object_mut().unwrap().remove(name);
+        }
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    /// Nobody writes to the store for as long as this is there.
+    pub fn lock_store(&self) -> rusqlite::Connection {
+        let file = rusqlite::Connection::open(self.path("usage.db")).unwrap();
+        file.busy_timeout(PATIENCE).unwrap();
+        file.execute_batch("BEGIN IMMEDIATE").unwrap();
+        file
     }
 
     /// Another secret, in the same place.
@@ -102,13 +134,6 @@ impl Plant {
     fn publishing_to(&self, topic: &str, events: u64) -> Command {
         let first = self.numbered.get();
         self.numbered.set(first + events);
-        let event = |number| {
-            json!({"events": [{
-                "event_id": format!("event-{number}"), "environment_id": "prod", "kind": "USAGE_KIND_QUERY",
-                "subject": "fraud_check", "quantity": 1, "unit": "queries",
-                "started_at": "2026-11-22T18:32:00Z", "ended_at": "2026-11-22T18:32:07Z",
-            }]})
-        };
         let lines: String = (first..first + events).map(|number| format!("{}\n", event(number))).collect();
         let file = format!("events-{first}.jsonl");
         std::fs::write(self.path(&file), lines).unwrap();
@@ -137,7 +162,26 @@ impl Plant {
         }))
     }
 
-    fn rows(&self) -> u64 {
+    /// One event in one partition, by a client that waits until the broker has it.
+    pub fn send(&self, cluster: &Cluster, partition: i32) {
+        let producer: BaseProducer = cluster.client().create().unwrap();
+        self.enqueue(&producer, partition);
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// The same, by a producer that is not waited for.
+    pub fn enqueue(&self, producer: &BaseProducer, partition: i32) {
+        let number = self.numbered.get();
+        self.numbered.set(number + 1);
+        let payload = event(number).to_string();
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: "ce_type", value: Some("chalk.usage.v1") })
+            .insert(Header { key: "content-type", value: Some("application/json") });
+        let record = BaseRecord::<str, str>::to(&self.topic).partition(partition).payload(&payload).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    pub fn rows(&self) -> u64 {
         let file = rusqlite::Connection::open(self.path("usage.db"));
         // Its table is there once something was written.
         file.and_then(|file| file.query_row("SELECT count(*) FROM usage_events", [], |row| row.get::<_, i64>(0)))
@@ -169,6 +213,14 @@ impl Plant {
     }
 }
 
+fn event(number: u64) -> Value {
+    json!({"events": [{
+        "event_id": format!("event-{number}"), "environment_id": "prod", "kind": "USAGE_KIND_QUERY",
+        "subject": "fraud_check", "quantity": 1, "unit": "queries",
+        "started_at": "2026-11-22T18:32:00Z", "ended_at": "2026-11-22T18:32:07Z",
+    }]})
+}
+
 /// A thread that publishes.
 pub struct Publishing(JoinHandle<()>);
 
@@ -186,15 +238,73 @@ pub struct Member {
 
 impl Member {
     pub fn start(plant: &Plant, name: &str) -> Self {
+        Self::start_with(plant, name, &["--listen", "off"])
+    }
+
+    /// One whose port can be asked.
+    pub fn listening(plant: &Plant, name: &str) -> Self {
+        Self::start_with(plant, name, &["--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(plant: &Plant, name: &str, more: &[&str]) -> Self {
         let log = plant.path(&format!("{name}.log"));
-        let mut command = plant.command(&["--type", "USAGE_BUS_WRITER", "--listen", "off"]);
+        let mut command = plant.command(&[&["--type", "USAGE_BUS_WRITER"], more].concat());
         let process = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         Self { process, log }
     }
 
+    /// All that it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What its port answers; nothing while it does not listen yet.
+    pub fn ask(&self, path: &str) -> Option<String> {
+        let said = self.said();
+        let (_, after) = said.split_once(r#""listening":""#)?;
+        let mut stream = TcpStream::connect(after.split_once('"')?.0).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: writer\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
+    /// What it says of one partition.
+    pub fn partition(&self, number: usize) -> Option<Value> {
+        let status: Value = serde_json::from_str(&self.ask("/status.json")?).ok()?;
+        let partitions = status["partitions"].as_array()?;
+        partitions.iter().find(|partition| partition["partition"] == number).cloned()
+    }
+
+    /// Waits until this is so.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < end, "{what}: {:?}\n{}", self.ask("/status.json"), self.said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits until it has ended in whatever way. Returns its exit code and all that it has said.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ended) = self.process.try_wait().unwrap() {
+                return (ended.code(), self.said());
+            }
+            assert!(Instant::now() < end, "it does not end by itself:\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Asks it to stop; it must end well. Returns all that it has said.
     pub fn stop(mut self) -> String {
-        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
+        self.terminate();
         let ended = self.process.wait().unwrap();
         let said = std::fs::read_to_string(&self.log).unwrap();
         assert!(ended.success(), "it ended with {ended}:\n{said}");

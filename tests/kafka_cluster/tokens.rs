@@ -57,7 +57,10 @@ async fn an_issuers_tokens_let_in_and_what_is_wrong_is_told() {
 
     plant.write("OAUTHBEARER", &kafka, &client("right"));
     plant.run(&["check"]);
+    let given = issuer.answered("200");
     plant.publish(20).unwrap();
+    // Seen to fail before: each asked for itself.
+    assert_eq!(issuer.answered("200") - given, 1, "one token serves all clients of a process");
     // Calls of administration sign in as well.
     plant.run(&["publish", "--topic", "made-by-token", "--partitions", "3", "--generate", "0"]);
     plant.run(&["publish", "--topic", "made-by-token", "--partitions", "3", "--generate", "0"]);
@@ -120,7 +123,7 @@ async fn tokens_are_renewed_and_while_there_is_none_a_writer_waits() {
     plant.write("OAUTHBEARER", &kafka(&cluster, &issuer.endpoint()), &client("hunter2"));
 
     // Started while the issuer fails, then with a secret that is wrong, which the right one follows by its file.
-    let member = Member::start(&plant, "member");
+    let member = Member::listening(&plant, "member");
     until("it asks", &plant, || issuer.answered("500") >= 2).await;
     issuer.turns(Mood::Gives { seconds: 20, secret: "right" });
     until("it is refused", &plant, || issuer.answered("401") >= 2).await;
@@ -137,6 +140,22 @@ async fn tokens_are_renewed_and_while_there_is_none_a_writer_waits() {
     // Away for longer than any token holds, and back.
     issuer.turns(Mood::Says("503 Service Unavailable", ""));
     until("it asks on", &plant, || issuer.answered("503") >= 4).await;
+    // Seen to fail before: nothing said that the token had ended, nor whose it was.
+    member
+        .until("it says that there is none", |member| {
+            let why = member.ask("/readyz").unwrap_or_default();
+            why.contains("503 Service Unavailable")
+                && why.contains("the last token ends at")
+                && why.contains("secret `")
+        })
+        .await;
+    let metric = |name: &str| {
+        let text = member.ask("/metrics").unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(metric("chalk_writer_bus_token_errors_total") >= 1.);
+    assert!(metric("chalk_writer_bus_token_ends_timestamp_seconds") > 1.6e9);
     publisher.publish_to(&plant.topic, 200).unwrap();
     issuer.turns(RIGHT);
     plant.has_stored(600).await;

@@ -151,7 +151,7 @@ async fn two_processes_may_make_the_file_at_the_same_time() {
             assert!(maker.wait().success(), "round {round}: {}", maker.said());
         }
         let info = bus(&path).topic("t").await.expect("there");
-        assert_eq!((info.partitions, info.messages), (PARTITIONS, 60));
+        assert_eq!((info.partitions, info.messages), (PARTITIONS, Some(60)));
         let mut per_partition: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for message in browse(&path, BrowseFrom::Earliest).await {
             per_partition.entry(message.partition.number).or_default().push(message.offset);

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// How often a connection looks whether its way is still open.
+const LOOKS_UP_EVERY: Duration = Duration::from_millis(50);
+
 /// Hands bytes on in both directions for as long as the process runs.
 pub(crate) struct Proxy {
     port: u16,
@@ -17,6 +20,18 @@ pub(crate) struct Proxy {
     left: Arc<AtomicI64>,
     hold: Arc<Hold>,
     answers: Arc<Mutex<Answers>>,
+    way: Arc<Mutex<Way>>,
+}
+
+/// Whether anything passes at all.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Way {
+    #[default]
+    Open,
+    /// Nothing passes in either direction, and connections last.
+    Still,
+    /// Every connection is cut, and none is made.
+    Gone,
 }
 
 /// What becomes of what the server says.
@@ -86,25 +101,35 @@ impl Hold {
 }
 
 impl Proxy {
-    /// In front of a port.
+    /// In front of a port of the loopback.
     pub(crate) fn of(target: u16) -> Self {
+        Self::before("127.0.0.1", target)
+    }
+
+    /// In front of a port of another host.
+    pub(crate) fn before(host: &str, target: u16) -> Self {
+        let host = host.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let left = Arc::new(AtomicI64::new(-1));
         let (hold, answers) = (Arc::new(Hold::default()), Arc::<Mutex<Answers>>::default());
-        let (budget, held, becomes) = (left.clone(), hold.clone(), answers.clone());
+        let way = Arc::<Mutex<Way>>::default();
+        let (budget, held, becomes, ways) = (left.clone(), hold.clone(), answers.clone(), way.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+                if is(&ways, Way::Gone) {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect((&*host, target)) else { continue };
                 let budget = budget.clone();
                 let (from, to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 let (back, held, becomes) = (budget.clone(), held.clone(), becomes.clone());
-                let lost = becomes.clone();
-                std::thread::spawn(move || hand_on(from, to, &budget, &held, &lost));
-                std::thread::spawn(move || hand_back(server, client, &back, &becomes));
+                let (lost, forth, home) = (becomes.clone(), ways.clone(), ways.clone());
+                std::thread::spawn(move || hand_on(from, to, &budget, &held, &lost, &forth));
+                std::thread::spawn(move || hand_back(server, client, &back, &becomes, &home));
             }
         });
-        Self { port, left, hold, answers }
+        Self { port, left, hold, answers, way }
     }
 
     /// Its port.
@@ -158,6 +183,25 @@ impl Proxy {
         self.hold.set(Holding::Unheard(request));
     }
 
+    /// Lets nothing through, as a server does that stands still.
+    pub(crate) fn stand_still(&self) {
+        self.set_way(Way::Still);
+    }
+
+    /// Cuts every connection and lets none be made, as a server does that is gone.
+    pub(crate) fn be_gone(&self) {
+        self.set_way(Way::Gone);
+    }
+
+    /// Lets through what was held up, and connections be made again.
+    pub(crate) fn be_there(&self) {
+        self.set_way(Way::Open);
+    }
+
+    fn set_way(&self, way: Way) {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
     /// Whether answers are lost now.
     pub(crate) fn loses_answers(&self) -> bool {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) == Answers::Lost
@@ -168,9 +212,31 @@ impl Proxy {
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, hold: &Hold, answers: &Mutex<Answers>) {
+fn is(way: &Mutex<Way>, which: Way) -> bool {
+    *way.lock().unwrap_or_else(PoisonError::into_inner) == which
+}
+
+/// Waits for as long as nothing passes; whether anything may now.
+fn opens(way: &Mutex<Way>) -> bool {
+    while is(way, Way::Still) {
+        std::thread::sleep(LOOKS_UP_EVERY);
+    }
+    is(way, Way::Open)
+}
+
+fn hand_on(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    budget: &AtomicI64,
+    hold: &Hold,
+    answers: &Mutex<Answers>,
+    way: &Mutex<Way>,
+) {
     let mut bytes = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
+        if !opens(way) {
+            break;
+        }
         if hold.is_unheard(&bytes[..read]) {
             *answers.lock().unwrap_or_else(PoisonError::into_inner) = Answers::Lost;
         }
@@ -188,13 +254,16 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, hold: &Ho
 }
 
 /// The way back, on which answers may be late or lost.
-fn hand_back(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, answers: &Mutex<Answers>) {
+fn hand_back(mut from: TcpStream, mut to: TcpStream, budget: &AtomicI64, answers: &Mutex<Answers>, way: &Mutex<Way>) {
     // Looks up now and then, so that a client that waits for what was lost is cut off once that is over.
-    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
+    let _ = from.set_read_timeout(Some(LOOKS_UP_EVERY));
     let (mut bytes, mut lost) = ([0; 4096], false);
     loop {
         let read = from.read(&mut bytes);
         let now = *answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opens(way) {
+            break;
+        }
         if lost && now != Answers::Lost {
             break;
         }

@@ -58,9 +58,26 @@ pub struct Letter {
     pub writer: String,
 }
 
+/// A message that was moved aside.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    /// Partition and offset where it is.
+    pub at: (i32, i64),
+    pub key: Vec<u8>,
+    /// The group that it is for.
+    pub group: String,
+    /// Partition and offset where it came from.
+    pub from: (i32, i64),
+}
+
 /// What the checker needs of a bus.
 pub trait TestBus {
     fn name(&self) -> &'static str;
+
+    /// What a topic, or a writer, is called on it.
+    fn named(&self, name: &str) -> String {
+        name.to_owned()
+    }
 
     /// Adds the bus to a configuration.
     fn configure(&self, config: &mut serde_json::Value);
@@ -90,6 +107,9 @@ pub trait TestBus {
     /// Bodies of all that a reader of a topic finds.
     fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>>;
 
+    /// What a reader of a topic of parked messages finds, partition by partition in its order.
+    fn parked(&mut self, topic: &str) -> Vec<Parked>;
+
     /// Deletes the topic of dead letters, with all that is in it; false where that cannot be.
     fn delete_letters(&mut self) -> bool;
 
@@ -106,4 +126,13 @@ fn record<'a>(offset: i64, body: &[u8], header: impl Fn(&str) -> Option<&'a str>
     let header = |name| header(name).unwrap_or_else(|| panic!("no {name}")).to_owned();
     let (class, writer) = (header("chalk_dlq_error_class"), header("chalk_dlq_writer_type"));
     Record::Letter(Letter { offset, body: body.to_vec(), class, writer })
+}
+
+/// A parked message by its headers.
+fn parked<'a>(at: (i32, i64), key: Option<&[u8]>, header: impl Fn(&str) -> Option<&'a str>) -> Parked {
+    let header = |name: &str| header(name).unwrap_or_else(|| panic!("a parked message has no {name}"));
+    let number = |name: &str| header(name).parse::<i64>().expect("a number");
+    let from = (number("chalk_parked_partition") as i32, number("chalk_parked_offset"));
+    let group = header("chalk_target_group").to_owned();
+    Parked { at, key: key.unwrap_or_default().to_vec(), group, from }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bus::TestBus;
-use super::check::Checker;
+use super::check::{Checker, Wrong};
 use super::clock;
 use super::recovery::{Group, Recovery};
 use super::sent::{Producer, RESULTS};
@@ -240,15 +240,33 @@ impl Chaos {
                     self.let_pass(pause);
                 }
                 if is_kafka {
-                    self.note("SIGKILL", "of every writer that saw it");
-                    self.writers.clock.renew();
-                    for kind in Kind::ALL {
-                        self.writers.kill_all(kind);
-                        self.writers.at_least(kind, 2);
-                    }
+                    self.set_back(-behind);
                 }
             }
             Accident::Peace => self.note("peace", "for a while"),
+        }
+    }
+
+    /// The clock of all writers there are is set back. On Kafka each ends itself, and the next one has the right time.
+    fn set_back(&mut self, minutes: i64) {
+        self.writers.wake_all();
+        let old = self.writers.processes();
+        let clock = self.writers.clock.renew();
+        self.writers.clock.set_that(&clock, minutes);
+        self.note("SIGKILL", "of every writer that saw it, by itself");
+        let begun = Instant::now();
+        while self.writers.processes().iter().any(|process| old.contains(process)) {
+            if begun.elapsed() > clock::ENDS_WITHIN {
+                self.checker.problems.push((Wrong::GoesOn, format!("Anyone: set back by {minutes} minutes")));
+                for kind in Kind::ALL {
+                    self.writers.kill_all(kind);
+                }
+                break;
+            }
+            self.let_pass(Duration::from_millis(100));
+        }
+        for kind in Kind::ALL {
+            self.writers.at_least(kind, 2);
         }
     }
 

@@ -28,6 +28,9 @@ pub enum Wrong {
     NeverSent,
     NotMarkedOnce,
     NotPassedOver,
+    OutOfOrder,
+    HeldUp,
+    GoesOn,
 }
 
 impl fmt::Display for Wrong {
@@ -41,6 +44,9 @@ impl fmt::Display for Wrong {
             Self::NeverSent => "never sent",
             Self::NotMarkedOnce => "not replayed and marked once",
             Self::NotPassedOver => "not passed over by itself",
+            Self::OutOfOrder => "parked in another order",
+            Self::HeldUp => "held up by a store of others",
+            Self::GoesOn => "went on under a clock that was set back",
         })
     }
 }

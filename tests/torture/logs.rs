@@ -25,6 +25,8 @@ pub struct Counts {
     pub complaints: usize,
     /// Partitions went before their rows were written.
     pub given_up: usize,
+    /// Partitions that went without a word, as of one that stood still.
+    pub lost: usize,
 }
 
 impl<J> Default for Logs<J> {
@@ -45,6 +47,7 @@ impl<J: Copy + Eq> Logs<J> {
             log.read_on(path);
             sum.complaints += log.counts.complaints;
             sum.given_up += log.counts.given_up;
+            sum.lost += log.counts.lost;
         }
         sum
     }
@@ -63,7 +66,9 @@ impl<J> Log<J> {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
             let message = line["message"].as_str().unwrap_or_default();
             let is_loud = matches!(line["level"].as_str(), Some("WARN" | "ERROR"));
-            let is_complaint = (is_loud && !message.starts_with("buried ")) || line["lost"] == json!(true);
+            let is_lost = line["lost"] == json!(true);
+            let is_complaint = (is_loud && !message.starts_with("buried ")) || is_lost;
+            self.counts.lost += usize::from(is_lost);
             self.counts.complaints += usize::from(is_complaint);
             self.counts.given_up += usize::from(message.starts_with("partitions went before"));
         }

@@ -63,8 +63,10 @@ mod check;
 mod clock;
 mod config;
 mod deal;
+mod keepers;
 mod logs;
 mod look;
+mod own;
 mod people;
 #[path = "../services/postgres/server.rs"]
 mod postgres;
@@ -81,6 +83,7 @@ mod scenes;
 mod sent;
 mod stores;
 mod told;
+mod wire;
 mod writers;
 
 use std::collections::BTreeMap;
@@ -139,7 +142,7 @@ fn torture(run: usize) {
     for kind in Kind::ALL {
         writers.at_least(kind, 2);
     }
-    let checker = Checker::new(online.reader(), offline.reader(), Told::of(&config));
+    let checker = Checker::new(online.reader(), offline.reader(), Told::of(&config, &Kind::ALL));
     let mut chaos = Chaos::new(run, seed.wrapping_add(run as u64), bus, [online, offline], writers, checker);
     chaos.run(Duration::from_secs(seconds));
     chaos.say(&format!("{} messages sent; draining", chaos.producer.sent.len()));

@@ -1,8 +1,9 @@
-//! Runs of rows: every writer that is not of [`super::chaos`] at once, each with numbered messages of its own, under
-//! faults that a seed chooses. One small checker compares what is in the stores with what was sent.
+//! Runs of rows: every writer at once, each with numbered messages of its own, under faults that a seed chooses. One small
+//! checker compares what is in the stores with what was sent, and with what `explain` says may come of what happened.
 //!
-//! A [`role::Role`] says of a writer how its message is made, what that leaves, and how often. Every writer of the
-//! program's registry has a role here or is in [`super::writers::Kind`].
+//! A [`role::Role`] says of a writer how its message is made and what that leaves. Every writer of the program's registry
+//! has one here, and every store of it a place ([`super::keepers`]). One of two environments has a store that can be away
+//! while that of the other is there ([`parking`]). The first run can be on servers of one's own ([`super::own`]).
 //!
 //! # Seen to fail
 //! Each by hand in the writer, one at a time, and gone again:
@@ -25,10 +26,13 @@ mod compare;
 mod config;
 mod deal;
 mod faults;
+mod features;
+mod history;
 mod log;
 mod metrics;
 mod metrics_bus;
 mod mirror;
+mod parking;
 mod place;
 mod report;
 mod republish;
@@ -44,14 +48,23 @@ use std::time::Duration;
 
 use chalk_writer::writer::WRITERS;
 
-use super::writers::{Job, Kind};
+use super::writers::Job;
 use super::{SEED, folder, some_of_each, variable};
 use role::Role;
 use run::Run;
 
-/// All of them.
-static ROLES: &[Role] =
-    &[metrics::ROLE, metrics_bus::ROLE, usage::ROLE, republish::ROLE, bulk::ROLE, vectors::ROLE, mirror::ROLE];
+/// All of them. Those of history are dealt: they read one topic.
+static ROLES: &[&Role] = &[
+    &features::ROLE,
+    &history::ROLE,
+    &metrics::ROLE,
+    &metrics_bus::ROLE,
+    &usage::ROLE,
+    &republish::ROLE,
+    &bulk::ROLE,
+    &vectors::ROLE,
+    &mirror::ROLE,
+];
 
 /// A type of writer, as a process of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,14 +82,15 @@ impl Job for Type {
 }
 
 impl Type {
-    /// Each once.
-    fn all() -> Vec<Self> {
-        let types: BTreeSet<Self> = ROLES.iter().flat_map(|role| role.writers).map(|name| Self(name)).collect();
+    /// Those of some roles, each once.
+    fn of(roles: &[&Role]) -> Vec<Self> {
+        let types: BTreeSet<Self> = roles.iter().flat_map(|role| role.writers).map(|name| Self(name)).collect();
         types.into_iter().collect()
     }
 
-    fn group(self) -> String {
-        format!("chalk-{}", self.0.to_lowercase().replace('_', "-"))
+    /// As the configuration has it, where the bus calls it no other.
+    fn name(self) -> String {
+        self.0.to_lowercase().replace('_', "-")
     }
 
     /// What it reads.
@@ -89,8 +103,7 @@ impl Type {
 
 #[test]
 fn every_writer_of_the_registry_is_tortured() {
-    let tortured: BTreeSet<&str> =
-        Kind::ALL.map(Job::type_name).into_iter().chain(Type::all().into_iter().map(|of| of.0)).collect();
+    let tortured: BTreeSet<&str> = Type::of(ROLES).into_iter().map(Job::type_name).collect();
     let registered: BTreeSet<&str> = WRITERS.iter().map(|writer| writer.facts().writer_type.as_str()).collect();
     assert_eq!(tortured, registered, "each writer needs a role in `tests/torture/rows.rs`");
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod disk;
 mod lake;
+mod own;
 mod postgres;
 mod redis;
 mod sqlite;
@@ -12,11 +13,13 @@ use std::time::Duration;
 pub use cluster::Cluster;
 pub use disk::Disk;
 pub use lake::Lake;
+pub use own::OwnServer;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use sqlite::Sqlite;
 
 use super::look;
+use super::proxy::Proxy;
 
 /// How long a store may take to come back. It bounds a hang and nothing else.
 const BACK_WITHIN: Duration = Duration::from_secs(120);
@@ -57,6 +60,27 @@ pub trait Store {
 
     /// Goes through with it, and says what it was; afterwards the store is as sound as before.
     fn end_trouble(&mut self) -> &'static str;
+
+    /// What the writers' connections go through.
+    fn proxy(&self) -> Option<&Proxy> {
+        None
+    }
+
+    /// Refuses what it is given, as a server does that has too much to do.
+    fn throttle(&mut self, _random: &mut fastrand::Rng) -> Throttling {
+        Throttling::Never
+    }
+
+    /// Takes it again.
+    fn let_pass(&mut self) {}
+}
+
+/// Whether a store can be made to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttling {
+    Refuses,
+    /// No server of this kind does, or it is not ours.
+    Never,
 }
 
 /// A store of features.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chalk_writer::config::{self, Overrides, Selection};
+use chalk_writer::writer::doubles::Doubles;
 use chalk_writer::writer::guarantee::{self, Effect, Explained, Fault, May};
 use chalk_writer::writer::registry;
 
-use super::writers::{Job as _, Kind};
+use super::writers::{Job, Kind};
 
 /// What a note of [`Chaos`](super::chaos::Chaos) stands for. A note that is not here allows nothing beyond what others do.
 const FAULTS: &[(&str, &[Fault])] = &[
@@ -31,22 +32,22 @@ const FAULTS: &[(&str, &[Fault])] = &[
     ("writers that ended by themselves", &[Fault::WriterKilled]),
 ];
 
-/// What is said of both writers, and what has happened so far.
-pub struct Told {
-    of: [Explained; 2],
+/// What is said of the writers, and what has happened so far.
+pub struct Told<J = Kind> {
+    of: Vec<(J, Explained)>,
     happened: BTreeSet<Fault>,
 }
 
-impl Told {
+impl<J: Job> Told<J> {
     /// Reads the configuration as the writers do.
-    pub fn of(config: &Path) -> Self {
+    pub fn of(config: &Path, jobs: &[J]) -> Self {
         let loaded = config::load(config, &Overrides::default(), &registry()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let of = Kind::ALL.map(|kind| {
-            let settings = loaded.writer(&Selection::Type(kind.type_name().to_owned())).unwrap();
-            runtime.block_on(guarantee::explain(&settings)).unwrap()
-        });
-        Self { of, happened: BTreeSet::new() }
+        let explained = |job: &J| {
+            let settings = loaded.writer(&Selection::Type(job.type_name().to_owned())).unwrap();
+            (*job, runtime.block_on(guarantee::explain(&settings)).unwrap())
+        };
+        Self { of: jobs.iter().map(explained).collect(), happened: BTreeSet::new() }
     }
 
     /// Something happened.
@@ -55,22 +56,51 @@ impl Told {
         self.happened.extend(known.flat_map(|(_, faults)| *faults));
     }
 
-    /// What may have come of a fault.
-    pub fn may(&self, kind: Kind, fault: Fault) -> May {
-        let [online, offline] = &self.of;
-        match kind {
-            Kind::Online => online.may(fault),
-            Kind::Offline => offline.may(fault),
-        }
+    /// Something happened, which may be several faults.
+    pub fn happened(&mut self, faults: &[Fault]) {
+        self.happened.extend(faults);
+    }
+
+    fn explained(&self, job: J) -> &Explained {
+        &self.of.iter().find(|(of, _)| *of == job).expect("a writer of the run").1
+    }
+
+    /// What may come of a fault.
+    pub fn may(&self, job: J, fault: Fault) -> May {
+        self.explained(job).may(fault)
     }
 
     /// Whether an effect is excluded after all that happened.
-    pub fn excludes(&self, kind: Kind, effect: Effect) -> bool {
-        !self.happened.iter().any(|fault| self.may(kind, *fault).has(effect))
+    pub fn excludes(&self, job: J, effect: Effect) -> bool {
+        !self.happened.iter().any(|fault| self.may(job, *fault).has(effect))
     }
 
     /// Whether it is excluded whatever may happen.
-    pub fn never(&self, kind: Kind, effect: Effect) -> bool {
-        !Fault::ALL.into_iter().any(|fault| self.may(kind, fault).has(effect))
+    pub fn never(&self, job: J, effect: Effect) -> bool {
+        !Fault::ALL.into_iter().any(|fault| self.may(job, fault).has(effect))
+    }
+
+    /// Whether it is excluded that a row of an environment is twice in what the last of these writers writes, each of
+    /// which reads what the one before it publishes. `sent_twice` says that messages were, under one id.
+    ///
+    /// Of a row that has what it is known by: a place that doubles rows without doubles none of these.
+    pub fn excludes_doubles(&self, chain: &[J], environment: &str, sent_twice: bool) -> bool {
+        let mut comes_twice = sent_twice;
+        for job in chain {
+            let again = comes_twice.then_some(Fault::SentTwice);
+            comes_twice =
+                self.happened.iter().copied().chain(again).any(|fault| self.doubles(*job, environment, fault));
+        }
+        !comes_twice
+    }
+
+    fn doubles(&self, job: J, environment: &str, fault: Fault) -> bool {
+        let explained = self.explained(job);
+        let guarantee = explained.faults.iter().find(|known| known.fault == fault).expect("every fault is explained");
+        guarantee.destinations.iter().any(|there| {
+            let kept = explained.destinations.iter().find(|kept| kept.name == there.destination).expect("it is listed");
+            let is_there = !kept.is_store || kept.name.contains(&format!(" of {environment}"));
+            is_there && there.may.has(Effect::Duplicated) && kept.doubles != Ok(Doubles::Keyless)
+        })
     }
 }

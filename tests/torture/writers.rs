@@ -111,6 +111,8 @@ pub struct Writers<J: Job = Kind> {
     leaving: Vec<(Writer<J>, Instant)>,
     /// Of this kind none is started by itself.
     pub banned: Option<J>,
+    /// Whether somebody left with rows unwritten.
+    pub unfinished: bool,
     /// With this one may end by itself for now, beside 1.
     pub excused: Option<i32>,
     logs: Logs<J>,
@@ -128,6 +130,7 @@ impl<J: Job> Writers<J> {
             running: Vec::new(),
             leaving: Vec::new(),
             banned: None,
+            unfinished: false,
             excused: None,
             logs: Logs::default(),
         }
@@ -290,7 +293,7 @@ impl<J: Job> Writers<J> {
         let mut leaving = Vec::new();
         for (mut writer, since) in std::mem::take(&mut self.leaving) {
             match writer.child.try_wait().unwrap() {
-                Some(status) => Self::left(&writer, status),
+                Some(status) => self.left(&writer, status),
                 None if since.elapsed() < LEAVES_WITHIN => leaving.push((writer, since)),
                 None => {
                     writer.child.kill().unwrap();
@@ -317,7 +320,8 @@ impl<J: Job> Writers<J> {
         ended
     }
 
-    fn left(writer: &Writer<J>, status: ExitStatus) {
+    fn left(&mut self, writer: &Writer<J>, status: ExitStatus) {
+        self.unfinished |= status.code() == Some(1);
         // With its store or its bus away it may have to leave something behind, and says so with 1.
         let fine = matches!(status.code(), Some(0 | 1)) || !writer.was_born();
         assert!(fine, "{:?} writer left with {status}: {}", writer.kind, tail(&writer.log));
@@ -345,7 +349,7 @@ impl<J: Job> Writers<J> {
                     }
                 }
             };
-            Self::left(&writer, status);
+            self.left(&writer, status);
         }
     }
 
@@ -357,6 +361,11 @@ impl<J: Job> Writers<J> {
             let status = writer.child.wait().unwrap();
             assert!(status.success(), "{:?} --drain ended with {status}: {}", writer.kind, tail(&writer.log));
         }
+    }
+
+    /// Those that run, by their ids.
+    pub fn processes(&self) -> Vec<u32> {
+        self.running.iter().map(|writer| writer.child.id()).collect()
     }
 
     /// How many processes of a kind were killed or asked to leave.

@@ -2,8 +2,10 @@
 
 use secrecy::SecretString;
 
-use super::credentials::{Credentials, join};
+use super::credentials::{self, Credentials, join};
+use super::names::OAUTHBEARER;
 use super::tokens::{self, Tokens};
+use super::{msk, oidc};
 use crate::bus::BusError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::KafkaSettings;
@@ -20,7 +22,9 @@ pub(super) struct Access {
     /// What makes the tokens that stand in for both.
     pub(super) tokens: Option<Tokens>,
     /// Where the credentials come from.
-    secret: Option<SecretRef>,
+    pub(super) secret: Option<SecretRef>,
+    /// Whom brokers are told that we are, and where that was read, for people; nobody where nobody signs in.
+    pub(super) who: Option<String>,
 }
 
 impl Access {
@@ -40,12 +44,13 @@ impl Access {
                 "no broker is named; give `bootstrap_servers`, in the configuration or in the secret".to_owned(),
             ));
         }
+        let Credentials { username, password, .. } = credentials;
+        let who = who(settings, username.as_deref());
         if by_token {
             let tokens = Tokens::of(settings, &brokers).await?;
-            return Ok(Self { brokers, username: None, password: None, tokens, secret: None });
+            return Ok(Self { brokers, tokens, who, ..Self::default() });
         }
-        let Credentials { username, password, .. } = credentials;
-        Ok(Self { brokers, username, password, tokens: None, secret: settings.sasl_secret.clone() })
+        Ok(Self { brokers, username, password, tokens: None, secret: settings.sasl_secret.clone(), who })
     }
 
     /// The same after a client that did not work: what the secret says by now.
@@ -62,6 +67,21 @@ impl Access {
             secret.doubt();
         }
         outcome
+    }
+}
+
+/// Never with a password.
+fn who(settings: &KafkaSettings, username: Option<&str>) -> Option<String> {
+    let secret = settings.sasl_secret.as_ref().map(credentials::name);
+    let user = match settings.sasl_mechanism.as_deref() {
+        Some(msk::MECHANISM) => return Some("the AWS identity of this process".to_owned()),
+        Some(OAUTHBEARER) => oidc::client_id(settings).or(username).map(|client| format!("client `{client}`")),
+        _ => username.map(|user| format!("user `{user}`")),
+    };
+    let certificate = settings.properties.get("ssl.certificate.location");
+    match (user, secret) {
+        (Some(user), Some(secret)) => Some(format!("{user} of {secret}")),
+        (user, secret) => user.or(secret).or_else(|| certificate.map(|file| format!("certificate {file}"))),
     }
 }
 
@@ -90,6 +110,19 @@ mod tests {
         let secret = r#"{"bootstrap_servers": ["a:1", "b:2"]}"#;
         assert_eq!(Access::fetch(&settings(&[], Some(secret))).await.unwrap().brokers, "a:1,b:2");
         assert_eq!(Access::fetch(&settings(&["c:3"], Some(secret))).await.unwrap().brokers, "c:3");
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_is_named_with_the_secret_and_never_with_the_password() {
+        let mut settings = settings(&["a:1"], Some(r#"{"username": "writer", "password": "hunter2"}"#));
+        settings.sasl_mechanism = Some("PLAIN".to_owned());
+        let who = Access::fetch(&settings).await.unwrap().who.unwrap();
+        assert_eq!(who, "user `writer` of the Kafka secret");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("kafka.json"), r#"{"username": "w", "password": "hunter2"}"#).unwrap();
+        let client = crate::config::secret::SecretClient::File { folder: folder.path().to_owned() };
+        settings.sasl_secret = Some(SecretRef::named("kafka.json", client));
+        assert_eq!(Access::fetch(&settings).await.unwrap().who.unwrap(), "user `w` of secret `kafka.json`");
     }
 
     #[tokio::test]

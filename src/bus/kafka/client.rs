@@ -25,9 +25,32 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     last: Mutex<Option<(Code, String)>>,
+    /// Who signs in, for people.
+    who: Option<String>,
 }
 
 impl Complaints {
+    /// Of a client that signs in so.
+    pub(super) fn of(access: &Access) -> Self {
+        Self { last: Mutex::default(), who: access.who.clone() }
+    }
+
+    /// A refusal, with who is refused.
+    pub(super) fn denied(&self, what: &str) -> BusError {
+        BusError::Denied(match &self.who {
+            Some(who) => format!("{what} ({who})"),
+            None => what.to_owned(),
+        })
+    }
+
+    /// What the caller can do about a code, and who is refused where that is it.
+    pub(super) fn classify(&self, code: Code, text: String) -> BusError {
+        match classify(code, text) {
+            BusError::Denied(text) => self.denied(&text),
+            other => other,
+        }
+    }
+
     pub(super) fn note(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         if code == Code::PartitionEOF {
@@ -56,9 +79,9 @@ impl Complaints {
     pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BusError {
         match (code_of(error), self.last()) {
             (Some(code), Some((last, reason))) if is_vague(code) && (is_denied(last) || is_connection(last)) => {
-                classify(last, format!("{what}: {reason}"))
+                self.classify(last, format!("{what}: {reason}"))
             }
-            (Some(code), _) => classify(code, format!("{what}: {code}")),
+            (Some(code), _) => self.classify(code, format!("{what}: {code}")),
             (None, _) => BusError::Failed(format!("{what}: {error}")),
         }
     }
@@ -154,7 +177,7 @@ pub(super) struct Asking {
 impl Asking {
     /// For a client that is let in so.
     pub(super) fn of(access: &Access) -> Self {
-        Self { tokens: access.tokens.clone(), ..Self::default() }
+        Self { complaints: Arc::new(Complaints::of(access)), tokens: access.tokens.clone(), ..Self::default() }
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<BusError>> {

@@ -78,7 +78,8 @@ pub(super) fn join<'a>(servers: impl Iterator<Item = &'a str>) -> String {
         .join(",")
 }
 
-fn name(secret: &SecretRef) -> String {
+/// A secret as people know it.
+pub(super) fn name(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Plain(_) => "the Kafka secret".to_owned(),
         SecretRef::Named { name, .. } => format!("secret `{name}`"),

@@ -11,8 +11,8 @@ use rdkafka::groups::GroupMemberInfo;
 use super::access::Access;
 use super::positions::ANSWER_WITHIN;
 use super::publisher::{Client, enqueue, explain, flatten};
-use super::{Kafka, properties, topics};
-use crate::bus::inspect::{Inspect, Member, Members, Takes};
+use super::{Kafka, properties, standing, topics};
+use crate::bus::inspect::{HeldUpBy, Inspect, Member, Members, Takes};
 use crate::bus::{Bus, BusError, TopicInfo};
 use crate::message::{Headers, Outgoing};
 
@@ -43,6 +43,10 @@ impl Inspect for Kafka {
                 .clone_into(&mut members.state);
         }
         Ok(members)
+    }
+
+    async fn held_up(&self, topic: &str) -> Result<Vec<(i32, HeldUpBy)>, BusError> {
+        standing::held_up(&self.settings, topic).await
     }
 
     async fn takes(&self, topic: &str) -> Result<Takes, BusError> {

@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Run};
 use super::positions::Start;
-use crate::bus::PartitionStatus;
+use crate::bus::{HeldUp, PartitionStatus};
 use crate::message::{Delivery, Message, Partition};
 
 /// Before every position.
@@ -60,6 +60,8 @@ struct Books {
 struct Held {
     generation: u64,
     leaving: bool,
+    /// Where reading began.
+    began: i64,
     /// The next offset to be acknowledged.
     position: i64,
     /// The next offset to be read.
@@ -70,6 +72,8 @@ struct Held {
     committed: i64,
     /// The end of the partition as the broker last told it.
     end: Option<i64>,
+    /// Where the oldest open transaction begins, how many messages lie from there on, and since when that is so.
+    open: Option<(i64, u64, Instant)>,
     /// Timestamp of the last message that was acknowledged, as of its run.
     acknowledged_ms: Option<i64>,
     /// Timestamp of the first message that was read after everything before was dealt with.
@@ -103,11 +107,13 @@ impl Ledger {
             let held = Held {
                 generation: books.generation,
                 leaving: false,
+                began: offset,
                 position: offset,
                 polled: offset,
                 committed: if committed { offset } else { NOTHING },
                 stored: if committed { offset } else { NOTHING },
                 end: None,
+                open: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
                 caught_up: false,
@@ -321,6 +327,14 @@ impl Ledger {
             .collect()
     }
 
+    /// How many messages are acknowledged whose positions the broker is not known to have, and of how many partitions.
+    pub(super) fn unsettled(&self) -> (u64, usize) {
+        let books = self.lock();
+        let open = books.held.values().map(|held| held.position - held.committed.max(held.began));
+        let open: Vec<u64> = open.filter_map(|open| u64::try_from(open).ok().filter(|open| *open > 0)).collect();
+        (open.iter().sum(), open.len())
+    }
+
     /// The broker has these positions for good.
     pub(super) fn committed(&self, positions: &[(i32, i64)]) {
         let mut books = self.lock();
@@ -335,6 +349,16 @@ impl Ledger {
     pub(super) fn set_end(&self, partition: i32, end: i64) {
         if let Some(held) = self.lock().held.get_mut(&partition) {
             held.end = Some(end.max(held.polled));
+        }
+    }
+
+    /// Notes up to where a partition may be read (`stable`), and up to where there is something.
+    pub(super) fn set_ends(&self, partition: i32, stable: i64, all: i64) {
+        self.set_end(partition, stable);
+        if let Some(held) = self.lock().held.get_mut(&partition) {
+            let since = held.open.filter(|(known, ..)| *known == stable).map_or_else(Instant::now, |(.., since)| since);
+            held.open =
+                u64::try_from(all - stable).ok().filter(|behind| *behind > 0).map(|behind| (stable, behind, since));
         }
     }
 
@@ -357,7 +381,8 @@ impl Ledger {
                 held.acknowledged_ms.max(held.waiting_ms).map_or(Duration::ZERO, age)
             };
             let partition = Partition { topic: Arc::clone(topic), number };
-            PartitionStatus { partition, position: Some(held.position), end: held.end, lag }
+            let held_up = HeldUp { away: None, open: held.open.map(|(_, behind, since)| (behind, since)) };
+            PartitionStatus { partition, position: Some(held.position), end: held.end, lag, held_up }
         });
         status.collect()
     }

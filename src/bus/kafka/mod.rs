@@ -7,6 +7,7 @@
 
 mod access;
 mod admin;
+mod assignment;
 mod browse;
 mod chunk;
 mod client;
@@ -24,10 +25,13 @@ mod properties;
 mod publisher;
 mod rebalance;
 mod source;
+mod standing;
+mod statistics;
 mod tokens;
 mod topics;
 mod transactions;
 mod transactor;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

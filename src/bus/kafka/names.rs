@@ -1,7 +1,10 @@
-//! How librdkafka calls things: one name of each.
+//! How things are called here and in librdkafka: one name of each.
 
 /// What librdkafka calls signing in with a token.
 pub(super) const OAUTHBEARER: &str = "OAUTHBEARER";
+
+/// Tokens that could not be had, or not be had anew.
+pub(super) const TOKEN_ERRORS: &str = "chalk_writer_bus_token_errors_total";
 
 /// Second names that librdkafka has for some properties, each with the one that is used here. Under
 /// two names one property would have two values, of which either might win.

@@ -1,117 +1,35 @@
 //! Who we are, by OIDC: a token of an issuer, asked for with a client's id and secret.
 //!
 //! librdkafka can do this itself where it is built with libcurl, which would be one more library of the system. So its
-//! properties are read here, under its names, and never reach it; the token is handed over as Amazon's is
-//! ([`msk`](super::msk)). What the issuer answers is in [`grant`].
+//! properties are read here ([`asked`]), under its names, and never reach it; the token is handed over as Amazon's is
+//! ([`msk`](super::msk)). What the issuer answers is in [`grant`], and what it gave in [`cache`].
 
+mod asked;
+mod cache;
 mod grant;
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use rdkafka::client::OAuthToken;
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use url::Url;
 
+use self::asked::Asked;
+pub(super) use self::asked::{check, client_id, is_ours};
+use self::cache::Known;
 use self::grant::Grant;
 use super::credentials::Credentials;
-use super::names::{OAUTHBEARER, canonical};
+use super::names::TOKEN_ERRORS;
 use crate::bus::BusError;
 use crate::config::secret::SecretRef;
 use crate::config::settings::KafkaSettings;
 use crate::http;
 use crate::tls::{Tls, Trust};
 
-const METHOD: &str = "sasl.oauthbearer.method";
-const GRANT_TYPE: &str = "sasl.oauthbearer.grant.type";
-const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
-const CLIENT_ID: &str = "sasl.oauthbearer.client.id";
-const SCOPE: &str = "sasl.oauthbearer.scope";
-const AUTHORITIES: &str = "https.ca.location";
-
-/// What begins so is about tokens: read here, or refused.
-const ABOUT_TOKENS: [&str; 3] = ["sasl.oauthbearer.", "https.ca.", "enable.sasl.oauthbearer."];
-
 /// A token that ends sooner is not handed over once more.
 const LEAST: Duration = Duration::from_secs(5);
-
-/// Whether a property is kept from librdkafka under these settings.
-pub(super) fn is_ours(settings: &KafkaSettings, name: &str) -> bool {
-    settings.sasl_mechanism.as_deref() == Some(OAUTHBEARER)
-        && ABOUT_TOKENS.iter().any(|beginning| canonical(name).starts_with(beginning))
-}
-
-/// Refuses properties of which nothing can come, without contacting anything.
-pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
-    if settings.sasl_mechanism.as_deref() == Some(OAUTHBEARER) { Asked::of(settings).map(drop) } else { Ok(()) }
-}
-
-/// What the properties ask for.
-#[derive(Clone, Debug)]
-struct Asked {
-    endpoint: Url,
-    client_id: Option<String>,
-    scope: Option<String>,
-    authorities: Option<PathBuf>,
-}
-
-impl Asked {
-    fn of(settings: &KafkaSettings) -> Result<Self, BusError> {
-        let refused = |text: String| Err(BusError::Settings(text));
-        for (name, value) in settings.properties.iter().filter(|(name, _)| is_ours(settings, name)) {
-            let why = match (canonical(name), value.as_str()) {
-                (ENDPOINT | CLIENT_ID | SCOPE | AUTHORITIES, _) | (GRANT_TYPE, "client_credentials") => continue,
-                (METHOD, method) if method.eq_ignore_ascii_case("oidc") => continue,
-                (METHOD, _) => "the one method here is `oidc`",
-                (GRANT_TYPE, _) => "the one grant here is `client_credentials`",
-                ("sasl.oauthbearer.extensions", _) => {
-                    "the client library hands over tokens without extensions, and the broker would be told nothing"
-                }
-                ("sasl.oauthbearer.client.secret", _) => {
-                    "it is a credential, which goes into the secret that `kafka_sasl_secret` names"
-                }
-                ("https.ca.pem", _) => "authorities come from a file: `https.ca.location`",
-                _ => "a token is had with a client's id and secret, and for nothing else here",
-            };
-            return refused(format!("kafka property `{name}` cannot be set with OAUTHBEARER: {why}"));
-        }
-        let given = |name: &str| {
-            let found = settings.properties.iter().find(|(known, _)| canonical(known) == name);
-            found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
-        };
-        let Some(endpoint) = given(ENDPOINT) else {
-            return refused(format!(
-                "OAUTHBEARER needs the kafka property `{ENDPOINT}`: where the issuer gives tokens for a client's id and \
-                 secret (`token_endpoint` in its `/.well-known/openid-configuration`)"
-            ));
-        };
-        let endpoint =
-            endpoint_of(endpoint).map_err(|why| BusError::Settings(format!("kafka property `{ENDPOINT}` {why}")))?;
-        Ok(Self {
-            endpoint,
-            client_id: given(CLIENT_ID).map(str::to_owned),
-            scope: given(SCOPE).map(str::to_owned),
-            // `probe` is librdkafka's word for wherever the system has them.
-            authorities: given(AUTHORITIES).filter(|path| *path != "probe").map(PathBuf::from),
-        })
-    }
-}
-
-/// The error says nothing of the URL: it may have a password in it.
-fn endpoint_of(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("has scheme `{}`; known are https, http", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(
-            "has a user in it; the client's id and secret go into the secret that `kafka_sasl_secret` names".to_owned()
-        );
-    }
-    Ok(url)
-}
 
 /// The tokens of one client of librdkafka.
 #[derive(Debug)]
@@ -122,8 +40,8 @@ pub(super) struct Tokens {
     http: reqwest::Client,
     /// The issuer is asked while librdkafka waits on a thread of its own.
     runtime: Handle,
-    /// The last one.
-    known: Mutex<Option<Grant>>,
+    /// The last one that anybody in this process was given for the same.
+    known: Arc<Known>,
 }
 
 impl Tokens {
@@ -137,31 +55,40 @@ impl Tokens {
         };
         let tls = Tls { trust: Trust::Host, authorities: asked.authorities.clone(), identity: None };
         let http = http::client(&tls).map_err(BusError::Settings)?;
-        Ok(Self { asked, secret, http, runtime: Handle::current(), known: Mutex::default() })
+        let known = cache::known(&asked, &secret);
+        Ok(Self { asked, secret, http, runtime: Handle::current(), known })
+    }
+
+    /// The last one was refused: the issuer is asked before any is handed over.
+    pub(super) fn forget(&self) {
+        self.known.forget();
     }
 
     /// A token that holds from now on. Blocks while the issuer is asked.
     ///
-    /// Where none can be had, the last one is handed over as long as it holds: librdkafka asks well before its end,
-    /// and again.
+    /// One that is fresh is handed over without asking. Where none can be had, the last one is handed over as long as it
+    /// holds: librdkafka asks well before its end, and again.
     pub(super) fn token(&self) -> Result<OAuthToken, BusError> {
-        let asked = self.runtime.block_on(self.ask());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match asked {
-            Ok(grant) => *known = Some(grant),
+        if let Some(grant) = self.known.fresh() {
+            return Ok(handed_over(&grant));
+        }
+        match self.runtime.block_on(self.ask()) {
+            Ok(grant) => {
+                let token = handed_over(&grant);
+                self.known.put(grant);
+                Ok(token)
+            }
             Err(error) => {
-                let left = known.as_ref().and_then(|grant| grant.ends.duration_since(SystemTime::now()).ok());
-                let Some(left) = left.filter(|left| *left > LEAST) else { return Err(error) };
+                let Some(grant) = self.known.last() else { return Err(error) };
+                let left = grant.ends.duration_since(SystemTime::now()).unwrap_or_default();
+                if left <= LEAST {
+                    return Err(ended(error, grant.ends));
+                }
+                metrics::counter!(TOKEN_ERRORS).increment(1);
                 tracing::warn!("the token for Kafka was not renewed and holds for {} s more: {error}", left.as_secs());
+                Ok(handed_over(&grant))
             }
         }
-        let grant = known.as_ref().expect("put there, or found there, just now");
-        let ends = grant.ends.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(OAuthToken {
-            token: grant.token.expose_secret().to_owned(),
-            principal_name: grant.principal.clone(),
-            lifetime_ms: i64::try_from(ends.as_millis()).unwrap_or(i64::MAX),
-        })
     }
 
     async fn ask(&self) -> Result<Grant, BusError> {
@@ -184,64 +111,23 @@ impl Tokens {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const URL: &str = "https://issuer.example.com/oauth2/token";
-
-    fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
-        KafkaSettings {
-            bootstrap_servers: vec!["127.0.0.1:1".to_owned()],
-            security_protocol: "SASL_SSL".to_owned(),
-            sasl_mechanism: Some(OAUTHBEARER.to_owned()),
-            sasl_secret: None,
-            properties: properties.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        }
+/// As librdkafka takes it.
+fn handed_over(grant: &Grant) -> OAuthToken {
+    let ends = grant.ends.duration_since(UNIX_EPOCH).unwrap_or_default();
+    OAuthToken {
+        token: grant.token.expose_secret().to_owned(),
+        principal_name: grant.principal.clone(),
+        lifetime_ms: i64::try_from(ends.as_millis()).unwrap_or(i64::MAX),
     }
+}
 
-    #[test]
-    fn librdkafkas_own_properties_are_read() {
-        let asked = Asked::of(&settings(&[
-            (METHOD, "OIDC"),
-            (ENDPOINT, URL),
-            ("sasl.oauthbearer.client.credentials.client.id", "writer"),
-            (SCOPE, "kafka"),
-            (GRANT_TYPE, "client_credentials"),
-            (AUTHORITIES, "probe"),
-            ("fetch.wait.max.ms", "100"),
-        ]))
-        .unwrap();
-        assert_eq!((asked.endpoint.as_str(), asked.client_id.as_deref()), (URL, Some("writer")));
-        assert_eq!((asked.scope.as_deref(), asked.authorities), (Some("kafka"), None));
-        assert!(check(&settings(&[(ENDPOINT, URL)])).is_ok());
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_refused_by_name_and_no_value_is_shown() {
-        let endpoint = (ENDPOINT, URL);
-        for (properties, words) in [
-            (&[][..], "needs the kafka property `sasl.oauthbearer.token.endpoint.url`"),
-            (&[(ENDPOINT, "issuer/hunter2")], "is no URL"),
-            (&[(ENDPOINT, "ftp://issuer/hunter2")], "has scheme `ftp`"),
-            (&[(ENDPOINT, "https://u:hunter2@issuer/")], "has a user in it"),
-            (&[endpoint, (METHOD, "default")], "the one method here is `oidc`"),
-            (&[endpoint, (GRANT_TYPE, "urn:ietf:params:oauth:grant-type:jwt-bearer")], "the one grant here"),
-            (&[endpoint, ("sasl.oauthbearer.extensions", "logicalCluster=hunter2")], "without extensions"),
-            (&[endpoint, ("sasl.oauthbearer.client.secret", "hunter2")], "is a credential"),
-            (&[endpoint, ("sasl.oauthbearer.assertion.file", "hunter2")], "for nothing else"),
-            (&[endpoint, ("https.ca.pem", "hunter2")], "`https.ca.location`"),
-            (&[endpoint, ("enable.sasl.oauthbearer.unsecure.jwt", "true")], "cannot be set with OAUTHBEARER"),
-        ] {
-            let error = check(&settings(properties)).unwrap_err().to_string();
-            assert!(error.contains(words) && !error.contains("hunter2"), "{properties:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn nothing_of_it_is_looked_at_where_people_sign_in_otherwise() {
-        let mut settings = settings(&[(METHOD, "default")]);
-        settings.sasl_mechanism = Some("PLAIN".to_owned());
-        assert!(check(&settings).is_ok() && !is_ours(&settings, METHOD));
+/// The same error, with what has become of the last token.
+fn ended(error: BusError, ends: SystemTime) -> BusError {
+    let ends = DateTime::<Utc>::from(ends).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let told = |text: String| format!("{text}; the last token ends at {ends}, and there is no other");
+    match error {
+        BusError::Unavailable(text) => BusError::Unavailable(told(text)),
+        BusError::Denied(text) => BusError::Denied(told(text)),
+        other => other,
     }
 }

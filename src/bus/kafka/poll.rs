@@ -41,6 +41,8 @@ const TICK: Duration = Duration::from_secs(1);
 const DRAIN_TICK: Duration = Duration::from_millis(200);
 /// Between two questions for the end of paused partitions, which the fetcher does not tell.
 const ASK_ENDS: Duration = Duration::from_secs(5);
+/// A broker that takes longer than this beyond a fetch's own wait is taken to be away.
+const SILENT: Duration = Duration::from_secs(10);
 /// How long a refusal may last before credentials are read again.
 const DENIED_FOR: Duration = Duration::from_secs(3);
 /// A client without partitions that lives so long was refused nothing.
@@ -209,7 +211,7 @@ impl Poller {
     fn part(&self, consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
         let committed = commit_all(consumer);
         if committed.is_ok() && self.ask_ends(consumer) {
-            self.tell_status();
+            self.tell_status(consumer);
         } else {
             self.status.send_replace(Vec::new());
         }
@@ -217,7 +219,7 @@ impl Poller {
     }
 
     fn connect(&self, access: &Access) -> Result<BaseConsumer<Member>, BusError> {
-        let config = properties::member(&self.settings, access, &self.subscribe);
+        let config = properties::member(&self.settings, access, &self.subscribe)?;
         let member = Member {
             shared: Arc::clone(&self.shared),
             topic: Arc::clone(&self.topic),
@@ -226,8 +228,10 @@ impl Poller {
             on_gap: self.subscribe.on_gap,
             handovers: self.handovers.clone(),
             patience: Duration::from_millis(properties::patience_ms(&self.settings)),
-            complaints: Complaints::default(),
+            complaints: Complaints::of(access),
             tokens: access.tokens.clone(),
+            silent: SILENT + properties::fetch_wait(&self.settings),
+            waiting: Mutex::default(),
             connected: AtomicBool::new(false),
             commit_failed: Mutex::new(None),
             assigned: AtomicBool::new(false),
@@ -245,6 +249,7 @@ impl Poller {
         let mut ends_asked = Instant::now();
         self.shared.paused.store(false, Ordering::Release);
         loop {
+            self.shared.turns();
             if self.shared.is_closing() || !self.send() {
                 return Parting::Closing;
             }
@@ -352,6 +357,7 @@ impl Poller {
     fn wait(&mut self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         while Instant::now() < until {
+            self.shared.turns();
             if self.shared.is_closing() || !self.send() {
                 return false;
             }
@@ -370,9 +376,10 @@ fn commit_all(consumer: &BaseConsumer<Member>) -> Result<(), BusError> {
         match member.commit(consumer, &member.shared.ledger.held(), until) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > until => {
-                let what = "the last positions were not committed";
+                let what =
+                    format!("{} is delivered again: the last positions were not committed", member.shared.unsettled());
                 return Err(match error {
-                    Uncommitted::Unanswered(error) => member.complaints.explain(what, &error),
+                    Uncommitted::Unanswered(error) => member.complaints.explain(&what, &error),
                     Uncommitted::NotTaken => BusError::Unavailable(format!("{what}: {error}")),
                 });
             }

@@ -1,11 +1,14 @@
 //! Where reading starts and where a drain ends, asked of the broker.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
+use super::client::is_denied;
 use crate::bus::OnGap;
 
 /// How long one question may take.
@@ -13,10 +16,12 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where reading starts.
 pub(super) struct Starts {
-    /// What to assign.
+    /// What to assign: all of them.
     pub(super) list: TopicPartitionList,
-    /// The same, partition by partition.
+    /// The same, partition by partition, as far as their leaders have answered.
     pub(super) starts: Vec<Start>,
+    /// Those whose leaders have not. The others need not wait for them.
+    pub(super) unanswered: Vec<i32>,
 }
 
 /// Where reading of one partition starts.
@@ -52,15 +57,25 @@ pub(super) fn starts<C: ConsumerContext>(
     group: &str,
     assigned: &TopicPartitionList,
     on_gap: OnGap,
+    within: Duration,
 ) -> Result<Starts, NoStart> {
-    let list = consumer.committed_offsets(assigned.clone(), ANSWER_WITHIN)?;
+    let list = consumer.committed_offsets(assigned.clone(), within)?;
+    let numbers: Vec<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
+    let known = watermarks(consumer, topic, &numbers, within)?;
+    let mut unanswered = Vec::new();
     let mut starts = Vec::new();
     let mut lost = Vec::new();
     let mut unread = Vec::new();
     for mut element in list.elements() {
         element.error()?;
         let partition = element.partition();
-        let (low, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
+        let Some(&(low, end)) = known.get(&partition) else {
+            unanswered.push(partition);
+            if !matches!(element.offset(), Offset::Offset(_)) {
+                element.set_offset(Offset::Beginning)?;
+            }
+            continue;
+        };
         let (offset, committed) = match element.offset() {
             Offset::Offset(committed) if committed > end => {
                 return Err(NoStart::Gap(format!(
@@ -107,7 +122,55 @@ pub(super) fn starts<C: ConsumerContext>(
     if !unread.is_empty() {
         tracing::warn!(topic, group, "{}", without_position(&unread, elsewhere(consumer, topic, assigned)));
     }
-    Ok(Starts { list, starts })
+    Ok(Starts { list, starts, unanswered })
+}
+
+/// The earliest offset and the end of each partition whose leader tells them in time.
+///
+/// Every leader is asked on a thread of its own, and not for another partition once it has not answered for one: what all of
+/// it takes is hardly longer than what one question may.
+pub(super) fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    within: Duration,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    if partitions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let metadata = consumer.fetch_metadata(Some(topic), within)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let mut led: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in found.map_or(&[][..], MetadataTopic::partitions) {
+        // Of a partition without a leader nobody can be asked.
+        if partition.leader() >= 0 && partitions.contains(&partition.id()) {
+            led.entry(partition.leader()).or_default().push(partition.id());
+        }
+    }
+    let ask = |partitions: &[i32]| {
+        let mut told = Vec::with_capacity(partitions.len());
+        for &partition in partitions {
+            match consumer.fetch_watermarks(topic, partition, within) {
+                Ok(marks) => told.push((partition, marks)),
+                // That concerns everyone, and another client may do better.
+                Err(error) if error.rdkafka_error_code().is_some_and(is_denied) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(topic, partition, %error, "its leader does not tell where it begins and ends");
+                    break;
+                }
+            }
+        }
+        Ok(told)
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = led.values().map(|partitions| scope.spawn(|| ask(partitions))).collect();
+        let mut all = BTreeMap::new();
+        for told in asked {
+            // A panic ends the process.
+            all.extend(told.join().unwrap_or_else(|_| Ok(Vec::new()))?);
+        }
+        Ok(all)
+    })
 }
 
 /// Partitions of the topic in which the group has a position, where that can be found out.

@@ -53,6 +53,9 @@ pub(super) fn defaults(name: &str) -> Option<u64> {
     }
 }
 
+/// How long a broker waits for something to be there.
+const FETCH_WAIT_MS: u64 = 200;
+
 /// How long a message may wait in the producer.
 const MESSAGE_TIMEOUT_MS: u64 = 30_000;
 
@@ -120,15 +123,23 @@ fn client(settings: &KafkaSettings, access: &Access) -> ClientConfig {
 /// A client that asks about topics and groups and never joins one.
 pub(super) fn asking(settings: &KafkaSettings, access: &Access) -> ClientConfig {
     let mut config = client(settings, access);
-    for name in ["group.instance.id", "group.protocol", "group.remote.assignor"] {
+    for name in [INSTANCE_ID, "group.protocol", "group.remote.assignor"] {
         config.remove(name);
     }
     config
 }
 
-/// A member of a consumer group.
-pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subscribe) -> ClientConfig {
+/// A member of a consumer group; an error where its name is that of a variable which is not set.
+pub(super) fn member(
+    settings: &KafkaSettings,
+    access: &Access,
+    subscribe: &Subscribe,
+) -> Result<ClientConfig, BusError> {
     let mut config = fetching(&client(settings, access), subscribe.fetch_bytes);
+    if let Some(name) = config.get(INSTANCE_ID) {
+        let name = instance_id(name, |variable| std::env::var(variable).ok())?;
+        config.set(INSTANCE_ID, name);
+    }
     config
         .set("group.id", &subscribe.group)
         // Commits on its clock what was stored by hand, and nothing else; in transactions, nothing at all.
@@ -146,7 +157,31 @@ pub(super) fn member(settings: &KafkaSettings, access: &Access, subscribe: &Subs
         // Refused by librdkafka where the broker assigns (`group.protocol=consumer`).
         set_default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
     }
-    config
+    Ok(config)
+}
+
+/// The name of a member that comes back as who it was.
+const INSTANCE_ID: &str = "group.instance.id";
+
+/// The name with what stands in environment variables put in their places (`${HOSTNAME}`): what is one setting for all pods is
+/// a name of each.
+fn instance_id(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, BusError> {
+    let (mut whole, mut rest) = (String::new(), name);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (used, behind) = after
+            .split_once('}')
+            .ok_or_else(|| BusError::Settings(format!("kafka property `{INSTANCE_ID}`: `${{` in it lacks its `}}`")))?;
+        let value = variable(used).filter(|value| !value.is_empty()).ok_or_else(|| {
+            BusError::Settings(format!(
+                "kafka property `{INSTANCE_ID}` is made of the environment variable `{used}`, which is not set; set it to \
+                 the pod's name"
+            ))
+        })?;
+        whole += before;
+        whole += &value;
+        rest = behind;
+    }
+    Ok(whole + rest)
 }
 
 /// A consumer that reads outside every group. The group's name serves to ask for its positions only.
@@ -205,7 +240,7 @@ fn fetching(base: &ClientConfig, fetch_bytes: usize) -> ClientConfig {
         ("fetch.message.max.bytes", (1usize << 20).min(answer).to_string()),
         // A full queue is looked at again soon: librdkafka's own second starves a fast reader of a small queue.
         ("fetch.queue.backoff.ms", "10".to_owned()),
-        ("fetch.wait.max.ms", "200".to_owned()),
+        ("fetch.wait.max.ms", FETCH_WAIT_MS.to_string()),
     ] {
         set_default(&mut config, name, &value);
     }
@@ -230,14 +265,21 @@ pub(super) fn queue(config: &ClientConfig) -> (usize, Duration) {
     ((number("queue.buffering.max.kbytes", 1 << 20) << 10) as usize, Duration::from_millis(timeout))
 }
 
+/// How long a broker that has nothing may take to answer a fetch.
+pub(super) fn fetch_wait(settings: &KafkaSettings) -> Duration {
+    let given = settings.properties.iter().find(|(name, _)| canonical(name) == "fetch.wait.max.ms");
+    Duration::from_millis(given.and_then(|(_, value)| value.parse().ok()).unwrap_or(FETCH_WAIT_MS))
+}
+
+/// How long a consumer may be silent before its partitions are given away.
+pub(super) fn max_poll_interval(settings: &KafkaSettings) -> Duration {
+    let given = settings.properties.get("max.poll.interval.ms").and_then(|value| value.parse().ok());
+    Duration::from_millis(given.unwrap_or(MAX_POLL_INTERVAL_MS))
+}
+
 /// How long a revocation may take, in milliseconds, before the broker gives up on this consumer.
 pub(super) fn patience_ms(settings: &KafkaSettings) -> u64 {
-    let interval = settings
-        .properties
-        .get("max.poll.interval.ms")
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(MAX_POLL_INTERVAL_MS);
-    interval * 8 / 10
+    max_poll_interval(settings).as_millis() as u64 * 8 / 10
 }
 
 /// How long the broker waits for a sign of a member; `None` where it decides that itself.
@@ -308,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_property_has_one_value_under_all_of_its_names() {
-        let config = |name| member(&settings(&[(name, "77")]), &Access::default(), &subscribe());
+        let config = |name| member(&settings(&[(name, "77")]), &Access::default(), &subscribe()).unwrap();
         for name in ["max.partition.fetch.bytes", "fetch.message.max.bytes"] {
             assert_eq!(config(name).get("fetch.message.max.bytes"), Some("77"));
             assert_eq!(config(name).get("max.partition.fetch.bytes"), None);
@@ -326,16 +368,29 @@ mod tests {
     #[test]
     fn properties_are_applied_last() {
         let settings = settings(&[("partition.assignment.strategy", "range"), ("queued.max.messages.kbytes", "77")]);
-        let config = member(&settings, &Access::default(), &subscribe());
+        let config = member(&settings, &Access::default(), &subscribe()).unwrap();
         assert_eq!(config.get("partition.assignment.strategy"), Some("range"));
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("77"));
         assert_eq!(config.get("fetch.max.bytes"), Some("4194304"));
     }
 
     #[test]
+    fn a_members_name_may_be_made_of_its_pods() {
+        let name = |name: &str| {
+            instance_id(name, |known| (known == "HOSTNAME").then(|| "writer-3".to_owned()))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(name("${HOSTNAME}"), Ok("writer-3".to_owned()));
+        assert_eq!(name("a-${HOSTNAME}-b"), Ok("a-writer-3-b".to_owned()));
+        assert_eq!(name("$5 and }"), Ok("$5 and }".to_owned()));
+        assert!(name("${POD}").unwrap_err().contains("`POD`, which is not set"));
+        assert!(name("${POD").unwrap_err().contains("lacks its `}`"));
+    }
+
+    #[test]
     fn a_group_that_the_broker_assigns_gets_no_strategy_of_ours() {
         let access = Access { brokers: "127.0.0.1:1".to_owned(), ..Access::default() };
-        let config = member(&settings(&[("group.protocol", "consumer")]), &access, &subscribe());
+        let config = member(&settings(&[("group.protocol", "consumer")]), &access, &subscribe()).unwrap();
         assert_eq!(config.get("partition.assignment.strategy"), None);
         config.create::<rdkafka::consumer::BaseConsumer>().expect("accepted by librdkafka");
     }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::access::Access;
 use super::client::{self, Asking, Complaints};
 use super::properties;
+use super::tokens::Tokens;
 use crate::bus::{BusError, Placed, Publisher};
 use crate::config::settings::KafkaSettings;
 use crate::message::{Headers, Outgoing, Partition};
@@ -31,6 +32,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Client {
     pub(super) producer: FutureProducer<Asking>,
     pub(super) complaints: Arc<Complaints>,
+    tokens: Option<Tokens>,
     /// Bytes that the queue takes; a larger payload would wait for room for ever.
     queue_bytes: usize,
     /// How long a full queue is waited for.
@@ -51,7 +53,10 @@ impl KafkaPublisher {
     }
 
     /// Replaces a client that is refused or beyond repair.
-    async fn renew(&self, useless: Client) {
+    async fn renew(&self, useless: Client, denied: bool) {
+        if denied {
+            useless.forget_token();
+        }
         let connected = match Access::fetch_again(&self.settings).await {
             Ok(access) => Client::new(&properties::producer(&self.settings, &access), &access),
             Err(error) => Err(error),
@@ -71,13 +76,21 @@ async fn connect(settings: &KafkaSettings) -> Result<Client, BusError> {
 }
 
 impl Client {
+    /// A token that was refused is not shown again.
+    pub(super) fn forget_token(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.forget();
+        }
+    }
+
     pub(super) fn new(config: &ClientConfig, access: &Access) -> Result<Self, BusError> {
         let context = Asking::of(access);
         let complaints = Arc::clone(&context.complaints);
         let producer =
             FutureProducer::from_config_and_context(config, context).map_err(|error| properties::unfit(&error))?;
         let (queue_bytes, queue_patience) = properties::queue(config);
-        Ok(Self { producer, complaints, queue_bytes, queue_patience: queue_patience + QUEUE_GRACE })
+        let tokens = access.tokens.clone();
+        Ok(Self { producer, complaints, tokens, queue_bytes, queue_patience: queue_patience + QUEUE_GRACE })
     }
 }
 
@@ -92,8 +105,9 @@ impl Publisher for KafkaPublisher {
         if result.is_ok() {
             client.complaints.clear();
         }
-        if matches!(result, Err(BusError::Denied(_))) || client.producer.client().fatal_error().is_some() {
-            self.renew(client).await;
+        let denied = matches!(result, Err(BusError::Denied(_)));
+        if denied || client.producer.client().fatal_error().is_some() {
+            self.renew(client, denied).await;
         }
         result
     }
@@ -106,7 +120,7 @@ pub(super) async fn refused(client: &Client) -> BusError {
         if let Some((code, reason)) = client.complaints.last()
             && client::is_denied(code)
         {
-            return BusError::Denied(format!("messages were not taken: {reason}"));
+            return client.complaints.denied(&format!("messages were not taken: {reason}"));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Partitions come and go: what librdkafka calls on the poll thread while it polls.
+//! Partitions come and go: what librdkafka calls on the poll thread while it polls. How they come is in
+//! [`assignment`](super::assignment).
 //!
 //! A partition that goes is closed in the ledger first, then announced, then waited for, then
 //! committed, then let go. Nothing of it can be handed out after its handover was released.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -18,19 +18,18 @@ use rdkafka::consumer::{
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use serde::Deserialize;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{self, Complaints};
 use super::ledger::Ledger;
-use super::positions::{self, NoStart};
+use super::positions::NoStart;
+use super::statistics::{Away, Statistics};
 use super::tokens::Tokens;
+use super::waiting::{Ends, Waiting};
 use crate::bus::{Handover, OnGap};
 use crate::message::Partition;
 
-/// How long a new assignment asks for its positions before the consumer is made anew.
-const ASK_WITHIN: Duration = Duration::from_secs(60);
 /// How long the last commit of a partition is tried.
 pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 /// How often a broker that answers may not have taken the last commit of a partition.
@@ -48,9 +47,13 @@ pub(super) struct Shared {
     /// Nothing is fetched, since there is no room.
     pub(super) paused: AtomicBool,
     /// Where a drain ends, noted with the first assignment.
-    pub(super) ends: Mutex<Option<Vec<(i32, i64)>>>,
+    pub(super) ends: Mutex<Option<Ends>>,
+    /// Partitions that cannot be read now.
+    pub(super) away: Mutex<Away>,
     /// Positions move in transactions only: the consumer commits nothing by itself.
     pub(super) transactional: bool,
+    /// When the poll thread last came round.
+    turned: Mutex<Instant>,
     /// The present client, for whoever needs to know what it is in the group.
     client: Mutex<Option<Arc<BaseConsumer<Member>>>>,
 }
@@ -59,7 +62,8 @@ impl Shared {
     pub(super) fn new(transactional: bool) -> Self {
         let ledger = if transactional { Ledger::of_transactions() } else { Ledger::default() };
         let (closing, paused) = (AtomicBool::default(), AtomicBool::default());
-        Self { ledger, closing, paused, ends: Mutex::default(), transactional, client: Mutex::default() }
+        let (ends, away, client) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { ledger, closing, paused, ends, away, transactional, turned: Mutex::new(Instant::now()), client }
     }
 
     /// Shows a client, or hides it before it leaves: it must die on its own thread.
@@ -74,12 +78,32 @@ impl Shared {
         client.as_ref().and_then(|client| client.group_metadata())
     }
 
+    /// The poll thread lives: it comes round, or waits for somebody who is not a broker.
+    pub(super) fn turns(&self) {
+        *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// When it last did.
+    pub(super) fn turned(&self) -> Instant {
+        *self.turned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is acknowledged and not known to be committed, for people.
+    pub(super) fn unsettled(&self) -> String {
+        match self.ledger.unsettled() {
+            (0, _) => "what is not committed".to_owned(),
+            (messages, partitions) => format!(
+                "what is written and not known to be committed, up to {messages} messages of {partitions} partitions,"
+            ),
+        }
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
     /// The noted ends of a drain.
-    pub(super) fn ends(&self) -> Option<Vec<(i32, i64)>> {
+    pub(super) fn ends(&self) -> Option<Ends> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -97,6 +121,10 @@ pub(super) struct Member {
     pub(super) complaints: Complaints,
     /// What makes the tokens that let it in.
     pub(super) tokens: Option<Tokens>,
+    /// A broker that was asked and is silent for longer is taken to be away.
+    pub(super) silent: Duration,
+    /// Partitions that are assigned and cannot be read yet.
+    pub(super) waiting: Mutex<Waiting>,
     /// A broker is connected, as far as the last statistics tell.
     pub(super) connected: AtomicBool,
     /// When a commit of librdkafka's own clock failed last.
@@ -194,62 +222,14 @@ impl Member {
         }
     }
 
-    fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
-        let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
-        let (result, starts, usable) = match starts {
-            Ok(found) => (assign(consumer, &found.list), found.starts, true),
-            Err(refused) => {
-                // The group goes on only after an answer; nothing is read under it, what was under way is thrown away.
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-                (assign(consumer, assigned), Vec::new(), false)
-            }
-        };
-        if let Err(error) = result {
-            tracing::warn!(topic = &*self.topic, %error, "an assignment was outdated when it came");
-            return;
-        }
-        self.shared.ledger.take(&starts);
-        let partitions = starts.iter().map(|start| start.partition).collect::<Vec<_>>();
-        if (self.shared.paused.load(Ordering::Acquire) || !usable) && assigned.count() > 0 {
-            // Resumed by the poll thread, and before they go.
-            let _ = consumer.pause(&self.list(&numbers(assigned)));
-        }
-        self.assigned.fetch_or(usable, Ordering::AcqRel);
-        let offsets = starts.iter().map(|start| start.offset).collect::<Vec<_>>();
-        tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions assigned");
-    }
-
-    fn find_starts(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        assigned: &TopicPartitionList,
-    ) -> Result<positions::Starts, Option<NoStart>> {
-        let until = Instant::now() + ASK_WITHIN;
-        loop {
-            let found = self
-                .note_ends(consumer)
-                .map_err(NoStart::from)
-                .and_then(|()| positions::starts(consumer, &self.topic, &self.group, assigned, self.on_gap));
-            match found {
-                Err(NoStart::Unanswered(_)) if self.shared.is_closing() => return Err(None),
-                Err(NoStart::Unanswered(_)) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                found => return found.map_err(Some),
-            }
-        }
-    }
-
-    fn note_ends(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
-        if self.drain && self.shared.ends().is_none() {
-            let ends = positions::ends(consumer, &self.topic)?;
-            *self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
-        }
-        Ok(())
+    /// Partitions that wait.
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, revoked: &TopicPartitionList) {
         let numbers = numbers(revoked);
+        self.waiting().forget(&numbers);
         let lost = consumer.assignment_lost();
         self.give_up(consumer, &numbers, lost);
         // librdkafka remembers a pause of the caller's beyond the assignment: should the partition come
@@ -302,6 +282,7 @@ impl Member {
             std::thread::sleep(LOOK);
         }
         while !lost && matches!(released.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            self.shared.turns();
             if is_over() {
                 tracing::warn!(
                     topic = &*self.topic, partitions = ?numbers,
@@ -315,15 +296,8 @@ impl Member {
     }
 }
 
-fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+pub(super) fn numbers(list: &TopicPartitionList) -> Vec<i32> {
     list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
-}
-
-fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {
-    match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
-        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
-    }
 }
 
 /// Why positions are not known to be committed.
@@ -346,32 +320,6 @@ impl Uncommitted {
             Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::FencedInstanceId)
         )
     }
-}
-
-/// The few of librdkafka's statistics that are used.
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    brokers: BTreeMap<String, Broker>,
-    #[serde(default)]
-    topics: BTreeMap<String, Topic>,
-}
-
-#[derive(Deserialize)]
-struct Broker {
-    nodeid: i64,
-    state: String,
-}
-
-#[derive(Deserialize)]
-struct Topic {
-    partitions: BTreeMap<String, PartitionEnd>,
-}
-
-#[derive(Deserialize)]
-struct PartitionEnd {
-    partition: i32,
-    ls_offset: i64,
 }
 
 impl ClientContext for Member {
@@ -400,12 +348,16 @@ impl ClientContext for Member {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
-        self.connected.store(connected, Ordering::Release);
-        if let Some(topic) = statistics.topics.get(&*self.topic) {
-            for end in topic.partitions.values().filter(|end| end.ls_offset >= 0) {
-                self.shared.ledger.set_end(end.partition, end.ls_offset);
+        let Some(statistics) = Statistics::read(statistics) else { return };
+        self.connected.store(statistics.is_connected(), Ordering::Release);
+        // While nothing is fetched nobody has to say anything.
+        let silent = if self.shared.paused.load(Ordering::Acquire) { Duration::MAX } else { self.silent };
+        let mut away = self.shared.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.hear(&statistics, &self.topic, silent);
+        drop(away);
+        for partition in statistics.partitions(&self.topic) {
+            if let Some((stable, all)) = partition.ends() {
+                self.shared.ledger.set_ends(partition.partition, stable, all);
             }
         }
     }

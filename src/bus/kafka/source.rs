@@ -14,7 +14,7 @@ use super::chunk::Item;
 use super::poll::Poller;
 use super::rebalance::Shared;
 use super::transactions::KafkaTransactions;
-use super::{positions, topics};
+use super::{positions, properties, topics};
 use crate::bus::{BusError, Received, Source, Subscribe, Subscription, Transactions};
 use crate::config::settings::KafkaSettings;
 use crate::message::Delivery;
@@ -26,6 +26,10 @@ const HANDOVERS: usize = 16;
 /// How long leaving may take: the last commit, the group, and librdkafka's own threads. While a
 /// rebalance waits for another member the broker answers no commit, and this is all we wait for it.
 const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Every call that its thread makes has a bound far below this, whatever the brokers do; and the group has given up a member
+/// that takes half of it.
+const STUCK_AFTER: Duration = Duration::from_secs(600);
 
 /// How long a start waits to hear whether the topic is there.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
@@ -45,6 +49,7 @@ pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe
     let (ready_in, ready) = oneshot::channel();
     let (done_in, done) = oneshot::channel();
     let shared = Arc::new(Shared::new(subscribe.transactional));
+    let stuck_after = STUCK_AFTER.max(2 * properties::max_poll_interval(&settings));
     let transactions = if subscribe.transactional {
         Some(Arc::new(KafkaTransactions::start(&settings, &subscribe, &shared).await?))
     } else {
@@ -69,8 +74,8 @@ pub(super) async fn subscribe(settings: Arc<KafkaSettings>, subscribe: Subscribe
     // Bounded: the thread answers before it contacts anyone, or ends.
     ready.await.map_err(|_| BusError::Failed("the consumer's thread ended at once".to_owned()))??;
     let thread = thread.thread().clone();
-    let source =
-        KafkaSource { shared, items, thread, done: Some(done), failure: None, transactions: transactions.clone() };
+    let (done, kept) = (Some(done), transactions.clone());
+    let source = KafkaSource { shared, items, thread, done, failure: None, transactions: kept, stuck_after };
     let transactions = transactions.map(|transactions| transactions as Arc<dyn Transactions>);
     Ok(Subscription { source: Box::new(source), handovers, status, transactions })
 }
@@ -82,6 +87,8 @@ struct KafkaSource {
     done: Option<oneshot::Receiver<Result<(), BusError>>>,
     failure: Option<BusError>,
     transactions: Option<Arc<KafkaTransactions>>,
+    /// Without coming round for so long its thread is stuck.
+    stuck_after: Duration,
 }
 
 impl KafkaSource {
@@ -134,10 +141,19 @@ impl Source for KafkaSource {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(BusError::Failed("the consumer's thread ended by itself".to_owned())),
             Err(_) => Err(BusError::Unavailable(format!(
-                "the consumer did not leave within {} s; what it had not committed is read again",
-                CLOSE_WITHIN.as_secs()
+                "the consumer did not leave within {} s: {} is delivered again",
+                CLOSE_WITHIN.as_secs(),
+                self.shared.unsettled()
             ))),
         }
+    }
+
+    fn stuck(&self) -> Option<Duration> {
+        Some(self.shared.turned().elapsed()).filter(|silent| *silent >= self.stuck_after)
+    }
+
+    fn unsettled(&self) -> Option<String> {
+        Some(self.shared.unsettled())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdkafka::client::OAuthToken;
 
-use super::names::OAUTHBEARER;
+use super::names::{OAUTHBEARER, TOKEN_ERRORS};
 use super::{msk, oidc};
 use crate::bus::BusError;
 use crate::config::settings::KafkaSettings;
@@ -34,8 +34,22 @@ impl Tokens {
             Self::Msk(tokens) => tokens.token().map_err(|error| BusError::Denied(error.to_string())),
             Self::Oidc(tokens) => tokens.token(),
         }
+        .inspect(|token| metrics::gauge!(ENDS).set(token.lifetime_ms as f64 / 1_000.))
+        .inspect_err(|_| metrics::counter!(TOKEN_ERRORS).increment(1))
+    }
+
+    /// The last one was refused: it is not handed over once more.
+    pub(super) fn forget(&self) {
+        match self {
+            // Each is signed anew.
+            Self::Msk(_) => {}
+            Self::Oidc(tokens) => tokens.forget(),
+        }
     }
 }
+
+/// When the last token ends that was handed over.
+const ENDS: &str = "chalk_writer_bus_token_ends_timestamp_seconds";
 
 /// Whether the settings ask for tokens.
 pub(super) fn are_used(settings: &KafkaSettings) -> bool {

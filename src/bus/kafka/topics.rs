@@ -33,16 +33,15 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     let access = Access::fetch(settings).await?;
     let topic = name.to_owned();
     let (partitions, messages) = ask(settings, &access, move |consumer| {
-        let ends = positions::partitions(consumer, &topic, ANSWER_WITHIN)?
-            .into_iter()
-            .map(|partition| consumer.fetch_watermarks(&topic, partition, ANSWER_WITHIN))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok((ends.len() as u32, ends.iter().map(|(low, end)| (end - low).max(0) as u64).sum()))
+        let partitions = positions::partitions(consumer, &topic, ANSWER_WITHIN)?;
+        // One whose leader is away is no reason not to start: the others are read.
+        let known = positions::watermarks(consumer, &topic, &partitions, ANSWER_WITHIN)?;
+        Ok((partitions.len() as u32, known.values().map(|(low, end)| (end - low).max(0) as u64).sum()))
     })
     .await
     .map_err(|error| naming(name, error))?;
     let Limits { max_message_bytes, keeping, untold } = limits(settings, &access, name).await?;
-    Ok(TopicInfo { partitions, max_message_bytes, max_header_bytes: None, messages, keeping, untold })
+    Ok(TopicInfo { partitions, max_message_bytes, max_header_bytes: None, messages: Some(messages), keeping, untold })
 }
 
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.

@@ -43,6 +43,8 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the failure of one message may come after the reports of those that were thrown out for it.
 const PURGE_EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+/// Attempts that do not land are told of no oftener.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts, and between two looks at whether it is time to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -62,6 +64,9 @@ pub(super) struct Transactor {
     client: Option<Client>,
     /// What the broker has of earlier transactions is not known, until it was asked.
     unknown: bool,
+    /// Attempts that did not land since that was last told, and when that was.
+    setbacks: u64,
+    said: Option<Instant>,
 }
 
 /// Why an attempt did not land.
@@ -85,7 +90,8 @@ impl Transactor {
         let (topic, group) = (subscribe.topic.clone(), subscribe.group.clone());
         // Rights are given by the prefix.
         let id = format!("chalk-{group}-{}", uuid::Uuid::new_v4());
-        Self { settings, topic, group, id, shared, ending, runtime, client: None, unknown: false }
+        let (client, unknown, setbacks, said) = (None, false, 0, None);
+        Self { settings, topic, group, id, shared, ending, runtime, client, unknown, setbacks, said }
     }
 
     /// Makes the producer, where there is none, and has the broker end what one before it left open.
@@ -103,8 +109,10 @@ impl Transactor {
                 Err(error) if is_retriable(&error) && Instant::now() < until && !self.is_ending() => {
                     if let Some((code, reason)) = client.complaints.last().filter(|(code, _)| client::is_denied(*code))
                     {
+                        let told = client.complaints.classify(code, format!("transactions are not possible: {reason}"));
+                        client.forget_token();
                         self.drop_apart(client);
-                        return Err(client::classify(code, format!("transactions are not possible: {reason}")));
+                        return Err(told);
                     }
                 }
                 Err(error) => {
@@ -139,13 +147,26 @@ impl Transactor {
                 Err(Setback::TooLargeTogether) => alone = true,
                 Err(Setback::Told(error)) => return Err(error),
                 Err(Setback::Again(reason)) => {
-                    tracing::debug!(topic = self.topic, "a transaction did not land, trying again: {reason}");
+                    self.set_back(&reason);
                     if Instant::now() > until {
                         return Err(BusError::Unavailable(reason));
                     }
                     std::thread::sleep(PAUSE);
                 }
             }
+        }
+    }
+
+    /// One attempt more that did not land. A rebalance costs a few; that there is one after the other is what people should see.
+    fn set_back(&mut self, reason: &str) {
+        metrics::counter!("chalk_writer_transaction_setbacks_total").increment(1);
+        self.setbacks += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+            self.said = Some(Instant::now());
+            let setbacks = std::mem::take(&mut self.setbacks);
+            tracing::warn!(topic = self.topic, setbacks, "a transaction did not land and is made again: {reason}");
+        } else {
+            tracing::debug!(topic = self.topic, "a transaction did not land, trying again: {reason}");
         }
     }
 
@@ -464,6 +485,25 @@ mod tests {
         // What is left waiting for it may end.
         cluster.broker_up(2).expect("it was down");
         assert!(!matches!(taken, Some(Ok(()))), "{taken:?}");
+    }
+
+    // Seen to fail before: there was a line at `debug`, and no number.
+    #[tokio::test]
+    async fn attempts_that_do_not_land_are_counted_and_told_at_most_once_a_minute() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).expect("a mock cluster");
+        let shared = Arc::new(Shared::new(true));
+        let mut transactor =
+            Transactor::new(settings(&cluster), &subscribe(), shared, Arc::default(), Handle::current());
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            transactor.set_back("a rebalance");
+            let first = transactor.said;
+            transactor.set_back("a rebalance");
+            transactor.set_back("a rebalance");
+            assert_eq!((transactor.said, transactor.setbacks), (first, 2), "two were not told yet");
+        });
+        let counted = recorder.handle().render();
+        assert!(counted.contains("chalk_writer_transaction_setbacks_total 3"), "{counted}");
     }
 
     fn settings(cluster: &MockCluster<'static, DefaultProducerContext>) -> Arc<KafkaSettings> {

@@ -131,7 +131,7 @@ impl Bus for LocalBus {
                 partitions: topic.partitions.len() as u32,
                 max_message_bytes,
                 max_header_bytes: None,
-                messages: topic.partitions.iter().map(|log| log.end as u64).sum(),
+                messages: Some(topic.partitions.iter().map(|log| log.end as u64).sum()),
                 keeping: Keeping::default(),
                 untold: None,
             })

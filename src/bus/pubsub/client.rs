@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use google_cloud_auth::credentials::{Credentials, anonymous};
+use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
 use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt};
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
@@ -116,10 +116,9 @@ impl Clients {
     /// Who we are. An emulator is asked by nobody in particular: Google's client would look for an identity, and wait.
     fn credentials(&self) -> Result<Credentials, BusError> {
         if self.settings.emulator.is_some() {
-            return Ok(anonymous::Builder::new().build());
+            return Ok(google::anonymous());
         }
-        let identity = google::Identity { use_aws_pool: self.settings.aws_pool };
-        google::credentials(&identity).map_err(|error| BusError::Settings(error.to_string()))
+        google::credentials(&self.settings.identity).map_err(|error| BusError::Denied(error.to_string()))
     }
 }
 

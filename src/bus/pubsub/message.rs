@@ -1,6 +1,6 @@
 //! Messages as Pub/Sub has them, and as everybody else here has them.
 //!
-//! Headers are attributes: text, each name once, in no order. `ce_…` on the way in and `ce-…` are both read, so names are passed on as they are.
+//! Headers are attributes: text, each name once, in no order. The envelope's are called `ce-…` there, and `ce_…` in the program.
 //! Names that begin with `goog` are Google's own, and cannot be sent.
 
 use std::collections::HashMap;
@@ -36,11 +36,14 @@ pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attem
     let mut block = BytesMut::with_capacity(64 + 32 * given.attributes.len());
     let mut has_id = false;
     for (name, value) in &given.attributes {
-        has_id |= (name == "ce-id" || name == "ce_id") && !value.is_empty();
+        // Inside of the program the envelope has the names that it has on other buses.
+        let prefixed = name.strip_prefix("ce-").map(|name| format!("ce_{name}"));
+        let name = prefixed.as_deref().unwrap_or(name);
+        has_id |= name == "ce_id" && !value.is_empty();
         append(&mut block, name, Some(value.as_bytes()));
     }
     if !has_id {
-        append(&mut block, "ce-id", Some(given.message_id.as_bytes()));
+        append(&mut block, "ce_id", Some(given.message_id.as_bytes()));
     }
     if let Some(attempt) = attempt {
         append(&mut block, DELIVERY_ATTEMPT, Some(attempt.to_string().as_bytes()));
@@ -69,8 +72,9 @@ pub(super) fn outgoing(message: &Outgoing) -> Result<Given, BusError> {
                 value.len()
             )));
         }
-        // Of repeated ones the last counts, as readers of Kafka's headers have it.
-        attributes.insert(name.to_owned(), value.to_owned());
+        // Names are those that the envelope has on this bus. Of repeated ones the last counts, as readers of Kafka's headers have it.
+        let name = name.strip_prefix("ce_").map_or_else(|| name.to_owned(), |name| format!("ce-{name}"));
+        attributes.insert(name, value.to_owned());
     }
     if attributes.len() > MOST_ATTRIBUTES {
         return Err(refused(format!(
@@ -120,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn the_envelope_has_the_names_of_this_bus() {
+        let sent = outgoing(&with("ce_type", b"chalk.result.v1")).expect("it can be sent");
+        assert_eq!(sent.attributes.get("ce-type").map(String::as_str), Some("chalk.result.v1"));
+        assert_eq!(sent.attributes.len(), 1);
+    }
+
+    #[test]
     fn names_of_google_s_own_are_not_sent_again() {
         let sent = outgoing(&Outgoing { payload: Some("body".into()), ..with("googclient_deliveryattempt", b"3") });
         assert!(sent.expect("it can be sent").attributes.is_empty());
@@ -129,10 +140,10 @@ mod tests {
     fn a_message_without_an_id_has_that_of_the_bus() {
         let given = Given::new().set_message_id("1234567890123456").set_data("body");
         let message = received(given.clone(), &"t".into(), Delivery(7), Some(2));
-        assert_eq!(message.headers.get_str("ce-id"), Some("1234567890123456"));
+        assert_eq!(message.headers.get_str("ce_id"), Some("1234567890123456"));
         assert_eq!(message.headers.get_str(DELIVERY_ATTEMPT), Some("2"));
         assert_eq!(message.offset, 1_234_567_890_123_456);
-        let own = received(given.set_attributes([("ce_id", "own")]), &"t".into(), Delivery(8), None);
+        let own = received(given.set_attributes([("ce-id", "own")]), &"t".into(), Delivery(8), None);
         assert_eq!((own.headers.get_str("ce-id"), own.headers.get_str("ce_id")), (None, Some("own")));
         assert!(offset("not-a-number") >= 0);
     }

@@ -39,7 +39,7 @@ use client::Clients;
 
 /// Why commands that move positions do nothing here.
 const NO_POSITIONS: &str =
-    "Pub/Sub has no positions of a group that could be moved: each message of a subscription is acknowledged by itself";
+    "Pub/Sub has no positions of a group: each message of a subscription is acknowledged by itself";
 
 /// Pub/Sub, where the settings name it.
 pub fn open(settings: &BusSettings) -> Option<Result<Arc<dyn Bus>, BusError>> {
@@ -108,7 +108,11 @@ impl Bus for PubsubBus {
         browse::stretch(&self.clients, topic, from_ms, until_ms).await
     }
 
-    async fn positions(&self, topic: &str, group: &str) -> Result<Vec<GroupPosition>, BusError> {
+    async fn positions(&self, _: &str, _: &str) -> Result<Vec<GroupPosition>, BusError> {
+        Err(BusError::Settings(NO_POSITIONS.to_owned()))
+    }
+
+    async fn reads(&self, group: &str, topic: &str) -> Result<bool, BusError> {
         topics::reads(&self.clients, topic, group).await
     }
 

@@ -16,7 +16,7 @@ use super::temporary::Temporary;
 use super::topics;
 use super::{inspect, message};
 use crate::bus::inspect::SetUp;
-use crate::bus::{BusError, PartitionStatus, Received, Source, Subscribe, Subscription};
+use crate::bus::{BusError, HeldUp, PartitionStatus, Received, Source, Subscribe, Subscription};
 use crate::message::{Delivery, Message, Partition};
 
 /// Messages of one call at the most.
@@ -71,8 +71,9 @@ pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
     let flow = Flow { bytes: reading.bytes, messages: MOST_HELD };
     let streams = Streams::start(clients, &reading.subscription, clients.settings.streams, flow);
     let partition = Partition { topic: Arc::clone(&reading.topic), number: 0 };
-    let (status_in, status) =
-        watch::channel(vec![PartitionStatus { partition, position: None, end: None, lag: Duration::ZERO }]);
+    let held_up = HeldUp::default();
+    let known = PartitionStatus { partition, position: None, end: None, lag: Duration::ZERO, held_up };
+    let (status_in, status) = watch::channel(vec![known]);
     let source = PubsubSource {
         clients: Arc::clone(clients),
         confirming: Confirming::start(clients.short(&reading.subscription).to_owned()),

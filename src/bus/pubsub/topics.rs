@@ -7,7 +7,7 @@ use google_cloud_wkt::Timestamp;
 
 use super::client::Clients;
 use super::{errors, message};
-use crate::bus::{BusError, GroupPosition, Keeping, TopicInfo};
+use crate::bus::{BusError, Keeping, TopicInfo};
 
 /// How long a topic that is made here keeps its messages, so that it can be read again.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -40,7 +40,7 @@ fn info(topic: &Topic) -> TopicInfo {
         max_message_bytes: Some(message::LARGEST),
         max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
         // The service does not tell.
-        messages: 0,
+        messages: None,
         keeping: Keeping { for_ms: kept, ..Keeping::default() },
         untold: None,
     }
@@ -94,7 +94,7 @@ pub(super) async fn subscription(clients: &Clients, name: &str) -> Result<TopicI
         partitions: 1,
         max_message_bytes: Some(message::LARGEST),
         max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
-        messages: 0,
+        messages: None,
         keeping: Keeping { for_ms: kept, ..Keeping::default() },
         untold: None,
     })
@@ -143,16 +143,11 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
     Ok(())
 }
 
-/// Whether a subscription reads a topic: a position without a number where it does, none where it is not there or reads another.
-pub(super) async fn reads(clients: &Clients, topic: &str, subscription: &str) -> Result<Vec<GroupPosition>, BusError> {
-    get_topic(clients, topic).await?;
+/// Whether a subscription reads a topic.
+pub(super) async fn reads(clients: &Clients, topic: &str, subscription: &str) -> Result<bool, BusError> {
     match described(clients, subscription).await {
-        Ok(known) if clients.topic_name(&known.topic) == clients.topic_name(topic) => {
-            Ok(vec![GroupPosition { partition: 0, committed: Some(0), earliest: 0, end: 0 }])
-        }
-        Ok(_) | Err(BusError::NotFound(_)) => {
-            Ok(vec![GroupPosition { partition: 0, committed: None, earliest: 0, end: 0 }])
-        }
+        Ok(known) => Ok(clients.topic_name(&known.topic) == clients.topic_name(topic)),
+        Err(BusError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -98,8 +98,7 @@ impl Targets {
         if let Some(writer) = configured.first() {
             return Err(unknown(format!("group `{group}` reads `{}`, not `{topic}`", writer.subscription)));
         }
-        let positions = bus.positions(topic, group).await?;
-        if positions.iter().all(|position| position.committed.is_none()) {
+        if !bus.reads(group, topic).await? {
             return Err(unknown(format!("group `{group}` is unknown: no writer has it, and it never read `{topic}`")));
         }
         Ok(Some(format!(

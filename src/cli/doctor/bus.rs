@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::group::Group;
 use super::report::Report;
 use super::topics;
-use crate::bus::inspect::{Inspect, SetUp};
+use crate::bus::inspect::{HeldUpBy, Inspect, SetUp};
 use crate::bus::{self, Bus, BusError, Keeping, TopicInfo};
 use crate::cli::exit::Failure;
 use crate::cli::output::count;
@@ -13,6 +13,9 @@ use crate::config::settings::{BusSettings, WriterSettings};
 use crate::config::units::{show_duration, show_size};
 use crate::store::examine::Finding;
 use crate::writer::{self, Stands};
+
+/// Who publishes in transactions ends them sooner.
+const OPEN_FOR: Duration = Duration::from_secs(300);
 
 /// Examines the bus for one writer of a file.
 pub(super) async fn examine(
@@ -44,6 +47,9 @@ pub(super) async fn examine(
     let info = match found {
         Ok(info) => {
             topic_read(settings, &info, &of_topic, report);
+            if let Some(inspect) = &inspect {
+                standing(inspect.held_up(topic).await, &of_topic, report);
+            }
             Some(info)
         }
         Err(error) => {
@@ -127,7 +133,12 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
         of,
         Finding::ok(
             "there",
-            format!("{}, {}", count(info.partitions.into(), "partition"), count(info.messages, "message")),
+            match info.messages {
+                Some(messages) => {
+                    format!("{}, {}", count(info.partitions.into(), "partition"), count(messages, "message"))
+                }
+                None => "how many messages it has is not told".to_owned(),
+            },
         ),
     );
     let ours = settings.tuning.max_message_bytes;
@@ -180,6 +191,49 @@ fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mu
         Some(kept) => Finding::ok("retention", show_duration(kept)),
         None => Finding::ok("retention", "for ever, or not told"),
     });
+}
+
+/// Partitions of which nothing comes, though the bus answers.
+fn standing(found: Result<Vec<(i32, HeldUpBy)>, BusError>, of: &str, report: &mut Report) {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let fix = "ask again; a running writer tells it in `/status.json`";
+            return report.add(of, Finding::warn("partitions", format!("not known: {error}"), fix));
+        }
+    };
+    if found.is_empty() {
+        report.add(of, Finding::ok("partitions", "all of them can be read, up to their ends"));
+    }
+    for (partition, by) in found {
+        report.add(
+            of,
+            match by {
+                HeldUpBy::Away(why) => Finding::fail(
+                    "partitions",
+                    format!("partition {partition} cannot be read: {why}"),
+                    "start the brokers that have it, or give it another leader; the others are read on",
+                ),
+                HeldUpBy::Transaction { messages, age } => {
+                    let began = age.map_or_else(
+                        || "at a time that is not known".to_owned(),
+                        |age| format!("{} ago", show_duration(Duration::from_secs(age.as_secs()))),
+                    );
+                    let text = format!(
+                        "partition {partition}: a transaction is open that began {began}; {} behind its beginning may not be \
+                         read before it is ended",
+                        count(messages, "message")
+                    );
+                    if age.is_some_and(|age| age < OPEN_FOR) {
+                        Finding::ok("partitions", text)
+                    } else {
+                        let fix = "`kafka-transactions.sh find-hanging` tells whose it is, and `abort` ends it";
+                        Finding::warn("partitions", text, fix)
+                    }
+                }
+            },
+        );
+    }
 }
 
 /// The group of the writer, and whether the file has others of it.

@@ -84,9 +84,9 @@ pub(in crate::config) struct RawDeployment {
     /// Settings of Pub/Sub.
     pub(in crate::config) pubsub: RawPubsub,
     /// How long an unknown environment is asked for again before a message of it is buried (60 s), where
-    /// `metadata_provider` is GRPC_SERVER or SQL.
+    /// `metadata_provider` is `GRPC_SERVER` or SQL.
     pub(in crate::config) unknown_environment_wait: Maybe<Duration>,
-    /// How often GRPC_SERVER or SQL is asked whether environments have changed (30 s).
+    /// How often `GRPC_SERVER` or SQL is asked whether environments have changed (30 s).
     pub(in crate::config) metadata_refresh: Maybe<Duration>,
     /// Tuning of every writer that does not say otherwise.
     #[serde(flatten)]

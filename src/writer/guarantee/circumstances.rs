@@ -128,6 +128,11 @@ impl<'a> Circumstances<'a> {
         kafka.properties.get(name).map(String::as_str)
     }
 
+    /// Whether the bus is Pub/Sub.
+    pub(super) fn is_pub_sub(&self) -> bool {
+        matches!(self.bus, BusSettings::Pubsub(_))
+    }
+
     /// Whether the bus is Kafka.
     pub(super) fn is_kafka(&self) -> bool {
         matches!(self.bus, BusSettings::Kafka(_))

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::judged::Judged;
 use super::may::May;
 use super::of_bad_messages::of_bad_messages;
+use super::of_pub_sub::of_pub_sub;
 use super::of_stores::of_stores;
 use super::of_the_bus::of_the_bus;
 use super::of_the_process::of_the_process;
@@ -13,7 +14,15 @@ use super::of_times::of_times;
 
 /// What may come of a fault.
 pub(super) fn judge(fault: Fault, around: &Circumstances<'_>) -> Guarantee {
-    let Judged { because, there, changes } = match fault {
+    let judged = of_pub_sub(fault, around).unwrap_or_else(|| on_a_log(fault, around));
+    let Judged { because, there, changes } = judged;
+    let may = there.iter().fold(May::NOTHING, |may, one| may.or(one.may));
+    Guarantee { fault, title: fault.title(), may, because, destinations: there, changes }
+}
+
+/// What may come of it on a bus whose topics are logs, and of what has nothing to do with the bus.
+fn on_a_log(fault: Fault, around: &Circumstances<'_>) -> Judged {
+    match fault {
         Fault::WriterKilled
         | Fault::WriterPaused
         | Fault::Rebalance
@@ -44,7 +53,5 @@ pub(super) fn judge(fault: Fault, around: &Circumstances<'_>) -> Guarantee {
         | Fault::StoreFailover
         | Fault::StoreFull
         | Fault::CredentialsChanged => of_stores(fault, around),
-    };
-    let may = there.iter().fold(May::NOTHING, |may, one| may.or(one.may));
-    Guarantee { fault, title: fault.title(), may, because, destinations: there, changes }
+    }
 }

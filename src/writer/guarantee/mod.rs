@@ -13,6 +13,7 @@ mod judged;
 mod kept;
 mod may;
 mod of_bad_messages;
+mod of_pub_sub;
 mod of_stores;
 mod of_the_bus;
 mod of_the_process;
@@ -25,7 +26,9 @@ pub use kept::Kept;
 pub use may::{Effect, May};
 
 use super::{PlanError, find, plan};
+use crate::bus;
 use crate::config::settings::WriterSettings;
+use crate::writer::doubles::Doubles;
 use circumstances::Circumstances;
 
 /// What a writer guarantees in a configuration.
@@ -112,7 +115,13 @@ impl Explained {
 pub async fn explain(settings: &WriterSettings) -> Result<Explained, PlanError> {
     let planned = plan(settings)?;
     let facts = find(settings.writer_type).ok_or(PlanError::NotInThisVersion(settings.writer_type))?.facts();
-    let kept = planned.kept().await;
+    let mut kept = planned.kept().await;
+    if !bus::has_transactions(&settings.bus) {
+        // What would be published with its positions is published, and then acknowledged.
+        for kept in kept.iter_mut().filter(|kept| kept.doubles == Ok(Doubles::OutOfPosition)) {
+            kept.doubles = Ok(Doubles::SentAgain);
+        }
+    }
     let around = Circumstances::new(settings, facts, &*planned, &kept);
     Ok(Explained {
         writer: settings.name.clone(),

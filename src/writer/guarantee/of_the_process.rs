@@ -37,7 +37,7 @@ pub(super) fn of_the_process(fault: Fault, around: &Circumstances<'_>) -> Judged
             let mut changes = vec![weaker("drain_timeout", lasting(policy.drain_within), "0s: nothing is written before partitions go")];
             if around.is_kafka() {
                 let now = around.property("group.instance.id").map(str::to_owned);
-                let change = "a name of each pod: a restart within the session moves nothing";
+                let change = "`${HOSTNAME}`, where pods keep their names: a restart within the session moves nothing";
                 changes.push(stronger("kafka.group.instance.id", now, change));
                 let now = around.property("partition.assignment.strategy").unwrap_or("cooperative-sticky");
                 let change = "`range` or `roundrobin`: every move stops all members";
@@ -50,7 +50,7 @@ pub(super) fn of_the_process(fault: Fault, around: &Circumstances<'_>) -> Judged
         }
         Fault::DrainOverLimit => {
             let mut changes: Vec<Change> = keys(around).collect();
-            let change = "longer than the slowest batch takes, and shorter than `terminationGracePeriodSeconds`";
+            let change = "longer than the slowest batch takes, and five seconds shorter than `terminationGracePeriodSeconds`";
             changes.push(stronger("drain_timeout", lasting(policy.drain_within), change));
             let because = format!(
                 "after {drain} partitions go with what is in hand unwritten, and at SIGTERM the writer ends with code 1; \

@@ -17,7 +17,7 @@ impl<R> Decoder<R> for Awaiting<R> {
     fn decode(&self, message: &Message, decoded: &mut Decoded<R>) {
         self.decoder.decode(message, decoded);
         let unknown = decoded.refused.iter().find(|refusal| refusal.class == ErrorClass::UnknownEnvironment);
-        let Some(what) = unknown.map(|refusal| refusal.message.to_string()) else { return };
+        let Some(what) = unknown.map(|refusal| refusal.message.clone()) else { return };
         // A message that names none names none a minute later.
         if what.contains('`') && (self.may_come)(&what) {
             decoded.clear();

@@ -145,7 +145,7 @@ fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
         partitions: 1,
         max_message_bytes,
         max_header_bytes: None,
-        messages: 0,
+        messages: Some(0),
         keeping: Keeping::default(),
         untold: None,
     })

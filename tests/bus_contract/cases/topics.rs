@@ -38,7 +38,7 @@ pub async fn a_topic_that_exists_is_left_as_it_is(harness: Arc<dyn Harness>) {
     }
     let info = harness.bus().topic(&topic).await.expect("known");
     if harness.capabilities().has_positions {
-        assert_eq!((info.partitions, info.messages), (2, 7));
+        assert_eq!((info.partitions, info.messages), (2, Some(7)));
     }
     assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 7);
 }

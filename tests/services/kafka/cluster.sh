@@ -4,9 +4,11 @@
 #   cluster.sh start FOLDER        starts them, with everything in FOLDER, waits until all answer, and prints their
 #                                  addresses as people write them, with spaces. Clients use SASL_SSL with SCRAM-SHA-512,
 #                                  SCRAM-SHA-256 or PLAIN (user `writer`, password `right`), or with OAUTHBEARER and a
-#                                  token for `kafka` of the issuer `https://issuer`, until that ends.
+#                                  token for `kafka` of the issuer `https://issuer`, until that ends. Nine ports above
+#                                  these they take SSL without signing in, from clients with a certificate of their own.
 #                                  Before, there has to be FOLDER/server.pem, key and certificate of `localhost` and
-#                                  127.0.0.1, and FOLDER/jwks.json, the keys of that issuer
+#                                  127.0.0.1, FOLDER/jwks.json, the keys of that issuer, and FOLDER/clients.pem, who signs
+#                                  certificates of clients
 #   cluster.sh kill FOLDER N       kills broker N (1 to 3) as a power cut would
 #   cluster.sh again FOLDER N      starts it again
 #   cluster.sh stop FOLDER         kills all of them
@@ -31,19 +33,20 @@ last_words() {
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The first of nine free ports in a row: three for clients, three among brokers, three for controllers.
+# The first of twelve free ports in a row: three for clients, three among brokers, three for controllers, three for
+# clients with certificates.
 free_ports() {
   local first port
   for _ in {1..50}; do
     # Below those that the system gives to outgoing connections.
     first=$((10000 + RANDOM % 5900))
-    for ((port = first; port < first + 9; port++)); do
+    for ((port = first; port < first + 12; port++)); do
       answers "$port" && continue 2
     done
     echo "$first"
     return
   done
-  fail "no nine free ports in a row found"
+  fail "no twelve free ports in a row found"
 }
 
 configure() {
@@ -55,9 +58,9 @@ node.id=$number
 controller.quorum.voters=1@127.0.0.1:$((first + 6)),2@127.0.0.1:$((first + 7)),3@127.0.0.1:$((first + 8))
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=AMONG
-listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2)),CONTROLLER://127.0.0.1:$((first + number + 5))
-advertised.listeners=CLIENT://127.0.0.1:$((first + number - 1)),AMONG://127.0.0.1:$((first + number + 2))
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,AMONG:PLAINTEXT,CLIENT:SASL_SSL
+listeners=CLIENT://127.0.0.1:$((first + number - 1)),MUTUAL://127.0.0.1:$((first + number + 8)),AMONG://127.0.0.1:$((first + number + 2)),CONTROLLER://127.0.0.1:$((first + number + 5))
+advertised.listeners=CLIENT://127.0.0.1:$((first + number - 1)),MUTUAL://127.0.0.1:$((first + number + 8)),AMONG://127.0.0.1:$((first + number + 2))
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,AMONG:PLAINTEXT,CLIENT:SASL_SSL,MUTUAL:SSL
 listener.name.client.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER
 listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.client.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
@@ -70,6 +73,11 @@ listener.name.client.oauthbearer.sasl.oauthbearer.expected.audience=kafka
 listener.name.client.oauthbearer.connections.max.reauth.ms=3600000
 listener.name.client.ssl.keystore.type=PEM
 listener.name.client.ssl.keystore.location=$folder/server.pem
+listener.name.mutual.ssl.keystore.type=PEM
+listener.name.mutual.ssl.keystore.location=$folder/server.pem
+listener.name.mutual.ssl.truststore.type=PEM
+listener.name.mutual.ssl.truststore.location=$folder/clients.pem
+listener.name.mutual.ssl.client.auth=required
 log.dirs=$folder/$number/data
 default.replication.factor=3
 min.insync.replicas=2

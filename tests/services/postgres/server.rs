@@ -105,24 +105,12 @@ impl PostgresServer {
 
     /// The same, with what psql says where it fails.
     pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
-        let output = self.psql().args(["-c", text]).output().expect("psql can be started");
-        if output.status.success() {
-            return Ok(String::from_utf8(output.stdout).expect("text").trim_end_matches('\n').to_owned());
-        }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        said(self.psql(), text)
     }
 
     /// Shows each row of what a query finds, with `|` between columns, as it comes; what psql says where it fails.
     pub(crate) fn each_row(&self, query: &str, mut show: impl FnMut(&str)) -> Result<(), String> {
-        // `psql` keeps all of a result; what is copied out it hands on.
-        let copy = format!("COPY ({query}) TO STDOUT (DELIMITER '|', NULL '')");
-        let mut psql = self.psql();
-        psql.args(["-c", &copy]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = psql.spawn().expect("psql can be started");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        lines.for_each(|line| show(&line.expect("text")));
-        let output = child.wait_with_output().expect("psql ends");
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        each_row(self.psql(), query, &mut show)
     }
 
     /// `psql` as the superuser.
@@ -254,6 +242,27 @@ impl PostgresServer {
         let last = lines[lines.len().saturating_sub(8)..].join("\n");
         panic!("PostgreSQL on port {} {what}: {asked}\nits last words:\n{last}", self.port);
     }
+}
+
+/// Shows each row of what a query finds, asked by such a `psql`; what it says where it fails.
+pub(crate) fn each_row(mut psql: Command, query: &str, show: &mut dyn FnMut(&str)) -> Result<(), String> {
+    // `psql` keeps all of a result; what is copied out it hands on.
+    let copy = format!("COPY ({query}) TO STDOUT (DELIMITER '|', NULL '')");
+    psql.args(["-c", &copy]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = psql.spawn().expect("psql can be started");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    lines.for_each(|line| show(&line.expect("text")));
+    let output = child.wait_with_output().expect("psql ends");
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// What `psql` says to a statement; what it says where it fails.
+pub(crate) fn said(mut psql: Command, text: &str) -> Result<String, String> {
+    let output = psql.args(["-c", text]).output().expect("psql can be started");
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout).expect("text").trim_end_matches('\n').to_owned());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 impl Drop for PostgresServer {

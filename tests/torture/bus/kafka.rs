@@ -1,4 +1,5 @@
-//! A real Apache Kafka of this test alone: one broker, or three with three copies of everything.
+//! A real Apache Kafka: one broker of this test alone, or three with three copies of everything; or brokers of somebody
+//! else, of which only topics and groups are touched that have the run's name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -13,21 +15,27 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, ClientContext};
 
 use crate::certificates::Authority;
+use crate::own::{Access, Own, Theirs, fail};
 
-use super::{LETTERS, Place, Record, Sending, TestBus, Topic, record};
+use super::{LETTERS, Parked, Place, Record, Sending, TestBus, Topic, parked, record};
 
 /// How long the broker may take to answer the checker. It bounds a hang and nothing else.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long brokers of somebody else may take to say anything at all.
+const SAYS_WITHIN: Duration = Duration::from_secs(15);
+
 pub struct Kafka {
     folder: PathBuf,
     brokers: Brokers,
+    /// What topics and groups begin with.
+    prefix: String,
+    theirs: Option<Theirs>,
     /// The one of three that is killed next, or is away.
     next: i32,
-    bootstrap: String,
+    access: Access,
     topics: BTreeMap<&'static str, i32>,
     producer: BaseProducer<Placing>,
     /// One client per group: asking for positions does not join it.
@@ -43,6 +51,8 @@ pub enum Brokers {
     One,
     /// Two of which have to have a message before it is confirmed.
     Three,
+    /// Those of somebody else.
+    Theirs,
 }
 
 impl Brokers {
@@ -51,6 +61,7 @@ impl Brokers {
         match self {
             Self::One => "tests/services/kafka/kafka.sh",
             Self::Three => "tests/services/kafka/cluster.sh",
+            Self::Theirs => panic!("brokers of somebody else are not ours to start or stop"),
         }
     }
 
@@ -58,6 +69,8 @@ impl Brokers {
         match self {
             Self::One => 1,
             Self::Three => 3,
+            // As they have it for topics of which nobody says it.
+            Self::Theirs => -1,
         }
     }
 }
@@ -66,9 +79,15 @@ impl Brokers {
 #[derive(Default)]
 struct Placing {
     placed: Mutex<Vec<(usize, Result<Place, KafkaError>)>>,
+    /// What the client complained of last.
+    said: Mutex<String>,
 }
 
-impl ClientContext for Placing {}
+impl ClientContext for Placing {
+    fn error(&self, _error: KafkaError, reason: &str) {
+        reason.clone_into(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
 
 impl ProducerContext for Placing {
     type DeliveryOpaque = usize;
@@ -90,19 +109,48 @@ impl Kafka {
             certify(&folder);
         }
         let bootstrap = bootstrap(brokers, &script(brokers, "start", &folder, None));
-        let producer = client(&bootstrap)
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "180000")
-            .set("linger.ms", "0")
-            // Three copies of millions of messages are to find room.
-            .set("compression.type", "lz4")
-            .create_with_context(Placing::default())
-            .unwrap();
-        let topics: BTreeMap<_, _> = topics.iter().copied().chain([LETTERS]).collect();
-        create_topics(&bootstrap, brokers.copies(), &topics);
-        let letters = reader(&bootstrap, LETTERS.0, LETTERS.1);
+        let access = Access::free(bootstrap);
+        let producer = producer(&access).unwrap();
+        let topics = with_letters(topics);
+        create_topics(&access, brokers.copies(), "", &topics);
+        Self::of(folder, brokers, String::new(), None, access, topics, producer)
+    }
+
+    /// Those of somebody else. What is wrong with them ends the process.
+    pub fn own(folder: &Path, own: &Own, theirs: &Theirs, topics: &[Topic]) -> Self {
+        const VARIABLE: &str = "TORTURE_KAFKA";
+        let access = theirs.access.clone();
+        let producer = producer(&access).unwrap_or_else(|error| fail(VARIABLE, error));
+        let prefix = format!("{}-", own.name);
+        let known = producer.client().fetch_metadata(None, SAYS_WITHIN).unwrap_or_else(|error| {
+            producer.poll(Duration::from_millis(500));
+            let said = producer.context().said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            fail(VARIABLE, format!("{}: no broker answers: {error}; the client says: {said}", access.bootstrap))
+        });
+        if let Some(topic) = known.topics().iter().find(|topic| topic.name().starts_with(&prefix)) {
+            let name = topic.name();
+            fail(VARIABLE, format!("topic `{name}` is there already; delete it, or give another TORTURE_NAME"));
+        }
+        let topics = with_letters(topics);
+        if let Err(error) = try_to_create_topics(&access, Brokers::Theirs.copies(), &prefix, &topics) {
+            remove_topics(&access, &prefix, topics.keys().copied());
+            fail(VARIABLE, format!("topics that begin with `{prefix}` cannot be made: {error}"));
+        }
+        Self::of(folder.to_owned(), Brokers::Theirs, prefix, Some(theirs.clone()), access, topics, producer)
+    }
+
+    fn of(
+        folder: PathBuf,
+        brokers: Brokers,
+        prefix: String,
+        theirs: Option<Theirs>,
+        access: Access,
+        topics: BTreeMap<&'static str, i32>,
+        producer: BaseProducer<Placing>,
+    ) -> Self {
+        let letters = reader(&access, &format!("{prefix}{}", LETTERS.0), LETTERS.1);
         let groups = BTreeMap::new();
-        Self { folder, brokers, next: 1, bootstrap, topics, producer, groups, letters, letters_read: 0 }
+        Self { folder, brokers, prefix, theirs, next: 1, access, topics, producer, groups, letters, letters_read: 0 }
     }
 
     fn kill(&mut self) {
@@ -113,9 +161,9 @@ impl Kafka {
     fn start_again(&mut self) {
         match self.brokers {
             Brokers::One => {
-                assert_eq!(script(self.brokers, "start", &self.folder, None), self.bootstrap);
+                assert_eq!(script(self.brokers, "start", &self.folder, None), self.access.bootstrap);
             }
-            Brokers::Three => {
+            Brokers::Three | Brokers::Theirs => {
                 script(self.brokers, "again", &self.folder, Some(self.next));
                 self.next = self.next % 3 + 1;
             }
@@ -152,32 +200,97 @@ fn certify(folder: &Path) {
     std::fs::write(folder.join("jwks.json"), r#"{"keys": []}"#).unwrap();
 }
 
-fn client(bootstrap: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("log_level", "0").set("reconnect.backoff.max.ms", "500");
-    config
+fn producer(access: &Access) -> Result<BaseProducer<Placing>, KafkaError> {
+    access
+        .client()
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "180000")
+        .set("linger.ms", "0")
+        // Three copies of millions of messages are to find room.
+        .set("compression.type", "lz4")
+        .create_with_context(Placing::default())
 }
 
-fn create_topics(bootstrap: &str, copies: i32, topics: &BTreeMap<&'static str, i32>) {
-    let admin: AdminClient<_> = client(bootstrap).create().unwrap();
-    let topic = |(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
-    let topics: Vec<NewTopic<'_>> = topics.iter().map(|(name, partitions)| topic((*name, *partitions))).collect();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+fn with_letters(topics: &[Topic]) -> BTreeMap<&'static str, i32> {
+    topics.iter().copied().chain([LETTERS]).collect()
+}
+
+fn create_topics(access: &Access, copies: i32, prefix: &str, topics: &BTreeMap<&'static str, i32>) {
+    answer("topics cannot be made", || try_to_create_topics(access, copies, prefix, topics));
+}
+
+fn try_to_create_topics(
+    access: &Access,
+    copies: i32,
+    prefix: &str,
+    topics: &BTreeMap<&'static str, i32>,
+) -> Result<(), String> {
+    let admin: AdminClient<_> = access.client().create().map_err(|error: KafkaError| error.to_string())?;
+    let named: Vec<(String, i32)> =
+        topics.iter().map(|(name, partitions)| (format!("{prefix}{name}"), *partitions)).collect();
+    let new: Vec<NewTopic<'_>> = named
+        .iter()
+        .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(copies)))
+        .collect();
     // What the broker has done although its answer was late is there already.
     let is_there = |made: &Result<String, (String, RDKafkaErrorCode)>| {
         matches!(made, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))
     };
-    answer("topics cannot be made", || {
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        let made = runtime.block_on(admin.create_topics(&topics, &options)).map_err(|error| error.to_string())?;
-        if made.iter().all(is_there) { Ok(()) } else { Err(format!("{made:?}")) }
-    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let made = runtime.block_on(admin.create_topics(&new, &options)).map_err(|error| error.to_string())?;
+    match made.iter().find(|made| !is_there(made)) {
+        None => Ok(()),
+        Some(Err((name, error))) => Err(format!("`{name}`: {error}")),
+        Some(Ok(name)) => Err(name.clone()),
+    }
+}
+
+/// Deletes those of a run; what is left is said.
+fn remove_topics(access: &Access, prefix: &str, topics: impl Iterator<Item = &'static str>) {
+    let Ok(admin) = access.client().create::<AdminClient<_>>() else { return };
+    let names: Vec<String> = topics.map(|name| format!("{prefix}{name}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match runtime.block_on(admin.delete_topics(&names, &options)) {
+        Err(error) => eprintln!("torture: topics that begin with `{prefix}` are left: {error}"),
+        Ok(removed) => {
+            for (name, error) in removed.into_iter().filter_map(Result::err) {
+                if error != RDKafkaErrorCode::UnknownTopicOrPartition {
+                    eprintln!("torture: topic `{name}` is left: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Deletes groups that nobody is in any more; what is left is said.
+fn remove_groups<'a>(access: &Access, groups: impl Iterator<Item = &'a str>) {
+    let Ok(admin) = access.client().create::<AdminClient<_>>() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let begun = Instant::now();
+    // One whose members were killed has them until their sessions are over.
+    let mut left: Vec<&str> = groups.collect();
+    while !left.is_empty() {
+        let removed = runtime.block_on(admin.delete_groups(&left, &AdminOptions::new()));
+        let still: Vec<(String, RDKafkaErrorCode)> =
+            removed.map(|removed| removed.into_iter().filter_map(Result::err).collect()).unwrap_or_default();
+        left.retain(|group| {
+            still.iter().any(|(name, error)| name == group && *error == RDKafkaErrorCode::NonEmptyGroup)
+        });
+        if begun.elapsed() > SAYS_WITHIN {
+            eprintln!("torture: groups are left: {}", left.join(", "));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// A reader of a topic outside every group.
-fn reader(bootstrap: &str, topic: &str, partitions: i32) -> BaseConsumer {
+fn reader(access: &Access, topic: &str, partitions: i32) -> BaseConsumer {
     let consumer: BaseConsumer =
-        client(bootstrap).set("group.id", "checker").set("enable.auto.commit", "false").create().unwrap();
+        access.client().set("group.id", "checker").set("enable.auto.commit", "false").create().unwrap();
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {
         assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
@@ -224,11 +337,31 @@ impl Patience {
     }
 }
 
+impl Kafka {
+    /// Shows all that a reader of a topic finds.
+    fn each(&mut self, topic: &str, mut show: impl FnMut(&BorrowedMessage<'_>)) {
+        let mut missing = self.ends(topic);
+        missing.retain(|_, end| *end > 0);
+        let reader = reader(&self.access, &self.named(topic), self.topics[topic]);
+        let mut patience = Patience::new("a topic cannot be read");
+        while !missing.is_empty() {
+            let Some(message) = patience.read(&reader) else { continue };
+            show(&message);
+            missing.retain(|partition, end| *partition != message.partition() || message.offset() + 1 < *end);
+        }
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         match self.brokers {
             Brokers::One => script(self.brokers, "kill", &self.folder, None),
             Brokers::Three => script(self.brokers, "stop", &self.folder, None),
+            Brokers::Theirs => {
+                remove_groups(&self.access, self.groups.keys().map(String::as_str));
+                remove_topics(&self.access, &self.prefix, self.topics.keys().copied());
+                String::new()
+            }
         };
     }
 }
@@ -238,23 +371,37 @@ impl TestBus for Kafka {
         match self.brokers {
             Brokers::One => "Kafka",
             Brokers::Three => "Kafka, three brokers",
+            Brokers::Theirs => "Kafka, of one's own",
         }
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     fn configure(&self, config: &mut serde_json::Value) {
         config["common_persistence_specs"]["bus_backend"] = "KAFKA".into();
-        config["kafka_bootstrap_servers"] = self.bootstrap.clone().into();
-        config["kafka_security_protocol"] = "PLAINTEXT".into();
-        // Short, so that a killed member's partitions move soon.
-        config["kafka"] = serde_json::json!({"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"});
+        let mut properties = serde_json::json!({});
+        // Short, so that a killed member's partitions move soon; brokers of somebody else allow no less.
+        let session = if self.theirs.is_some() { "6000" } else { "4000" };
+        properties["session.timeout.ms"] = session.into();
+        properties["heartbeat.interval.ms"] = "500".into();
+        config["kafka"] = properties;
+        if let Some(theirs) = &self.theirs {
+            theirs.configure(config, &self.folder);
+        } else {
+            config["kafka_bootstrap_servers"] = self.access.bootstrap.clone().into();
+            config["kafka_security_protocol"] = "PLAINTEXT".into();
+        }
     }
 
     fn publish(&mut self, messages: &[&Sending]) -> Option<Vec<Place>> {
         for (number, message) in messages.iter().enumerate() {
+            let topic = self.named(message.topic);
             let headers = message
                 .headers()
                 .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-            let record = BaseRecord::with_opaque_to(message.topic, number).key(&message.key);
+            let record = BaseRecord::with_opaque_to(&topic, number).key(&message.key);
             let mut record = record.payload(&message.packed.body).headers(headers);
             while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =
                 self.producer.send(record)
@@ -275,6 +422,9 @@ impl TestBus for Kafka {
     }
 
     fn restart(&mut self) -> bool {
+        if self.theirs.is_some() {
+            return false;
+        }
         self.kill();
         std::thread::sleep(Duration::from_millis(500));
         self.start_again();
@@ -282,7 +432,7 @@ impl TestBus for Kafka {
     }
 
     fn lose_one(&mut self) -> bool {
-        if self.brokers == Brokers::One {
+        if self.brokers != Brokers::Three {
             return false;
         }
         self.kill();
@@ -297,9 +447,9 @@ impl TestBus for Kafka {
         let consumer = self
             .groups
             .entry(group.to_owned())
-            .or_insert_with(|| client(&self.bootstrap).set("group.id", group).create().unwrap());
+            .or_insert_with(|| self.access.client().set("group.id", group).create().unwrap());
         let mut list = TopicPartitionList::new();
-        list.add_partition_range(topic, 0, self.topics[topic] - 1);
+        list.add_partition_range(&format!("{}{topic}", self.prefix), 0, self.topics[topic] - 1);
         let there = answer("committed positions cannot be read", || {
             let there = consumer.committed_offsets(list.clone(), Duration::from_secs(10))?;
             there.elements().iter().try_for_each(TopicPartitionListElem::error)?;
@@ -310,9 +460,10 @@ impl TestBus for Kafka {
     }
 
     fn ends(&mut self, topic: &str) -> BTreeMap<i32, i64> {
+        let named = self.named(topic);
         let end = |partition| {
             let (_, end) = answer("the end of a partition cannot be read", || {
-                self.letters.fetch_watermarks(topic, partition, Duration::from_secs(10))
+                self.letters.fetch_watermarks(&named, partition, Duration::from_secs(10))
             });
             (partition, end)
         };
@@ -320,8 +471,9 @@ impl TestBus for Kafka {
     }
 
     fn new_records(&mut self) -> Vec<Record> {
+        let letters = self.named(LETTERS.0);
         let (_, end) = answer("the end of the dead letters cannot be read", || {
-            self.letters.fetch_watermarks(LETTERS.0, 0, Duration::from_secs(10))
+            self.letters.fetch_watermarks(&letters, 0, Duration::from_secs(10))
         });
         let mut records = Vec::new();
         let mut patience = Patience::new("dead letters cannot be read");
@@ -339,25 +491,31 @@ impl TestBus for Kafka {
     }
 
     fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>> {
-        let mut missing = self.ends(topic);
-        missing.retain(|_, end| *end > 0);
-        let reader = reader(&self.bootstrap, topic, self.topics[topic]);
         let mut bodies = Vec::new();
-        let mut patience = Patience::new("a topic cannot be read");
-        while !missing.is_empty() {
-            let Some(message) = patience.read(&reader) else { continue };
-            bodies.push(message.payload().unwrap_or_default().to_vec());
-            missing.retain(|partition, end| *partition != message.partition() || message.offset() + 1 < *end);
-        }
+        self.each(topic, |message| bodies.push(message.payload().unwrap_or_default().to_vec()));
         bodies
     }
 
+    fn parked(&mut self, topic: &str) -> Vec<Parked> {
+        let mut all = Vec::new();
+        self.each(topic, |message| {
+            let headers = message.headers().expect("a parked message has headers");
+            let header = |name: &str| {
+                let found = headers.iter().find(|header| header.key == name)?.value?;
+                Some(std::str::from_utf8(found).unwrap())
+            };
+            all.push(parked((message.partition(), message.offset()), message.key(), header));
+        });
+        all
+    }
+
     fn delete_letters(&mut self) -> bool {
-        let admin: AdminClient<_> = client(&self.bootstrap).create().unwrap();
+        let admin: AdminClient<_> = self.access.client().create().unwrap();
+        let letters = self.named(LETTERS.0);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         answer("the topic of dead letters cannot be deleted", || {
             let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-            let deleting = admin.delete_topics(&[LETTERS.0], &options);
+            let deleting = admin.delete_topics(&[&letters], &options);
             let deleted = runtime.block_on(deleting).map_err(|error| error.to_string())?;
             match &deleted[..] {
                 [Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))] => {
@@ -370,8 +528,8 @@ impl TestBus for Kafka {
     }
 
     fn create_letters(&mut self) {
-        create_topics(&self.bootstrap, self.brokers.copies(), &BTreeMap::from([LETTERS]));
-        self.letters = reader(&self.bootstrap, LETTERS.0, LETTERS.1);
+        create_topics(&self.access, self.brokers.copies(), &self.prefix, &BTreeMap::from([LETTERS]));
+        self.letters = reader(&self.access, &self.named(LETTERS.0), LETTERS.1);
         self.letters_read = 0;
     }
 }

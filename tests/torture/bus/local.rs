@@ -8,7 +8,7 @@ use chalk_writer::bus::{self, BrowseFrom, Bus, Publisher};
 use chalk_writer::config::settings::{BusSettings, LocalSettings};
 use chalk_writer::message::{Headers, Message, Outgoing};
 
-use super::{LETTERS, Place, Record, Sending, TestBus, Topic, record};
+use super::{LETTERS, Parked, Place, Record, Sending, TestBus, Topic, parked, record};
 
 pub struct Local {
     path: PathBuf,
@@ -100,6 +100,15 @@ impl TestBus for Local {
 
     fn bodies(&mut self, topic: &str) -> Vec<Vec<u8>> {
         self.browse(topic, BrowseFrom::Earliest).iter().map(|message| message.body().to_vec()).collect()
+    }
+
+    fn parked(&mut self, topic: &str) -> Vec<Parked> {
+        let all = self.browse(topic, BrowseFrom::Earliest);
+        let one = |message: &Message| {
+            let at = (message.partition.number, message.offset);
+            parked(at, message.key.as_deref(), |name| message.headers.get_str(name))
+        };
+        all.iter().map(one).collect()
     }
 
     /// It is in the file that everything is in.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use chalk_writer::config::StoreKind;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
@@ -14,11 +15,11 @@ pub const ROLE: Role = Role {
     topic: ("uploads", 4),
     more_topics: &[],
     message: "chalk.bulk_insert.v1",
-    store: Some(("offline_store", "lake")),
+    store: Some(StoreKind::Offline),
+    is_in_both: false,
     pace: Pace::Fixed(3.0),
     make,
     look,
-    once: |_| true,
 };
 
 const ROWS: i64 = 5;
@@ -45,7 +46,7 @@ fn make(making: &mut Making<'_>) -> Made {
         "environment_id": "prod", "load_id": format!("load-{number}"), "table": "loaded", "files": files,
         "created_at": "2026-01-01T00:00:00Z",
     });
-    Made { body, key: number.to_string(), leaves, twice: making.random.u8(..4) == 0 }
+    Made { body, key: number.to_string(), leaves, twice: making.random.u8(..4) == 0, environment: "prod" }
 }
 
 fn look(looking: &mut Looking<'_>) {

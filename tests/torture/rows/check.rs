@@ -91,7 +91,7 @@ impl Compared {
         self.told(name, sent, is_wrong)
     }
 
-    /// What is there more often than is promised.
+    /// What is there more often than is promised, of these leaves.
     pub fn doubled(&self, name: &str, sent: impl Iterator<Item = Vec<Leaves>>) -> Vec<Problem> {
         self.told(name, sent, |both| (both.found.times > both.expected.times).then_some(Wrong::Doubled))
     }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use chalk_writer::writer::guarantee;
+
 use super::check::Compared;
-use super::role::{Leaves, Looking, Role};
-use super::run::Run;
-use super::{ROLES, Type, mirror};
+use super::config::PARKED;
+use super::log::Landed;
+use super::parking::group_of;
+use super::role::{ENVIRONMENTS, Leaves, Looking};
+use super::run::{Dealt, Run};
+use super::{Type, mirror};
 use crate::bus::Record;
-use crate::check::Wrong;
+use crate::check::{Problem, Wrong};
 use crate::sent::Fingerprint;
 
 /// What a mirror may have shed and committed between the last look at its count and its end.
@@ -41,19 +46,25 @@ impl Run {
             return;
         }
         let begun = Instant::now();
-        let committed: Vec<_> = ROLES
-            .iter()
-            .map(|role| {
-                (role.writers.len() == 1).then(|| self.bus.committed(&Type(role.writers[0]).group(), role.topic.0))
+        let committed: Vec<_> = (0..self.dealt.len())
+            .map(|at| {
+                let role = self.dealt[at].role;
+                let group = self.group(Type(role.writers[0]));
+                (role.writers.len() == 1).then(|| (self.bus.committed(&group, role.topic.0), group))
             })
             .collect();
+        // Behind the positions: what is parked was parked before them.
+        let parked = self.parked();
         for (at, committed) in committed.iter().enumerate() {
+            let role = self.dealt[at].role;
             // What a mirror has not asked is told in the end.
-            let Some(committed) = committed.as_ref().filter(|_| ROLES[at].store.is_some()) else { continue };
-            let (mut compared, bad) = self.expected(at, Some(committed));
+            let Some((committed, group)) = committed.as_ref().filter(|_| role.store.is_some()) else { continue };
+            // What is moved aside is not there yet.
+            let is_there = |landed: &Landed| !parked.contains(&(group.clone(), landed.from));
+            let (mut compared, bad) = self.expected(at, Some(committed), &is_there);
             self.promises += compared.expected() + bad.len();
             self.look(at, &mut compared);
-            let found = compared.missing(ROLES[at].name, self.sent(at, Some(committed)));
+            let found = compared.missing(role.name, self.sent(at, Some(committed)));
             self.problems.extend(found.into_iter().map(|(wrong, what)| match wrong {
                 Wrong::Lost => (Wrong::AcknowledgedTooEarly, what),
                 other => (other, what),
@@ -66,13 +77,18 @@ impl Run {
 
     /// What the sound messages of a role leave, up to positions of its topic.
     fn sent<'a>(&'a self, at: usize, before: Option<&'a BTreeMap<i32, i64>>) -> impl Iterator<Item = Vec<Leaves>> + 'a {
-        self.dealt[at].sent.before(before).filter_map(move |number| self.leaves(at, number).ok())
+        self.dealt[at].sent.before(before).filter_map(move |landed| self.leaves(at, landed.number).ok())
     }
 
     /// What must be there of them, and the bodies that must be buried.
-    fn expected(&self, at: usize, before: Option<&BTreeMap<i32, i64>>) -> (Compared, Vec<Vec<u8>>) {
+    fn expected(
+        &self,
+        at: usize,
+        before: Option<&BTreeMap<i32, i64>>,
+        is_there: &dyn Fn(&Landed) -> bool,
+    ) -> (Compared, Vec<Vec<u8>>) {
         let (mut compared, mut bad) = (Compared::default(), Vec::new());
-        for number in self.dealt[at].sent.before(before) {
+        for Landed { number, .. } in self.dealt[at].sent.before(before).filter(is_there) {
             match self.leaves(at, number) {
                 // What a mirror never asked is counted, and leaves nothing.
                 Ok(_) if before.is_none() && self.was_shed(at, number) => {}
@@ -89,7 +105,13 @@ impl Run {
 
     fn look(&mut self, at: usize, seen: &mut Compared) {
         let Self { dealt, bus, .. } = self;
-        (dealt[at].role.look)(&mut Looking { place: &dealt[at].place, bus: &mut **bus, seen });
+        let Dealt { role, places, .. } = &dealt[at];
+        for (environment, place) in ENVIRONMENTS.into_iter().zip(places) {
+            let Some(place) = place.as_ref().filter(|_| environment == ENVIRONMENTS[0] || role.is_in_both) else {
+                continue;
+            };
+            (role.look)(&mut Looking { place, environment, bus: &mut **bus, seen });
+        }
     }
 
     fn check_letters(&mut self, at: usize, bad: Vec<Vec<u8>>, wrong: Wrong) {
@@ -109,23 +131,24 @@ impl Run {
         self.settle();
         self.count_shed_before_the_end();
         self.writers.leave();
-        self.writers.drain(&Type::all());
+        self.writers.drain(&self.types.clone());
         // What the first of two has published meanwhile.
-        let behind: Vec<Type> = ROLES.iter().flat_map(|role| &role.writers[1..]).map(|name| Type(name)).collect();
+        let behind: Vec<Type> =
+            self.dealt.iter().flat_map(|dealt| &dealt.role.writers[1..]).map(|name| Type(name)).collect();
         self.writers.drain(&behind);
+        self.note_what_was_said();
+        self.parked = self.check_parked();
         self.say("comparing");
         for at in 0..self.dealt.len() {
             let role = self.dealt[at].role;
-            let (mut compared, bad) = self.expected(at, None);
+            let (mut compared, bad) = self.expected(at, None, &|_| true);
             self.look(at, &mut compared);
             let mut problems = compared.missing(role.name, self.sent(at, None));
             if role.name == mirror::ROLE.name && problems.len() as u64 <= self.check_shed(at) {
                 self.say(&format!("{} queries were asked by one who lost them and shed by the next", problems.len()));
                 problems.clear();
             }
-            if (role.once)(&self.dealt[at].place) {
-                problems.extend(compared.doubled(role.name, self.sent(at, None)));
-            }
+            problems.extend(self.excluded_doubles(at, &compared));
             problems.extend(compared.strangers(role.name));
             self.problems.extend(problems);
             self.duplicates[at] = compared.more();
@@ -135,11 +158,40 @@ impl Run {
         self.problems.dedup();
     }
 
+    /// What is there twice though `explain` excludes it after all that has happened.
+    fn excluded_doubles(&self, at: usize, compared: &Compared) -> Vec<Problem> {
+        let role = self.dealt[at].role;
+        let chain: Vec<Type> = role.writers.iter().map(|name| Type(name)).collect();
+        let sent_twice = self.dealt[at].sent.again > 0;
+        let excluded: Vec<&str> = ENVIRONMENTS
+            .into_iter()
+            .filter(|environment| self.told.excludes_doubles(&chain, environment, sent_twice))
+            .collect();
+        let of_them = |leaves: Vec<Leaves>| -> Vec<Leaves> {
+            leaves.into_iter().filter(|leaf| excluded.iter().any(|environment| leaf.is_in(environment))).collect()
+        };
+        compared.doubled(role.name, self.sent(at, None).map(of_them))
+    }
+
+    /// What happened to writers without anybody's doing, as they say themselves.
+    fn note_what_was_said(&mut self) {
+        let said: Vec<_> = self.types.clone().into_iter().map(|of| self.writers.said(of)).collect();
+        if self.writers.unfinished || said.iter().any(|counts| counts.given_up > 0) {
+            self.told.happened(&[guarantee::Fault::DrainOverLimit]);
+        }
+        if said.iter().any(|counts| counts.lost > 0) {
+            self.told.happened(&[guarantee::Fault::WriterPaused]);
+        }
+        // Everyone was asked to leave.
+        self.told.happened(&[guarantee::Fault::Rebalance]);
+    }
+
     /// Checks how many queries were never asked; returns how many may have been asked by a process that lost their
     /// partition before it published what came of it, and then shed by the next one.
     fn check_shed(&mut self, at: usize) -> u64 {
         let role = self.dealt[at].role;
-        let sound = self.dealt[at].sent.before(None).filter(|number| self.leaves(at, *number).is_ok());
+        let numbers = self.dealt[at].sent.before(None).map(|landed| landed.number);
+        let sound = numbers.filter(|number| self.leaves(at, *number).is_ok());
         self.shed = sound.filter(|number| self.was_shed(at, *number)).count();
         let sum: u64 = self.counted.values().sum();
         let most = sum + UNSEEN * self.writers.ended_of(Type(role.writers[0])) as u64;
@@ -153,10 +205,15 @@ impl Run {
     /// Waits until everything that was sent is acknowledged, where nobody else sends to the topic.
     pub fn settle(&mut self) {
         let begun = Instant::now();
-        let alone =
-            |role: &&Role| ROLES.iter().all(|other| other.writers.len() == 1 || other.writers[1] != role.writers[0]);
-        let groups: Vec<_> =
-            ROLES.iter().filter(alone).map(|role| (Type(role.writers[0]).group(), role.topic.0)).collect();
+        let roles: Vec<_> = self.dealt.iter().map(|dealt| dealt.role).collect();
+        let is_alone = |of: &str| roles.iter().all(|other| other.writers.len() == 1 || other.writers[1] != of);
+        let alone = roles.iter().filter(|role| is_alone(role.writers[0]));
+        let mut groups: Vec<(String, &str)> =
+            alone.map(|role| (self.group(Type(role.writers[0])), role.topic.0)).collect();
+        if self.parks {
+            let parking = self.writers_that_park();
+            groups.extend(parking.into_iter().map(|of| (group_of(&self.group(of)), PARKED.0)));
+        }
         loop {
             self.writers.wake_all();
             self.send();

@@ -1,11 +1,15 @@
 //! What happens to a run. Each is over when its function returns; from there the time to recover counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::Type;
+use chalk_writer::writer::guarantee;
+
 use super::run::Run;
+use super::{Type, mirror};
 use crate::bus::Brokers;
+use crate::check::Wrong;
 use crate::clock;
+use crate::proxy::Proxy;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -18,9 +22,12 @@ pub enum Fault {
     CutConnections,
     SlowStore,
     LostAnswers,
+    ThrottledStore,
     StoreStandsStill,
+    OneStoreAway,
     FullDisk,
     FullDiskOfTheBus,
+    KilledOverStalledStores,
     PowerCut,
     LettersAway,
     MirroredServerAway,
@@ -29,13 +36,13 @@ pub enum Fault {
 }
 
 use Fault::{
-    ClockJumps, CutConnections, FullDisk, FullDiskOfTheBus, Kill, LettersAway, LossOfABroker, LostAnswers,
-    MirroredServerAway, PowerCut, RebalanceStorm, RestartOfTheBroker, RestartOfTheStore, SlowStore, Stop,
-    StoreStandsStill, Terminate,
+    ClockJumps, CutConnections, FullDisk, FullDiskOfTheBus, Kill, KilledOverStalledStores, LettersAway, LossOfABroker,
+    LostAnswers, MirroredServerAway, OneStoreAway, PowerCut, RebalanceStorm, RestartOfTheBroker, RestartOfTheStore,
+    SlowStore, Stop, StoreStandsStill, Terminate, ThrottledStore,
 };
 
 impl Fault {
-    const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Kill,
         Terminate,
         Stop,
@@ -45,9 +52,12 @@ impl Fault {
         CutConnections,
         SlowStore,
         LostAnswers,
+        ThrottledStore,
         StoreStandsStill,
+        OneStoreAway,
         FullDisk,
         FullDiskOfTheBus,
+        KilledOverStalledStores,
         PowerCut,
         LettersAway,
         MirroredServerAway,
@@ -67,7 +77,10 @@ impl Fault {
             CutConnections => "connection cut",
             SlowStore => "slow store",
             LostAnswers => "answer lost",
+            ThrottledStore => "throttled store",
             StoreStandsStill => "store stands still",
+            OneStoreAway => "one store of two away",
+            KilledOverStalledStores => "every writer killed over stalled stores",
             FullDisk => "full disk",
             FullDiskOfTheBus => "full disk of the bus",
             PowerCut => "power cut",
@@ -75,6 +88,33 @@ impl Fault {
             MirroredServerAway => "mirrored server away",
             LossOfABroker => "loss of a broker",
             ClockJumps => "clock jump",
+        }
+    }
+
+    /// What it is, as `explain` has it.
+    pub const fn may_be(self, is_kafka: bool) -> &'static [guarantee::Fault] {
+        use guarantee::Fault as F;
+        match self {
+            Kill => &[F::WriterKilled],
+            // A drain that goes over its limit says so, and is noted then.
+            Terminate => &[F::Rebalance],
+            RebalanceStorm => &[F::Rebalance, F::TwoWritersOfOneGroup, F::WriterKilled],
+            Stop => &[F::WriterPaused],
+            RestartOfTheBroker | LossOfABroker => &[F::BusRestarted, F::BusAway],
+            RestartOfTheStore => &[F::StoreRestarted, F::StoreAway, F::StoreUnsure],
+            CutConnections | LostAnswers => &[F::StoreUnsure, F::StoreAway],
+            SlowStore => &[F::StoreSlow],
+            ThrottledStore => &[F::StoreSlow, F::StoreAway, F::StoreUnsure, F::StoreFull],
+            StoreStandsStill => &[F::StoreSlow, F::StoreAway, F::StoreUnsure],
+            OneStoreAway => &[F::OneStoreAway, F::StoreAway, F::StoreUnsure],
+            FullDisk => &[F::StoreFull],
+            FullDiskOfTheBus => &[F::BusAway],
+            KilledOverStalledStores => &[F::WriterKilled, F::StoreSlow, F::StoreAway, F::StoreUnsure],
+            PowerCut => &[F::WriterKilled, F::StoreRestarted, F::StoreAway, F::StoreUnsure],
+            LettersAway => &[F::DeadLetterTopicAway],
+            MirroredServerAway => &[F::StoreAway],
+            ClockJumps if is_kafka => &[F::ClockWrong, F::WriterKilled],
+            ClockJumps => &[F::ClockWrong],
         }
     }
 
@@ -114,22 +154,30 @@ impl Run {
             }
             CutConnections => {
                 for _ in 0..3 {
-                    let bytes = self.random.usize(..20_000);
-                    self.stores.proxy().cut_after(bytes);
+                    let Self { stores, random, .. } = self;
+                    stores.proxies().for_each(|proxy| proxy.cut_after(random.usize(..20_000)));
                     self.pass(300..900);
                 }
-                self.stores.proxy().mend();
+                self.stores.proxies().for_each(Proxy::mend);
             }
             SlowStore => {
-                self.stores.proxy().be_slow(Duration::from_millis(150));
+                self.stores.proxies().for_each(|proxy| proxy.be_slow(Duration::from_millis(150)));
                 self.pass(2000..4000);
-                self.stores.proxy().mend();
+                self.stores.proxies().for_each(Proxy::mend);
             }
             LostAnswers => {
-                self.stores.proxy().lose_answers();
+                self.stores.proxies().for_each(Proxy::lose_answers);
                 self.pass(700..2000);
-                self.stores.proxy().mend();
+                self.stores.proxies().for_each(Proxy::mend);
             }
+            ThrottledStore => {
+                let Self { stores, random, .. } = self;
+                stores.throttle(random);
+                self.pass(1500..3500);
+                self.stores.let_pass();
+            }
+            OneStoreAway => self.one_store_away(),
+            KilledOverStalledStores => self.killed_over_stalled_stores(),
             StoreStandsStill => {
                 self.stall();
                 self.go_on();
@@ -159,24 +207,31 @@ impl Run {
         true
     }
 
-    fn has(&self, fault: Fault) -> bool {
+    pub fn has(&self, fault: Fault) -> bool {
+        let is_own = self.own.is_some();
         match fault {
-            RestartOfTheBroker | LettersAway => self.brokers.is_some(),
+            RestartOfTheBroker => self.brokers.is_some_and(|brokers| brokers != Brokers::Theirs),
+            LettersAway => self.brokers.is_some(),
             LossOfABroker => self.brokers == Some(Brokers::Three),
-            FullDisk => self.stores.disk.is_ok(),
+            FullDisk => self.stores.disk.is_ok() && !is_own,
             FullDiskOfTheBus => self.bus_disk.is_some(),
+            RestartOfTheStore => self.stores.can_restart(),
+            ThrottledStore | PowerCut => !is_own,
+            CutConnections | SlowStore | LostAnswers => self.stores.proxies().next().is_some(),
+            OneStoreAway => self.stores.spare().is_some() && self.dealt.iter().any(|dealt| dealt.role.is_in_both),
+            MirroredServerAway => self.dealt.iter().any(|dealt| dealt.role.name == mirror::ROLE.name),
             _ => true,
         }
     }
 
-    fn pass(&mut self, millis: std::ops::Range<u64>) {
+    pub fn pass(&mut self, millis: std::ops::Range<u64>) {
         let time = self.millis(millis);
         self.let_pass(time);
     }
 
     /// Half of the writers, at random.
     fn some(&mut self) -> Vec<Type> {
-        let all = Type::all();
+        let all = &self.types;
         let one = self.random.usize(..all.len());
         let is_chosen = |at: &usize| *at == one || self.random.bool();
         (0..all.len()).filter(is_chosen).map(|at| all[at]).collect()
@@ -214,7 +269,7 @@ impl Run {
     /// Members come and go, in order or not, before their group has settled.
     fn rebalance_storm(&mut self) {
         for _ in 0..4 {
-            let all = Type::all();
+            let all = self.types.clone();
             for of in self.some().into_iter().take(all.len() / 2) {
                 if self.writers.is_full(of) || self.random.bool() && self.writers.count(of) > 1 {
                     self.count_shed_before_the_end();
@@ -242,7 +297,8 @@ impl Run {
         self.stores.go_on();
     }
 
-    /// Forwards, then back beyond the right time, and right again; with Kafka forwards, and then everyone dies.
+    /// Forwards, then back beyond the right time, and right again. On Kafka a writer ends itself where it is set back, and
+    /// the next one has the right time.
     fn clock_jumps(&mut self) {
         let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
         let is_kafka = self.brokers.is_some();
@@ -253,9 +309,24 @@ impl Run {
         }
         if is_kafka {
             self.count_shed_before_the_end();
-            self.writers.clock.renew();
-            for of in Type::all() {
-                self.writers.kill_all(of);
+            self.writers.wake_all();
+            let old = self.writers.processes();
+            let clock = self.writers.clock.renew();
+            self.writers.clock.set_that(&clock, -behind);
+            let begun = Instant::now();
+            while self.writers.processes().iter().any(|process| old.contains(process)) {
+                if begun.elapsed() > clock::ENDS_WITHIN {
+                    let left: Vec<_> = self.writers.processes().into_iter().filter(|one| old.contains(one)).collect();
+                    self.problems
+                        .push((Wrong::GoesOn, format!("clock: processes {left:?}, set back by {behind} minutes")));
+                    for of in self.types.clone() {
+                        self.writers.kill_all(of);
+                    }
+                    break;
+                }
+                self.let_pass(Duration::from_millis(100));
+            }
+            for of in self.types.clone() {
                 self.writers.at_least(of, 1);
             }
         }
@@ -270,6 +341,28 @@ impl Run {
 
     /// Everything dies at once but the bus, while nothing can be written. What was acknowledged is to be there.
     fn power_cut(&mut self) {
+        self.kill_all_stalled();
+        self.stores.vanish();
+        self.stalled = false;
+        self.stores.come_back();
+        self.audit_and_start();
+    }
+
+    /// The same, but for the stores.
+    fn killed_over_stalled_stores(&mut self) {
+        self.kill_all_stalled();
+        self.go_on();
+        self.audit_and_start();
+    }
+
+    fn audit_and_start(&mut self) {
+        self.audit();
+        for of in self.types.clone() {
+            self.writers.at_least(of, 1);
+        }
+    }
+
+    fn kill_all_stalled(&mut self) {
         self.stall();
         // A batch or two get through.
         self.go_on();
@@ -277,15 +370,8 @@ impl Run {
         std::thread::sleep(moment);
         self.stall();
         self.count_shed_before_the_end();
-        for of in Type::all() {
+        for of in self.types.clone() {
             self.writers.kill_all(of);
-        }
-        self.stores.vanish();
-        self.stalled = false;
-        self.stores.come_back();
-        self.audit();
-        for of in Type::all() {
-            self.writers.at_least(of, 1);
         }
     }
 

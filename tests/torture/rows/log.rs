@@ -13,6 +13,14 @@ pub struct Numbered {
     pub is_again: bool,
 }
 
+/// Where a message landed.
+#[derive(Clone, Copy, Debug)]
+pub struct Landed {
+    pub number: u32,
+    /// Partition and offset.
+    pub from: (i32, i64),
+}
+
 /// Of what came before, the highest bit is set.
 const AGAIN: u32 = 1 << 31;
 
@@ -22,6 +30,8 @@ pub struct Log {
     partitions: BTreeMap<i32, Vec<(u32, u32)>>,
     pub messages: usize,
     pub bad: usize,
+    /// Those that had come before.
+    pub again: usize,
 }
 
 impl Log {
@@ -31,14 +41,15 @@ impl Log {
         self.partitions.entry(place.partition).or_default().push((offset, number));
         self.messages += 1;
         self.bad += usize::from(message.is_bad);
+        self.again += usize::from(message.is_again);
     }
 
-    /// Numbers of those that landed before a position of their partition, each once.
-    pub fn before<'a>(&'a self, positions: Option<&'a BTreeMap<i32, i64>>) -> impl Iterator<Item = u32> + 'a {
+    /// Those that landed before a position of their partition, each once.
+    pub fn before<'a>(&'a self, positions: Option<&'a BTreeMap<i32, i64>>) -> impl Iterator<Item = Landed> + 'a {
         self.partitions.iter().flat_map(move |(partition, messages)| {
             let end = positions.map_or(i64::MAX, |positions| positions[partition]);
             let due = messages.iter().filter(move |(offset, number)| i64::from(*offset) < end && number & AGAIN == 0);
-            due.map(|(_, number)| *number)
+            due.map(|(offset, number)| Landed { number: *number, from: (*partition, (*offset).into()) })
         })
     }
 

@@ -1,6 +1,7 @@
 //! `METRICS_WRITER`, with `METRICS_BUS_WRITER` behind it: the sums in the metrics store are what was sent, and each
 //! query has its row.
 
+use chalk_writer::config::StoreKind;
 use serde_json::json;
 
 use super::metrics_bus::{show_queries, show_sums};
@@ -12,11 +13,11 @@ pub const ROLE: Role = Role {
     topic: ("counted", 4),
     more_topics: &[],
     message: "chalk.result.v1",
-    store: Some(("metrics_store", "metrics.sqlite")),
+    store: Some(StoreKind::Metrics),
+    is_in_both: false,
     pace: Pace::Share(30.0),
     make,
     look,
-    once: |_| true,
 };
 
 fn make(making: &mut Making<'_>) -> Made {
@@ -30,7 +31,7 @@ fn make(making: &mut Making<'_>) -> Made {
         "tables": [{"namespace": "user", "rows": {"rows": [{"id": number, "features": {(feature.clone()): number}}]}}],
     });
     let leaves = [feature, query, format!("row op-{number}")].map(Leaves::Row).into();
-    Made { body, key: number.to_string(), leaves, twice: false }
+    Made { body, key: number.to_string(), leaves, twice: false, environment: "prod" }
 }
 
 fn look(looking: &mut Looking<'_>) {

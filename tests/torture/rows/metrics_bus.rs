@@ -1,5 +1,6 @@
 //! `METRICS_BUS_WRITER` alone: metrics and queries of others, some of which come twice.
 
+use chalk_writer::config::StoreKind;
 use serde_json::json;
 
 use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
@@ -10,11 +11,11 @@ pub const ROLE: Role = Role {
     topic: ("metrics", 4),
     more_topics: &[],
     message: "chalk.metrics.v1",
-    store: Some(("metrics_store", "metrics.sqlite")),
+    store: Some(StoreKind::Metrics),
+    is_in_both: false,
     pace: Pace::Share(30.0),
     make,
     look,
-    once: |_| true,
 };
 
 /// Metrics, beside one of which is a series of the message alone.
@@ -31,7 +32,7 @@ fn make(making: &mut Making<'_>) -> Made {
     };
     let body = json!({"metrics": sources.iter().map(metric).collect::<Vec<_>>()});
     let twice = making.random.u8(..8) == 0;
-    Made { body, key: number.to_string(), leaves: sources.map(Leaves::Row).into(), twice }
+    Made { body, key: number.to_string(), leaves: sources.map(Leaves::Row).into(), twice, environment: "prod" }
 }
 
 fn look(looking: &mut Looking<'_>) {

@@ -13,10 +13,10 @@ pub const ROLE: Role = Role {
     more_topics: &[("outcomes", 2)],
     message: "chalk.query_log.v1",
     store: None,
+    is_in_both: false,
     pace: Pace::Fixed(20.0),
     make,
     look,
-    once: |_| false,
 };
 
 fn make(making: &mut Making<'_>) -> Made {
@@ -27,7 +27,13 @@ fn make(making: &mut Making<'_>) -> Made {
         "operation_id": format!("op-{number}"), "environment_id": "prod", "request": request.to_string(),
         "recorded": {"outputs": json!({"user.id": number}).to_string(), "duration_seconds": 0.004},
     });
-    Made { body, key: number.to_string(), leaves: vec![Leaves::Row(format!("op-{number}"))], twice: false }
+    Made {
+        body,
+        key: number.to_string(),
+        leaves: vec![Leaves::Row(format!("op-{number}"))],
+        twice: false,
+        environment: "prod",
+    }
 }
 
 fn look(looking: &mut Looking<'_>) {

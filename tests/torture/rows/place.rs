@@ -1,41 +1,47 @@
 //! The stores of rows, read by other means than the writer's own.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::keepers::Keeper;
 use crate::look::parquet_files;
-use crate::postgres::PostgresServer;
+use crate::own::Sql;
+use crate::wire::Server;
 
 /// Where the rows of a role go.
 #[derive(Clone)]
 pub enum Place {
-    Postgres(Rc<RefCell<PostgresServer>>),
+    Postgres {
+        sql: Sql,
+        /// In a schema beside the usual one.
+        is_spare: bool,
+    },
+    Redis(Rc<Keys>),
     /// A SQLite file, or a lake.
     Embedded(PathBuf),
     /// A topic.
     Bus,
 }
 
+/// Keys of one server, or of the nodes of a cluster.
+pub struct Keys {
+    pub keeper: Keeper,
+    pub servers: Vec<Server>,
+    /// What they begin with.
+    pub prefix: String,
+}
+
 impl Place {
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Postgres(_) => "Postgres",
-            Self::Embedded(path) if is_sqlite(path) => "SQLite",
-            Self::Embedded(_) => "the lake",
+            Self::Postgres { .. } => Keeper::Postgres.name(),
+            Self::Redis(keys) => keys.keeper.name(),
+            Self::Embedded(path) if is_sqlite(path) => Keeper::Sqlite.name(),
+            Self::Embedded(_) => Keeper::Lake.name(),
             Self::Bus => "the bus",
-        }
-    }
-
-    /// Whether it tells rows apart by their keys.
-    pub fn has_keys(&self) -> bool {
-        match self {
-            Self::Postgres(_) => true,
-            Self::Embedded(path) => is_sqlite(path),
-            Self::Bus => false,
         }
     }
 
@@ -43,10 +49,10 @@ impl Place {
     /// its own.
     pub fn each(&self, schema: &str, table: &str, columns: &str, show: &mut dyn FnMut(&[&str])) {
         match self {
-            Self::Postgres(server) => {
-                let query = format!("SELECT {columns} FROM {schema}.\"{table}\"");
-                let of = |line: &str| show(&line.split('|').collect::<Vec<&str>>());
-                match server.borrow().each_row(&query, of) {
+            Self::Postgres { sql, is_spare } => {
+                let query = format!("SELECT {columns} FROM \"{}\".\"{table}\"", sql.schema(schema, *is_spare));
+                let mut of = |line: &str| show(&line.split('|').collect::<Vec<&str>>());
+                match sql.each_row(&query, &mut of) {
                     Err(error) if error.contains("does not exist") => {}
                     other => other.unwrap_or_else(|error| panic!("{query}: {error}")),
                 }
@@ -55,6 +61,7 @@ impl Place {
                 sqlite(path, &format!("SELECT {columns} FROM \"{table}\""), show);
             }
             Self::Embedded(root) => lake(&root.join(table), columns, show),
+            Self::Redis(_) => panic!("there are no tables in a Redis"),
             Self::Bus => panic!("a topic has no tables"),
         }
     }

@@ -27,13 +27,15 @@ impl Run {
             |wrong| self.problems.iter().filter(|(found, what)| *found == wrong && what.starts_with(&prefix)).count();
         let mut recovery: BTreeMap<&str, Vec<Option<f64>>> = BTreeMap::new();
         for name in dealt.role.writers {
-            for (fault, took) in self.recovery.of(&Type(name).group()) {
+            for (fault, took) in self.recovery.of(&self.group(Type(name))) {
                 recovery.entry(fault).or_default().extend(took);
             }
         }
+        let parked = dealt.role.writers.iter().map(|name| self.parked.get(&self.group(Type(name))).unwrap_or(&0));
         json!({
+            "parks": self.parks, "parked": parked.sum::<usize>(), "out_of_order": count(Wrong::OutOfOrder),
             "seed": self.seed, "run": format!("rows {}", self.number), "seconds": self.begun.elapsed().as_secs(),
-            "bus": self.bus.name(), "store": dealt.place.name(), "writer": dealt.role.writers.join(" → "),
+            "bus": self.bus.name(), "store": dealt.store(), "writer": dealt.role.writers.join(" → "),
             "role": dealt.role.name, "messages": dealt.sent.messages, "bad": dealt.sent.bad,
             "faults": self.faults, "left_out": self.left_out, "promises": self.promises,
             "lost": count(Wrong::Lost), "acknowledged_too_early": count(Wrong::AcknowledgedTooEarly),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chalk_writer::config::StoreKind;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value;
 
@@ -23,16 +24,19 @@ pub struct Role {
     /// Topics that lie between, or behind.
     pub more_topics: &'static [Topic],
     pub message: &'static str,
-    /// Field of the environment with the store, and its file in a folder; none where a topic is the store.
-    pub store: Option<(&'static str, &'static str)>,
+    /// Where its rows go; none where that is a topic.
+    pub store: Option<StoreKind>,
+    /// Whether some of its messages are of the second environment, where there is one.
+    pub is_in_both: bool,
     pub pace: Pace,
     /// Makes the sound message of a number.
     pub make: fn(&mut Making<'_>) -> Made,
-    /// Shows to `looking` all that is there.
+    /// Shows to `looking` all that is there. Every row has what the writer knows rows by.
     pub look: fn(&mut Looking<'_>),
-    /// Whether each row is there once; otherwise at least once.
-    pub once: fn(&Place) -> bool,
 }
+
+/// The environments of a run. What is of the second one begins with its name.
+pub const ENVIRONMENTS: [&str; 2] = ["prod", "spare"];
 
 /// How many messages there are in a second.
 #[derive(Clone, Copy)]
@@ -49,9 +53,16 @@ pub struct Making<'a> {
     pub random: fastrand::Rng,
     /// For files; none where they were made before.
     pub folder: Option<&'a Path>,
+    /// Whether there is a second environment.
+    pub has_spare: bool,
 }
 
 impl Making<'_> {
+    /// One of the environments.
+    pub fn environment(&mut self) -> &'static str {
+        ENVIRONMENTS[usize::from(self.has_spare && self.random.u8(..3) == 0)]
+    }
+
     /// The time of the message: unique, and of one in four before that of messages that were sent earlier.
     pub fn time(&mut self) -> i64 {
         let late = if self.random.u8(..4) == 0 { self.random.i64(1..1000) } else { 0 };
@@ -71,6 +82,7 @@ pub struct Made {
     pub leaves: Vec<Leaves>,
     /// Sent twice, which leaves nothing more.
     pub twice: bool,
+    pub environment: &'static str,
 }
 
 /// A row that a message leaves.
@@ -86,11 +98,19 @@ impl Leaves {
         let (Self::Row(key) | Self::Value(key, _)) = self;
         key
     }
+
+    /// Whether it is in an environment.
+    pub fn is_in(&self, environment: &str) -> bool {
+        let [_, spare] = ENVIRONMENTS;
+        let is_spare = self.key().strip_prefix(spare).is_some_and(|rest| rest.starts_with('/'));
+        is_spare == (environment == spare)
+    }
 }
 
 /// Where there is something to look at, and who is told of what is there.
 pub struct Looking<'a> {
     pub place: &'a Place,
+    pub environment: &'static str,
     pub bus: &'a mut dyn TestBus,
     pub seen: &'a mut Compared,
 }
@@ -103,20 +123,20 @@ impl Role {
 
     /// A sound message.
     pub fn sending(&self, number: i64, made: &Made) -> Sending {
-        self.sends(number, &made.key, made.body.to_string())
+        self.sends(number, &made.key, made.body.to_string(), made.environment)
     }
 
     /// A message that nobody can read.
     pub fn bad(&self, number: i64) -> Sending {
-        self.sends(number, &number.to_string(), format!("{{\"{}\": {number}", self.name))
+        self.sends(number, &number.to_string(), format!("{{\"{}\": {number}", self.name), ENVIRONMENTS[0])
     }
 
-    fn sends(&self, number: i64, key: &str, body: String) -> Sending {
+    fn sends(&self, number: i64, key: &str, body: String, environment: &str) -> Sending {
         let headers = [
             ("ce_type", self.message.to_owned()),
             ("ce_source", "torture".to_owned()),
             ("ce_id", format!("{}-{number}", self.name)),
-            ("ce_environmentid", "prod".to_owned()),
+            ("ce_environmentid", environment.to_owned()),
         ];
         let packed = Packed { body: body.into_bytes(), content_type: Some("application/json"), content_encoding: None };
         Sending { topic: self.topic.0, key: key.to_owned(), headers: headers.to_vec(), packed }

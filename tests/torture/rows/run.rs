@@ -4,18 +4,23 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chalk_writer::writer::guarantee;
+
 use super::api::Api;
+use super::config::{Given, PARKED};
 use super::faults::Fault;
 use super::log::{Log, Numbered};
 use super::place::Place;
 use super::role::{Leaves, Made, Making, Pace, Role};
 use super::stores::Stores;
-use super::{ROLES, Type, config, deal, variable};
+use super::{Type, config, deal, variable};
 use crate::bus::{self, Brokers, Sending, TestBus, Topic};
 use crate::check::Problem;
+use crate::own::Own;
 use crate::recovery::{self, Recovery};
 use crate::sent::Fingerprint;
 use crate::stores::Disk;
+use crate::told::Told;
 use crate::writers::Writers;
 
 /// One in so many messages cannot be read; of more than [`BAD_A_SECOND`] fewer.
@@ -46,7 +51,8 @@ pub struct Waiting {
 /// A role in a run.
 pub struct Dealt {
     pub role: &'static Role,
-    pub place: Place,
+    /// Of each environment.
+    pub places: [Option<Place>; 2],
     pub sent: Log,
     /// Messages in a second, at the most.
     rate: f64,
@@ -56,6 +62,18 @@ pub struct Dealt {
 }
 
 pub struct Run {
+    /// The first to go in the end: what they write to is gone after them.
+    pub writers: Writers<Type>,
+    /// Whether messages for a store that is away are moved aside.
+    pub parks: bool,
+    /// Servers that are not ours.
+    pub own: Option<&'static Own>,
+    /// Its writers.
+    pub types: Vec<Type>,
+    /// What may be, by `explain`.
+    pub told: Told<Type>,
+    /// Parked messages by the group that they are for.
+    pub parked: BTreeMap<String, usize>,
     pub number: usize,
     pub seed: u64,
     pub begun: Instant,
@@ -66,7 +84,6 @@ pub struct Run {
     pub bus_disk: Option<Disk>,
     pub stores: Stores,
     pub stalled: bool,
-    pub writers: Writers<Type>,
     pub api: Api,
     pub dealt: Vec<Dealt>,
     pub faults: BTreeMap<&'static str, usize>,
@@ -99,20 +116,36 @@ pub struct Run {
     pub counted: BTreeMap<u32, u64>,
 }
 
+impl Dealt {
+    /// What its rows go to, in the first environment.
+    pub fn store(&self) -> &'static str {
+        self.places[0].as_ref().map_or("nothing", Place::name)
+    }
+}
+
 impl Run {
     pub fn new(number: usize, seed: u64, folder: &Path) -> Self {
         let hand = deal::to(number, seed);
         let mut topics: Vec<Topic> =
-            ROLES.iter().flat_map(|role| role.more_topics.iter().copied().chain([role.topic])).collect();
+            hand.roles.iter().flat_map(|role| role.more_topics.iter().copied().chain([role.topic])).collect();
+        topics.push(PARKED);
         topics.sort_unstable();
+        topics.dedup();
         let mut left_out = Vec::new();
         let mut why =
             |what: &str, error: nix::Error| left_out.push(format!("{what}: no tmpfs can be mounted: {error}"));
+        // Servers of somebody else are asked first: what is wrong there ends the process.
+        let theirs = hand.own.and_then(|own| {
+            let kafka = own.kafka.as_ref()?;
+            Some(Box::new(bus::Kafka::own(folder, own, kafka, &topics)))
+        });
         let stores = Stores::start(folder, &hand);
         if let Err(error) = stores.disk {
             why("full disk", error);
         }
-        let (bus, bus_disk): (Box<dyn TestBus>, _) = if let Some(brokers) = hand.brokers {
+        let (bus, bus_disk): (Box<dyn TestBus>, _) = if let Some(theirs) = theirs {
+            (theirs, None)
+        } else if let Some(brokers) = hand.brokers {
             (Box::new(bus::Kafka::start(folder, brokers, &topics)), None)
         } else {
             let root = folder.join("bus");
@@ -123,14 +156,26 @@ impl Run {
             (Box::new(bus::Local::new(&root, &topics)), disk.ok())
         };
         let api = Api::start();
-        let usual: f64 = ROLES.iter().map(Role::share).sum();
+        // Of those that a whole run has, so that fewer roles have no more each.
+        let usual: f64 = hand.roles.iter().map(|role| role.share()).sum::<f64>().max(1.0);
         let rate = variable("TORTURE_RATE", usual as u64);
-        let config = config::write(folder, &*bus, &stores.uris(), &api, rate);
+        let types = Type::of(&hand.roles);
+        let given = Given {
+            bus: &*bus,
+            stores: &stores,
+            roles: &hand.roles,
+            types: &types,
+            parks: hand.parks,
+            api: &api,
+            rate,
+        };
+        let config = config::write(folder, &given);
+        let told = Told::of(&config, &types);
         let files = folder.join("files");
         std::fs::create_dir_all(&files).unwrap();
-        let dealt = |role: &'static Role| Dealt {
+        let dealt = |role: &&'static Role| Dealt {
             role,
-            place: stores.place(role.store),
+            places: stores.of(role.store),
             sent: Log::default(),
             rate: match role.pace {
                 Pace::Share(share) => share * rate as f64 / usual,
@@ -139,8 +184,12 @@ impl Run {
             due: 0.0,
             is_behind: false,
         };
-        let dealt: Vec<Dealt> = ROLES.iter().map(dealt).collect();
-        let run = Self {
+        let dealt: Vec<Dealt> = hand.roles.iter().map(dealt).collect();
+        let mut run = Self {
+            parks: hand.parks,
+            own: hand.own,
+            told,
+            parked: BTreeMap::new(),
             number,
             seed,
             begun: Instant::now(),
@@ -148,7 +197,8 @@ impl Run {
             bus,
             brokers: hand.brokers,
             bus_disk,
-            writers: Writers::new(folder, &config, &Type::all()),
+            writers: Writers::new(folder, &config, &types),
+            types,
             stores,
             stalled: false,
             api,
@@ -175,14 +225,27 @@ impl Run {
             counted: BTreeMap::new(),
         };
         for dealt in &run.dealt {
-            run.say(&format!("{}: to {}", dealt.role.name, dealt.place.name()));
+            run.say(&format!("{}: to {}", dealt.role.name, dealt.store()));
+        }
+        run.say(if run.parks {
+            "what is for a store that is away is parked"
+        } else {
+            "a store that is away is waited for"
+        });
+        for fault in Fault::ALL {
+            if run.own.is_some() && !run.has(fault) {
+                run.left_out.push(format!("{}: not on servers of somebody else", fault.name()));
+            }
+        }
+        for left_out in &run.left_out {
+            run.say(&format!("left out: {left_out}"));
         }
         run
     }
 
     /// Faults, one after the other.
     pub fn go_on_for(&mut self, time: Duration) {
-        for of in Type::all() {
+        for of in self.types.clone() {
             self.writers.at_least(of, 1);
         }
         self.let_pass(Duration::from_secs(2));
@@ -193,6 +256,7 @@ impl Run {
             }
             let fault = self.deck.pop().expect("faults");
             if self.strike(fault) {
+                self.told.happened(fault.may_be(self.brokers.is_some()));
                 *self.faults.entry(fault.name()).or_default() += 1;
                 self.recover(fault);
             }
@@ -201,13 +265,17 @@ impl Run {
 
     /// Waits until every writer commits again.
     fn recover(&mut self, fault: Fault) {
-        let groups: Vec<_> = Type::all().iter().map(|of| (of.group(), of.topic())).collect();
+        let groups: Vec<_> = self.types.iter().map(|of| (self.group(*of), of.topic())).collect();
         self.recovery.begin(fault.name(), &groups, &mut *self.bus);
         let begun = Instant::now();
         while !self.recovery.look(&mut *self.bus) && begun.elapsed() < recovery::WITHIN {
             self.let_pass(Duration::from_millis(100));
         }
         self.recovery.give_up();
+    }
+
+    pub fn group(&self, of: Type) -> String {
+        format!("chalk-{}", self.bus.named(&of.name()))
     }
 
     pub fn say(&self, what: &str) {
@@ -244,6 +312,7 @@ impl Run {
         self.count_shed();
         let ended = self.writers.tend();
         if ended > 0 {
+            self.told.happened(&[guarantee::Fault::WriterKilled]);
             *self.faults.entry("writers that ended by themselves").or_default() += ended;
         }
     }
@@ -291,7 +360,9 @@ impl Run {
             return None;
         }
         let folder = is_new.then_some(&*self.files);
-        Some((self.dealt[at].role.make)(&mut Making { number: number.into(), random, folder }))
+        let Dealt { role, places: [_, spare], .. } = &self.dealt[at];
+        let has_spare = role.is_in_both && spare.is_some();
+        Some((role.make)(&mut Making { number: number.into(), random, folder, has_spare }))
     }
 
     /// What a message leaves; its body where it cannot be read.
@@ -305,8 +376,11 @@ impl Run {
             return;
         }
         self.looked = Instant::now();
-        for Dealt { role, sent, rate, is_behind, .. } in &mut self.dealt {
-            let committed = self.bus.committed(&Type(role.writers[0]).group(), role.topic.0);
+        for at in 0..self.dealt.len() {
+            let role = self.dealt[at].role;
+            let group = self.group(Type(role.writers[0]));
+            let committed = self.bus.committed(&group, role.topic.0);
+            let Dealt { sent, rate, is_behind, .. } = &mut self.dealt[at];
             *is_behind = sent.behind(&committed) as f64 > *rate * BEHIND;
         }
     }

@@ -1,9 +1,9 @@
 //! `USAGE_BUS_WRITER`: each event once by its id where the store has keys, also where it is sent twice; in a lake at
 //! least once.
 
+use chalk_writer::config::StoreKind;
 use serde_json::json;
 
-use super::place::Place;
 use super::role::{Leaves, Looking, Made, Making, Pace, Role, rfc3339};
 
 pub const ROLE: Role = Role {
@@ -12,11 +12,11 @@ pub const ROLE: Role = Role {
     topic: ("usage", 4),
     more_topics: &[],
     message: "chalk.usage.v1",
-    store: Some(("usage_store", "usage.sqlite")),
+    store: Some(StoreKind::Usage),
+    is_in_both: false,
     pace: Pace::Share(40.0),
     make,
     look,
-    once: Place::has_keys,
 };
 
 fn make(making: &mut Making<'_>) -> Made {
@@ -31,7 +31,7 @@ fn make(making: &mut Making<'_>) -> Made {
     let body = json!({"events": (0..parts).map(event).collect::<Vec<_>>()});
     // With the quantity in it, so that it is known to be the right one.
     let leaves = (0..parts).map(|part| Leaves::Row(format!("e-{number}-{part} {number}"))).collect();
-    Made { body, key: number.to_string(), leaves, twice: making.random.u8(..6) == 0 }
+    Made { body, key: number.to_string(), leaves, twice: making.random.u8(..6) == 0, environment: "prod" }
 }
 
 fn look(looking: &mut Looking<'_>) {

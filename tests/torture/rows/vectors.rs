@@ -1,5 +1,6 @@
 //! `ONLINE_VECTOR_STORE_WRITER`: of each id the newest vector, or its tombstone.
 
+use chalk_writer::config::StoreKind;
 use serde_json::json;
 
 use super::place::Place;
@@ -11,11 +12,11 @@ pub const ROLE: Role = Role {
     topic: ("vectors", 4),
     more_topics: &[],
     message: "chalk.vector_batch.v1",
-    store: Some(("vector_store", "vectors.sqlite")),
+    store: Some(StoreKind::Vector),
+    is_in_both: false,
     pace: Pace::Share(40.0),
     make,
     look,
-    once: |_| true,
 };
 
 /// Ids that come again and again.
@@ -42,12 +43,12 @@ fn make(making: &mut Making<'_>) -> Made {
     });
     // Whether it is gone is in the lowest digit: times are of tens of milliseconds, and unique.
     let leaves = ids.map(|id| Leaves::Value(id.to_string(), time * 10 + i64::from(deletes))).into();
-    Made { body, key: again.to_string(), leaves, twice: false }
+    Made { body, key: again.to_string(), leaves, twice: false, environment: "prod" }
 }
 
 fn look(looking: &mut Looking<'_>) {
     let time = match looking.place {
-        Place::Postgres(_) => "(extract(epoch FROM observed_at) * 1000000)::bigint, evicted::int",
+        Place::Postgres { .. } => "(extract(epoch FROM observed_at) * 1000000)::bigint, evicted::int",
         _ => "observed_at, evicted",
     };
     let seen = &mut *looking.seen;

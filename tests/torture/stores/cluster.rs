@@ -4,6 +4,7 @@
 //! writes and goes on otherwise: one that were stopped by a signal would be taken for dead by the others.
 
 use super::{Online, Store, Trouble, look};
+use crate::keepers::Keeper;
 use crate::redis::RedisServer;
 use crate::redis_cluster::{RedisCluster, ok};
 use crate::sent::ENTITIES;
@@ -29,6 +30,11 @@ impl Cluster {
         // Acknowledged means on disk, as with one server. A node that is slow for a moment is not dead yet.
         let settings = ["--appendonly", "yes", "--appendfsync", "always", "--cluster-node-timeout", "4000"];
         Self { cluster: RedisCluster::with_replicas(&settings), trouble: None }
+    }
+
+    /// Those of its nodes.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.cluster.nodes.iter().map(RedisServer::port)
     }
 
     fn tell_all(&self, command: &[&str]) {
@@ -64,7 +70,7 @@ impl Cluster {
 
 impl Store for Cluster {
     fn name(&self) -> &'static str {
-        "Redis Cluster"
+        Keeper::Cluster.name()
     }
 
     fn uri(&self) -> String {
@@ -131,6 +137,6 @@ fn key(random: &mut fastrand::Rng) -> String {
 
 impl Online for Cluster {
     fn reader(&self) -> Box<dyn look::Online> {
-        Box::new(look::Redis { ports: self.cluster.nodes.iter().map(RedisServer::port).collect() })
+        Box::new(look::Redis { ports: self.ports().collect() })
     }
 }

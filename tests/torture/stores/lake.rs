@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Disk, Offline, Store, Trouble, look};
+use crate::keepers::Keeper;
 
 /// A folder that is a disk.
 pub struct Lake {
@@ -18,7 +19,7 @@ impl Lake {
 
 impl Store for Lake {
     fn name(&self) -> &'static str {
-        "the lake"
+        Keeper::Lake.name()
     }
 
     fn uri(&self) -> String {

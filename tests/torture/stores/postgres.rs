@@ -8,7 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 
-use super::{Offline, Online, Store, Trouble, look};
+use super::{Offline, Online, Store, Throttling, Trouble, look};
+use crate::keepers::Keeper;
 use crate::postgres::{PostgresServer, Version};
 use crate::proxy::Proxy;
 
@@ -17,7 +18,7 @@ const COPY: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// Every table that there is.
 const TABLES: &str = "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables
-     WHERE schemaname IN ('public', 'chalk')";
+     WHERE schemaname IN ('public', 'chalk', 'spare')";
 
 pub struct Postgres {
     server: Rc<RefCell<PostgresServer>>,
@@ -35,11 +36,6 @@ impl Postgres {
 
     pub fn server(&self) -> Rc<RefCell<PostgresServer>> {
         Rc::clone(&self.server)
-    }
-
-    /// What the writers' connections go through.
-    pub fn proxy(&self) -> &Proxy {
-        &self.proxy
     }
 
     /// Takes the lock in a session of its own, where there are tables.
@@ -73,7 +69,23 @@ impl Postgres {
 
 impl Store for Postgres {
     fn name(&self) -> &'static str {
-        "Postgres"
+        Keeper::Postgres.name()
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        Some(&self.proxy)
+    }
+
+    /// Too many connections (53300), after those that are there were ended by the administrator (57P01).
+    fn throttle(&mut self, _random: &mut fastrand::Rng) -> Throttling {
+        let server = self.server.borrow();
+        server.sql("ALTER ROLE writer CONNECTION LIMIT 0");
+        server.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'writer'");
+        Throttling::Refuses
+    }
+
+    fn let_pass(&mut self) {
+        self.server.borrow().sql("ALTER ROLE writer CONNECTION LIMIT -1");
     }
 
     fn uri(&self) -> String {

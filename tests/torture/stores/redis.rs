@@ -1,37 +1,77 @@
-//! A Redis server that keeps what it has acknowledged over a restart.
+//! A Redis server (or a Valkey, which speaks as it does) that keeps what it has acknowledged over a restart.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{BACK_WITHIN, Online, Store, Trouble, look};
+use super::{BACK_WITHIN, Online, Store, Throttling, Trouble, look};
+use crate::keepers::Keeper;
+use crate::proxy::Proxy;
+use crate::wire::{Server, Wire};
+
+/// A script that lets a server answer nobody, and tell them that it is busy.
+const ENDLESS: &str = "while true do end";
 
 /// Stalled, it is stopped by a signal: what was sent to it meanwhile it finds when it wakes.
 pub struct Redis {
+    which: Keeper,
+    program: String,
     port: u16,
+    proxy: Proxy,
     folder: PathBuf,
     child: Child,
+    throttled: Option<Throttled>,
+}
+
+/// What it was told.
+enum Throttled {
+    /// Every write is refused, for want of memory.
+    NoMemory,
+    /// Everything is refused, because a script goes on.
+    Busy(JoinHandle<()>),
 }
 
 impl Redis {
     pub fn start(folder: &Path) -> Self {
+        Self::run(folder, Keeper::Redis, "redis-server".to_owned())
+    }
+
+    pub fn start_valkey(folder: &Path) -> Self {
+        let program = std::env::var("CHALK_WRITER_TEST_VALKEY").unwrap_or_else(|_| {
+            panic!("CHALK_WRITER_TEST_VALKEY does not name a valkey-server; `./dev test` installs what the tests need")
+        });
+        Self::run(folder, Keeper::Valkey, program)
+    }
+
+    fn run(folder: &Path, which: Keeper, program: String) -> Self {
         let folder = folder.join("redis");
         std::fs::create_dir_all(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Self::spawn(&folder, port);
-        let redis = Self { port, folder, child };
+        let child = Self::spawn(&program, &folder, port);
+        let redis = Self { which, program, port, proxy: Proxy::of(port), folder, child, throttled: None };
         redis.wait();
         redis
     }
 
-    fn spawn(folder: &Path, port: u16) -> Child {
-        Command::new("redis-server")
+    /// Where it is looked at.
+    pub fn server(&self) -> Server {
+        Server::of_port(self.port)
+    }
+
+    fn tell(&self, command: &[&str]) {
+        let told = Wire::to(&self.server()).and_then(|mut wire| wire.say(command));
+        told.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+
+    fn spawn(program: &str, folder: &Path, port: u16) -> Child {
+        Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
             .arg(folder)
@@ -65,11 +105,48 @@ impl Redis {
 
 impl Store for Redis {
     fn name(&self) -> &'static str {
-        "Redis"
+        self.which.name()
     }
 
     fn uri(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.proxy.port())
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        Some(&self.proxy)
+    }
+
+    /// It answers `-OOM` to writes, or `-BUSY` to everything.
+    fn throttle(&mut self, random: &mut fastrand::Rng) -> Throttling {
+        self.throttled = Some(if random.bool() {
+            self.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+            Throttled::NoMemory
+        } else {
+            self.tell(&["CONFIG", "SET", "busy-reply-threshold", "1"]);
+            let server = self.server();
+            // It ends with an error when it is killed.
+            Throttled::Busy(std::thread::spawn(move || {
+                let _ = Wire::to(&server).and_then(|mut wire| wire.say(&["EVAL", ENDLESS, "0"]));
+            }))
+        });
+        Throttling::Refuses
+    }
+
+    fn let_pass(&mut self) {
+        match self.throttled.take() {
+            None => {}
+            Some(Throttled::NoMemory) => self.tell(&["CONFIG", "SET", "maxmemory", "0"]),
+            Some(Throttled::Busy(script)) => {
+                let begun = Instant::now();
+                while !script.is_finished() {
+                    // `-NOTBUSY` where it has not begun yet.
+                    let _ = Wire::to(&self.server()).and_then(|mut wire| wire.say(&["SCRIPT", "KILL"]));
+                    assert!(begun.elapsed() < BACK_WITHIN, "a script cannot be killed");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                script.join().unwrap();
+            }
+        }
     }
 
     fn stall(&mut self) {
@@ -90,16 +167,20 @@ impl Store for Redis {
     }
 
     fn come_back(&mut self) {
-        self.child = Self::spawn(&self.folder, self.port);
+        self.child = Self::spawn(&self.program, &self.folder, self.port);
         self.wait();
     }
 
-    fn begin_trouble(&mut self, _which: Trouble, _random: &mut fastrand::Rng) -> bool {
-        false
+    fn begin_trouble(&mut self, which: Trouble, random: &mut fastrand::Rng) -> bool {
+        if which == Trouble::Light {
+            self.proxy.cut_after(random.usize(..40_000));
+        }
+        which == Trouble::Light
     }
 
     fn end_trouble(&mut self) -> &'static str {
-        "none"
+        self.proxy.mend();
+        "a connection was cut"
     }
 }
 

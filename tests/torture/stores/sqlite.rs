@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Online, Store, Trouble, look};
+use crate::keepers::Keeper;
 
 /// A file that somebody else may lock.
 pub struct Sqlite {
@@ -19,7 +20,7 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn name(&self) -> &'static str {
-        "SQLite"
+        Keeper::Sqlite.name()
     }
 
     fn uri(&self) -> String {

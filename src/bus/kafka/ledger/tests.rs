@@ -139,6 +139,24 @@ fn lag_is_the_age_of_the_oldest_message_and_zero_at_the_end() {
     assert_eq!(lag(61_000), Duration::ZERO);
 }
 
+#[test]
+fn a_transaction_that_stays_open_is_as_old_as_its_beginning_stands_still() {
+    let ledger = Ledger::default();
+    take(&ledger, &[(0, 0)]);
+    let told = || ledger.status(&topic(), 0)[0].clone();
+    ledger.set_ends(0, 5, 5);
+    assert_eq!(told().held_up.open, None);
+    ledger.set_ends(0, 5, 9);
+    let (behind, since) = told().held_up.open.expect("four lie behind its beginning");
+    assert_eq!((behind, told().end), (4, Some(5)));
+    ledger.set_ends(0, 5, 12);
+    assert_eq!(told().held_up.open, Some((7, since)), "the same one");
+    ledger.set_ends(0, 10, 12);
+    assert!(told().held_up.open.is_some_and(|(behind, anew)| behind == 2 && anew >= since), "another one");
+    ledger.set_ends(0, 12, 12);
+    assert_eq!(told().held_up.open, None);
+}
+
 proptest! {
     // Seen to fail with the position moved by the whole run in `acknowledge`.
     #[test]

@@ -1,15 +1,19 @@
 //! What the thread does every second: store positions, tell how far it is, see whether a drain is done.
 
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::{ALLOWED_AFTER, Poller, TICK, Trouble};
 use crate::bus::kafka::chunk::Item;
-use crate::bus::kafka::positions;
+use crate::bus::kafka::positions::{self, NoStart};
 use crate::bus::kafka::rebalance::Member;
+use crate::bus::kafka::waiting::Ends;
+use crate::bus::{HeldUp, PartitionStatus};
+use crate::message::Partition;
 
 impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Member>) {
@@ -24,17 +28,60 @@ impl Poller {
             let over = [Trouble::Connection, Trouble::Denied];
             self.is_over(consumer, if spare { &over } else { &over[..1] });
         }
-        self.tell_status();
+        self.ask_waiting(consumer);
+        self.tell_status(consumer);
         if self.subscribe.drain && !self.ended && self.is_drained(consumer) {
             self.ended = true;
             self.outbox.push_back(Item::End);
         }
     }
 
-    /// How far each partition is now.
-    pub(super) fn tell_status(&self) {
+    /// How far each partition is now. Of one that cannot be read nobody knows where it ends: not being behind is no more
+    /// than not having heard.
+    pub(super) fn tell_status(&self, consumer: &BaseConsumer<Member>) {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
-        self.status.send_replace(self.shared.ledger.status(&self.topic, now_ms));
+        let mut status = self.shared.ledger.status(&self.topic, now_ms);
+        let away = self.shared.away.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in &mut status {
+            known.held_up.away = away.of(known.partition.number);
+            if known.held_up.away.is_some() {
+                known.end = None;
+            }
+        }
+        for (number, since) in consumer.context().waiting().since() {
+            let why = || (since, "its leader does not tell where it begins and ends".to_owned());
+            status.push(PartitionStatus {
+                partition: Partition { topic: Arc::clone(&self.topic), number },
+                position: None,
+                end: None,
+                lag: Duration::ZERO,
+                held_up: HeldUp { away: Some(away.of(number).unwrap_or_else(why)), open: None },
+            });
+        }
+        drop(away);
+        self.status.send_replace(status);
+    }
+
+    /// Asks once more for what could not be told when partitions came.
+    fn ask_waiting(&self, consumer: &BaseConsumer<Member>) {
+        let member = consumer.context();
+        let ends = self.shared.ends().is_some_and(|ends| !ends.missing.is_empty());
+        let partitions = !member.waiting().partitions().is_empty();
+        if !(ends || partitions) || self.failed || !member.waiting().is_due() {
+            return;
+        }
+        let asked = if partitions {
+            member.go_on(consumer, TICK)
+        } else {
+            member.note_ends(consumer, TICK).map_err(NoStart::from)
+        };
+        match asked {
+            Ok(()) => {}
+            Err(NoStart::Unanswered(error)) => {
+                tracing::debug!(topic = &*self.topic, %error, "partitions wait on");
+            }
+            Err(gap) => *member.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(gap),
+        }
     }
 
     /// Where everything read is dealt with and the end is reached, what lies before the end and is
@@ -52,7 +99,7 @@ impl Poller {
             }
         }
         // The ends were noted before these partitions were fetched from: an end that was reached since is not before them.
-        for (partition, end) in self.shared.ends().unwrap_or_default() {
+        for (partition, end) in self.shared.ends().unwrap_or_default().known {
             if passed.contains(&partition) {
                 self.shared.ledger.pass(partition, end);
             }
@@ -61,7 +108,10 @@ impl Poller {
 
     /// Whether the group has committed all that a drain must read.
     fn is_drained(&self, consumer: &BaseConsumer<Member>) -> bool {
-        let Some(ends) = self.shared.ends() else { return false };
+        let Some(Ends { known: ends, missing }) = self.shared.ends() else { return false };
+        if !missing.is_empty() || !consumer.context().waiting().partitions().is_empty() {
+            return false;
+        }
         let positions = self.shared.ledger.positions();
         let done = ends.iter().all(|(partition, end)| positions.get(partition).is_none_or(|position| position >= end));
         done && positions::all_committed(consumer, &self.topic, &ends).unwrap_or_else(|error| {
@@ -73,12 +123,12 @@ impl Poller {
     /// Asks for the ends of partitions that are paused: nothing is fetched that would tell them.
     /// Returns whether all of them were told.
     pub(super) fn ask_ends(&self, consumer: &BaseConsumer<Member>) -> bool {
-        for partition in self.shared.ledger.held() {
-            // A broker that does not answer at once is not asked for the other partitions.
-            let Ok((_, end)) = consumer.fetch_watermarks(&self.topic, partition, TICK) else { return false };
-            self.shared.ledger.set_end(partition, end);
+        let held = self.shared.ledger.held();
+        let Ok(told) = positions::watermarks(consumer, &self.topic, &held, TICK) else { return held.is_empty() };
+        for (partition, (_, end)) in &told {
+            self.shared.ledger.set_end(*partition, *end);
         }
-        true
+        told.len() == held.len()
     }
 
     /// Stops or goes on fetching.

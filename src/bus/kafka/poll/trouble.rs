@@ -33,11 +33,15 @@ impl Poller {
             None => {}
         }
         if let Some((code, reason)) = consumer.client().fatal_error() {
-            self.complain(Trouble::Client, client::classify(code, format!("{code}: {reason}")));
+            let error = consumer.context().complaints.classify(code, format!("{code}: {reason}"));
+            self.complain(Trouble::Client, error);
             return Some(Parting::Again { at_once: false });
         }
         if self.denied_since.is_some_and(|since| since.elapsed() > DENIED_FOR) {
             self.denied_since = None;
+            if let Some(tokens) = &consumer.context().tokens {
+                tokens.forget();
+            }
             return Some(Parting::Again { at_once: false });
         }
         if std::mem::take(&mut self.out_of_range) {
@@ -64,7 +68,7 @@ impl Poller {
             code if client::is_denied(code) => {
                 self.denied_since.get_or_insert_with(Instant::now);
                 let reason = context.complaints.last().map_or_else(String::new, |(_, reason)| reason);
-                self.complain(Trouble::Denied, BusError::Denied(format!("{code}: {reason}")));
+                self.complain(Trouble::Denied, context.complaints.denied(&format!("{code}: {reason}")));
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 let error = BusError::Unavailable(format!("topic {} is not there: {code}", self.topic));

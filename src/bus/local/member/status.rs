@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Member;
 use crate::bus::local::{group, log};
-use crate::bus::{BusError, PartitionStatus};
+use crate::bus::{BusError, HeldUp, PartitionStatus};
 use crate::message::Partition;
 
 /// The shortest time between two updates, but for the last one.
@@ -54,6 +54,7 @@ impl Member {
                 position: Some(owned.acknowledged),
                 end: Some(owned.log.end),
                 lag: Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest).max(0)) as u64),
+                held_up: HeldUp::default(),
             });
         }
         self.status.send_if_modified(|status| {

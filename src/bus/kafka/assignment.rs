@@ -1,0 +1,131 @@
+//! Partitions come: where reading of each starts is asked of its leader. Those whose leaders do not answer are taken and wait;
+//! the others are read meanwhile.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::positions::{self, NoStart, Start};
+use super::rebalance::{Member, numbers};
+use super::waiting::Ends;
+
+/// How long a new assignment asks for its positions before the consumer is made anew.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
+/// How long each question of it may take. A leader that takes longer is asked again, and its partitions alone wait for it.
+const START_WITHIN: Duration = Duration::from_secs(5);
+
+impl Member {
+    pub(super) fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
+        let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
+        let (result, starts, unanswered, usable) = match starts {
+            Ok(found) => (assign(consumer, &found.list), found.starts, found.unanswered, true),
+            Err(refused) => {
+                // The group goes on only after an answer; nothing is read under it, what was under way is thrown away.
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+                (assign(consumer, assigned), Vec::new(), Vec::new(), false)
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(topic = &*self.topic, %error, "an assignment was outdated when it came");
+            return;
+        }
+        self.shared.ledger.take(&starts);
+        // Resumed by the poll thread, and before they go; one that waits, once it may be read.
+        let all = self.shared.paused.load(Ordering::Acquire) || !usable;
+        let paused = if all { numbers(assigned) } else { unanswered.clone() };
+        if !paused.is_empty() {
+            let _ = consumer.pause(&self.list(&paused));
+        }
+        self.waiting().add(&unanswered);
+        self.assigned.fetch_or(usable, Ordering::AcqRel);
+        let partitions = starts.iter().map(|start| start.partition).collect::<Vec<_>>();
+        let offsets = starts.iter().map(|start| start.offset).collect::<Vec<_>>();
+        if unanswered.is_empty() {
+            tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions assigned");
+        } else {
+            tracing::info!(topic = &*self.topic, ?partitions, ?offsets, waiting = ?unanswered, "partitions assigned");
+        }
+    }
+
+    fn find_starts(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        assigned: &TopicPartitionList,
+    ) -> Result<positions::Starts, Option<NoStart>> {
+        let until = Instant::now() + ASK_WITHIN;
+        loop {
+            self.shared.turns();
+            match self.ask_starts(consumer, assigned, START_WITHIN) {
+                Err(NoStart::Unanswered(_)) if self.shared.is_closing() => return Err(None),
+                Err(NoStart::Unanswered(_)) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                found => return found.map_err(Some),
+            }
+        }
+    }
+
+    fn ask_starts(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        assigned: &TopicPartitionList,
+        within: Duration,
+    ) -> Result<positions::Starts, NoStart> {
+        self.note_ends(consumer, within)?;
+        positions::starts(consumer, &self.topic, &self.group, assigned, self.on_gap, within)
+    }
+
+    /// Notes where a drain ends, of every partition of the topic; those whose leaders do not answer are asked again later.
+    pub(super) fn note_ends(&self, consumer: &BaseConsumer<Self>, within: Duration) -> KafkaResult<()> {
+        if !self.drain {
+            return Ok(());
+        }
+        let mut ends = match self.shared.ends() {
+            Some(ends) => ends,
+            None => Ends::of(positions::partitions(consumer, &self.topic, within)?),
+        };
+        if !ends.missing.is_empty() {
+            ends.found(&positions::watermarks(consumer, &self.topic, &ends.missing, within)?);
+            *self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+        }
+        Ok(())
+    }
+
+    /// Asks for partitions that wait, and goes on with those whose leaders answer now.
+    pub(super) fn go_on(&self, consumer: &BaseConsumer<Self>, within: Duration) -> Result<(), NoStart> {
+        let waiting = self.waiting().partitions();
+        let found = self.ask_starts(consumer, &self.list(&waiting), within)?;
+        let mut places = TopicPartitionList::new();
+        for Start { partition, offset, .. } in &found.starts {
+            places.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
+        }
+        if found.starts.is_empty() {
+            return Ok(());
+        }
+        let moved = consumer.seek_partitions(places, within)?;
+        let there = |start: &Start| {
+            moved.find_partition(&self.topic, start.partition).is_some_and(|element| element.error().is_ok())
+        };
+        let starts: Vec<Start> = found.starts.into_iter().filter(there).collect();
+        let partitions: Vec<i32> = starts.iter().map(|start| start.partition).collect();
+        let offsets: Vec<i64> = starts.iter().map(|start| start.offset).collect();
+        self.shared.ledger.take(&starts);
+        self.waiting().forget(&partitions);
+        if !self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
+            consumer.resume(&self.list(&partitions))?;
+        }
+        tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions that had to wait are read");
+        Ok(())
+    }
+}
+
+fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+    }
+}

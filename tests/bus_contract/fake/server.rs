@@ -1,0 +1,267 @@
+//! A fake of Pub/Sub, written by hand after the public API, for what Google's emulator does otherwise than Google's service:
+//! it refuses late acknowledgements of exactly-once subscriptions, and holds back the successors of an ordered message that was nacked.
+//!
+//! One subscription, everything in memory, and no leases that end by themselves: [`Fake::expire`] ends them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::{Stream, StreamExt, stream};
+use prost::Message as _;
+use serde_json::json;
+use tokio::sync::Notify;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::wire::{
+    AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PubsubMessage, ReceivedMessage, RpcStatus,
+    StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
+};
+
+/// The service, to be looked at while it runs.
+#[derive(Clone)]
+pub struct Fake {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+    exactly_once: bool,
+    /// `host:port`
+    pub address: String,
+}
+
+#[derive(Default)]
+struct State {
+    /// Not delivered, by key; messages without one have an empty key and no order.
+    waiting: BTreeMap<String, VecDeque<PubsubMessage>>,
+    /// Delivered, by ack id.
+    leased: HashMap<String, PubsubMessage>,
+    deliveries: HashMap<String, i32>,
+    next: u64,
+    acknowledged: Vec<String>,
+    refused: Vec<String>,
+}
+
+impl Fake {
+    /// Starts one with these messages, `(key, id)`.
+    pub async fn start(exactly_once: bool, messages: &[(&str, &str)]) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let mut state = State::default();
+        for (key, id) in messages {
+            let message =
+                PubsubMessage { data: (*id).into(), message_id: (*id).to_owned(), ordering_key: (*key).to_owned() };
+            state.waiting.entry((*key).to_owned()).or_default().push_back(message);
+        }
+        let fake = Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), exactly_once, address };
+        let described = json!({
+            "name": "projects/p/subscriptions/s", "topic": "projects/p/topics/t",
+            "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
+        });
+        let rest = Router::new()
+            .route("/v1/projects/p/subscriptions/s", get(move || async move { Json(described) }))
+            .route_service("/google.pubsub.v1.Subscriber/{*call}", Service(fake.clone()));
+        tokio::spawn(async move { axum::serve(listener, rest).await.expect("it serves") });
+        fake
+    }
+
+    /// Ends the lease of everything that is delivered: it is delivered again, under another ack id.
+    pub fn expire(&self) {
+        let mut state = self.lock();
+        let expired: Vec<String> = state.leased.keys().cloned().collect();
+        for id in expired {
+            state.hand_back(&id);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Ids of messages whose acknowledgement was taken, in order.
+    pub fn acknowledged(&self) -> Vec<String> {
+        self.lock().acknowledged.clone()
+    }
+
+    /// How many acknowledgements were refused for being late.
+    pub fn refused(&self) -> usize {
+        self.lock().refused.len()
+    }
+
+    /// How many messages are delivered and neither acknowledged nor handed back.
+    pub fn leased(&self) -> usize {
+        self.lock().leased.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+
+    fn acknowledge(&self, ack_ids: Vec<String>) -> Result<(), Status> {
+        let mut failures = HashMap::new();
+        let mut state = self.lock();
+        for id in ack_ids {
+            match state.leased.remove(&id) {
+                Some(message) => state.acknowledged.push(message.message_id),
+                None if self.exactly_once => {
+                    state.refused.push(id.clone());
+                    failures.insert(id, "PERMANENT_FAILURE_INVALID_ACK_ID".to_owned());
+                }
+                None => {}
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let info =
+            ErrorInfo { reason: "INVALID_ACK_ID".into(), domain: "pubsub.googleapis.com".into(), metadata: failures };
+        let detail = Any { type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(), value: info.encode_to_vec() };
+        let text = "some acknowledgement ids are not valid any more";
+        let status = RpcStatus { code: Code::FailedPrecondition as i32, message: text.into(), details: vec![detail] };
+        Err(Status::with_details(Code::FailedPrecondition, text, status.encode_to_vec().into()))
+    }
+
+    fn modify(&self, request: &ModifyAckDeadlineRequest) {
+        if request.ack_deadline_seconds == 0 {
+            let mut state = self.lock();
+            for id in &request.ack_ids {
+                state.hand_back(id);
+            }
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The next messages for a stream; waits for some. Of a key only one is out at a time where one of it was handed back before.
+    async fn deliver(&self) -> StreamingPullResponse {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let received_messages = self.lock().take();
+            if !received_messages.is_empty() {
+                let subscription_properties = Some(SubscriptionProperties {
+                    exactly_once_delivery_enabled: self.exactly_once,
+                    message_ordering_enabled: true,
+                });
+                return StreamingPullResponse { received_messages, subscription_properties };
+            }
+            changed.await;
+        }
+    }
+}
+
+impl State {
+    /// Everything that waits, key by key in order, but keys of which something that came before is still out.
+    fn take(&mut self) -> Vec<ReceivedMessage> {
+        let out: Vec<String> = self.leased.values().map(|message| message.ordering_key.clone()).collect();
+        let mut taken = Vec::new();
+        for (key, messages) in &mut self.waiting {
+            if !key.is_empty() && out.contains(key) {
+                continue;
+            }
+            while let Some(message) = messages.pop_front() {
+                self.next += 1;
+                let ack_id = format!("ack-{}", self.next);
+                let deliveries = self.deliveries.entry(message.message_id.clone()).or_default();
+                *deliveries += 1;
+                self.leased.insert(ack_id.clone(), message.clone());
+                taken.push(ReceivedMessage { ack_id, message: Some(message), delivery_attempt: *deliveries });
+            }
+        }
+        taken
+    }
+
+    /// Back to its place: before everything of its key that came after it.
+    fn hand_back(&mut self, ack_id: &str) {
+        let Some(message) = self.leased.remove(ack_id) else { return };
+        let waiting = self.waiting.entry(message.ordering_key.clone()).or_default();
+        let number = |message: &PubsubMessage| message.message_id.parse::<u64>().expect("ids are numbers");
+        let at = waiting.partition_point(|other| number(other) < number(&message));
+        waiting.insert(at, message);
+    }
+}
+
+/// The gRPC calls.
+#[derive(Clone)]
+struct Service(Fake);
+
+impl NamedService for Service {
+    const NAME: &'static str = "google.pubsub.v1.Subscriber";
+}
+
+impl tower_service::Service<axum::http::Request<axum::body::Body>> for Service {
+    type Response = axum::http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: axum::http::Request<axum::body::Body>) -> Self::Future {
+        let fake = self.0.clone();
+        let call = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        Box::pin(async move {
+            Ok(match &*call {
+                "StreamingPull" => {
+                    Grpc::new(tonic_prost::ProstCodec::default()).streaming(StreamingPull(fake), request).await
+                }
+                "Acknowledge" => Grpc::new(tonic_prost::ProstCodec::default()).unary(Acknowledge(fake), request).await,
+                "ModifyAckDeadline" => {
+                    Grpc::new(tonic_prost::ProstCodec::default()).unary(ModifyAckDeadline(fake), request).await
+                }
+                other => Status::unimplemented(format!("the fake has no {other}")).into_http(),
+            })
+        })
+    }
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+
+struct StreamingPull(Fake);
+
+impl StreamingService<StreamingPullRequest> for StreamingPull {
+    type Response = StreamingPullResponse;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<StreamingPullResponse, Status>> + Send>>;
+    type Future = Answer<Self::ResponseStream>;
+
+    fn call(&mut self, request: Request<Streaming<StreamingPullRequest>>) -> Self::Future {
+        let fake = self.0.clone();
+        Box::pin(async move {
+            // Keep-alives are read and answered by nothing; the end of them is the end of the stream.
+            let mut requests = request.into_inner();
+            let ended = async move { while let Some(Ok(_)) = requests.next().await {} };
+            let delivered = stream::unfold(fake, |fake| async move { Some((Ok(fake.deliver().await), fake)) });
+            let answers: Self::ResponseStream = Box::pin(delivered.take_until(Box::pin(ended)));
+            Ok(Response::new(answers))
+        })
+    }
+}
+
+struct Acknowledge(Fake);
+
+impl UnaryService<AcknowledgeRequest> for Acknowledge {
+    type Response = ();
+    type Future = Answer<()>;
+
+    fn call(&mut self, request: Request<AcknowledgeRequest>) -> Self::Future {
+        let answer = self.0.acknowledge(request.into_inner().ack_ids).map(Response::new);
+        Box::pin(async move { answer })
+    }
+}
+
+struct ModifyAckDeadline(Fake);
+
+impl UnaryService<ModifyAckDeadlineRequest> for ModifyAckDeadline {
+    type Response = ();
+    type Future = Answer<()>;
+
+    fn call(&mut self, request: Request<ModifyAckDeadlineRequest>) -> Self::Future {
+        self.0.modify(request.get_ref());
+        Box::pin(async { Ok(Response::new(())) })
+    }
+}
