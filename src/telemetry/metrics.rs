@@ -181,6 +181,11 @@ pub static METRICS: &[Metric] = &[
         &[],
         "Attempts at a transaction that did not land and were made again, as in a rebalance",
     ),
+    counter(
+        "chalk_writer_acknowledgements_lost_total",
+        &[],
+        "Acknowledgements of an exactly-once subscription of Pub/Sub that were not taken; their messages come again",
+    ),
     counter("chalk_writer_handovers_total", &[], "Times that the bus took partitions away from this process"),
     counter(
         "chalk_writer_metadata_reads_total",

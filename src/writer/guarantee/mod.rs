@@ -1,7 +1,7 @@
 //! What a writer guarantees in one configuration, fault by fault: what may come of each, why, and which setting would
 //! weaken or strengthen it.
 //!
-//! Nothing here is known a second time. What a row that comes again leaves behind is [`Doubles`](super::doubles::Doubles), by which readings
+//! Nothing here is known a second time. What a row that comes again leaves behind is [`Doubles`], by which readings
 //! that would double are refused; limits and times are the [`Policy`](crate::runtime::Policy) that the pipeline runs
 //! by; what a writer is, its descriptor says ([`Facts`](super::Facts)). [`mod@judge`] puts these together. The torture
 //! checker holds what it finds against [`Explained::may`]: a double that is excluded here fails its run.
