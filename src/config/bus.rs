@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::choice::{BusBackend, Choice, MetadataProvider, SaslMechanism, SecretClientName, SecurityProtocol};
 use super::errors::Problem;
-use super::metadata;
 use super::path;
 use super::raw::{RawDeployment, get};
 use super::registry::Registry;
@@ -213,7 +212,7 @@ pub(super) fn secrets_in_use(raw: &RawDeployment) -> Vec<(String, String)> {
             ("metadata_sql_ssl_client_cert_secret", &writer.metadata_sql_ssl_client_cert_secret),
             ("metadata_sql_ssl_client_key_secret", &writer.metadata_sql_ssl_client_key_secret),
         ];
-        if metadata::provider(raw) == Some(MetadataProvider::Sql) {
+        if get(raw.metadata_provider.as_ref()) == Some(MetadataProvider::Sql) {
             for (field, value) in sql {
                 let name = get(value.as_ref()).map(|name| SecretRef::with_prefix(&name));
                 may_name(format!("writers[{number}].{field}"), name);

@@ -186,11 +186,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The address in its first log line.
+    /// The address in its first log line; with libraries that talk, in the first that is its own.
     pub(crate) fn listening(&self) -> String {
-        let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("a first log line");
-        let line: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON outside of a terminal");
-        line["listening"].as_str().expect("the address is in the first line").to_owned()
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("a first log line");
+            let line: serde_json::Value = serde_json::from_str(&line).expect("logs are JSON outside of a terminal");
+            if let Some(address) = line["listening"].as_str() {
+                return address.to_owned();
+            }
+            assert!(
+                matches!(line["level"].as_str(), Some("TRACE" | "DEBUG")),
+                "the address is in the first line: {line}"
+            );
+        }
     }
 
     /// Waits for a log line with this text in it.

@@ -20,16 +20,12 @@ fn asking(provider: &str, more: &[(&str, Value)]) -> Value {
 }
 
 #[test]
-fn who_is_asked_has_to_be_named_and_reached_in_private() {
+fn who_is_asked_has_to_be_named() {
     let host = |host: &str| ("/api_server_host", json!(host));
     let client = ("/common_persistence_specs/secret_client", json!("FILE"));
     let uri = ("/writers/0/metadata_sql_uri_secret", json!("uri"));
     for (file, words) in [
         (asking("GRPC_SERVER", &[]), "api_server_host"),
-        (
-            asking("GRPC_SERVER", &[host("http://a:1")]),
-            "is to be asked without TLS, which `insecure: true` alone allows",
-        ),
         (asking("GRPC_SERVER", &[host("ftp://a")]), "has scheme `ftp`; known are https, http"),
         (asking("GRPC_SERVER", &[host("https://u:hunter2@a")]), "no user, password or query is taken"),
         (asking("GRPC_SERVER", &[host("a"), ("/metadata_refresh", json!("0s"))]), "metadata_refresh: is 0"),
@@ -52,7 +48,8 @@ fn who_is_asked_has_to_be_named_and_reached_in_private() {
     }
     for sound in [
         asking("GRPC_SERVER", &[host("a:1")]),
-        asking("grpc_server", &[host("http://a:1"), ("/insecure", json!(true))]),
+        asking("grpc_server", &[host("http://a:1")]),
+        asking("grpc_server", &[host("a:1"), ("/insecure", json!(true))]),
         asking("SQL", &[client, uri]),
     ] {
         let report = checked(&sound);

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "sketch", "value"]),
     ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
-    ("bus", &["config", "http", "message", "panics", "tls"]),
+    ("bus", &["config", "google", "http", "message", "panics", "tls"]),
     ("mirror", &["config", "http", "proto", "result", "sink", "sketch", "tls", "value"]),
     ("store", &["config", "insert", "row", "sink", "sketch", "tls", "value"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),

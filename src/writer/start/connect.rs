@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::harm::rfc3339;
 use super::keeping::{unfit_for_parking, worries, worry_of_parking};
-use super::unusable;
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
 use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
@@ -54,7 +53,7 @@ impl Connect<'_> {
             };
             match error.trouble {
                 Trouble::Denied | Trouble::Away => {}
-                Trouble::Never | Trouble::Missing => return Err(unusable(name, &error)),
+                Trouble::Never | Trouble::Missing => return Err(StartError::Configuration(format!("{name}: {error}"))),
             }
             self.with.health.failed(name, &error.text, error.trouble == Trouble::Denied);
             tokio::select! {
