@@ -4,9 +4,9 @@
 //! sleep for an hour, send no heartbeats and cannot be joined, so that no drain ends either. A new process is the way out. It loses
 //! nothing: what was not acknowledged is delivered again.
 
+use std::convert::Infallible;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
-
-use tokio::time::sleep;
 
 /// How far a clock must have been set back for a new process to be worth it. Less is waited out: it is less than the session of
 /// a consumer (45 s by default), and no more than a restart takes.
@@ -33,17 +33,31 @@ impl Moment {
     }
 }
 
-/// Waits until the clock is set back, and says by how much.
-pub(super) async fn set_back() -> Duration {
-    let mut last = Moment::now();
-    loop {
-        sleep(EVERY).await;
-        let now = Moment::now();
-        let back = now.set_back_since(last);
-        if back >= FROM {
-            return back;
-        }
-        last = now;
+/// Looks at the clock until it is dropped.
+#[must_use]
+pub(super) struct Watch {
+    _ends: Sender<Infallible>,
+}
+
+impl Watch {
+    /// Calls `then` with how far the clock was set back, once it was.
+    ///
+    /// In a thread of its own: a call of the client that stands still holds up the task that made it, and whatever
+    /// shares that task.
+    pub(super) fn begin(then: impl FnOnce(Duration) + Send + 'static) -> Self {
+        let (ends, ended) = mpsc::channel::<Infallible>();
+        std::thread::spawn(move || {
+            let mut last = Moment::now();
+            while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                let now = Moment::now();
+                let back = now.set_back_since(last);
+                if back >= FROM {
+                    return then(back);
+                }
+                last = now;
+            }
+        });
+        Self { _ends: ends }
     }
 }
 

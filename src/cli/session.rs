@@ -67,13 +67,14 @@ impl Session {
     pub(super) async fn run(self, stop: Stop<'_>) -> Result<(), Failure> {
         let shutdown = CancellationToken::new();
         let (watched, again) = (Arc::clone(&self.watched), self.again.is_some());
+        let looker = Arc::clone(&self.watched);
         let minds_the_clock = self.bus.waits_by_the_time_of_day();
+        let _clock = minds_the_clock.then(|| clock::Watch::begin(move |back| give_up(back, &looker)));
         // Either way it ends by itself, and whoever started it waits for that.
         let drain = self.drain || again;
         let result = tokio::select! {
             result = self.start_and_run(&shutdown, stop.limit) => result,
             failure = forced(stop.signals, stop.within, &shutdown, &watched) => Err(failure),
-            back = clock::set_back(), if minds_the_clock => give_up(back, &watched),
             never = watched.keep_sampling() => match never {},
             never = progress::show(&watched), if drain => match never {},
         };
