@@ -143,9 +143,10 @@ impl Session {
                     Ok(pipeline) => {
                         watched.subscribed(pipeline.status());
                         match pipeline.run(turn.clone()).await {
-                            // Nothing is lost of what was not written in time: it is delivered again, to the next plan.
-                            Err(error @ PipelineError::DrainTimeout { .. })
-                                if !shutdown.is_cancelled() && turn.is_cancelled() =>
+                            // Nothing is lost of what was not written or committed in time: it is delivered again, to
+                            // the next plan.
+                            Err(error)
+                                if is_for_the_next(&error) && !shutdown.is_cancelled() && turn.is_cancelled() =>
                             {
                                 tracing::warn!("{error}");
                                 Ok(())
@@ -168,10 +169,24 @@ impl Session {
                 }
             };
             ended?;
+            // The loop that turned is over, and the next one may have to wait for a bus or a secret first.
+            watched.health.update(|state| {
+                state.turned = None;
+                state.bus_stuck = None;
+            });
             if shutdown.is_cancelled() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Whether a run that was ended for another plan has left behind only what the next one gets again.
+fn is_for_the_next(error: &PipelineError) -> bool {
+    match error {
+        PipelineError::DrainTimeout { .. } => true,
+        PipelineError::Bus(error) => error.is_transient(),
+        _ => false,
     }
 }
 

@@ -153,6 +153,8 @@ fn explain(error: &SdkError<GetSecretValueError>, region: &str) -> (Trouble, Str
             // The SDK's own words say only that it failed; the reason is behind them.
             return match error {
                 CredentialsError::ProviderTimedOut(_) => (Trouble::Away, format!("no credentials in time: {why}")),
+                // Such as an answer 503 of STS: what was read before is still good.
+                CredentialsError::ProviderError(_) => (Trouble::Away, format!("no credentials now: {why}")),
                 _ => (
                     Trouble::Denied,
                     format!("no AWS credentials are found in the environment, a profile, or by a role: {why}"),

@@ -124,7 +124,7 @@ mod tests {
         };
         let mut text = String::new();
         append_lag(&mut text, &[("writer", "w".to_owned())], &[status(0, Some(3), Some(10)), status(1, Some(3), None)]);
-        let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let values: Vec<&str> = text.lines().filter(|line| line.starts_with("chalk_writer_lag")).collect();
         assert_eq!(
             values,
             [

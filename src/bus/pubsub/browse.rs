@@ -4,9 +4,9 @@
 //! [`PubsubSettings::browse_idle`](crate::config::settings::PubsubSettings). Positions are ids, which have no order, so a reading from one of them
 //! begins with the earliest message and leaves out what comes before it; messages of one key come in order.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
@@ -23,12 +23,17 @@ use crate::message::{Delivery, Message};
 const FLOW: Flow = Flow { bytes: 16 << 20, messages: 10_000 };
 /// Messages of one call at the most.
 const TOGETHER: usize = 1000;
+/// How far this machine's clock may be behind Google's.
+const CLOCKS_APART_MS: i64 = 60_000;
+/// How long the first message of a reading is waited for: the subscription was only just made and set back.
+const FIRST_WITHIN: Duration = Duration::from_secs(20);
 /// How far back the last messages are looked for, in milliseconds, before everything is.
 const BACK: [i64; 2] = [5 * 60 * 1000, 6 * 3600 * 1000];
 
 /// Starts a reading.
 pub(super) async fn browse(clients: &Arc<Clients>, topic: &str, from: BrowseFrom) -> Result<Box<dyn Browse>, BusError> {
-    let until = now_ms() + 1;
+    // Times are Google's, and this clock may be behind.
+    let until = now_ms() + CLOCKS_APART_MS;
     let whole = Span { from: 0, until };
     let browse = match from {
         BrowseFrom::Earliest => Reader::start(clients, topic, From::Time(0), whole, None).await?,
@@ -89,7 +94,8 @@ pub(super) async fn reread(
 /// The last messages: looked for a little way back first.
 async fn last(clients: &Arc<Clients>, topic: &str, count: u64, until: i64) -> Result<Box<dyn Browse>, BusError> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let mut kept = VecDeque::new();
+    // They come in no order.
+    let mut kept = BTreeMap::new();
     for from in BACK.map(|back| until - back).into_iter().chain([0]) {
         kept.clear();
         let mut reader = Reader::start(clients, topic, From::Time(from), Span { from, until }, None).await?;
@@ -99,17 +105,17 @@ async fn last(clients: &Arc<Clients>, topic: &str, count: u64, until: i64) -> Re
                 break;
             }
             for message in messages {
-                if kept.len() == count {
-                    kept.pop_front();
+                kept.insert((message.timestamp_ms, message.offset), message);
+                if kept.len() > count {
+                    kept.pop_first();
                 }
-                kept.push_back(message);
             }
         }
         if kept.len() >= count {
             break;
         }
     }
-    Ok(Box::new(Found(kept.into())))
+    Ok(Box::new(Found(kept.into_values().collect())))
 }
 
 /// Messages that were found.
@@ -138,6 +144,9 @@ struct Reader {
     from: Option<i64>,
     streams: Option<(Streams, Temporary)>,
     quiet_since: Instant,
+    has_come: bool,
+    /// To be told once what came with it was given.
+    trouble: Option<BusError>,
     next: u64,
 }
 
@@ -158,16 +167,21 @@ impl Reader {
             from: position,
             streams: Some((streams, temporary)),
             quiet_since: Instant::now(),
+            has_come: false,
+            trouble: None,
             next: 0,
         })
     }
 
-    fn take(&mut self, items: Vec<Item>) -> Result<Vec<Message>, BusError> {
+    fn take(&mut self, items: Vec<Item>) -> Vec<Message> {
         let mut messages = Vec::with_capacity(items.len());
         for item in items {
             let (given, handler) = match item {
-                Item::Message(given, handler) => (given, handler),
-                Item::Trouble(error) => return Err(error),
+                Item::Message(given, handler, _) => (given, handler),
+                Item::Trouble(error) => {
+                    self.trouble = Some(error);
+                    continue;
+                }
             };
             let message = message::received(*given, &self.topic, Delivery(self.next), None);
             handler.ack();
@@ -179,7 +193,7 @@ impl Reader {
             self.next += 1;
             messages.push(message);
         }
-        Ok(messages)
+        messages
     }
 }
 
@@ -187,13 +201,21 @@ impl Reader {
 impl Browse for Reader {
     async fn next(&mut self) -> Result<Vec<Message>, BusError> {
         loop {
-            let idle = self.clients.settings.browse_idle;
+            if let Some(trouble) = self.trouble.take() {
+                return Err(trouble);
+            }
+            let settings = &self.clients.settings;
+            let idle = match settings.emulator {
+                None if !self.has_come => settings.browse_idle.max(FIRST_WITHIN),
+                _ => settings.browse_idle,
+            };
             let Some((streams, temporary)) = &mut self.streams else { return Ok(Vec::new()) };
             let mut items = Vec::with_capacity(TOGETHER);
             let received = timeout_at(self.quiet_since + idle, streams.items.recv_many(&mut items, TOGETHER)).await;
             if received.is_ok_and(|count| count > 0) {
                 self.quiet_since = Instant::now();
-                let messages = self.take(items)?;
+                self.has_come = true;
+                let messages = self.take(items);
                 if !messages.is_empty() {
                     return Ok(messages);
                 }

@@ -33,17 +33,22 @@ impl PubsubPublisher {
         Self { clients, topics: Mutex::new(HashMap::new()) }
     }
 
-    async fn of(&self, topic: &str) -> Result<TopicPublisher, BusError> {
-        if let Some(known) = self.topics.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
-            return Ok(known.clone());
-        }
+    async fn make(&self, topic: &str) -> Result<TopicPublisher, BusError> {
         let base = self.clients.publisher().await?;
-        let made = base
+        Ok(base
             .publisher(self.clients.topic_name(topic))
             .set_delay_threshold(DELAY)
             .set_byte_threshold(REQUEST_BYTES)
             .set_message_count_threshold(REQUEST_MESSAGES)
-            .build();
+            .build())
+    }
+
+    /// What sends the messages of a topic that have no key, and is kept.
+    async fn of(&self, topic: &str) -> Result<TopicPublisher, BusError> {
+        if let Some(known) = self.topics.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
+            return Ok(known.clone());
+        }
+        let made = self.make(topic).await?;
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(topics.entry(topic.to_owned()).or_insert(made).clone())
     }
@@ -54,9 +59,19 @@ impl Publisher for PubsubPublisher {
     async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
         // All are looked at before the first is sent.
         let given = messages.iter().map(message::outgoing).collect::<Result<Vec<_>, _>>()?;
+        // The client keeps a task and a queue for every key that it ever saw, and holds a key back after a failure. So those with
+        // keys are sent by one that ends with this call.
+        let mut keyed: HashMap<&str, TopicPublisher> = HashMap::new();
         let mut sent = Vec::with_capacity(messages.len());
         for (message, given) in messages.iter().zip(given) {
-            sent.push(self.of(&message.topic).await?.publish(given));
+            if given.ordering_key.is_empty() {
+                sent.push(self.of(&message.topic).await?.publish(given));
+                continue;
+            }
+            if !keyed.contains_key(&*message.topic) {
+                keyed.insert(&message.topic, self.make(&message.topic).await?);
+            }
+            sent.push(keyed[&*message.topic].publish(given));
         }
         let mut placed = Vec::with_capacity(messages.len());
         let mut failed = None;
@@ -67,10 +82,6 @@ impl Publisher for PubsubPublisher {
                     offset: message::offset(&id),
                 }),
                 Err(error) => {
-                    // A key is held back after a failure until it is let go.
-                    if let Some(key) = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) {
-                        self.of(&message.topic).await?.resume_publish(key);
-                    }
                     let said = explain(&message.topic, &error);
                     // Of what was only held back another one's failure is the reason.
                     if failed.is_none() || !matches!(error, PublishError::OrderingKeyPaused) {

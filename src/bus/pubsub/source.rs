@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Clients;
 use super::confirm::Confirming;
-use super::streams::{Flow, Item, Streams};
+use super::streams::{Flow, Item, Room, Streams};
 use super::temporary::Temporary;
 use super::topics;
 use super::{inspect, message};
@@ -74,7 +76,17 @@ pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
     let held_up = HeldUp::default();
     let known = PartitionStatus { partition, position: None, end: None, lag: Duration::ZERO, held_up };
     let (status_in, status) = watch::channel(vec![known]);
+    let oldest_ms = Arc::new(AtomicI64::new(NOTHING));
+    let (oldest, teller) = (Arc::clone(&oldest_ms), status_in.clone());
+    let telling = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TOLD_EVERY).await;
+            tell(&teller, &oldest);
+        }
+    });
     let source = PubsubSource {
+        oldest_ms,
+        _telling: AbortOnDropHandle::new(telling),
         clients: Arc::clone(clients),
         confirming: Confirming::start(clients.short(&reading.subscription).to_owned()),
         reading,
@@ -96,6 +108,7 @@ struct Held {
     delivery: u64,
     published_ms: Option<i64>,
     handler: Handler,
+    _room: Room,
 }
 
 struct PubsubSource {
@@ -112,8 +125,16 @@ struct PubsubSource {
     /// When the service was last heard of.
     asked: Instant,
     is_caught_up: bool,
+    /// When the oldest message that is held was published, in milliseconds since 1970; [`NOTHING`] where none is.
+    oldest_ms: Arc<AtomicI64>,
     status: watch::Sender<Vec<PartitionStatus>>,
+    _telling: AbortOnDropHandle<()>,
 }
+
+/// No message is held.
+const NOTHING: i64 = i64::MIN;
+/// Between two looks at how old the oldest message is, which ages whether anything comes or not.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Source for PubsubSource {
@@ -159,6 +180,7 @@ impl Source for PubsubSource {
 
     async fn close(&mut self) -> Result<(), BusError> {
         let Some(streams) = self.streams.take() else { return Ok(()) };
+        streams.stop();
         // Dropped, they are handed back, and delivered to another consumer at once.
         self.fetched.clear();
         self.held.clear();
@@ -190,14 +212,19 @@ impl PubsubSource {
         for item in self.fetched.drain(..) {
             match item {
                 Item::Trouble(error) => trouble = Some(error),
-                Item::Message(given, handler) => {
+                Item::Message(given, handler, room) => {
                     let delivery = Delivery(self.next);
                     let message = message::received(*given, &self.reading.topic, delivery, handler.delivery_attempt());
                     if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
                         handler.ack();
                         continue;
                     }
-                    self.held.push_back(Held { delivery: self.next, published_ms: message.timestamp_ms, handler });
+                    self.held.push_back(Held {
+                        delivery: self.next,
+                        published_ms: message.timestamp_ms,
+                        handler,
+                        _room: room,
+                    });
                     self.next += 1;
                     messages.push(message);
                 }
@@ -243,9 +270,22 @@ impl PubsubSource {
     }
 
     fn tell(&self) {
-        let lag = self.held.front().and_then(|held| held.published_ms).map_or(Duration::ZERO, age);
-        self.status.send_modify(|status| status.iter_mut().for_each(|status| status.lag = lag));
+        let oldest = self.held.front().and_then(|held| held.published_ms);
+        self.oldest_ms.store(oldest.unwrap_or(NOTHING), Ordering::Release);
+        tell(&self.status, &self.oldest_ms);
     }
+}
+
+fn tell(status: &watch::Sender<Vec<PartitionStatus>>, oldest_ms: &AtomicI64) {
+    let oldest = oldest_ms.load(Ordering::Acquire);
+    let lag = if oldest == NOTHING { Duration::ZERO } else { age(oldest) };
+    status.send_if_modified(|status| {
+        let changes = status.iter().any(|status| status.lag != lag);
+        for status in status.iter_mut() {
+            status.lag = lag;
+        }
+        changes
+    });
 }
 
 /// How long ago a time was.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use google_cloud_pubsub::model::Message as Given;
 use google_cloud_pubsub::subscriber::ShutdownToken;
 use google_cloud_pubsub::subscriber::handler::Handler;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,10 +30,18 @@ const ENDED_STREAMS: usize = 8;
 /// What a stream brings.
 pub(super) enum Item {
     /// A message, and what acknowledges it. Dropped, it is handed back.
-    Message(Box<Given>, Handler),
+    Message(Box<Given>, Handler, Room),
     /// The service refuses the stream, for the reason; another one is opened.
     Trouble(BusError),
 }
+
+/// The room that a message takes up; dropped, there is room for others.
+///
+/// The service keeps to its own limits for each stream alone, and a stream that is opened anew begins with an empty one.
+pub(super) type Room = OwnedSemaphorePermit;
+
+/// What a message takes beside its body, in bytes.
+const BESIDE_A_BODY: usize = 512;
 
 /// How much may be delivered and not acknowledged, over all streams.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +64,8 @@ impl Streams {
         let (send, items) = mpsc::channel(WAITING);
         let ending = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let room = Arc::new(Semaphore::new(flow.bytes.clamp(1, Semaphore::MAX_PERMITS)));
+        let most = u32::try_from(flow.bytes.max(1)).unwrap_or(u32::MAX);
         // What counts is bytes: a stream takes at least one message whatever the limit.
         let flow = Flow { bytes: (flow.bytes / streams).max(1), messages: (flow.messages / streams).max(1) };
         for _ in 0..streams {
@@ -63,12 +73,19 @@ impl Streams {
                 clients: Arc::clone(clients),
                 subscription: subscription.to_owned(),
                 flow,
+                room: Arc::clone(&room),
+                most,
                 ending: ending.clone(),
                 ended: Vec::new(),
             };
             tasks.spawn(pull.run(send.clone()));
         }
         Self { items, tasks, _guard: ending.clone().drop_guard(), ending }
+    }
+
+    /// Reads no more: what is handed back from here on goes to others.
+    pub(super) fn stop(&self) {
+        self.ending.cancel();
     }
 
     /// Reads no more, hands back what was not taken, and waits until the service has every acknowledgement.
@@ -84,6 +101,10 @@ struct Pull {
     clients: Arc<Clients>,
     subscription: String,
     flow: Flow,
+    /// Bytes of all streams that may still be delivered.
+    room: Arc<Semaphore>,
+    /// All of it: a larger message has to do with that.
+    most: u32,
     ending: CancellationToken,
     ended: Vec<ShutdownToken>,
 }
@@ -92,13 +113,11 @@ impl Pull {
     async fn run(mut self, items: mpsc::Sender<Item>) {
         let ending = self.ending.clone();
         while !ending.is_cancelled() {
-            let trouble = match self.stream(&items).await {
-                Ok(()) => continue,
-                Err(trouble) => Item::Trouble(trouble),
-            };
-            tokio::select! {
-                sent = items.send(trouble) => if sent.is_err() { break },
-                () = ending.cancelled() => break,
+            if let Err(trouble) = self.stream(&items).await {
+                tokio::select! {
+                    sent = items.send(Item::Trouble(trouble)) => if sent.is_err() { break },
+                    () = ending.cancelled() => break,
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -139,8 +158,13 @@ impl Pull {
                     return Err(errors::classify(&format!("subscription `{name}`"), &error));
                 }
             };
+            let size = u32::try_from(message.data.len() + BESIDE_A_BODY).unwrap_or(u32::MAX).min(self.most);
+            let handed_on = async {
+                let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else { return false };
+                items.send(Item::Message(Box::new(message), handler, room)).await.is_ok()
+            };
             tokio::select! {
-                sent = items.send(Item::Message(Box::new(message), handler)) => if sent.is_err() { return Ok(()) },
+                is_taken = handed_on => if !is_taken { return Ok(()) },
                 () = self.ending.cancelled() => return Ok(()),
             }
         }

@@ -12,8 +12,8 @@ use crate::bus::BusError;
 
 /// What its name begins with: who looks for leftovers finds them by it.
 const PREFIX: &str = "chalk-reading-";
-/// Left behind by a process that was killed, it expires: Google's shortest time.
-const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Left behind by a process that was killed, it expires: no sooner than its messages do (7 days), as Google asks.
+const EXPIRES_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// Where it begins.
 pub(super) enum From<'a> {
@@ -106,7 +106,7 @@ async fn delete(clients: &Clients, name: &str) {
     if let Err(error) = admin.delete_subscription().set_subscription(name).send().await {
         tracing::warn!(
             subscription = name,
-            "a subscription that was made for a reading is left behind and expires in a day: {}",
+            "a subscription that was made for a reading is left behind and expires in eight days: {}",
             errors::describe(&error)
         );
     }

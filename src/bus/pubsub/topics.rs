@@ -72,10 +72,11 @@ pub(super) async fn described(clients: &Clients, name: &str) -> Result<Described
     Ok(Described { name: whole, topic, settings })
 }
 
-/// Whether a subscription can be asked for, by its whole name. Who may read may not always ask: then there is an answer, and that is enough.
+/// Whether the service answers, asked about a subscription by its whole name. Who may read may not be allowed to ask: that
+/// is an answer too, and whoever may not read is told by the stream.
 pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusError> {
     match get_subscription(clients, whole).await {
-        Ok(_) => Ok(()),
+        Ok(_) | Err(BusError::Denied(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -82,6 +82,12 @@ impl Connect<'_> {
                  (`max.message.bytes`)"
             )));
         }
+        if self.with.bus.has_subscriptions() && info.keeping.for_ms.is_none() {
+            tracing::warn!(
+                "{part} keeps nothing (`message_retention_duration`): a dead letter that no subscription of it holds is gone at \
+                 once, and `dlq` finds none"
+            );
+        }
         for worry in worries(&info.keeping) {
             tracing::warn!("{part} {worry} (docs/dead-letters.md has the settings that it should have)");
         }
@@ -112,10 +118,17 @@ impl Connect<'_> {
         if let Some(worry) = worry_of_parking(&info.keeping) {
             tracing::warn!("{part} {worry}");
         }
+        let group = ParkingTopic::group(&reads.group);
+        if self.with.bus.has_subscriptions() && !self.patiently(&part, || self.with.bus.reads(&group, &topic)).await? {
+            return Err(StartError::Configuration(format!(
+                "{part}: subscription `{group}` is not there or does not read `{topic}`, so what is parked would never come back; \
+                 `chalk-writer publish --config FILE --topic {topic} --subscription {group} --generate 0` makes it"
+            )));
+        }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         let subscribe = Subscribe {
             topic: topic.clone(),
-            group: ParkingTopic::group(&reads.group),
+            group,
             drain: self.with.drain,
             fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
             on_gap: reads.on_gap,
@@ -179,9 +192,9 @@ impl Connect<'_> {
                 );
             }
         }
-        if let Some(first) = self.with.bus.reread(topic, &stretches, bytes).await {
-            // What can fail has just been done once.
-            return first.map_err(StartError::Bus);
+        let own = self.patiently(&part, || async { self.with.bus.reread(topic, &stretches, bytes).await.transpose() });
+        if let Some(subscription) = own.await? {
+            return Ok(subscription);
         }
         Ok(reread(Arc::clone(&self.with.bus), topic, stretches, Some(from_ms)))
     }
