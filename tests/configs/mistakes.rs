@@ -265,6 +265,7 @@ fn two_types_that_would_split_one_stream_are_refused() {
     );
     let file = with_all(&[
         ("/common_persistence_specs/bus_backend", json!("PUBSUB")),
+        ("/common_persistence_specs/google_cloud_project", json!("p")),
         ("/common_persistence_specs/result_bus_online_store_subscription_id", json!("s")),
         ("/common_persistence_specs/result_bus_offline_store_subscription_id", json!("s")),
     ]);
@@ -277,11 +278,32 @@ fn two_types_that_would_split_one_stream_are_refused() {
 
 #[test]
 fn on_pubsub_a_topic_is_no_subscription() {
-    let file = with("/common_persistence_specs/bus_backend", json!("PUBSUB"));
+    let file = with_all(&[
+        ("/common_persistence_specs/bus_backend", json!("PUBSUB")),
+        ("/common_persistence_specs/google_cloud_project", json!("p")),
+    ]);
     assert_eq!(
         errors(&file)[0],
         "common_persistence_specs.result_bus_online_store_subscription_id: writer `online-writer` (ONLINE_WRITER) needs \
          `result_bus_online_store_subscription_id`, which is missing; add it under `common_persistence_specs`"
+    );
+}
+
+#[test]
+fn pub_sub_has_a_project_and_its_emulator_an_address() {
+    let file = with_all(&[
+        ("/common_persistence_specs/bus_backend", json!("PUBSUB")),
+        ("/common_persistence_specs/result_bus_online_store_subscription_id", json!("online")),
+        ("/common_persistence_specs/result_bus_offline_store_subscription_id", json!("offline")),
+        ("/pubsub_emulator_host", json!("http://localhost")),
+    ]);
+    assert_eq!(
+        errors(&file),
+        [
+            "common_persistence_specs.google_cloud_project: is missing; it is the id of the Google Cloud project that topics \
+             and subscriptions are in (the variable GOOGLE_CLOUD_PROJECT will do)",
+            "pubsub_emulator_host: `http://localhost` is no `host:port`",
+        ]
     );
 }
 

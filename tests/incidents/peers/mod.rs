@@ -15,7 +15,7 @@
 //! | 8 | `redpanda-data/connect#4666`, `#4591`, `#4605` | files of commits that had landed are deleted; files are there twice, or tell wrong numbers | `connect_4666` |
 //! | 9 | `vectordotdev/vector#12084`, `#22006`, `#26438` | each member that joins doubles rows; partitions are read no more after a rebalance | `vector_12084` |
 //! | 10 | `snowflakedb/snowflake-kafka-connector#777`, `#690`, `#820` | what is written is read again; lost rows cannot be loaded again; positions are another cluster's | `snowflake_777` |
-//! | 11 | `googleapis/google-cloud-go#10437`, `#11642`, `googleapis/nodejs-pubsub#1864` | Pub/Sub delivers again when a stream opens anew; leases and acknowledgements fail | with the bus `PUBSUB`, which is still to come |
+//! | 11 | `googleapis/google-cloud-go#10437`, `#11642`, `googleapis/nodejs-pubsub#1864` | Pub/Sub delivers again when a stream opens anew; leases and acknowledgements fail | `tests/bus_contract`: `what_is_held_is_not_delivered_again` (the emulator), `fake` (a late acknowledgement); how many ids one acknowledgement has is the client's |
 
 mod beam_26515;
 mod bigquery_481;
