@@ -85,7 +85,7 @@ async fn a_certificate_of_its_own_lets_a_writer_in_and_nothing_else_does() {
     let strangers = certificates::Authority::new("strangers");
     plant.write_for_certificates(&servers, &with(&strangers.sign("writer", "DNS:writer")));
     let refused = plant.publish(5).unwrap_err();
-    assert!(refused.contains("SSL") && refused.contains("writer.crt"), "{refused}");
+    assert!(refused.contains("SSL"), "{refused}");
     plant.write_for_certificates(&servers, &json!({"ssl.ca.location": cluster.authority()}));
     let refused = plant.publish(5).unwrap_err();
     assert!(refused.contains("SSL"), "{refused}");
