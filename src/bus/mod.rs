@@ -37,6 +37,9 @@ pub enum BusError {
     /// A message larger than the topic takes.
     #[error("message too large: {0}")]
     TooLarge(String),
+    /// A message that the bus or the topic never takes, for another reason than its size.
+    #[error("message refused: {0}")]
+    Refused(String),
     /// The log lost messages before they were read, and `on_gap` is `stop`.
     #[error("messages lost before they were read: {0}")]
     Gap(String),
@@ -56,6 +59,7 @@ impl BusError {
             | Self::Denied(reason)
             | Self::NotFound(reason)
             | Self::TooLarge(reason)
+            | Self::Refused(reason)
             | Self::Gap(reason)
             | Self::Settings(reason)
             | Self::Failed(reason) => reason,
@@ -115,13 +119,12 @@ pub trait Bus: Send + Sync {
     /// What counts is where messages lie: one between others that is older than `from_ms` belongs to it.
     async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError>;
 
-    /// Stretches as a source, outside every group, where the bus has a way of its own: that of others is [`reread::reread`]. So many
-    /// bytes may be delivered and not acknowledged.
+    /// Stretches as a source, outside every group, where the bus has a way of its own: that of others is [`reread::reread`].
     async fn reread(
         &self,
         _topic: &str,
         _stretches: &[Stretch],
-        _bytes: usize,
+        _hold: Hold,
     ) -> Option<Result<Subscription, BusError>> {
         None
     }
@@ -157,10 +160,22 @@ pub struct Subscribe {
     pub drain: bool,
     /// Bytes that may be fetched ahead.
     pub fetch_bytes: usize,
+    /// What may be delivered and not acknowledged.
+    pub hold: Hold,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
     /// Positions move in transactions, with what is published, and in no other way.
     pub transactional: bool,
+}
+
+/// What may be delivered and not acknowledged, on a bus that counts that: room for whatever is written, fills and waits. Where there
+/// is less than a batch takes, it is written when it is old enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes of messages as they were delivered.
+    pub bytes: usize,
+    /// Messages, whatever their size.
+    pub messages: usize,
 }
 
 /// A place in a consumer group: its messages and, apart from them, what must be heard even when

@@ -160,6 +160,8 @@ pub struct PubsubSettings {
     pub drain_idle: Duration,
     /// So long nothing comes before a reading beside subscriptions is over (`pubsub.browse_idle`).
     pub browse_idle: Duration,
+    /// A stream that has brought nothing for so long is opened anew, over another connection (`pubsub.stale_after`); `None`: never.
+    pub stale_after: Option<Duration>,
     /// Who we are to Google.
     pub identity: google::Identity,
 }

@@ -116,13 +116,14 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
         None => None,
     };
     let subscription = if let Some(again) = &with.again {
-        connect.again(topic, again, reads.fetch_bytes).await?
+        connect.again(topic, again, policy.holds(reads.fetch_bytes)).await?
     } else {
         let subscribe = Subscribe {
             topic: topic.clone(),
             group: reads.group.clone(),
             drain: with.drain,
             fetch_bytes: reads.fetch_bytes,
+            hold: policy.holds(reads.fetch_bytes),
             on_gap: reads.on_gap,
             transactional: emission.is_some(),
         };

@@ -22,6 +22,11 @@ pub(super) fn classify(what: &str, error: &Error) -> BusError {
     }
 }
 
+/// Whether the service finds something wrong with what it was given: a message, or a name.
+pub(super) fn is_about_an_argument(error: &Error) -> bool {
+    error.status().is_some_and(|status| status.code == Code::InvalidArgument)
+}
+
 /// Whether something was to be made that is there.
 pub(super) fn already_exists(error: &Error) -> bool {
     error.status().is_some_and(|status| status.code == Code::AlreadyExists)

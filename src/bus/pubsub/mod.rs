@@ -15,6 +15,7 @@ mod browse;
 mod client;
 mod confirm;
 mod errors;
+mod fold;
 mod inspect;
 mod message;
 mod names;
@@ -31,7 +32,7 @@ use async_trait::async_trait;
 
 use super::inspect::Inspect;
 use super::{
-    Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Hold, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
     TopicInfo, Waits,
 };
 use crate::config::settings::BusSettings;
@@ -116,9 +117,9 @@ impl Bus for PubsubBus {
         topics::reads(&self.clients, topic, group).await
     }
 
-    async fn reread(&self, topic: &str, stretches: &[Stretch], bytes: usize) -> Option<Result<Subscription, BusError>> {
+    async fn reread(&self, topic: &str, stretches: &[Stretch], hold: Hold) -> Option<Result<Subscription, BusError>> {
         let stretch = *stretches.first()?;
-        Some(browse::reread(&self.clients, topic, stretch, bytes).await)
+        Some(browse::reread(&self.clients, topic, stretch, hold).await)
     }
 
     async fn create_subscription(&self, name: &str, topic: &str) -> Result<(), BusError> {

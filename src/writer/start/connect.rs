@@ -8,7 +8,7 @@ use super::harm::rfc3339;
 use super::keeping::{unfit_for_parking, worries, worry_of_parking};
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
-use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::bus::{BusError, Hold, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::Trouble;
 use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
@@ -126,19 +126,21 @@ impl Connect<'_> {
             )));
         }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
-        let subscribe = Subscribe {
-            topic: topic.clone(),
-            group,
-            drain: self.with.drain,
-            fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
-            on_gap: reads.on_gap,
-            transactional: false,
-        };
-        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
         // Nobody waits long for a store at the end: what is parked is safe where it is.
         let drain_within = policy.drain_within.min(LEAVES_PARKED_WITHIN);
         let max_bytes = (policy.max_bytes / 4).max(1);
         let policy = Policy { max_bytes, drain_within, beside: true, ..policy.clone() };
+        let fetch_bytes = (reads.fetch_bytes / 4).max(1 << 20);
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group,
+            drain: self.with.drain,
+            fetch_bytes,
+            hold: policy.holds(fetch_bytes),
+            on_gap: reads.on_gap,
+            transactional: false,
+        };
+        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
         Ok((Parking { after, topic, publisher }, subscription, policy))
     }
 
@@ -167,7 +169,7 @@ impl Connect<'_> {
     }
 
     /// A part of a topic, outside every group.
-    pub(super) async fn again(&self, read: &str, again: &Again, bytes: usize) -> Result<Subscription, StartError> {
+    pub(super) async fn again(&self, read: &str, again: &Again, hold: Hold) -> Result<Subscription, StartError> {
         let (from_ms, until_ms) = match again {
             Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
             Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), read, stretches.clone(), None)),
@@ -192,7 +194,7 @@ impl Connect<'_> {
                 );
             }
         }
-        let own = self.patiently(&part, || async { self.with.bus.reread(topic, &stretches, bytes).await.transpose() });
+        let own = self.patiently(&part, || async { self.with.bus.reread(topic, &stretches, hold).await.transpose() });
         if let Some(subscription) = own.await? {
             return Ok(subscription);
         }
@@ -265,7 +267,7 @@ impl Connect<'_> {
             };
             match error {
                 BusError::Unavailable(_) | BusError::Denied(_) => {}
-                BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) => {
+                BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) | BusError::Refused(_) => {
                     return Err(StartError::Configuration(format!("{part}: {error}")));
                 }
                 BusError::Gap(_) | BusError::Failed(_) => return Err(StartError::Bus(error)),
