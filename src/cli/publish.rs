@@ -187,7 +187,7 @@ pub(super) async fn make_topic(
 ) -> Result<(), Failure> {
     match bus.topic(topic).await {
         Ok(_) => Ok(()),
-        Err(BusError::NotFound(_)) if partitions.is_some() || matches!(settings, BusSettings::Local(_)) => {
+        Err(BusError::NotFound(_)) if partitions.is_some() || settings.is_embedded() => {
             Ok(bus.create_topic(topic, partitions.unwrap_or(4)).await?)
         }
         Err(BusError::NotFound(_)) => Err(Failure::new(

@@ -82,7 +82,7 @@ impl Connect<'_> {
                  (`max.message.bytes`)"
             )));
         }
-        if self.with.bus.has_subscriptions() && info.keeping.for_ms.is_none() {
+        if self.with.bus.subscriptions().is_some() && info.keeping.for_ms.is_none() {
             tracing::warn!(
                 "{part} keeps nothing (`message_retention_duration`): a dead letter that no subscription of it holds is gone at \
                  once, and `dlq` finds none"
@@ -119,7 +119,9 @@ impl Connect<'_> {
             tracing::warn!("{part} {worry}");
         }
         let group = ParkingTopic::group(&reads.group);
-        if self.with.bus.has_subscriptions() && !self.patiently(&part, || self.with.bus.reads(&group, &topic)).await? {
+        if self.with.bus.subscriptions().is_some()
+            && !self.patiently(&part, || self.with.bus.reads(&group, &topic)).await?
+        {
             return Err(StartError::Configuration(format!(
                 "{part}: subscription `{group}` is not there or does not read `{topic}`, so what is parked would never come back; \
                  `chalk-writer publish --config FILE --topic {topic} --subscription {group} --generate 0` makes it"
@@ -202,7 +204,7 @@ impl Connect<'_> {
     /// What the writer reads, which has to be there.
     pub(super) async fn readable(&self, name: &str, field: &str) -> Result<TopicInfo, StartError> {
         let bus = &self.with.bus;
-        if !bus.has_subscriptions() {
+        if bus.subscriptions().is_none() {
             return self.topic(&format!("topic `{name}`"), name, field).await;
         }
         let part = format!("subscription `{name}`");
