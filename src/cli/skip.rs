@@ -30,7 +30,7 @@ use super::deployment::Selection;
 use super::dlq::position;
 use super::exit::{Exit, Failure};
 use super::output;
-use super::publish::make_topic;
+use super::topic::make_topic;
 
 /// Pass over the one message that a writer cannot get past; it is kept as a dead letter of class SKIPPED
 ///
