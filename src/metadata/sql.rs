@@ -11,6 +11,7 @@ use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::MetadataError;
+use crate::causes::in_full;
 use crate::config::secret::{SecretError, SecretRef, Trouble, expose};
 use crate::store::PostgresReader;
 use crate::tls;
@@ -116,16 +117,10 @@ fn unread(error: SecretError) -> MetadataError {
 }
 
 fn explain(error: &tokio_postgres::Error) -> MetadataError {
-    let mut why = error.to_string();
-    if let Some(said) = error.as_db_error() {
-        why = format!("{} (SQLSTATE {})", said.message(), said.code().code());
-    } else {
-        let mut behind = std::error::Error::source(error);
-        while let Some(cause) = behind {
-            why = format!("{why}: {cause}");
-            behind = cause.source();
-        }
-    }
+    let why = match error.as_db_error() {
+        Some(said) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+        None => in_full(error),
+    };
     let code = error.code().map_or("", SqlState::code);
     let hint = if code == "42P01" { "; `docs/metadata.sql` makes the table" } else { "" };
     // Class 28 and 42501: who we are, and what we may.

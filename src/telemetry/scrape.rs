@@ -126,7 +126,8 @@ mod tests {
         };
         let mut text = String::new();
         append_lag(&mut text, &[("writer", "w".to_owned())], &[status(0, Some(3), Some(10)), status(1, Some(3), None)]);
-        let values: Vec<&str> = text.lines().filter(|line| line.starts_with("chalk_writer_lag")).collect();
+        let values: Vec<&str> =
+            text.lines().filter(|line| line.starts_with(LAG_MESSAGES) || line.starts_with(LAG_SECONDS)).collect();
         assert_eq!(
             values,
             [
