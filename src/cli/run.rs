@@ -67,11 +67,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let again = arguments.again()?;
     // Beside the writer itself, which has the port: this one listens only where it is told to.
     let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
-    let mut settings = arguments.selection.as_it_stands(listen)?;
+    let at_start = arguments.selection.read(listen)?;
+    let mut settings = at_start.as_it_stands()?;
     if let Some(idle) = arguments.drain_idle {
         empty_after(idle, &mut settings.bus)?;
     }
-    let plans = Plans::of(&settings, arguments.selection)?;
+    let plans = Plans::of(&settings, at_start)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
 

@@ -20,7 +20,9 @@ pub fn append_assigned(text: &mut String, common: &[(&'static str, String)], par
 pub fn append_trouble(text: &mut String, common: &[(&'static str, String)], state: &HealthState) {
     let mut seconds = BTreeMap::from([("bus", 0.)]);
     seconds.extend(state.parts.keys().map(|part| (part.as_str(), 0.)));
-    seconds.extend(state.troubles.iter().map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
+    // What is done without has gauges of its own, and pages nobody by this one.
+    let troubles = state.troubles.iter().filter(|(_, trouble)| !trouble.spared);
+    seconds.extend(troubles.map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
     let samples = seconds.into_iter().map(|(part, seconds)| (vec![("part", part.to_owned())], seconds));
     append_family(text, TROUBLE_SECONDS, common, samples);
 }
