@@ -26,7 +26,7 @@ pub(super) enum Plans {
     /// The file says everything.
     Fixed(Option<Box<dyn AnyPlan>>),
     /// Somebody else describes the environments, now in one way and then in another.
-    Described(Described),
+    Described(Box<Described>),
 }
 
 /// Plans by a description that changes.
@@ -49,7 +49,9 @@ impl Plans {
         let retry = Retry { first: tuning.retry_first_pause, longest: tuning.retry_max_pause };
         match &settings.metadata {
             None => Ok(Self::Fixed(Some(writer::plan(settings)?))),
-            Some(metadata) => Described::new(metadata, at_start, retry).map(Self::Described),
+            Some(metadata) => {
+                Described::new(metadata, at_start, retry).map(|described| Self::Described(Box::new(described)))
+            }
         }
     }
 
