@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod local;
 pub mod pubsub;
 pub mod reread;
+mod subscriptions;
 mod transaction;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::config::settings::OnGap;
+pub use subscriptions::Subscriptions;
 pub use transaction::{Committed, Consumed, Transactions};
 
 use crate::config::settings::BusSettings;
@@ -87,30 +89,13 @@ pub trait Bus: Send + Sync {
     /// What the bus knows of a topic; [`BusError::NotFound`] where it does not exist.
     async fn topic(&self, name: &str) -> Result<TopicInfo, BusError>;
 
-    /// Whether it has subscriptions beside its topics, so that a writer reads one by its name.
-    fn has_subscriptions(&self) -> bool {
-        false
-    }
-
-    /// The topic of what a writer reads.
-    async fn topic_of(&self, readable: &str) -> Result<String, BusError> {
-        Ok(readable.to_owned())
-    }
-
-    /// What a writer reads: the topic, or the subscription where the bus has both.
-    async fn readable(&self, name: &str) -> Result<TopicInfo, BusError> {
-        self.topic(name).await
+    /// Its subscriptions, where a writer reads one of those by its name instead of a topic.
+    fn subscriptions(&self) -> Option<&dyn Subscriptions> {
+        None
     }
 
     /// Makes a topic; one that exists is left as it is.
     async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError>;
-
-    /// Makes a subscription of a topic, where the bus has both; one that exists is left as it is.
-    async fn create_subscription(&self, name: &str, topic: &str) -> Result<(), BusError> {
-        Err(BusError::Settings(format!(
-            "this bus has no subscriptions beside its topics: `{name}` of `{topic}` is the topic itself, read by a group"
-        )))
-    }
 
     /// Between two times, in milliseconds since 1970: of every partition what lies from the first
     /// message of `from_ms` or later up to the first of `until_ms` or later. Without that, and where

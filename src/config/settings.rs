@@ -122,6 +122,16 @@ impl BusSettings {
             Self::Pubsub(_) => "PUBSUB",
         }
     }
+
+    /// Whether it is a file beside the program, whose topics nobody makes beforehand.
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Whether writers read subscriptions, which have names of their own beside their topics'.
+    pub const fn has_subscriptions(&self) -> bool {
+        matches!(self, Self::Pubsub(_))
+    }
 }
 
 /// The embedded bus.

@@ -85,7 +85,7 @@ fn notes(details: &Details) -> String {
 /// The marks of a letter.
 async fn marks(bus: &dyn Bus, topic: &str, letter: &DeadLetter) -> Result<Marks, Failure> {
     let mut marks = Marks::default();
-    let mut browse = bus.browse(topic, marks_from(bus.has_subscriptions(), letter.place())).await?;
+    let mut browse = bus.browse(topic, marks_from(bus.subscriptions().is_some(), letter.place())).await?;
     loop {
         let messages = browse.next().await?;
         if messages.is_empty() {
