@@ -115,6 +115,9 @@ impl Run {
         for at in 0..self.dealt.len() {
             for (hop, name) in self.dealt[at].role.writers.iter().enumerate() {
                 let of = Type(name);
+                if hop > 0 && !self.may_ever_double(of) {
+                    continue;
+                }
                 let (begun, group) = (Instant::now(), self.group(of));
                 // The first topic may be another's as well.
                 let ends = if hop == 0 { self.dealt[at].sent.ends() } else { self.bus.ends(of.topic()) };
@@ -126,12 +129,18 @@ impl Run {
                 self.dealt[at].flights[hop].add(look);
             }
         }
-        for of in self.writers_that_park() {
+        for of in self.writers_that_park().into_iter().filter(|of| self.may_ever_double(*of)).collect::<Vec<_>>() {
             let (begun, group) = (Instant::now(), group_of(&self.group(of)));
             let (ends, committed) = (self.bus.ends(PARKED.0), self.bus.committed(&group, PARKED.0));
             let look = Look { begun, ended: Instant::now(), ends, committed };
             self.parked_flights.entry(of).or_default().add(look);
         }
+    }
+
+    /// Whether anything may double what it writes. Of others it does not matter when a message was on its way.
+    fn may_ever_double(&self, of: Type) -> bool {
+        let may = |environment: &str| Fault::ALL.into_iter().any(|fault| self.told.doubles(of, environment, fault));
+        ENVIRONMENTS.into_iter().any(may)
     }
 
     /// What happened up to now, since a moment at the latest, and was not noted yet.
