@@ -127,8 +127,8 @@ impl Fake {
 
     /// What streams were opened with so far: messages and bytes that may be held.
     pub fn opened(&self) -> Vec<(i64, i64)> {
-        let opened = &self.lock().opened;
-        opened.iter().map(|request| (request.max_outstanding_messages, request.max_outstanding_bytes)).collect()
+        let state = self.lock();
+        state.opened.iter().map(|request| (request.max_outstanding_messages, request.max_outstanding_bytes)).collect()
     }
 
     /// Messages that were published.
