@@ -72,7 +72,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(idle) = arguments.drain_idle {
         empty_after(idle, &mut settings.bus)?;
     }
-    let plans = Plans::of(&settings, at_start)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
 
@@ -81,6 +80,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let recorded = recorder.handle();
     metrics::set_global_recorder(recorder).or_exit(Exit::Failed)?;
     describe(&identity.group, &identity.topic);
+    // Only now: what it asks for from its first moment on is counted.
+    let plans = Plans::of(&settings, at_start)?;
 
     let health = Arc::new(Health::default());
     let watched = Watched::new(identity, health, recorded, settings.tuning.drain_timeout);

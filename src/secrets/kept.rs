@@ -23,8 +23,9 @@ const SOON: Duration = Duration::from_secs(16);
 /// A value that nobody doubts is read again after so long, when somebody connects.
 const NO_LATER: Duration = Duration::from_secs(300);
 
-/// The longest that a reading takes, whatever the client does meanwhile.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// The longest that a reading takes, whatever the client does meanwhile: a little longer than the limit of its own that
+/// each client has, since its words say more.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
 
 /// The same where there is a value that nobody doubts.
 const REFRESHED_WITHIN: Duration = Duration::from_secs(5);
