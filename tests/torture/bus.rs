@@ -4,13 +4,16 @@
 mod admin;
 mod kafka;
 mod local;
+mod pubsub;
 
 use std::collections::BTreeMap;
 
 pub use kafka::{Brokers, Kafka};
 pub use local::Local;
+pub use pubsub::Pubsub;
 
 use super::bodies::Packed;
+use super::proxy::Proxy;
 
 /// A topic, and how many partitions it has.
 pub type Topic = (&'static str, i32);
@@ -78,6 +81,21 @@ pub trait TestBus {
     /// What a topic, or a writer, is called on it.
     fn named(&self, name: &str) -> String {
         name.to_owned()
+    }
+
+    /// Whether it tells how far a group is. Where it does not, all is looked at in the end alone.
+    fn has_positions(&self) -> bool {
+        true
+    }
+
+    /// Whether clients of it wait by the time of day, so that their writers have to end themselves where the clock is set back.
+    fn waits_by_the_time_of_day(&self) -> bool {
+        false
+    }
+
+    /// What connections of writers to it go through, where they can.
+    fn proxy(&self) -> Option<&Proxy> {
+        None
     }
 
     /// Adds the bus to a configuration.

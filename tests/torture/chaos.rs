@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bus::TestBus;
-use super::check::Checker;
+use super::check::{Checker, Wrong};
 use super::clock;
 use super::recovery::{Group, Recovery};
 use super::sent::{Producer, RESULTS};
@@ -231,25 +231,57 @@ impl Chaos {
             }
             Accident::ClockJump => {
                 let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
-                let is_kafka = self.bus.name() == "Kafka";
                 self.note("clock jump", &format!("{ahead} minutes ahead, then {behind} behind"));
-                for minutes in if is_kafka { vec![ahead] } else { vec![ahead, -behind, 0] } {
-                    self.writers.clock.set(minutes);
-                    self.let_pass(clock::SEEN_WITHIN);
-                    let pause = self.millis(300..2000);
-                    self.let_pass(pause);
-                }
-                if is_kafka {
-                    self.note("SIGKILL", "of every writer that saw it");
-                    self.writers.clock.renew();
-                    for kind in Kind::ALL {
-                        self.writers.kill_all(kind);
-                        self.writers.at_least(kind, 2);
-                    }
-                }
+                self.clock_jumps(ahead, behind);
             }
             Accident::Peace => self.note("peace", "for a while"),
         }
+    }
+
+    /// On Kafka those whose clock is set back have to end themselves, and the next ones have the right time.
+    fn clock_jumps(&mut self, ahead: i64, behind: i64) {
+        self.writers.wake_all();
+        let at_work = self.writers.at_work();
+        self.jump_to(ahead);
+        if !self.bus.waits_by_the_time_of_day() {
+            self.jump_to(-behind);
+            self.jump_to(0);
+            return;
+        }
+        // Who has only just started may not look at its clock yet.
+        if self.writers.kill_others(&at_work) > 0 {
+            self.note("SIGKILL", "of those that have only just started");
+        }
+        let old = self.writers.clock.renew();
+        self.writers.clock.set_that(&old, -behind);
+        let begun = Instant::now();
+        loop {
+            self.let_pass(Duration::from_millis(100));
+            let left = self.writers.still_there(&at_work);
+            if left.is_empty() {
+                break;
+            }
+            if begun.elapsed() > clock::ENDS_WITHIN {
+                let what = format!(
+                    "clock: {} of {} processes, set back by {behind} minutes: {left:?}",
+                    left.len(),
+                    at_work.len()
+                );
+                self.checker.problems.push((Wrong::GoesOn, what));
+                Kind::ALL.into_iter().for_each(|kind| self.writers.kill_all(kind));
+                break;
+            }
+        }
+        for kind in Kind::ALL {
+            self.writers.at_least(kind, 2);
+        }
+    }
+
+    fn jump_to(&mut self, minutes: i64) {
+        self.writers.clock.set(minutes);
+        self.let_pass(clock::SEEN_WITHIN);
+        let pause = self.millis(300..2000);
+        self.let_pass(pause);
     }
 
     pub fn note(&mut self, what: &str, whom: &str) {

@@ -30,6 +30,7 @@ pub enum Wrong {
     NotPassedOver,
     OutOfOrder,
     HeldUp,
+    GoesOn,
 }
 
 impl fmt::Display for Wrong {
@@ -45,6 +46,7 @@ impl fmt::Display for Wrong {
             Self::NotPassedOver => "not passed over by itself",
             Self::OutOfOrder => "parked in another order",
             Self::HeldUp => "held up by a store of others",
+            Self::GoesOn => "there still, though the clock was set back",
         })
     }
 }

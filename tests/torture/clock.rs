@@ -1,7 +1,7 @@
 //! The clock of the machine that the writers of a run are on, which jumps as one does that NTP sets.
 //!
-//! A client of Kafka (librdkafka) waits by the time of day: set back, it may stand still for as long as it was set back. So writers of
-//! Kafka only see clocks go forwards, and die with them; the next ones have the right time.
+//! A client of Kafka (librdkafka) waits by the time of day: set back, it may stand still for as long as it was set back. So a writer of
+//! Kafka has to end itself then ([`ENDS_WITHIN`]); the next one has the right time.
 //!
 //! `libfaketime` between a writer and its libc tells it another time of day, as a file says. Its monotonic clock goes on, as
 //! that of a real machine does. Every other process that a run starts is told the right time.
@@ -16,6 +16,9 @@ const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// How long it takes a process to see what the file says.
 pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a writer whose clock was set back may take to end itself, on a busy machine. One that stands still does for minutes.
+pub(crate) const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Clock {
     library: PathBuf,
@@ -50,16 +53,23 @@ impl Clock {
 
     /// So many minutes before the right time, or behind it.
     pub(crate) fn set(&self, minutes: i64) {
+        self.set_that(&self.file(), minutes);
+    }
+
+    /// The same for those who live by a file of before.
+    pub(crate) fn set_that(&self, file: &Path, minutes: i64) {
         // Whoever reads it sees the old one or the new one.
         let new = self.folder.join("clock.new");
         std::fs::write(&new, format!("{minutes:+}m\n")).unwrap();
-        std::fs::rename(new, self.file()).unwrap();
+        std::fs::rename(new, file).unwrap();
     }
 
-    /// Who starts now has another one, which is right.
-    pub(crate) fn renew(&self) {
+    /// Who starts now has another one, which is right. Returns the file of the others.
+    pub(crate) fn renew(&self) -> PathBuf {
+        let old = self.file();
         self.file.set(self.file.get() + 1);
         self.set(0);
+        old
     }
 
     fn file(&self) -> PathBuf {

@@ -18,6 +18,8 @@
 //!   ids.
 //! - *every one with a store*, `OFFLINE_STORE_STREAMING_INSERT_WRITER` too: a write that failed, as over a restart or a
 //!   lost answer, counts as written. Lost: of loads, events, rows of history, sums, queries and vectors.
+//! - *doubles*, in runs with kills: a second group writes usage into the lake; writes, partials and outcomes of some batches are
+//!   made twice; acknowledgements come a second late. There twice, though not every one of them: `docs/torture.md` has the runs.
 
 mod api;
 mod bulk;
@@ -25,8 +27,10 @@ mod check;
 mod compare;
 mod config;
 mod deal;
+mod doubles;
 mod faults;
 mod features;
+mod flight;
 mod history;
 mod log;
 mod metrics;

@@ -56,11 +56,6 @@ impl<J: Job> Told<J> {
         self.happened.extend(known.flat_map(|(_, faults)| *faults));
     }
 
-    /// Something happened, which may be several faults.
-    pub fn happened(&mut self, faults: &[Fault]) {
-        self.happened.extend(faults);
-    }
-
     fn explained(&self, job: J) -> &Explained {
         &self.of.iter().find(|(of, _)| *of == job).expect("a writer of the run").1
     }
@@ -80,21 +75,10 @@ impl<J: Job> Told<J> {
         !Fault::ALL.into_iter().any(|fault| self.may(job, fault).has(effect))
     }
 
-    /// Whether it is excluded that a row of an environment is twice in what the last of these writers writes, each of
-    /// which reads what the one before it publishes. `sent_twice` says that messages were, under one id.
+    /// Whether a row of an environment may be twice in what a writer writes, after a fault.
     ///
     /// Of a row that has what it is known by: a place that doubles rows without doubles none of these.
-    pub fn excludes_doubles(&self, chain: &[J], environment: &str, sent_twice: bool) -> bool {
-        let mut comes_twice = sent_twice;
-        for job in chain {
-            let again = comes_twice.then_some(Fault::SentTwice);
-            comes_twice =
-                self.happened.iter().copied().chain(again).any(|fault| self.doubles(*job, environment, fault));
-        }
-        !comes_twice
-    }
-
-    fn doubles(&self, job: J, environment: &str, fault: Fault) -> bool {
+    pub fn doubles(&self, job: J, environment: &str, fault: Fault) -> bool {
         let explained = self.explained(job);
         let guarantee = explained.faults.iter().find(|known| known.fault == fault).expect("every fault is explained");
         guarantee.destinations.iter().any(|there| {

@@ -220,6 +220,25 @@ impl<J: Job> Writers<J> {
         self.running.iter().rposition(|writer| writer.kind == kind)
     }
 
+    /// Processes that are at work: they have said something.
+    pub fn at_work(&self) -> Vec<u32> {
+        self.running.iter().filter(|writer| writer.was_born()).map(|writer| writer.child.id()).collect()
+    }
+
+    /// Those of some that have not ended.
+    pub fn still_there(&self, processes: &[u32]) -> Vec<u32> {
+        let all = self.running.iter().map(|writer| writer.child.id());
+        all.filter(|process| processes.contains(process)).collect()
+    }
+
+    /// Kills all but some; returns how many.
+    pub fn kill_others(&mut self, than: &[u32]) -> usize {
+        let is_other = |at: &usize| !than.contains(&self.running[*at].child.id());
+        let others: Vec<usize> = (0..self.running.len()).rev().filter(is_other).collect();
+        others.iter().for_each(|at| self.kill(*at));
+        others.len()
+    }
+
     /// Kills all of a kind as a power cut would, those too that are leaving.
     pub fn kill_all(&mut self, kind: J) {
         let leaving = self.leaving.extract_if(.., |(writer, _)| writer.kind == kind).map(|(writer, _)| writer);
@@ -273,6 +292,14 @@ impl<J: Job> Writers<J> {
         {
             self.running[at].signal(Signal::SIGSTOP);
             self.running[at].asleep = Some(Instant::now() + length);
+        }
+    }
+
+    /// Stops all of them, until they are woken.
+    pub fn stop_all(&mut self) {
+        for writer in self.running.iter_mut().filter(|writer| writer.asleep.is_none()) {
+            writer.signal(Signal::SIGSTOP);
+            writer.asleep = Some(Instant::now() + LEAVES_WITHIN);
         }
     }
 
@@ -353,14 +380,15 @@ impl<J: Job> Writers<J> {
         }
     }
 
-    /// Reads the groups of some to the end.
-    pub fn drain(&mut self, kinds: &[J]) {
+    /// Reads the groups of some to the end; returns how many messages that were.
+    pub fn drain(&mut self, kinds: &[J]) -> u64 {
         let drain = |kind: &J| self.spawn(*kind, &["--drain", "--drain-timeout", "900s"]);
         let mut drains: Vec<Writer<J>> = kinds.iter().map(drain).collect();
         for writer in &mut drains {
             let status = writer.child.wait().unwrap();
             assert!(status.success(), "{:?} --drain ended with {status}: {}", writer.kind, tail(&writer.log));
         }
+        drains.iter().map(|writer| acknowledged(&writer.log)).sum()
     }
 
     /// How many processes of a kind were killed or asked to leave.
@@ -395,6 +423,13 @@ fn listens_at(log: &Path) -> Option<String> {
     let line: serde_json::Value =
         serde_json::from_str(text.lines().find(|line| line.contains("\"listening\""))?).ok()?;
     line["listening"].as_str().map(str::to_owned)
+}
+
+/// What a writer says in its last line.
+fn acknowledged(log: &Path) -> u64 {
+    let text = std::fs::read_to_string(log).unwrap();
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("it says how it went")).unwrap();
+    last["acknowledged"].as_u64().unwrap_or_else(|| panic!("no count in {last}"))
 }
 
 fn tail(log: &Path) -> String {

@@ -295,6 +295,10 @@ impl TestBus for Kafka {
         }
     }
 
+    fn waits_by_the_time_of_day(&self) -> bool {
+        true
+    }
+
     fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }

@@ -96,6 +96,12 @@ impl Compared {
         self.told(name, sent, |both| (both.found.times > both.expected.times).then_some(Wrong::Doubled))
     }
 
+    /// Whether there are more of a row than were expected.
+    pub fn is_doubled(&self, leaf: &Leaves) -> bool {
+        let both = self.rows.get(&Fingerprint::of(leaf.key().as_bytes()));
+        both.is_some_and(|both| both.found.times > both.expected.times)
+    }
+
     /// What is there and nobody sent.
     pub fn strangers(&self, name: &str) -> Vec<Problem> {
         self.strangers.iter().map(|what| (Wrong::NeverSent, format!("{name}: {what}"))).collect()

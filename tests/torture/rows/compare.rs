@@ -1,9 +1,7 @@
 //! What is there against what was sent: on the way what was acknowledged, in the end everything.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-use chalk_writer::writer::guarantee;
 
 use super::check::Compared;
 use super::config::PARKED;
@@ -13,7 +11,7 @@ use super::role::{ENVIRONMENTS, Leaves, Looking};
 use super::run::{Dealt, Run};
 use super::{Type, mirror};
 use crate::bus::Record;
-use crate::check::{Problem, Wrong};
+use crate::check::Wrong;
 use crate::sent::Fingerprint;
 
 /// What a mirror may have shed and committed between the last look at its count and its end.
@@ -24,6 +22,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(900);
 
 /// All that is there is looked at again after so many times as long as that took: a long run is not to do that alone.
 const AUDITS_AFTER: u32 = 12;
+
+/// Drains, one after the other, after which nothing is to come any more, where nobody tells. It bounds a hang and nothing else.
+const DRAINS: u32 = 20;
 
 fn letter(writer: &str, body: &[u8]) -> Fingerprint {
     Fingerprint::of(&[writer.as_bytes(), b"\n", body].concat())
@@ -42,7 +43,7 @@ impl Run {
     /// Checks that what was acknowledged is stored or buried. Only of roles of one writer: what another has still to
     /// write may be on its way.
     pub fn audit(&mut self) {
-        if self.audited.is_some_and(|(end, took)| end.elapsed() < took * AUDITS_AFTER) {
+        if !self.bus.has_positions() || self.audited.is_some_and(|(end, took)| end.elapsed() < took * AUDITS_AFTER) {
             return;
         }
         let begun = Instant::now();
@@ -129,14 +130,26 @@ impl Run {
     pub fn finish(&mut self) {
         self.say("draining");
         self.settle();
+        self.look_at_flights();
+        // From here on nobody looks where they are, and everyone is asked to leave.
+        let settled = Instant::now();
         self.count_shed_before_the_end();
         self.writers.leave();
-        self.writers.drain(&self.types.clone());
+        let types = self.types.clone();
+        let mut drained = self.writers.drain(&types);
+        // What a killed reader held comes back in its own time, and nobody tells of it.
+        for round in 2.. {
+            if self.bus.has_positions() || drained == 0 {
+                break;
+            }
+            assert!(round < DRAINS, "something comes still in drain {round}");
+            drained = self.writers.drain(&types);
+        }
         // What the first of two has published meanwhile.
         let behind: Vec<Type> =
             self.dealt.iter().flat_map(|dealt| &dealt.role.writers[1..]).map(|name| Type(name)).collect();
         self.writers.drain(&behind);
-        self.note_what_was_said();
+        self.note_what_is_said(settled);
         self.parked = self.check_parked();
         self.say("comparing");
         for at in 0..self.dealt.len() {
@@ -158,43 +171,6 @@ impl Run {
         self.problems.dedup();
     }
 
-    /// What is there twice though `explain` excludes it after all that has happened; of what was sent twice, after that as
-    /// well.
-    fn excluded_doubles(&self, at: usize, compared: &Compared) -> Vec<Problem> {
-        let role = self.dealt[at].role;
-        let chain: Vec<Type> = role.writers.iter().map(|name| Type(name)).collect();
-        let excluded = |sent_twice| -> Vec<&str> {
-            let excludes = |environment: &&str| self.told.excludes_doubles(&chain, environment, sent_twice);
-            ENVIRONMENTS.into_iter().filter(excludes).collect()
-        };
-        let (once, twice) = (excluded(false), excluded(true));
-        let key = |leaf: &Leaves| Fingerprint::of(leaf.key().as_bytes());
-        let numbers = self.dealt[at].sent.before(None).map(|landed| landed.number);
-        let again: HashSet<Fingerprint> = numbers
-            .filter(|number| once != twice && self.was_sent_twice(at, *number))
-            .flat_map(|number| self.leaves(at, number).unwrap_or_default())
-            .map(|leaf| key(&leaf))
-            .collect();
-        let is_excluded = |leaf: &Leaves| {
-            let environments = if again.contains(&key(leaf)) { &twice } else { &once };
-            environments.iter().any(|environment| leaf.is_in(environment))
-        };
-        compared.doubled(role.name, self.sent(at, None).map(|leaves| leaves.into_iter().filter(is_excluded).collect()))
-    }
-
-    /// What happened to writers without anybody's doing, as they say themselves.
-    fn note_what_was_said(&mut self) {
-        let said: Vec<_> = self.types.clone().into_iter().map(|of| self.writers.said(of)).collect();
-        if self.writers.unfinished || said.iter().any(|counts| counts.given_up > 0) {
-            self.told.happened(&[guarantee::Fault::DrainOverLimit]);
-        }
-        if said.iter().any(|counts| counts.lost > 0) {
-            self.told.happened(&[guarantee::Fault::WriterPaused]);
-        }
-        // Everyone was asked to leave.
-        self.told.happened(&[guarantee::Fault::Rebalance]);
-    }
-
     /// Checks how many queries were never asked; returns how many may have been asked by a process that lost their
     /// partition before it published what came of it, and then shed by the next one.
     fn check_shed(&mut self, at: usize) -> u64 {
@@ -211,7 +187,8 @@ impl Run {
         sum.saturating_sub(self.shed as u64)
     }
 
-    /// Waits until everything that was sent is acknowledged, where nobody else sends to the topic.
+    /// Waits until everything that was sent is acknowledged, where nobody else sends to the topic; where the bus tells nobody, until
+    /// it is sent.
     pub fn settle(&mut self) {
         let begun = Instant::now();
         let roles: Vec<_> = self.dealt.iter().map(|dealt| dealt.role).collect();
@@ -219,6 +196,7 @@ impl Run {
         let alone = roles.iter().filter(|role| is_alone(role.writers[0]));
         let mut groups: Vec<(String, &str)> =
             alone.map(|role| (self.group(Type(role.writers[0])), role.topic.0)).collect();
+        groups.retain(|_| self.bus.has_positions());
         if self.parks {
             let parking = self.writers_that_park();
             groups.extend(parking.into_iter().map(|of| (group_of(&self.group(of)), PARKED.0)));

@@ -1,4 +1,4 @@
-//! Which bus a run has, which stores and which roles: a seed's two runs have the other of what there are two of.
+//! Which bus a run has, which stores and which roles: a seed's two runs of all writers have the other of what there are two of.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use chalk_writer::config::StoreKind;
 
 use super::faults::Fault;
 use super::role::Role;
-use super::{ROLES, history, republish, variable};
+use super::{ROLES, features, history, republish, variable};
 use crate::bus::Brokers;
 use crate::keepers::Keeper;
 use crate::own::{OWN, Own, fail};
@@ -15,8 +15,10 @@ use crate::own::{OWN, Own, fail};
 const LONG: u64 = 300;
 
 pub struct Hand {
-    /// None for the embedded bus.
+    /// Of Kafka.
     pub brokers: Option<Brokers>,
+    /// Without it, and without brokers, it is the embedded bus.
+    pub is_pubsub: bool,
     pub stores: BTreeMap<StoreKind, Keeper>,
     pub roles: Vec<&'static Role>,
     /// Whether messages for a store that is away are moved aside.
@@ -25,13 +27,26 @@ pub struct Hand {
     pub own: Option<&'static Own>,
 }
 
+/// Whether a run is on Pub/Sub: instead of the embedded bus, where that is asked for.
+fn is_on_pubsub(run: usize) -> bool {
+    match std::env::var("TORTURE_BUS").ok().as_deref() {
+        Some("PUBSUB") => run == 1,
+        Some(other) => fail("TORTURE_BUS", format!("`{other}`: only PUBSUB can be asked for")),
+        None => false,
+    }
+}
+
 pub fn to(run: usize, seed: u64) -> Hand {
+    let is_pubsub = is_on_pubsub(run);
     let own = OWN.as_ref().filter(|_| run == 0);
     let mut random = fastrand::Rng::with_seed(seed);
     let (swapped, parks) = (random.bool(), random.bool());
     // History goes straight to its store in one run, and by way of the bus in the other.
     let other_history = if (run == 0) == swapped { &history::ROLE } else { &republish::ROLE };
-    let roles = chosen(own.is_some(), other_history);
+    let mut roles = chosen(own.is_some(), if is_pubsub { &history::ROLE } else { other_history });
+    if is_pubsub && std::env::var_os("TORTURE_WRITERS").is_none() {
+        roles.retain(|role| [features::ROLE.name, history::ROLE.name].contains(&role.name));
+    }
     let mut stores = BTreeMap::new();
     for kind in StoreKind::ALL {
         let mut keepers = Keeper::of_kind(kind);
@@ -53,7 +68,9 @@ pub fn to(run: usize, seed: u64) -> Hand {
         Some(_) => Some(Brokers::Theirs),
         None => (run == 0).then(brokers),
     };
-    Hand { brokers, stores, roles, parks: (run == 0) == parks, own }
+    // What is moved aside is told by its place, which nothing has on Pub/Sub.
+    let parks = (run == 0) == parks && !is_pubsub;
+    Hand { brokers, is_pubsub, stores, roles, parks, own }
 }
 
 /// What was given where it can be, and a file else.

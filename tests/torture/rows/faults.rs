@@ -1,12 +1,13 @@
 //! What happens to a run. Each is over when its function returns; from there the time to recover counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chalk_writer::writer::guarantee;
 
 use super::run::Run;
 use super::{Type, mirror};
-use crate::bus::Brokers;
+use crate::bus::{Brokers, TestBus};
+use crate::check::Wrong;
 use crate::clock;
 use crate::proxy::Proxy;
 
@@ -19,6 +20,7 @@ pub enum Fault {
     RestartOfTheBroker,
     RestartOfTheStore,
     CutConnections,
+    CutBus,
     SlowStore,
     LostAnswers,
     ThrottledStore,
@@ -35,13 +37,13 @@ pub enum Fault {
 }
 
 use Fault::{
-    ClockJumps, CutConnections, FullDisk, FullDiskOfTheBus, Kill, KilledOverStalledStores, LettersAway, LossOfABroker,
-    LostAnswers, MirroredServerAway, OneStoreAway, PowerCut, RebalanceStorm, RestartOfTheBroker, RestartOfTheStore,
-    SlowStore, Stop, StoreStandsStill, Terminate, ThrottledStore,
+    ClockJumps, CutBus, CutConnections, FullDisk, FullDiskOfTheBus, Kill, KilledOverStalledStores, LettersAway,
+    LossOfABroker, LostAnswers, MirroredServerAway, OneStoreAway, PowerCut, RebalanceStorm, RestartOfTheBroker,
+    RestartOfTheStore, SlowStore, Stop, StoreStandsStill, Terminate, ThrottledStore,
 };
 
 impl Fault {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Kill,
         Terminate,
         Stop,
@@ -49,6 +51,7 @@ impl Fault {
         RestartOfTheBroker,
         RestartOfTheStore,
         CutConnections,
+        CutBus,
         SlowStore,
         LostAnswers,
         ThrottledStore,
@@ -74,6 +77,7 @@ impl Fault {
             RestartOfTheBroker => "broker restart",
             RestartOfTheStore => "store restart",
             CutConnections => "connection cut",
+            CutBus => "bus connection cut",
             SlowStore => "slow store",
             LostAnswers => "answer lost",
             ThrottledStore => "throttled store",
@@ -91,7 +95,7 @@ impl Fault {
     }
 
     /// What it is, as `explain` has it.
-    pub const fn may_be(self, is_kafka: bool) -> &'static [guarantee::Fault] {
+    pub fn may_be(self, bus: &dyn TestBus) -> &'static [guarantee::Fault] {
         use guarantee::Fault as F;
         match self {
             Kill => &[F::WriterKilled],
@@ -107,12 +111,15 @@ impl Fault {
             StoreStandsStill => &[F::StoreSlow, F::StoreAway, F::StoreUnsure],
             OneStoreAway => &[F::OneStoreAway, F::StoreAway, F::StoreUnsure],
             FullDisk => &[F::StoreFull],
-            FullDiskOfTheBus => &[F::BusAway],
+            FullDiskOfTheBus | CutBus => &[F::BusAway],
             KilledOverStalledStores => &[F::WriterKilled, F::StoreSlow, F::StoreAway, F::StoreUnsure],
             PowerCut => &[F::WriterKilled, F::StoreRestarted, F::StoreAway, F::StoreUnsure],
-            LettersAway => &[F::DeadLetterTopicAway],
+            LettersAway if bus.has_positions() => &[F::DeadLetterTopicAway],
+            // They have to stand still for it.
+            LettersAway => &[F::DeadLetterTopicAway, F::WriterPaused],
             MirroredServerAway => &[F::StoreAway],
-            ClockJumps if is_kafka => &[F::ClockWrong, F::WriterKilled],
+            // Those who have only just started are killed, on Kafka.
+            ClockJumps if bus.waits_by_the_time_of_day() => &[F::ClockWrong, F::WriterKilled],
             ClockJumps => &[F::ClockWrong],
         }
     }
@@ -173,6 +180,14 @@ impl Run {
                 }
                 self.stores.proxies().for_each(Proxy::mend);
             }
+            CutBus => {
+                for _ in 0..3 {
+                    let bytes = self.random.usize(..20_000);
+                    self.bus.proxy().expect("it has one").cut_after(bytes);
+                    self.pass(300..900);
+                }
+                self.bus.proxy().expect("it has one").mend();
+            }
             SlowStore => {
                 self.stores.proxies().for_each(|proxy| proxy.be_slow(Duration::from_millis(150)));
                 self.pass(2000..4000);
@@ -224,7 +239,8 @@ impl Run {
         let is_own = self.own.is_some();
         match fault {
             RestartOfTheBroker => self.brokers.is_some_and(|brokers| brokers != Brokers::Theirs),
-            LettersAway => self.brokers.is_some(),
+            LettersAway => self.brokers.is_some() || self.bus.name() == "Pub/Sub",
+            CutBus => self.bus.proxy().is_some(),
             LossOfABroker => self.brokers == Some(Brokers::Three),
             FullDisk => self.stores.disk.is_ok() && !is_own,
             FullDiskOfTheBus => self.bus_disk.is_some(),
@@ -310,23 +326,49 @@ impl Run {
         self.stores.go_on();
     }
 
-    /// Forwards, then back beyond the right time, and right again; with Kafka forwards, and then everyone dies.
+    /// Forwards, then back beyond the right time, and right again. On Kafka those whose clock is set back have to end
+    /// themselves, and the next ones have the right time.
     fn clock_jumps(&mut self) {
         let (ahead, behind) = (self.random.i64(60..600), self.random.i64(60..600));
-        let is_kafka = self.brokers.is_some();
-        for minutes in if is_kafka { vec![ahead] } else { vec![ahead, -behind, 0] } {
-            self.writers.clock.set(minutes);
-            self.let_pass(clock::SEEN_WITHIN);
-            self.pass(500..2500);
+        self.writers.wake_all();
+        let at_work = self.writers.at_work();
+        self.jump_to(ahead);
+        if !self.bus.waits_by_the_time_of_day() {
+            self.jump_to(-behind);
+            self.jump_to(0);
+            return;
         }
-        if is_kafka {
-            self.count_shed_before_the_end();
-            self.writers.clock.renew();
-            for of in self.types.clone() {
-                self.writers.kill_all(of);
-                self.writers.at_least(of, 1);
+        self.count_shed_before_the_end();
+        // Who has only just started may not look at its clock yet.
+        self.writers.kill_others(&at_work);
+        let old = self.writers.clock.renew();
+        self.writers.clock.set_that(&old, -behind);
+        let begun = Instant::now();
+        loop {
+            self.let_pass(Duration::from_millis(100));
+            let left = self.writers.still_there(&at_work);
+            if left.is_empty() {
+                return;
+            }
+            if begun.elapsed() > clock::ENDS_WITHIN {
+                let what = format!(
+                    "clock: {} of {} processes, set back by {behind} minutes: {left:?}",
+                    left.len(),
+                    at_work.len()
+                );
+                self.problems.push((Wrong::GoesOn, what));
+                for of in self.types.clone() {
+                    self.writers.kill_all(of);
+                }
+                return;
             }
         }
+    }
+
+    fn jump_to(&mut self, minutes: i64) {
+        self.writers.clock.set(minutes);
+        self.let_pass(clock::SEEN_WITHIN);
+        self.pass(500..2500);
     }
 
     fn full_disk(&mut self) {
@@ -375,16 +417,29 @@ impl Run {
     /// The topic of dead letters is deleted, with all that is in it, and made again; what is bad meanwhile waits.
     fn letters_away(&mut self) {
         // Nobody buries now, so that what is deleted was read before.
-        self.settle();
+        if self.bus.has_positions() {
+            self.settle();
+        } else {
+            self.stand_still();
+        }
         self.read_letters();
         if !self.bus.delete_letters() {
             return;
         }
         // A writer that is started now says that the topic is missing.
         self.writers.excused = Some(78);
+        self.writers.wake_all();
         self.pass(2000..4000);
         self.bus.create_letters();
         self.pass(1000..1500);
         self.writers.excused = None;
+    }
+
+    /// Nobody writes, until they are woken.
+    fn stand_still(&mut self) {
+        while !self.writers.all_have_left() {
+            self.let_pass(Duration::from_millis(100));
+        }
+        self.writers.stop_all();
     }
 }

@@ -50,6 +50,12 @@ impl Log {
         })
     }
 
+    /// Behind the last one of each partition.
+    pub fn ends(&self) -> BTreeMap<i32, i64> {
+        let end = |messages: &Vec<(u32, u32)>| messages.last().map_or(0, |(offset, _)| i64::from(*offset) + 1);
+        self.partitions.iter().map(|(partition, messages)| (*partition, end(messages))).collect()
+    }
+
     /// How many of them a group that is at these positions has not acknowledged.
     pub fn behind(&self, positions: &BTreeMap<i32, i64>) -> usize {
         let of = |(partition, messages): (&i32, &Vec<(u32, u32)>)| {

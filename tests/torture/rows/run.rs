@@ -9,7 +9,9 @@ use chalk_writer::writer::guarantee;
 
 use super::api::Api;
 use super::config::{Given, PARKED};
+use super::doubles::Episodes;
 use super::faults::Fault;
+use super::flight::Flights;
 use super::log::{Log, Numbered};
 use super::place::Place;
 use super::role::{Leaves, Made, Making, Pace, Role};
@@ -39,7 +41,7 @@ const AT_ONCE: f64 = 1.0;
 /// How often messages are sent: more of them at once cost the brokers less, and how many come does not depend on it.
 const SENDS_EVERY: Duration = Duration::from_millis(200);
 
-/// How often it is looked who is behind.
+/// How often it is looked where everyone is.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// A message on its way.
@@ -60,6 +62,8 @@ pub struct Dealt {
     /// Messages that are to be made now, and the rest of one.
     due: f64,
     is_behind: bool,
+    /// Of what each of its writers reads.
+    pub flights: Vec<Flights>,
 }
 
 pub struct Run {
@@ -73,6 +77,14 @@ pub struct Run {
     pub types: Vec<Type>,
     /// What may be, by `explain`.
     pub told: Told<Type>,
+    pub episodes: Episodes,
+    /// Of what is moved aside, by who reads it.
+    pub parked_flights: BTreeMap<Type, Flights>,
+    /// Drains that went over their limit and partitions that were lost, as far as that is noted.
+    pub given_up: usize,
+    pub lost: usize,
+    /// When it was looked last whether somebody had ended by itself.
+    tended: Instant,
     /// Parked messages by the group that they are for.
     pub parked: BTreeMap<String, usize>,
     pub number: usize,
@@ -122,6 +134,10 @@ impl Dealt {
     pub fn store(&self) -> &'static str {
         self.places[0].as_ref().map_or("nothing", Place::name)
     }
+
+    pub fn see_whether_behind(&mut self, committed: &BTreeMap<i32, i64>) {
+        self.is_behind = self.sent.behind(committed) as f64 > self.rate * BEHIND;
+    }
 }
 
 impl Run {
@@ -151,6 +167,8 @@ impl Run {
             (theirs, None)
         } else if let Some(brokers) = hand.brokers {
             (Box::new(bus::Kafka::start(folder, brokers, &topics)), None)
+        } else if hand.is_pubsub {
+            (Box::new(bus::Pubsub::start(folder, &topics)), None)
         } else {
             let root = folder.join("bus");
             let disk = Disk::mount(root.clone());
@@ -187,12 +205,18 @@ impl Run {
             },
             due: 0.0,
             is_behind: false,
+            flights: role.writers.iter().map(|_| Flights::default()).collect(),
         };
         let dealt: Vec<Dealt> = hand.roles.iter().map(dealt).collect();
         let mut run = Self {
             parks: hand.parks,
             own: hand.own,
             told,
+            episodes: Episodes::default(),
+            parked_flights: BTreeMap::new(),
+            given_up: 0,
+            lost: 0,
+            tended: Instant::now(),
             parked: BTreeMap::new(),
             number,
             seed,
@@ -259,16 +283,22 @@ impl Run {
                 self.random.shuffle(&mut self.deck);
             }
             let fault = self.deck.pop().expect("faults");
+            let begun = Instant::now();
             if self.strike(fault) {
-                self.told.happened(fault.may_be(self.brokers.is_some()));
                 *self.faults.entry(fault.name()).or_default() += 1;
                 self.recover(fault);
+                // Until everyone has committed again, something may come of it.
+                self.episodes.add(fault.may_be(&*self.bus), begun, Instant::now());
             }
         }
     }
 
-    /// Waits until every writer commits again.
+    /// Waits until every writer commits again; where nobody can tell, for a while.
     fn recover(&mut self, fault: Fault) {
+        if !self.bus.has_positions() {
+            self.pass(1000..3000);
+            return;
+        }
         let groups: Vec<_> = self.types.iter().map(|of| (self.group(*of), of.topic())).collect();
         self.recovery.begin(fault.name(), &groups, &mut *self.bus);
         let begun = Instant::now();
@@ -310,13 +340,18 @@ impl Run {
     }
 
     pub fn tend(&mut self) {
+        if !self.is_mute && self.looked.elapsed() >= LOOKS_EVERY {
+            self.looked = Instant::now();
+            self.look_at_flights();
+        }
         if self.stalled {
             self.stores.stall();
         }
         self.count_shed();
         let ended = self.writers.tend();
+        let before = std::mem::replace(&mut self.tended, Instant::now());
         if ended > 0 {
-            self.told.happened(&[guarantee::Fault::WriterKilled]);
+            self.episodes.add(&[guarantee::Fault::WriterKilled], before, self.tended);
             *self.faults.entry("writers that ended by themselves").or_default() += ended;
         }
     }
@@ -327,7 +362,6 @@ impl Run {
         self.waiting.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, again)| again));
         let passed = now.duration_since(self.made_until).as_secs_f64();
         self.made_until = now;
-        self.look_who_is_behind();
         for at in 0..self.dealt.len() {
             let Dealt { rate, due, is_behind, .. } = &mut self.dealt[at];
             *due = if *is_behind { 0.0 } else { (*due + *rate * passed).min(*rate * AT_ONCE) };
@@ -378,20 +412,6 @@ impl Run {
     pub fn leaves(&self, at: usize, number: u32) -> Result<Vec<Leaves>, Vec<u8>> {
         let made = self.made(at, number, false);
         made.map(|made| made.leaves).ok_or_else(|| self.dealt[at].role.bad(number.into()).packed.body)
-    }
-
-    fn look_who_is_behind(&mut self) {
-        if self.is_mute || self.looked.elapsed() < LOOKS_EVERY {
-            return;
-        }
-        self.looked = Instant::now();
-        for at in 0..self.dealt.len() {
-            let role = self.dealt[at].role;
-            let group = self.group(Type(role.writers[0]));
-            let committed = self.bus.committed(&group, role.topic.0);
-            let Dealt { sent, rate, is_behind, .. } = &mut self.dealt[at];
-            *is_behind = sent.behind(&committed) as f64 > *rate * BEHIND;
-        }
     }
 
     /// Those first that the bus did not take before.
