@@ -268,7 +268,9 @@ impl Chaos {
                     at_work.len()
                 );
                 self.checker.problems.push((Wrong::GoesOn, what));
-                Kind::ALL.into_iter().for_each(|kind| self.writers.kill_all(kind));
+                for kind in Kind::ALL {
+                    self.writers.kill_all(kind);
+                }
                 break;
             }
         }

@@ -235,7 +235,9 @@ impl<J: Job> Writers<J> {
     pub fn kill_others(&mut self, than: &[u32]) -> usize {
         let is_other = |at: &usize| !than.contains(&self.running[*at].child.id());
         let others: Vec<usize> = (0..self.running.len()).rev().filter(is_other).collect();
-        others.iter().for_each(|at| self.kill(*at));
+        for at in &others {
+            self.kill(*at);
+        }
         others.len()
     }
 
