@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use reqwest::{Client, Response, redirect};
 
+use crate::causes::causes;
 use crate::tls::Tls;
 
 /// A client that follows no redirection: what it carries is meant for one server.
@@ -34,13 +35,7 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
         error if error.is_builder() => "the request cannot be made".to_owned(),
         _ => "the connection broke".to_owned(),
     };
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(error) = cause {
-        last = Some(error);
-        cause = error.source();
-    }
-    if let Some(last) = last {
+    if let Some(last) = causes(error).last() {
         text.push_str(": ");
         text.push_str(&last.to_string());
     }

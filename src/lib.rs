@@ -23,6 +23,7 @@
 //! Who may use whom is a table in `tests/layers`, kept by a test.
 
 pub mod bus;
+mod causes;
 pub mod cli;
 pub mod config;
 mod cut;

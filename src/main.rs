@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Err(answer) => return explain(&answer),
     };
     no_core_dumps();
+    openssl_stays();
     logs::start(command_line.log_format, command_line.default_level());
     logs::end_on_panic();
     let writer = command_line.is_writer();
@@ -48,6 +49,12 @@ fn no_core_dumps() {
 
 #[cfg(not(target_os = "linux"))]
 fn no_core_dumps() {}
+
+/// OpenSSL takes itself apart as a process ends, unless it is told not to by whoever is the first to use it. A thread of librdkafka
+/// that is still closing a connection then would crash after all work was done, and the exit code would be that of the crash.
+fn openssl_stays() {
+    openssl_sys::init();
+}
 
 /// Help and version are answers; the rest is a mistake in the command line.
 fn explain(answer: &clap::Error) -> ExitCode {

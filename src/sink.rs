@@ -203,9 +203,11 @@ pub struct Refusal {
     /// What was found and what was expected, for people. Holds no payload beyond the value at fault, cut short.
     pub message: String,
     /// Index or key of the row inside the message.
-    pub row: Option<String>,
+    pub row: Option<Box<str>>,
     /// The table or namespace.
-    pub table: Option<String>,
+    pub table: Option<Box<str>>,
+    /// The environment that nobody has described, where that is what is wrong: it may be described later.
+    pub unknown_environment: Option<Box<str>>,
     /// What of the message a log may have: names and types, and nothing of a value or key.
     pub about: Option<Box<str>>,
 }
@@ -213,20 +215,28 @@ pub struct Refusal {
 impl Refusal {
     /// A verdict with a class and a sentence; the rest is added where it is known.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), row: None, table: None, about: None }
+        let message = message.into();
+        Self { class, code: None, message, row: None, table: None, unknown_environment: None, about: None }
     }
 
     /// Names the row inside the message.
     #[must_use]
     pub fn row(mut self, row: impl fmt::Display) -> Self {
-        self.row = Some(row.to_string());
+        self.row = Some(row.to_string().into());
         self
     }
 
     /// Names the table or namespace.
     #[must_use]
     pub fn table(mut self, table: impl fmt::Display) -> Self {
-        self.table = Some(table.to_string());
+        self.table = Some(table.to_string().into());
+        self
+    }
+
+    /// Names the environment that is not described.
+    #[must_use]
+    pub fn unknown_environment(mut self, id: impl Into<Box<str>>) -> Self {
+        self.unknown_environment = Some(id.into());
         self
     }
 

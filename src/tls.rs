@@ -57,41 +57,94 @@ impl Tls {
     /// Reads the files and makes the configuration of a client. Called for each new connection, so that
     /// renewed certificates are found.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError(error.to_string()))?;
-        let builder = match self.trust {
-            Trust::Host => builder.with_root_certificates(self.roots()?),
-            Trust::Authority => custom(builder, Verifier::of_authorities(self.roots()?, &provider)),
-            Trust::Anyone => custom(builder, Verifier::of_anyone(&provider)),
-        };
-        let Some(Identity { certificate, key }) = &self.identity else { return Ok(builder.with_no_client_auth()) };
-        let chain = certificates("client certificate", certificate)?;
-        builder.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
-            let (certificate, key) = (certificate.display(), key.display());
-            TlsError(format!("client certificate `{certificate}` with key `{key}`: {error}"))
-        })
+        let identity = self.identity.as_ref();
+        client(
+            self.trust,
+            self.authorities.as_deref().map(Pem::File),
+            identity.map(|Identity { certificate, key }| (Pem::File(certificate), Pem::File(key))),
+        )
     }
+}
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = &self.authorities {
-            for certificate in certificates("CA file", path)? {
-                roots.add(certificate).map_err(|error| TlsError(format!("CA file `{}`: {error}", path.display())))?;
-            }
-            return Ok(roots);
-        }
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let why: String = found.errors.iter().map(|error| format!("; {error}")).collect();
-            return Err(TlsError(format!(
-                "this system has no certificate authorities to trust: install `ca-certificates`, or name a CA file{why}"
-            )));
-        }
-        Ok(roots)
+/// The configuration of a client whose authorities, certificate and key are at hand as PEM, and in no file. Without
+/// authorities those of the system are trusted.
+pub(crate) fn config_of_texts(
+    authorities: Option<&str>,
+    identity: Option<(&str, &str)>,
+) -> Result<ClientConfig, TlsError> {
+    let identity = identity.map(|(certificate, key)| (Pem::Text(certificate), Pem::Text(key)));
+    client(Trust::Host, authorities.map(Pem::Text), identity)
+}
+
+/// Where PEM is read from.
+#[derive(Clone, Copy)]
+enum Pem<'a> {
+    File(&'a Path),
+    Text(&'a str),
+}
+
+fn client(
+    trust: Trust,
+    authorities: Option<Pem<'_>>,
+    identity: Option<(Pem<'_>, Pem<'_>)>,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(error.to_string()))?;
+    let builder = match trust {
+        Trust::Host => builder.with_root_certificates(roots(authorities)?),
+        Trust::Authority => custom(builder, Verifier::of_authorities(roots(authorities)?, &provider)),
+        Trust::Anyone => custom(builder, Verifier::of_anyone(&provider)),
+    };
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificate.certificates(CLIENT)?;
+    builder.with_client_auth_cert(chain, key.private_key()?).map_err(|error| {
+        let with = key.place().map(|key| format!(" with key `{key}`")).unwrap_or_default();
+        TlsError(format!("{}{with}: {error}", certificate.named(CLIENT)))
+    })
+}
+
+/// What certificates and keys are, for people.
+const CLIENT: &str = "client certificate";
+const KEY: &str = "client key";
+
+fn roots(authorities: Option<Pem<'_>>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let Some(pem) = authorities else {
+        roots.add_parsable_certificates(of_system()?);
+        return Ok(roots);
+    };
+    let what = match pem {
+        Pem::File(_) => "CA file",
+        Pem::Text(_) => "certificate authority",
+    };
+    for certificate in pem.certificates(what)? {
+        roots.add(certificate).map_err(|error| TlsError(format!("{}: {error}", pem.named(what))))?;
     }
+    Ok(roots)
+}
+
+/// The authorities that this system trusts: at least one.
+fn of_system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why: String = found.errors.iter().map(|error| format!("; {error}")).collect();
+        return Err(TlsError(format!(
+            "this system has no certificate authorities to trust: install `ca-certificates`, or name a CA file{why}"
+        )));
+    }
+    Ok(found.certs)
+}
+
+/// The authorities that this system trusts, in PEM.
+pub(crate) fn system_authorities() -> Result<String, TlsError> {
+    let pem = |certificate: &CertificateDer<'_>| {
+        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+        let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    Ok(of_system()?.iter().map(pem).collect())
 }
 
 type Builder<State> = rustls::ConfigBuilder<ClientConfig, State>;
@@ -100,23 +153,48 @@ fn custom(builder: Builder<rustls::WantsVerifier>, verifier: Verifier) -> Builde
     builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
 }
 
-fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match read {
-        Ok(found) if found.is_empty() => Err(wrong(what, path, "no `-----BEGIN CERTIFICATE-----` in it")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(wrong(what, path, &pem_error(&error))),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        let what = match error {
-            pem::Error::NoItemsFound => "no private key in it that can be read; an encrypted one cannot".to_owned(),
-            error => pem_error(&error),
+impl Pem<'_> {
+    fn certificates(self, what: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let read: Result<Vec<_>, _> = match self {
+            Self::File(path) => CertificateDer::pem_file_iter(path).and_then(Iterator::collect),
+            Self::Text(text) => CertificateDer::pem_slice_iter(text.as_bytes()).collect(),
         };
-        wrong("client key", path, &what)
-    })
+        match read {
+            Ok(found) if found.is_empty() => Err(self.wrong(what, "no `-----BEGIN CERTIFICATE-----` in it")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.wrong(what, &pem_error(&error))),
+        }
+    }
+
+    fn private_key(self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let read = match self {
+            Self::File(path) => PrivateKeyDer::from_pem_file(path),
+            Self::Text(text) => PrivateKeyDer::from_pem_slice(text.as_bytes()),
+        };
+        read.map_err(|error| {
+            let what = match error {
+                pem::Error::NoItemsFound => "no private key in it that can be read; an encrypted one cannot".to_owned(),
+                error => pem_error(&error),
+            };
+            self.wrong(KEY, &what)
+        })
+    }
+
+    /// The file; of a text nobody needs to be told where it is, and nobody may be shown it.
+    fn place(self) -> Option<String> {
+        match self {
+            Self::File(path) => Some(path.display().to_string()),
+            Self::Text(_) => None,
+        }
+    }
+
+    fn named(self, what: &str) -> String {
+        self.place().map_or_else(|| format!("the {what}"), |place| format!("{what} `{place}`"))
+    }
+
+    fn wrong(self, what: &str, why: &str) -> TlsError {
+        TlsError(format!("{}: {why}", self.named(what)))
+    }
 }
 
 fn pem_error(error: &pem::Error) -> String {
@@ -128,60 +206,4 @@ fn pem_error(error: &pem::Error) -> String {
         pem::Error::Base64Decode(_) => "a PEM section that is not base64".to_owned(),
         _ => "not PEM".to_owned(),
     }
-}
-
-fn wrong(what: &str, path: &Path, why: &str) -> TlsError {
-    TlsError(format!("{what} `{}`: {why}", path.display()))
-}
-
-/// The authorities that this system trusts, in PEM.
-pub(crate) fn system_authorities() -> Result<String, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        return Err(TlsError(
-            "this system has no certificate authorities to trust: install `ca-certificates`".to_owned(),
-        ));
-    }
-    let pem = |certificate: &CertificateDer<'_>| {
-        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-        let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-    };
-    Ok(found.certs.iter().map(pem).collect())
-}
-
-/// The configuration of a client whose authorities, certificate and key are at hand as PEM, and in no file. Without
-/// authorities those of the system are trusted.
-pub(crate) fn config_of_texts(
-    authorities: Option<&str>,
-    identity: Option<(&str, &str)>,
-) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError(error.to_string()))?;
-    let read = |what: &str, text: &str| {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        match found {
-            Ok(found) if found.is_empty() => Err(TlsError(format!("{what}: no `-----BEGIN CERTIFICATE-----` in it"))),
-            Ok(found) => Ok(found),
-            Err(error) => Err(TlsError(format!("{what}: {}", pem_error(&error)))),
-        }
-    };
-    let roots = match authorities {
-        None => Tls { trust: Trust::Host, authorities: None, identity: None }.roots()?,
-        Some(text) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in read("the certificate authority", text)? {
-                roots.add(certificate).map_err(|error| TlsError(format!("the certificate authority: {error}")))?;
-            }
-            roots
-        }
-    };
-    let builder = builder.with_root_certificates(roots);
-    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = read("the client certificate", certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| TlsError(format!("the client key: {}", pem_error(&error))))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| TlsError(format!("the client certificate: {error}")))
 }

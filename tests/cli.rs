@@ -66,6 +66,7 @@ fn a_mistake_in_the_command_line_ends_with_64() {
         &["--config", "chalk.json"],
         &["--type", "ONLINE_WRITER", "--writer", "online-writer", "--config", "chalk.json"],
         &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--drain-timeout", "5s"],
+        &["--type", "ONLINE_WRITER", "--config", "chalk.json", "--drain", "--drain-idle", "5s"],
         &["publish", "--config", "chalk.json", "--topic", "results"],
         &["dlq", "show", "--config", "chalk.json", "first"],
         &["dlq", "list", "--config", "chalk.json", "--class", "BAD"],

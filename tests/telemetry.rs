@@ -165,6 +165,72 @@ fn the_alert_rules_are_sound_and_name_only_metrics_that_are_there() {
     }
 }
 
+/// What nobody would see otherwise at night: each is silent while all is well, and fires in its time.
+#[test]
+fn the_alert_rules_of_metadata_and_of_messages_that_are_held_fire_in_time_and_not_before() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
+    let folder = tempfile::tempdir().expect("a folder");
+    let series = |name: &str, labels: &str, values: &str| {
+        format!(r#"{{"series": "{name}{{writer='w',type='ONLINE_WRITER'{labels}}}", "values": "{values}"}}"#)
+    };
+    let expect = |alert: &str, minute: u32, fires: bool| {
+        let fired = r#"{"exp_labels": {"writer": "w", "type": "ONLINE_WRITER", "severity": "S"}}"#;
+        let severity = if ["Stale", "Flaps"].iter().any(|word| alert.ends_with(word)) { "ticket" } else { "page" };
+        let fired = if fires { fired.replace("\"S\"", &format!("\"{severity}\"")) } else { String::new() };
+        format!(r#"{{"eval_time": "{minute}m", "alertname": "{alert}", "exp_alerts": [{fired}]}}"#)
+    };
+    let tests = [
+        // Twenty minutes of work, then the same messages in hand for good.
+        (
+            vec![
+                series("chalk_writer_in_hand_messages", "", "5x120"),
+                series("chalk_writer_messages_acknowledged_total", "", "0+10x20 200x100"),
+            ],
+            vec![expect("ChalkWriterHoldsMessages", 20, false), expect("ChalkWriterHoldsMessages", 60, true)],
+        ),
+        // Answered in the first minute, and never again; by the clock of promtool, which begins with 0.
+        (
+            vec![series("chalk_writer_metadata_answered_timestamp_seconds", "", "60x120")],
+            vec![expect("ChalkWriterMetadataStale", 15, false), expect("ChalkWriterMetadataStale", 30, true)],
+        ),
+        // A file describes them.
+        (
+            vec![series("chalk_writer_metadata_answered_timestamp_seconds", "", "0x120")],
+            vec![expect("ChalkWriterMetadataStale", 60, false)],
+        ),
+        (
+            vec![series("chalk_writer_metadata_refused", "", "0x10 1x100")],
+            vec![expect("ChalkWriterMetadataRefused", 10, false), expect("ChalkWriterMetadataRefused", 20, true)],
+        ),
+        (
+            vec![series("chalk_writer_metadata_reads_total", ",outcome='new'", "1x30 1+1x60")],
+            vec![expect("ChalkWriterMetadataFlaps", 30, false), expect("ChalkWriterMetadataFlaps", 60, true)],
+        ),
+    ];
+    let tests = tests.map(|(series, expected)| {
+        let (series, expected) = (series.join(", "), expected.join(", "));
+        format!(r#"{{"interval": "1m", "input_series": [{series}], "alert_rule_test": [{expected}]}}"#)
+    });
+    // JSON is YAML, and annotations are not judged: they are for people.
+    let text = fs::read_to_string(&rules).expect("text");
+    let text: String = text.lines().filter(|line| !is_annotation(line)).map(|line| line.to_owned() + "\n").collect();
+    fs::write(folder.path().join("rules.yml"), text).expect("written");
+    let all = format!(r#"{{"rule_files": ["rules.yml"], "tests": [{}]}}"#, tests.join(", "));
+    let file = folder.path().join("tests.yml");
+    fs::write(&file, all).expect("written");
+    let output = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(&file)
+        .output()
+        .expect("`promtool` (Debian package `prometheus`) is missing; `./dev test` installs it");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool: {said}");
+}
+
+fn is_annotation(line: &str) -> bool {
+    ["annotations:", "summary:"].iter().any(|word| line.trim_start().starts_with(word))
+}
+
 #[test]
 fn every_metric_that_is_recorded_anywhere_is_declared_once() {
     let declared: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();

@@ -127,12 +127,15 @@ class Bench:
         return path
 
     def run_writer(self, writer, shape, uri, servers=None):
-        config = self.configuration(writer, shape, uri)
+        return self.drain(writer, self.configuration(writer, shape, uri), servers)
+
+    def drain(self, writer, config, servers=None, messages=None):
+        """Runs a writer until it has dealt with everything, which is so many messages."""
         command = [self.program, "--type", writer, "--config", config, "--drain", "--listen", "127.0.0.1:0"]
         measured = self.run(command, servers=servers)
         last = json.loads(measured.output.strip().splitlines()[-1])
         last = last.get("fields", last)
-        if last["acknowledged"] != self.messages or last["buried"] != 0:
+        if last["acknowledged"] != (messages or self.messages) or last["buried"] != 0:
             raise SystemExit(f"not everything was written: {last}")
         return measured
 
@@ -144,18 +147,19 @@ class Bench:
         command = [self.tool, "count", self.kafka.address, topic, self.messages]
         return self.measured(f"raw consumer, {shape}", lambda: self.run(command))
 
-    def measured(self, title, once, servers=()):
+    def measured(self, title, once, servers=(), messages=None):
         """A row: `once` is done so often, and the middle of what it took is what counts."""
+        messages = messages or self.messages
         runs = []
         for _ in range(self.rounds):
             runs.append(once())
             self.note(f"{title}: {runs[-1].cpu:.2f} CPU-s, {runs[-1].seconds:.1f} s, {runs[-1].peak_mib:.0f} MiB")
-        per_million = 1e6 / self.messages
+        per_million = 1e6 / messages
         cpu = sorted(run.cpu * per_million for run in runs)
         used = [f"{statistics.median(run.servers[name] for run in runs) * per_million:.2f}" for name in servers]
         return [
             title,
-            f"{self.messages / statistics.median(run.seconds for run in runs) / 1000:,.0f} k",
+            f"{messages / statistics.median(run.seconds for run in runs) / 1000:,.0f} k",
             f"**{statistics.median(cpu):.2f}** ({cpu[0]:.2f}–{cpu[-1]:.2f})",
             f"{max(run.peak_mib for run in runs):.0f}",
             ", ".join(used) or "–",
@@ -205,6 +209,9 @@ def main():
     jobs = [importlib.import_module(f"jobs.{name}") for name in arguments.jobs or names("jobs")]
     if not arguments.jobs:
         jobs = [job for job in jobs if not getattr(job, "ONLY_IF_ASKED", False)]
+    for job in jobs:
+        # Now, as with peers below.
+        getattr(job, "check", lambda: None)()
     peers = [importlib.import_module(f"peers.{name}") for name in peers]
     for peer in peers:
         if not any(name_of(job) in peer.JOBS for job in jobs):

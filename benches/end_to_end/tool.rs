@@ -6,6 +6,10 @@
 //! tool produce BROKER TOPIC N SHAPE [A_SECOND]   json, protobuf or flat; the same ones every time
 //! tool count BROKER TOPIC N               reads N messages with librdkafka's consumer and only counts them
 //! tool newest N                           prints of the first N results the texts of each user's newest, a line a user
+//! tool pubsub make HOST:PORT TOPIC SUBSCRIPTION…              an emulator's topic, with subscriptions
+//! tool pubsub produce HOST:PORT TOPIC N SHAPE
+//! tool pubsub count HOST:PORT SUBSCRIPTION N STREAMS          with Google's client
+//! tool pubsub serve N SHAPE               a server of Pub/Sub with so many results in every subscription; prints its address
 //! ```
 //!
 //! What the results are is in `results`.
@@ -22,9 +26,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
+mod pubsub;
+mod pubsub_server;
 mod results;
 
-use results::{Results, flat, json, protobuf, texts};
+use results::{Finished, Results, flat, json, protobuf, texts};
 
 type Failure = Box<dyn Error>;
 
@@ -39,7 +45,28 @@ fn main() -> Result<(), Failure> {
         }
         ["count", broker, topic, count] => count_messages(broker, topic, count.parse()?),
         ["newest", count] => print_newest(count.parse()?),
-        _ => Err("expected topic, produce, count or newest; the head of this program's source has them in full".into()),
+        ["pubsub", ref words @ ..] => tokio::runtime::Runtime::new()?.block_on(on_pubsub(words)),
+        _ => {
+            Err("expected topic, produce, count, newest or pubsub; the head of this program's source has them in full"
+                .into())
+        }
+    }
+}
+
+async fn on_pubsub(words: &[&str]) -> Result<(), Failure> {
+    match *words {
+        ["make", address, topic, ref subscriptions @ ..] => pubsub::make(address, topic, subscriptions).await,
+        ["produce", address, topic, count, shape] => {
+            pubsub::produce(address, topic, count.parse()?, encoder(shape)?).await
+        }
+        ["count", address, subscription, count, streams] => {
+            pubsub::count(address, subscription, count.parse()?, streams.parse()?).await
+        }
+        ["serve", count, shape] => pubsub_server::serve(count.parse()?, encoder(shape)?).await,
+        _ => Err(
+            "expected make, produce, count or serve after pubsub; the head of this program's source has them in full"
+                .into(),
+        ),
     }
 }
 
@@ -58,14 +85,19 @@ fn config(broker: &str) -> ClientConfig {
     config
 }
 
+/// How results of a shape are made.
+fn encoder(shape: &str) -> Result<fn(&Finished) -> Vec<u8>, Failure> {
+    match shape {
+        "json" => Ok(json),
+        "protobuf" => Ok(protobuf),
+        "flat" => Ok(flat),
+        other => Err(format!("unknown shape `{other}`; known are json, protobuf, flat").into()),
+    }
+}
+
 /// Publishes results, all of them confirmed when it returns.
 fn produce(broker: &str, topic: &str, count: u64, shape: &str, a_second: Option<u64>) -> Result<(), Failure> {
-    let encode = match shape {
-        "json" => json,
-        "protobuf" => protobuf,
-        "flat" => flat,
-        other => return Err(format!("unknown shape `{other}`; known are json, protobuf, flat").into()),
-    };
+    let encode = encoder(shape)?;
     let producer: BaseProducer = config(broker)
         .set("linger.ms", "50")
         .set("acks", "all")

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod local;
 pub mod pubsub;
 pub mod reread;
+mod subscriptions;
 mod transaction;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::config::settings::OnGap;
+pub use subscriptions::Subscriptions;
 pub use transaction::{Committed, Consumed, Transactions};
 
 use crate::config::settings::BusSettings;
@@ -37,6 +39,9 @@ pub enum BusError {
     /// A message larger than the topic takes.
     #[error("message too large: {0}")]
     TooLarge(String),
+    /// A message that the bus or the topic never takes, for another reason than its size.
+    #[error("message refused: {0}")]
+    Refused(String),
     /// The log lost messages before they were read, and `on_gap` is `stop`.
     #[error("messages lost before they were read: {0}")]
     Gap(String),
@@ -56,6 +61,7 @@ impl BusError {
             | Self::Denied(reason)
             | Self::NotFound(reason)
             | Self::TooLarge(reason)
+            | Self::Refused(reason)
             | Self::Gap(reason)
             | Self::Settings(reason)
             | Self::Failed(reason) => reason,
@@ -83,30 +89,13 @@ pub trait Bus: Send + Sync {
     /// What the bus knows of a topic; [`BusError::NotFound`] where it does not exist.
     async fn topic(&self, name: &str) -> Result<TopicInfo, BusError>;
 
-    /// Whether it has subscriptions beside its topics, so that a writer reads one by its name.
-    fn has_subscriptions(&self) -> bool {
-        false
-    }
-
-    /// The topic of what a writer reads.
-    async fn topic_of(&self, readable: &str) -> Result<String, BusError> {
-        Ok(readable.to_owned())
-    }
-
-    /// What a writer reads: the topic, or the subscription where the bus has both.
-    async fn readable(&self, name: &str) -> Result<TopicInfo, BusError> {
-        self.topic(name).await
+    /// Its subscriptions, where a writer reads one of those by its name instead of a topic.
+    fn subscriptions(&self) -> Option<&dyn Subscriptions> {
+        None
     }
 
     /// Makes a topic; one that exists is left as it is.
     async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BusError>;
-
-    /// Makes a subscription of a topic, where the bus has both; one that exists is left as it is.
-    async fn create_subscription(&self, name: &str, topic: &str) -> Result<(), BusError> {
-        Err(BusError::Settings(format!(
-            "this bus has no subscriptions beside its topics: `{name}` of `{topic}` is the topic itself, read by a group"
-        )))
-    }
 
     /// Between two times, in milliseconds since 1970: of every partition what lies from the first
     /// message of `from_ms` or later up to the first of `until_ms` or later. Without that, and where
@@ -115,13 +104,12 @@ pub trait Bus: Send + Sync {
     /// What counts is where messages lie: one between others that is older than `from_ms` belongs to it.
     async fn stretch(&self, topic: &str, from_ms: i64, until_ms: Option<i64>) -> Result<Vec<Stretch>, BusError>;
 
-    /// Stretches as a source, outside every group, where the bus has a way of its own: that of others is [`reread::reread`]. So many
-    /// bytes may be delivered and not acknowledged.
+    /// Stretches as a source, outside every group, where the bus has a way of its own: that of others is [`reread::reread`].
     async fn reread(
         &self,
         _topic: &str,
         _stretches: &[Stretch],
-        _bytes: usize,
+        _hold: Hold,
     ) -> Option<Result<Subscription, BusError>> {
         None
     }
@@ -157,10 +145,22 @@ pub struct Subscribe {
     pub drain: bool,
     /// Bytes that may be fetched ahead.
     pub fetch_bytes: usize,
+    /// What may be delivered and not acknowledged.
+    pub hold: Hold,
     /// What to do when messages expired before they were read.
     pub on_gap: OnGap,
     /// Positions move in transactions, with what is published, and in no other way.
     pub transactional: bool,
+}
+
+/// What may be delivered and not acknowledged, on a bus that counts that: room for whatever is written, fills and waits. Where there
+/// is less than a batch takes, it is written when it is old enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes of messages as they were delivered.
+    pub bytes: usize,
+    /// Messages, whatever their size.
+    pub messages: usize,
 }
 
 /// A place in a consumer group: its messages and, apart from them, what must be heard even when

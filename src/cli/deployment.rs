@@ -49,20 +49,15 @@ impl Selection {
         Deployment::load_with(config, &overrides)?.asked(config, &overrides)?.writer(&which)
     }
 
-    /// The same without asking who else describes environments.
-    pub(super) fn as_it_stands(&self, listen: Option<&str>) -> Result<WriterSettings, Failure> {
-        let which = self.which()?;
+    /// The file as it is now, for a writer that goes by it to its end; `listen` replaces the address in the file.
+    pub(super) fn read(&self, listen: Option<&str>) -> Result<AtStart, Failure> {
+        let (which, path) = (self.which()?, self.file()?.to_owned());
         let mut overrides = Overrides::from_process();
         if let Some(listen) = listen {
             overrides = overrides.flag("--listen", "http.listen", listen);
         }
-        Deployment::load_with(self.file()?, &overrides)?.writer(&which)
-    }
-
-    /// The same with environments that somebody else described.
-    pub(super) fn described(&self, environments: serde_json::Value) -> Result<WriterSettings, Failure> {
-        let overrides = Overrides::from_process().flag("metadata", "environments", environments);
-        Deployment::load_quietly(self.file()?, &overrides)?.writer(&self.which()?)
+        let text = config::read(&path).map_err(|errors| failure(&path, &errors))?;
+        Ok(AtStart { which, path, text, overrides })
     }
 
     fn file(&self) -> Result<&Path, Failure> {
@@ -76,6 +71,35 @@ impl Selection {
             (None, Some(given)) => by_type(given),
             (None, None) => Err(Failure::new(Exit::Usage, "`--type TYPE` or `--writer NAME` is missing")),
         }
+    }
+}
+
+/// The writer of a file as it was read at the start, and what stood above it then. A file that is changed later takes
+/// effect with a restart, all of it at once, and not with whatever is described meanwhile.
+pub(super) struct AtStart {
+    which: config::Selection,
+    path: PathBuf,
+    text: config::Text,
+    overrides: Overrides,
+}
+
+impl AtStart {
+    /// The writer without asking who else describes environments. Warns of what should be known of the file.
+    pub(super) fn as_it_stands(&self) -> Result<WriterSettings, Failure> {
+        let deployment = self.deployment(&self.overrides)?;
+        deployment.warn(&self.path);
+        deployment.writer(&self.which)
+    }
+
+    /// The same with environments that somebody else described.
+    pub(super) fn described(&self, environments: serde_json::Value) -> Result<WriterSettings, Failure> {
+        let overrides = self.overrides.clone().flag("metadata", "environments", environments);
+        self.deployment(&overrides)?.writer(&self.which)
+    }
+
+    fn deployment(&self, overrides: &Overrides) -> Result<Deployment, Failure> {
+        let loaded = self.text.load(overrides, &writer::registry());
+        Ok(Deployment { loaded: loaded.map_err(|errors| failure(&self.path, &errors))? })
     }
 }
 
@@ -136,10 +160,15 @@ impl Deployment {
 
     fn load_with(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {
         let deployment = Self::load_quietly(config, overrides)?;
-        for warning in deployment.loaded.warnings() {
+        deployment.warn(config);
+        Ok(deployment)
+    }
+
+    /// Tells what should be known of the file.
+    fn warn(&self, config: &Path) {
+        for warning in self.loaded.warnings() {
             tracing::warn!("{}: {warning}", config.display());
         }
-        Ok(deployment)
     }
 
     fn load_quietly(config: &Path, overrides: &Overrides) -> Result<Self, Failure> {

@@ -72,9 +72,11 @@ impl From<BusError> for Failure {
         let exit = match error {
             BusError::NotFound(_) | BusError::Settings(_) => Exit::Configuration,
             BusError::Gap(_) => Exit::Data,
-            BusError::Unavailable(_) | BusError::Denied(_) | BusError::TooLarge(_) | BusError::Failed(_) => {
-                Exit::Failed
-            }
+            BusError::Unavailable(_)
+            | BusError::Denied(_)
+            | BusError::TooLarge(_)
+            | BusError::Refused(_)
+            | BusError::Failed(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

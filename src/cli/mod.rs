@@ -26,6 +26,7 @@ mod show;
 mod signals;
 mod skip;
 mod text;
+mod topic;
 
 use clap::{Parser, Subcommand};
 

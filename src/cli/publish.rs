@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use crate::bus::{Bus, BusError, Placed, Publisher};
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::config::settings::WriterSettings;
 use crate::message::Outgoing;
 use crate::result::unpack::Compression;
 
@@ -17,6 +17,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::input::{self, Input};
 use super::made;
 use super::output::{self, count, grouped};
+use super::topic::make_topic;
 
 /// Publish messages from a file, or generated ones
 #[derive(Args, Debug)]
@@ -173,26 +174,6 @@ async fn read_by(bus: &dyn Bus, settings: &WriterSettings) -> Result<String, Fai
                 "no subscription `{subscription}` on this bus, so the topic that it reads is not known; `--topic TOPIC \
                  --subscription {subscription}` makes it, with `--partitions 1` the topic too"
             ),
-        )),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Makes a topic that is not there: on the embedded bus always, elsewhere when partitions were named.
-pub(super) async fn make_topic(
-    bus: &dyn Bus,
-    settings: &BusSettings,
-    topic: &str,
-    partitions: Option<u32>,
-) -> Result<(), Failure> {
-    match bus.topic(topic).await {
-        Ok(_) => Ok(()),
-        Err(BusError::NotFound(_)) if partitions.is_some() || matches!(settings, BusSettings::Local(_)) => {
-            Ok(bus.create_topic(topic, partitions.unwrap_or(4)).await?)
-        }
-        Err(BusError::NotFound(_)) => Err(Failure::new(
-            Exit::Configuration,
-            format_args!("no topic `{topic}` on this bus; `--partitions N` makes it"),
         )),
         Err(error) => Err(error.into()),
     }

@@ -67,11 +67,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let again = arguments.again()?;
     // Beside the writer itself, which has the port: this one listens only where it is told to.
     let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
-    let mut settings = arguments.selection.as_it_stands(listen)?;
-    if let (Some(idle), BusSettings::Pubsub(pubsub)) = (arguments.drain_idle, &mut settings.bus) {
-        pubsub.drain_idle = idle;
+    let at_start = arguments.selection.read(listen)?;
+    let mut settings = at_start.as_it_stands()?;
+    if let Some(idle) = arguments.drain_idle {
+        empty_after(idle, &mut settings.bus)?;
     }
-    let plans = Plans::of(&settings, arguments.selection)?;
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
 
@@ -80,6 +80,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let recorded = recorder.handle();
     metrics::set_global_recorder(recorder).or_exit(Exit::Failed)?;
     describe(&identity.group, &identity.topic);
+    // Only now: what it asks for from its first moment on is counted.
+    let plans = Plans::of(&settings, at_start)?;
 
     let health = Arc::new(Health::default());
     let watched = Watched::new(identity, health, recorded, settings.tuning.drain_timeout);
@@ -94,6 +96,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let stop =
         Stop { signals: Some(&mut signals), limit: arguments.drain_timeout, within: settings.tuning.drain_timeout };
     session.run(stop).await
+}
+
+/// How long silence lasts that ends a drain, on a bus that does not tell where its ends are.
+fn empty_after(idle: Duration, bus: &mut BusSettings) -> Result<(), Failure> {
+    let BusSettings::Pubsub(pubsub) = bus else {
+        let text =
+            format!("`--drain-idle` means nothing on {}, which tells its ends: `--drain` stops there", bus.name());
+        return Err(Failure::new(Exit::Usage, text));
+    };
+    pubsub.drain_idle = idle;
+    Ok(())
 }
 
 fn announce(watched: &Watched, listening: String) {

@@ -15,7 +15,7 @@ use crate::writer::{Again, Start, StartError};
 use super::clock;
 use super::exit::{Exit, Failure};
 use super::output::count;
-use super::plans::Plans;
+use super::plans::{self, Plans};
 use super::progress;
 use super::signals::Signals;
 
@@ -162,18 +162,15 @@ impl Session {
             let mut running = Box::pin(running);
             let ended: Result<(), Failure> = tokio::select! {
                 ended = &mut running => return ended,
-                () = plans.changed() => {
+                () = plans.changed(&watched.health) => {
                     tracing::info!("the environments have changed; going on with what is described now");
                     turn.cancel();
                     running.await
                 }
             };
             ended?;
-            // The loop that turned is over, and the next one may have to wait for a bus or a secret first.
-            watched.health.update(|state| {
-                state.turned = None;
-                state.bus_stuck = None;
-            });
+            // What was described before may be gone, and nobody would be left to say that it works again.
+            watched.health.begins_anew(plans::PART);
             if shutdown.is_cancelled() {
                 return Ok(());
             }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{self, BrowseFrom, Bus, BusError, GroupPosition, Step, Stepped, Stretch};
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::config::settings::WriterSettings;
 use crate::dead_letter::headers::TARGET_GROUP;
 use crate::dead_letter::{Fit, Note};
 use crate::message::Message;
@@ -30,7 +30,7 @@ use super::deployment::Selection;
 use super::dlq::position;
 use super::exit::{Exit, Failure};
 use super::output;
-use super::publish::make_topic;
+use super::topic::make_topic;
 
 /// Pass over the one message that a writer cannot get past; it is kept as a dead letter of class SKIPPED
 ///
@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let skip = Skip { bus: Arc::clone(&bus), topic, group, partition, offset, settings: &settings };
     let group = &skip.group;
 
-    if let BusSettings::Local(_) = settings.bus {
+    if settings.bus.is_embedded() {
         make_topic(&*bus, &settings.bus, dead_letters, Some(1)).await?;
     }
     let positions = bus.positions(&skip.topic, group).await?;

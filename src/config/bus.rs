@@ -112,6 +112,8 @@ const STREAMS: usize = 4;
 const DRAIN_IDLE: Duration = Duration::from_secs(10);
 /// How long silence lasts that means that a reading beside subscriptions is over.
 const BROWSE_IDLE: Duration = Duration::from_secs(5);
+/// How long a stream may be silent before it is opened anew.
+const STALE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
     let common = &raw.common_persistence_specs;
@@ -127,9 +129,12 @@ fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
         let text = format!("`{address}` is no `host:port`");
         findings.errors.push(("pubsub_emulator_host".to_owned(), Problem::Rule(text)));
     }
+    // Google's emulator never learns of a stream that was cut off: each would keep a share of the messages.
+    let stale_after = get(raw.pubsub.stale_after.as_ref()).or(emulator.is_none().then_some(STALE_AFTER));
     PubsubSettings {
         project,
         emulator,
+        stale_after,
         streams: get(raw.pubsub.streams.as_ref()).map_or(STREAMS, NonZeroUsize::get),
         drain_idle: get(raw.pubsub.drain_idle.as_ref()).unwrap_or(DRAIN_IDLE),
         browse_idle: get(raw.pubsub.browse_idle.as_ref()).unwrap_or(BROWSE_IDLE),

@@ -31,7 +31,7 @@ pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) 
     let name = &writer.name;
     if let Some(topic) = around.dead_letters {
         // On Pub/Sub a writer reads a subscription, which may well be called like a topic.
-        let reads = writer.subscription.as_deref().filter(|_| !matches!(around.bus, Some(BusSettings::Pubsub(_))));
+        let reads = writer.subscription.as_deref().filter(|_| !around.bus.is_some_and(BusSettings::has_subscriptions));
         let harm = if reads == Some(topic) {
             Some(format!("`{name}` reads `{topic}` too, so it would be given its own dead letters again"))
         } else if writer.publishes.as_deref() == Some(topic) {

@@ -50,20 +50,36 @@ pub(super) struct Examined {
     told: bool,
 }
 
+/// The text of a file as it was read, which may be judged again with other things above it.
+#[derive(Clone, Debug)]
+pub struct Text {
+    text: String,
+    folder: PathBuf,
+}
+
+/// Reads a file, and judges nothing.
+pub fn read(path: &Path) -> Result<Text, ConfigErrors> {
+    let unreadable = |error: std::io::Error| {
+        let problem = Problem::Unreadable(error.to_string());
+        ConfigErrors(vec![ConfigError { path: String::new(), origin: None, problem }])
+    };
+    let full = std::path::absolute(path).map_err(unreadable)?;
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(Text { text, folder: full.parent().unwrap_or(&full).to_owned() })
+}
+
 /// Reads a file and judges all of it.
 pub(super) fn examine(path: &Path, overrides: &Overrides, registry: &Registry) -> Examined {
-    let unreadable = |error: std::io::Error| ConfigError {
-        path: String::new(),
-        origin: None,
-        problem: Problem::Unreadable(error.to_string()),
-    };
-    let read = std::path::absolute(path).and_then(|full| Ok((std::fs::read_to_string(path)?, full)));
-    let (text, full) = match read {
-        Ok(read) => read,
-        Err(error) => return Examined { errors: vec![unreadable(error)], ..Examined::default() },
-    };
-    let folder = full.parent().unwrap_or(&full).to_owned();
-    examine_text(&text, folder, overrides, registry, machine_memory())
+    match read(path) {
+        Ok(text) => text.examine(overrides, registry),
+        Err(ConfigErrors(errors)) => Examined { errors, ..Examined::default() },
+    }
+}
+
+impl Text {
+    pub(super) fn examine(&self, overrides: &Overrides, registry: &Registry) -> Examined {
+        examine_text(&self.text, self.folder.clone(), overrides, registry, machine_memory())
+    }
 }
 
 /// Judges the text of a file.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::errors::ConfigErrors;
-use super::examine::{Examined, examine};
+use super::examine::{Examined, Text, read};
 use super::layers::Overrides;
 use super::path;
 use super::raw::RawWriter;
@@ -35,11 +35,18 @@ pub struct Loaded {
 
 /// Reads a file with what stands above it, and judges it by what this version has.
 pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Loaded, ConfigErrors> {
-    let mut examined = examine(path, overrides, registry);
-    let errors = std::mem::take(&mut examined.errors);
-    match examined.bus.clone() {
-        Some(bus) if errors.is_empty() => Ok(Loaded { examined, bus }),
-        _ => Err(ConfigErrors(errors)),
+    read(path)?.load(overrides, registry)
+}
+
+impl Text {
+    /// Judges it with what stands above it, by what this version has.
+    pub fn load(&self, overrides: &Overrides, registry: &Registry) -> Result<Loaded, ConfigErrors> {
+        let mut examined = self.examine(overrides, registry);
+        let errors = std::mem::take(&mut examined.errors);
+        match examined.bus.clone() {
+            Some(bus) if errors.is_empty() => Ok(Loaded { examined, bus }),
+            _ => Err(ConfigErrors(errors)),
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod writers;
 pub use check::{CheckReport, CheckedEnvironment, CheckedWriter, check};
 pub use defaults::{DefaultValue, defaults};
 pub use errors::{ConfigError, ConfigErrors, Problem};
+pub use examine::{Text, read};
 pub use layers::{Flag, Overrides};
 pub use load::{Loaded, Selection, load};
 pub use memory::limit as memory_limit;

@@ -122,6 +122,16 @@ impl BusSettings {
             Self::Pubsub(_) => "PUBSUB",
         }
     }
+
+    /// Whether it is a file beside the program, whose topics nobody makes beforehand.
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Whether writers read subscriptions, which have names of their own beside their topics'.
+    pub const fn has_subscriptions(&self) -> bool {
+        matches!(self, Self::Pubsub(_))
+    }
 }
 
 /// The embedded bus.
@@ -160,6 +170,8 @@ pub struct PubsubSettings {
     pub drain_idle: Duration,
     /// So long nothing comes before a reading beside subscriptions is over (`pubsub.browse_idle`).
     pub browse_idle: Duration,
+    /// A stream that has brought nothing for so long is opened anew, over another connection (`pubsub.stale_after`); `None`: never.
+    pub stale_after: Option<Duration>,
     /// Who we are to Google.
     pub identity: google::Identity,
 }

@@ -16,18 +16,8 @@ use super::units::show_size;
 use super::{defaults, memory};
 use crate::writer_type::WriterType;
 
-/// Fetch buffers need not hold more: a bus delivers faster than any store takes.
-const FETCH_MOST: usize = 16 << 20;
-
 /// Assumed where neither a control group nor the machine says how much memory there is.
 const UNKNOWN_MEMORY: u64 = 512 << 20;
-
-impl Tuning {
-    /// Bytes that the bus client may fetch ahead.
-    pub fn fetch_bytes(&self) -> usize {
-        self.batch_max_bytes.min(self.memory_limit / 4).clamp(64 << 10, FETCH_MOST)
-    }
-}
 
 /// A tuning, and what else the tuning's fields say.
 #[derive(Clone, Debug)]
@@ -234,11 +224,9 @@ mod tests {
         let online = tuned(WriterType::ONLINE, json!({}), json!({}), 64 * GIB).tuning;
         assert_eq!((online.batch_max_rows, online.batch_max_bytes), (10_000, 8 << 20));
         assert_eq!((online.batch_max_age, online.memory_limit), (Duration::from_millis(500), 64 << 20));
-        assert_eq!(online.fetch_bytes(), 8 << 20);
         let offline = tuned(WriterType::OFFLINE, json!({}), json!({}), 64 * GIB).tuning;
         assert_eq!((offline.batch_max_rows, offline.batch_max_bytes), (100_000, 48 << 20));
         assert_eq!((offline.batch_max_age, offline.memory_limit), (Duration::from_secs(10), 192 << 20));
-        assert_eq!(offline.fetch_bytes(), 16 << 20);
         assert_eq!(offline.drain_timeout, Duration::from_secs(25));
     }
 

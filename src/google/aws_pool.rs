@@ -22,7 +22,8 @@ use tokio::sync::OnceCell;
 use url::form_urlencoded::byte_serialize;
 
 use super::adc::Adc;
-use super::{NoIdentity, SCOPE, in_full};
+use super::{NoIdentity, SCOPE};
+use crate::causes::in_full;
 
 pub(super) const NO_FILE: &str = "`use_aws_pool_for_google_adc` needs the file that describes the pool, and no file of \
      credentials is there; make one with `gcloud iam workload-identity-pools create-cred-config … --aws` and name it in \

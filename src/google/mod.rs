@@ -16,6 +16,7 @@ mod tests;
 use google_cloud_auth::credentials::{Builder, Credentials, anonymous};
 
 use self::adc::Adc;
+use crate::causes::in_full;
 
 /// What all of Google's services are covered by; rights are given to the account, not to the token.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -63,18 +64,4 @@ pub fn who(identity: &Identity) -> String {
 /// The project that the file of credentials is of, where it says so.
 pub fn project() -> Option<String> {
     Adc::find().ok().flatten()?.project()
-}
-
-/// An error with what is behind it.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
-    let (mut text, mut behind) = (error.to_string(), error.source());
-    while let Some(cause) = behind {
-        let more = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        // Some errors quote what is behind them.
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        behind = cause.source();
-    }
-    text
 }

@@ -3,7 +3,6 @@
 //! Where the store is and who may read are in the environment, under the names that its own tools use: `AWS_REGION`,
 //! `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …; `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_BASE_URL`, …
 
-use std::error::Error as StdError;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +16,8 @@ use object_store::path::Path;
 use object_store::{ClientConfigKey, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, RetryConfig};
 use url::Url;
 
+use crate::causes::{causes, in_full};
+use crate::cut::cut;
 use crate::row::load::{LoadFile, Which};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 
@@ -243,28 +244,13 @@ impl Object {
 
 /// Whether the file system lets nobody in.
 fn is_denied(error: &Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::PermissionDenied;
-        }
-        cause = inner.source();
-    }
-    false
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// An error with its causes, cut short.
 fn whole(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    crate::cut::cut(&text.replace('\n', " "), 400).into_owned()
+    cut(&in_full(error), 400).into_owned()
 }
 
 /// The verdict on a file that is not.

@@ -6,6 +6,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::{MetadataError, Snapshot, convert};
+use crate::causes::and_causes;
 use crate::proto::writer::v1::GetEnvironmentsRequest;
 use crate::proto::writer::v1::metadata_service_client::MetadataServiceClient;
 use crate::tls;
@@ -55,15 +56,7 @@ impl Client {
 
     fn explain(&self, status: &Status) -> MetadataError {
         let url = &self.url;
-        let mut why = status.message().to_owned();
-        let mut behind = std::error::Error::source(status);
-        while let Some(cause) = behind {
-            let more = cause.to_string();
-            if !why.contains(&more) {
-                why = format!("{why}: {more}");
-            }
-            behind = cause.source();
-        }
+        let why = and_causes(status.message(), status);
         match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => {
                 MetadataError::denied(format!("{url} does not let this writer ask: {why}"))

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::config::settings::{MetadataSettings, MetadataSource};
 
-pub use feed::Feed;
+pub use feed::{Feed, Known};
 pub use serve::{Served, serve};
 
 /// All environments as they were described at one time.
@@ -28,6 +28,11 @@ impl Snapshot {
     /// With an etag that is made of all that is in it.
     pub fn of(environments: Value) -> Self {
         Self { etag: format!("{:032x}", xxh3_128(environments.to_string().as_bytes())), environments }
+    }
+
+    /// Whether an environment has an entry, or the one of any other.
+    fn has(&self, id: &str) -> bool {
+        [id, "*"].iter().any(|id| self.environments.get(id).is_some())
     }
 }
 

@@ -1,25 +1,25 @@
 //! Environments in a table of Postgres: `docs/metadata.sql` makes it.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::MetadataError;
+use crate::causes::in_full;
 use crate::config::secret::{SecretError, SecretRef, Trouble, expose};
+use crate::store::PostgresReader;
 use crate::tls;
 
+/// The longest that connecting and answering take. Secrets are read before, and have a limit of their own.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
-const ASK: &str = "SELECT id, description::text FROM chalk_writer_environments ORDER BY id";
-
-/// How the server names its ways of TLS that check whose it is; here it is checked in any case.
-const CHECKED: [&str; 2] = ["sslmode=verify-full", "sslmode=verify-ca"];
+const WHAT: &str = "metadata database";
 
 /// A database, by secrets that are read for each question.
 pub(super) struct Database {
@@ -29,13 +29,23 @@ pub(super) struct Database {
     pub(super) key: Option<SecretRef>,
 }
 
+/// What it is reached by now.
+struct Reached {
+    reader: PostgresReader,
+    authorities: Option<SecretString>,
+    certificate: Option<SecretString>,
+    key: Option<SecretString>,
+}
+
 impl Database {
     pub(super) async fn fetch(&self) -> Result<Value, MetadataError> {
-        let asked = timeout(ANSWERS_WITHIN, self.ask()).await;
-        let asked = asked.unwrap_or_else(|_| {
-            let text = format!("metadata database: no answer within {} s", ANSWERS_WITHIN.as_secs());
-            Err(MetadataError::away(text))
-        });
+        let asked = match self.reached().await {
+            Ok(reached) => timeout(ANSWERS_WITHIN, reached.ask()).await.unwrap_or_else(|_| {
+                let text = format!("{WHAT}: no answer within {} s", ANSWERS_WITHIN.as_secs());
+                Err(MetadataError::away(text))
+            }),
+            Err(error) => Err(error),
+        };
         if asked.is_err() {
             for secret in [Some(&self.uri), self.authorities.as_ref(), self.certificate.as_ref(), self.key.as_ref()] {
                 secret.into_iter().for_each(SecretRef::doubt);
@@ -44,74 +54,76 @@ impl Database {
         asked
     }
 
-    async fn ask(&self) -> Result<Value, MetadataError> {
+    async fn reached(&self) -> Result<Reached, MetadataError> {
+        let uri = async { self.uri.fetch().await.map_err(unread) };
+        let [authorities, certificate, key] =
+            [&self.authorities, &self.certificate, &self.key].map(|secret| text(secret.as_ref()));
+        let (uri, authorities, certificate, key) = tokio::try_join!(uri, authorities, certificate, key)?;
+        let reader = PostgresReader::of(WHAT, expose(&uri))
+            .map_err(|error| MetadataError::denied(format!("{error} ({})", self.uri.describe())))?;
+        Ok(Reached { reader, authorities, certificate, key })
+    }
+}
+
+impl Reached {
+    async fn ask(mut self) -> Result<Value, MetadataError> {
         let client = self.connect().await?;
-        let rows = client.query(ASK, &[]).await.map_err(|error| explain(&error))?;
+        let ask =
+            format!("SELECT id, description::text FROM {}chalk_writer_environments ORDER BY id", self.reader.schema);
+        let rows = client.query(&ask, &[]).await.map_err(|error| explain(&error))?;
         let mut environments = Map::new();
         for row in rows {
             let (id, text): (String, String) =
                 row.try_get(0).and_then(|id| Ok((id, row.try_get(1)?))).map_err(|error| explain(&error))?;
             // JSON it is: the column is of that type.
             let description = serde_json::from_str(&text)
-                .map_err(|error| MetadataError::denied(format!("metadata database: environment `{id}`: {error}")))?;
+                .map_err(|error| MetadataError::denied(format!("{WHAT}: environment `{id}`: {error}")))?;
             environments.insert(id, description);
         }
         Ok(Value::Object(environments))
     }
 
-    async fn connect(&self) -> Result<Client, MetadataError> {
-        let uri = self.uri.fetch().await.map_err(unread)?;
-        let checked = CHECKED.iter().fold(expose(&uri).to_owned(), |uri, mode| uri.replace(mode, "sslmode=require"));
-        // The library's words may quote the URI, in which there is a password.
-        let mut config = Config::from_str(&checked).map_err(|_| {
-            let name = self.uri.describe();
-            MetadataError::denied(format!("metadata database: what {name} holds is no URI of Postgres"))
-        })?;
-        let text = async |secret: &Option<SecretRef>| match secret {
-            None => Ok(None),
-            Some(secret) => secret.fetch().await.map(Some).map_err(unread),
-        };
-        let (authorities, certificate) = (text(&self.authorities).await?, text(&self.certificate).await?);
-        let key = text(&self.key).await?;
-        if authorities.is_some() {
+    async fn connect(&mut self) -> Result<Client, MetadataError> {
+        if self.authorities.is_some() {
             // Who names an authority does not want to be asked in plain text.
-            config.ssl_mode(SslMode::Require);
+            self.reader.config.ssl_mode(SslMode::Require);
         }
-        if config.get_ssl_mode() == SslMode::Disable {
-            let (client, connection) = config.connect(NoTls).await.map_err(|error| explain(&error))?;
+        if self.reader.is_plain() {
+            let (client, connection) = self.reader.config.connect(NoTls).await.map_err(|error| explain(&error))?;
             tokio::spawn(connection);
             return Ok(client);
         }
-        let identity = certificate.as_ref().zip(key.as_ref());
+        let identity = self.certificate.as_ref().zip(self.key.as_ref());
         let identity = identity.map(|(certificate, key)| (expose(certificate), expose(key)));
-        let config_of_tls = tls::config_of_texts(authorities.as_ref().map(expose), identity);
-        let config_of_tls =
-            config_of_tls.map_err(|error| MetadataError::denied(format!("metadata database: {error}")))?;
-        let connected = config.connect(MakeRustlsConnect::new(config_of_tls)).await;
+        // Whatever the URI says of that, it is checked whose server this is.
+        let config_of_tls = tls::config_of_texts(self.authorities.as_ref().map(expose), identity);
+        let config_of_tls = config_of_tls.map_err(|error| MetadataError::denied(format!("{WHAT}: {error}")))?;
+        let connected = self.reader.config.connect(MakeRustlsConnect::new(config_of_tls)).await;
         let (client, connection) = connected.map_err(|error| explain(&error))?;
         tokio::spawn(connection);
         Ok(client)
     }
 }
 
+async fn text(secret: Option<&SecretRef>) -> Result<Option<SecretString>, MetadataError> {
+    match secret {
+        None => Ok(None),
+        Some(secret) => secret.fetch().await.map(Some).map_err(unread),
+    }
+}
+
 fn unread(error: SecretError) -> MetadataError {
-    MetadataError { denied: error.trouble != Trouble::Away, text: format!("metadata database: {error}") }
+    MetadataError { denied: error.trouble != Trouble::Away, text: format!("{WHAT}: {error}") }
 }
 
 fn explain(error: &tokio_postgres::Error) -> MetadataError {
-    let mut why = error.to_string();
-    if let Some(said) = error.as_db_error() {
-        why = format!("{} (SQLSTATE {})", said.message(), said.code().code());
-    } else {
-        let mut behind = std::error::Error::source(error);
-        while let Some(cause) = behind {
-            why = format!("{why}: {cause}");
-            behind = cause.source();
-        }
-    }
+    let why = match error.as_db_error() {
+        Some(said) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+        None => in_full(error),
+    };
     let code = error.code().map_or("", SqlState::code);
     let hint = if code == "42P01" { "; `docs/metadata.sql` makes the table" } else { "" };
     // Class 28 and 42501: who we are, and what we may.
     let denied = code.starts_with("28") || code.starts_with("42") || why.contains("certificate");
-    MetadataError { denied, text: format!("metadata database: {why}{hint}") }
+    MetadataError { denied, text: format!("{WHAT}: {why}{hint}") }
 }

@@ -95,9 +95,6 @@ impl Graveyard {
         loop {
             match self.publish(&fit.letter(burial.message, note, topic), policy, health).await {
                 Err(PipelineError::Bus(BusError::TooLarge(_))) if fit.halve() => {}
-                Err(PipelineError::Bus(BusError::TooLarge(reason))) => {
-                    return Err(BusError::TooLarge(format!("{PART} {topic}: {reason}")).into());
-                }
                 other => return other,
             }
         }
@@ -117,9 +114,16 @@ impl Graveyard {
                     report.failed(&error.to_string(), matches!(error, BusError::Denied(_)));
                     sleep(pauses.next(None)).await;
                 }
+                // There is nowhere else to put it: whoever runs the topic has to change it.
+                Err(BusError::TooLarge(reason)) => return Err(BusError::TooLarge(self.says(&reason)).into()),
+                Err(BusError::Refused(reason)) => return Err(BusError::Refused(self.says(&reason)).into()),
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn says(&self, reason: &str) -> String {
+        format!("{PART} {}: {reason}", self.topic.name)
     }
 
     fn report(&self, burials: &[&Burial<'_>]) {

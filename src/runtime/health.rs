@@ -68,6 +68,8 @@ pub struct Trouble {
     pub reason: String,
     /// Missing credentials or rights: not ready at once, since waiting alone does not help.
     pub denied: bool,
+    /// The work goes on by what is known: no reason for not being ready.
+    pub spared: bool,
     /// When an attempt failed last.
     failed: Instant,
     /// When it was last logged.
@@ -79,7 +81,7 @@ pub struct Trouble {
 impl Trouble {
     fn of(reason: &str, since: Instant) -> Self {
         let reason = reason.to_owned();
-        Self { since, attempts: 0, reason, denied: false, failed: since, said: None, told: Vec::new() }
+        Self { since, attempts: 0, reason, denied: false, spared: false, failed: since, said: None, told: Vec::new() }
     }
 }
 
@@ -104,6 +106,7 @@ impl Health {
         let never = |part: &String| parts.get(part) == Some(&false);
         let troubled = troubles
             .iter()
+            .filter(|(_, trouble)| !trouble.spared)
             .filter(|(part, trouble)| trouble.denied || never(part) || trouble.since.elapsed() >= PATIENCE)
             .map(|(part, trouble)| (part.clone(), trouble.reason.clone()));
         let unreached = parts.keys().filter(|part| never(part) && !troubles.contains_key(*part));
@@ -129,7 +132,7 @@ impl Health {
         trouble.attempts += 1;
         trouble.failed = now;
         reason.clone_into(&mut trouble.reason);
-        trouble.denied = denied;
+        (trouble.denied, trouble.spared) = (denied, false);
         if say {
             trouble.said = Some(now);
             if new && trouble.told.len() < TOLD {
@@ -142,6 +145,36 @@ impl Health {
             drop(state);
             tracing::warn!(part, attempts, denied, "{reason}; will be tried again");
         }
+    }
+
+    /// A part does not work, and the work goes on without it. Logged when that is new.
+    pub(crate) fn spares(&self, part: &str, reason: &str) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let trouble = state.troubles.entry(part.to_owned()).or_insert_with(|| Trouble::of(reason, now));
+        let new = !trouble.told.iter().any(|told| told == reason);
+        trouble.attempts += 1;
+        trouble.failed = now;
+        reason.clone_into(&mut trouble.reason);
+        (trouble.denied, trouble.spared) = (false, true);
+        if new {
+            if trouble.told.len() < TOLD {
+                trouble.told.push(reason.to_owned());
+            }
+            state.remember(format!("{part}: {reason}"));
+            drop(state);
+            tracing::error!(part, "{reason}; will be tried again");
+        }
+    }
+
+    /// What ran is over, and what runs next may have other parts: only this one stays.
+    pub(crate) fn begins_anew(&self, but: &str) {
+        let mut state = self.lock();
+        state.parts.retain(|part, _| part == but);
+        state.troubles.retain(|part, _| part == but);
+        state.summaries.clear();
+        // The loop that turned is over, and the next one may have to wait for a bus or a secret first.
+        (state.turned, state.bus_stuck) = (None, None);
     }
 
     /// A part works. Logged when it did not before.
@@ -280,6 +313,35 @@ mod tests {
         assert_eq!(health.not_ready(), [("store".to_owned(), "connection refused".to_owned())]);
         health.works("store");
         health.failed("store", "connection reset", false);
+        assert_eq!(health.not_ready(), []);
+    }
+
+    #[test]
+    fn what_is_done_without_is_told_once_and_no_reason_for_not_being_ready() {
+        let health = Health::default();
+        health.has("metadata", true);
+        for _ in 0..3 {
+            health.spares("metadata", "no answer");
+        }
+        health.update(|state| {
+            let trouble = state.troubles.get_mut("metadata").expect("in trouble");
+            trouble.since = trouble.since.checked_sub(PATIENCE).expect("the machine is up for a minute");
+        });
+        assert_eq!((health.not_ready(), health.state().last_errors.len()), (Vec::new(), 1));
+        health.failed("metadata", "no answer", false);
+        assert_eq!(health.not_ready().len(), 1, "now it is in the way");
+    }
+
+    #[test]
+    fn what_runs_next_begins_without_the_parts_of_what_ran() {
+        let health = Health::default();
+        health.has("online store of gone", false);
+        health.failed("online store of gone", "connection refused", false);
+        health.has("metadata", true);
+        health.spares("metadata", "no answer");
+        health.begins_anew("metadata");
+        let state = health.state();
+        assert_eq!(state.parts.keys().chain(state.troubles.keys()).collect::<Vec<_>>(), ["metadata"; 2]);
         assert_eq!(health.not_ready(), []);
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bus::Hold;
+
 /// Limits and times of one pipeline.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -44,7 +46,20 @@ pub fn stops_within(drain_within: Duration) -> Duration {
     drain_within.max(LEAST)
 }
 
+/// Messages that may be held however few rows a batch has: else a bus would bring them one by one.
+const LEAST_HELD: usize = 10_000;
+
 impl Policy {
+    /// What a bus may have delivered that is not acknowledged: the batches that are written, the one that fills and the next one, and
+    /// what is fetched ahead. A message takes at least as much in a batch as it does on the bus, and one without rows counts too.
+    pub fn holds(&self, fetch_bytes: usize) -> Hold {
+        let batches = self.in_flight.saturating_add(2);
+        Hold {
+            bytes: self.max_bytes.saturating_mul(batches).saturating_add(fetch_bytes),
+            messages: self.max_rows.min(self.max_messages).saturating_mul(batches).max(LEAST_HELD),
+        }
+    }
+
     /// How long what is at hand may be written at a shutdown.
     pub(super) fn writes_within(&self) -> Duration {
         self.drain_within.mul_f64(WRITES_FOR)
@@ -78,4 +93,35 @@ pub struct DeadLetterTopic {
     pub max_message_bytes: Option<usize>,
     /// Largest header of a message, where the bus has a limit for one.
     pub max_header_bytes: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_batch_that_there_may_be_at_once_has_room() {
+        let policy = Policy {
+            writer_type: "ONLINE_WRITER",
+            group: "g".to_owned(),
+            max_rows: 90_000,
+            max_bytes: 200 << 20,
+            max_messages: 100_000,
+            max_age: Duration::from_secs(1),
+            in_flight: 3,
+            concurrency: 1,
+            drain_within: Duration::from_secs(1),
+            eager: false,
+            beside: false,
+            retry: Retry { first: Duration::ZERO, longest: Duration::ZERO },
+            budget: DeadLetterBudget { max_ratio: 1.0, max_consecutive: 1 },
+        };
+        assert_eq!(policy.holds(1 << 30), Hold { bytes: 5 * (200 << 20) + (1 << 30), messages: 5 * 90_000 });
+        let with_many_rows = Policy { max_rows: 1 << 30, ..policy.clone() };
+        assert_eq!(with_many_rows.holds(0).messages, 5 * 100_000);
+        let few = Policy { max_rows: 1, ..policy.clone() };
+        assert_eq!(few.holds(0).messages, LEAST_HELD);
+        let without_end = Policy { max_bytes: usize::MAX, max_rows: usize::MAX, max_messages: usize::MAX, ..policy };
+        assert_eq!(without_end.holds(1), Hold { bytes: usize::MAX, messages: usize::MAX });
+    }
 }

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{Reads, SecretError, Trouble};
-use crate::google::in_full;
+use crate::causes::{causes, in_full};
 
 /// The longest that one read takes, with all that the SDK repeats by itself.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -147,23 +147,17 @@ fn explain(error: &SdkError<GetSecretValueError>, region: &str) -> (Trouble, Str
         _ => return (Trouble::Away, format!("not now ({code}: {said})")),
     }
     let why = in_full(error);
-    let mut behind: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(cause) = behind {
-        if let Some(error) = cause.downcast_ref::<CredentialsError>() {
-            // The SDK's own words say only that it failed; the reason is behind them.
-            return match error {
-                CredentialsError::ProviderTimedOut(_) => (Trouble::Away, format!("no credentials in time: {why}")),
-                // Such as an answer 503 of STS: what was read before is still good.
-                CredentialsError::ProviderError(_) => (Trouble::Away, format!("no credentials now: {why}")),
-                _ => (
-                    Trouble::Denied,
-                    format!("no AWS credentials are found in the environment, a profile, or by a role: {why}"),
-                ),
-            };
+    // The SDK's own words say only that it failed; the reason is behind them.
+    match causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+        None => (Trouble::Away, format!("no answer: {why}")),
+        Some(CredentialsError::ProviderTimedOut(_)) => (Trouble::Away, format!("no credentials in time: {why}")),
+        // Such as an answer 503 of STS: what was read before is still good.
+        Some(CredentialsError::ProviderError(_)) => (Trouble::Away, format!("no credentials now: {why}")),
+        Some(_) => {
+            let text = format!("no AWS credentials are found in the environment, a profile, or by a role: {why}");
+            (Trouble::Denied, text)
         }
-        behind = cause.source();
     }
-    (Trouble::Away, format!("no answer: {why}"))
 }
 
 #[cfg(test)]

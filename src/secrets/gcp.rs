@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 
 use super::{Reads, SecretError, Trouble};
-use crate::google::{self, Identity, in_full};
+use crate::causes::in_full;
+use crate::google::{self, Identity};
 
 /// Where an emulator is (`host:port`), which asks for no credentials.
 const EMULATOR: &str = "SECRET_MANAGER_EMULATOR_HOST";

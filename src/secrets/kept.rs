@@ -1,12 +1,15 @@
 //! Values that were read, and when they are read again.
+//!
+//! Who has a value never waits for another who reads it, and not for long by himself: a manager that hangs holds up
+//! whoever has nothing yet, and nobody else.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
-use tokio::time::Instant;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{Instant, timeout};
 
 use super::{SecretError, Trouble};
 
@@ -14,8 +17,18 @@ use super::{SecretError, Trouble};
 /// the call and refuse those who call too often.
 const NO_SOONER: Duration = Duration::from_secs(1);
 
+/// Each reading of a doubted value that brings nothing new doubles that, up to this.
+const SOON: Duration = Duration::from_secs(16);
+
 /// A value that nobody doubts is read again after so long, when somebody connects.
 const NO_LATER: Duration = Duration::from_secs(300);
+
+/// The longest that a reading takes, whatever the client does meanwhile: a little longer than the limit of its own that
+/// each client has, since its words say more.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
+
+/// The same where there is a value that nobody doubts.
+const REFRESHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Values by the names that they are asked for by.
 #[derive(Default)]
@@ -27,8 +40,9 @@ pub(super) struct Kept {
 struct Secret {
     /// The value did not work.
     doubted: AtomicBool,
-    /// Held while it is read: who comes meanwhile waits for that.
-    known: tokio::sync::Mutex<Known>,
+    known: Mutex<Known>,
+    /// Held while it is read: who comes meanwhile and has nothing waits for that.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -38,6 +52,8 @@ struct Known {
     error: Option<SecretError>,
     /// When it was last tried.
     tried: Option<Instant>,
+    /// Readings one after the other that brought nothing new, though it was asked for.
+    in_vain: u32,
 }
 
 impl Kept {
@@ -54,50 +70,102 @@ impl Kept {
         self.get(name).doubted.store(true, Ordering::Release);
     }
 
-    /// The value that is known, or what `read` gives.
+    /// The value that is known, or what `read` gives; `told` hears what came of a reading.
     pub(super) async fn fetch(
         &self,
         name: &str,
         read: impl AsyncFnOnce() -> Result<SecretString, SecretError>,
+        told: impl FnOnce(&Result<SecretString, SecretError>),
     ) -> Result<SecretString, SecretError> {
         let secret = self.get(name);
-        let mut known = secret.known.lock().await;
-        if let Some(tried) = known.tried {
-            let doubted = secret.doubted.load(Ordering::Acquire);
-            let due = if doubted || known.error.is_some() { NO_SOONER } else { NO_LATER };
-            if tried.elapsed() < due {
-                return known.answer();
+        if let Some(answer) = secret.settled() {
+            return answer;
+        }
+        let _reading = if let Ok(reading) = secret.reading.try_lock() {
+            reading
+        } else {
+            let known = secret.known().value.clone();
+            if let Some(value) = known {
+                return Ok(value);
             }
+            secret.reading.lock().await
+        };
+        // Another one may have read it meanwhile.
+        if let Some(answer) = secret.settled() {
+            return answer;
         }
         // Before it is read: a doubt that comes meanwhile is of the value before, or costs one call too many.
-        secret.doubted.store(false, Ordering::Release);
-        let answer = read().await;
-        known.tried = Some(Instant::now());
-        let before = known.error.take();
+        let doubted = secret.doubted.swap(false, Ordering::AcqRel);
+        let has_one = secret.known().value.is_some();
+        let within = if has_one && !doubted { REFRESHED_WITHIN } else { ANSWERS_WITHIN };
+        let answer = timeout(within, read()).await.unwrap_or_else(|_| {
+            let text = format!("the secret manager has not answered within {} s", within.as_secs());
+            Err(SecretError::new(Trouble::Away, name, text))
+        });
+        told(&answer);
+        let mut known = secret.known();
+        known.learn(name, doubted, answer);
+        known.answer()
+    }
+}
+
+impl Secret {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known, where it is too soon to ask again.
+    fn settled(&self) -> Option<Result<SecretString, SecretError>> {
+        let known = self.known();
+        let tried = known.tried?;
+        let asked_for = self.doubted.load(Ordering::Acquire) || known.error.is_some();
+        let due = if asked_for { known.pause() } else { NO_LATER };
+        (tried.elapsed() < due).then(|| known.answer())
+    }
+}
+
+impl Known {
+    /// How long it is not read again, though somebody wants that.
+    fn pause(&self) -> Duration {
+        let doublings = self.in_vain.saturating_sub(1).min(SOON.as_secs().ilog2());
+        (NO_SOONER * 2_u32.pow(doublings)).min(SOON)
+    }
+
+    fn learn(&mut self, name: &str, doubted: bool, answer: Result<SecretString, SecretError>) {
+        // After a while without a doubt one is the first again.
+        let is_new_trouble = self.tried.is_none_or(|tried| tried.elapsed() > 2 * SOON);
+        let before = self.error.take();
+        self.tried = Some(Instant::now());
+        let same = |value: &SecretString| {
+            self.value.as_ref().is_some_and(|known| known.expose_secret() == value.expose_secret())
+        };
+        let in_vain = answer.as_ref().map_or(true, |value| doubted && same(value));
+        self.in_vain = match (in_vain, is_new_trouble) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => self.in_vain.saturating_add(1),
+        };
         match answer {
             Ok(value) => {
                 if before.is_some() {
                     tracing::info!(secret = name, "the secret can be read again");
                 }
-                known.value = Some(value);
+                self.value = Some(value);
             }
             Err(error) => {
-                if known.value.is_some() && error.trouble == Trouble::Away {
+                if self.value.is_some() && error.trouble == Trouble::Away {
                     if before.is_none() {
                         tracing::warn!(%error, "the value that is known is used on");
                     }
                 } else {
                     // A secret that is gone, or no longer ours, is not used on as if it were.
-                    known.value = None;
+                    self.value = None;
                 }
-                known.error = Some(error);
+                self.error = Some(error);
             }
         }
-        known.answer()
     }
-}
 
-impl Known {
     fn answer(&self) -> Result<SecretString, SecretError> {
         match (&self.value, &self.error) {
             (Some(value), _) => Ok(value.clone()),
@@ -122,6 +190,10 @@ mod tests {
         kept: Kept,
         asked: Cell<u32>,
         trouble: Cell<Option<Trouble>>,
+        /// It takes connections and never answers.
+        hangs: Cell<bool>,
+        /// It always gives the same.
+        steady: Cell<bool>,
     }
 
     impl Manager {
@@ -129,12 +201,16 @@ mod tests {
             let read = async || {
                 tokio::task::yield_now().await;
                 self.asked.set(self.asked.get() + 1);
+                if self.hangs.get() {
+                    std::future::pending::<()>().await;
+                }
                 match self.trouble.get() {
+                    None if self.steady.get() => Ok(SecretString::from("steady")),
                     None => Ok(SecretString::from(self.asked.get().to_string())),
                     Some(trouble) => Err(SecretError::new(trouble, "s", "no")),
                 }
             };
-            let answer = self.kept.fetch("s", read).await;
+            let answer = self.kept.fetch("s", read, |_| ()).await;
             answer.map(|value| value.expose_secret().to_owned()).map_err(|error| error.trouble)
         }
 
@@ -184,6 +260,60 @@ mod tests {
         manager.trouble.set(Some(Trouble::Away));
         assert_eq!(manager.after(NO_SOONER).await, Err(Trouble::Away));
         manager.trouble.set(None);
-        assert_eq!(manager.after(NO_SOONER).await.as_deref(), Ok("4"));
+        assert_eq!(manager.after(2 * NO_SOONER).await.as_deref(), Ok("4"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_value_waits_for_nobody_while_a_manager_hangs() {
+        let manager = Manager::default();
+        assert_eq!(manager.fetch().await.as_deref(), Ok("1"));
+        manager.hangs.set(true);
+        tokio::time::advance(NO_LATER).await;
+        let begun = Instant::now();
+        let waited = async || {
+            let answer = manager.fetch().await;
+            (answer, begun.elapsed())
+        };
+        let (one, other) = join(waited(), waited()).await;
+        assert_eq!(one, (Ok("1".to_owned()), REFRESHED_WITHIN), "it asks, and goes on with what it has");
+        assert_eq!(other, (Ok("1".to_owned()), Duration::ZERO));
+        // Who doubts it needs another one, and waits longer for that, but not for ever.
+        manager.kept.doubt("s");
+        let begun = Instant::now();
+        assert_eq!(manager.after(SOON).await.as_deref(), Ok("1"));
+        assert_eq!(begun.elapsed(), SOON + ANSWERS_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_hears_in_time_that_a_manager_hangs() {
+        let manager = Manager::default();
+        manager.hangs.set(true);
+        let begun = Instant::now();
+        let both = join(manager.fetch(), manager.fetch()).await;
+        assert_eq!(both, (Err(Trouble::Away), Err(Trouble::Away)));
+        assert_eq!((begun.elapsed(), manager.asked.get()), (ANSWERS_WITHIN, 1), "one waits for the other");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubted_value_that_stays_the_same_is_read_more_and_more_seldom() {
+        let manager = Manager::default();
+        manager.steady.set(true);
+        let mut reads = Vec::new();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            let before = manager.asked.get();
+            assert_eq!(manager.fetch().await.as_deref(), Ok("steady"));
+            if manager.asked.get() > before {
+                reads.push(begun.elapsed().as_secs());
+            }
+            manager.kept.doubt("s");
+            tokio::time::advance(NO_SOONER).await;
+        }
+        assert_eq!(reads, [0, 1, 2, 4, 8, 16, 32, 48]);
+        // The new one gets in, and the next trouble is looked into at once.
+        manager.steady.set(false);
+        assert_eq!(manager.after(SOON).await.as_deref(), Ok("9"));
+        manager.kept.doubt("s");
+        assert_eq!(manager.after(NO_SOONER).await.as_deref(), Ok("10"));
     }
 }

@@ -95,13 +95,11 @@ struct Vault {
 impl Vault {
     async fn fetch(&self, name: &str) -> Result<SecretString, SecretError> {
         let client = self.client;
-        let read = async || {
-            let read = self.reads.read(name).await;
+        let count = |read: &Result<SecretString, SecretError>| {
             let outcome = read.as_ref().map_or_else(|error| error.trouble.word(), |_| "read");
             metrics::counter!("chalk_writer_secret_reads_total", "client" => client, "outcome" => outcome).increment(1);
-            read
         };
-        self.kept.fetch(name, read).await
+        self.kept.fetch(name, async || self.reads.read(name).await, count).await
     }
 }
 

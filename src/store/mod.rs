@@ -23,5 +23,6 @@ pub mod vector;
 
 pub use description::{Examine, OpenLook, Store, Takes};
 pub use options::{StoreError, StoreLimits, StoreOptions};
+pub use postgres::reader::Reader as PostgresReader;
 pub use registry::{Family, LOADS, METRICS, OFFLINE, ONLINE, USAGE, VECTOR, database, examine, of_uri, open_look};
 pub use stores::STORES;

@@ -192,6 +192,18 @@ pub static METRICS: &[Metric] = &[
         &["outcome"],
         "Environments asked for of a server or database, by what came of it: new, unchanged, denied, away",
     ),
+    gauge(
+        "chalk_writer_metadata_answered_timestamp_seconds",
+        Unit::Seconds,
+        &[],
+        "When the server or database that describes environments answered last, in seconds since 1970; 0 where the file describes them",
+    ),
+    gauge(
+        "chalk_writer_metadata_refused",
+        Unit::Count,
+        &[],
+        "1 while environments have changed into what cannot be used, such as a secret that is not there, and what was described before is used on; else 0",
+    ),
     counter(
         "chalk_writer_secret_reads_total",
         &["client", "outcome"],

@@ -20,7 +20,9 @@ pub fn append_assigned(text: &mut String, common: &[(&'static str, String)], par
 pub fn append_trouble(text: &mut String, common: &[(&'static str, String)], state: &HealthState) {
     let mut seconds = BTreeMap::from([("bus", 0.)]);
     seconds.extend(state.parts.keys().map(|part| (part.as_str(), 0.)));
-    seconds.extend(state.troubles.iter().map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
+    // What is done without has gauges of its own, and pages nobody by this one.
+    let troubles = state.troubles.iter().filter(|(_, trouble)| !trouble.spared);
+    seconds.extend(troubles.map(|(part, trouble)| (part.as_str(), trouble.since.elapsed().as_secs_f64())));
     let samples = seconds.into_iter().map(|(part, seconds)| (vec![("part", part.to_owned())], seconds));
     append_family(text, TROUBLE_SECONDS, common, samples);
 }
@@ -124,7 +126,8 @@ mod tests {
         };
         let mut text = String::new();
         append_lag(&mut text, &[("writer", "w".to_owned())], &[status(0, Some(3), Some(10)), status(1, Some(3), None)]);
-        let values: Vec<&str> = text.lines().filter(|line| line.starts_with("chalk_writer_lag")).collect();
+        let values: Vec<&str> =
+            text.lines().filter(|line| line.starts_with(LAG_MESSAGES) || line.starts_with(LAG_SECONDS)).collect();
         assert_eq!(
             values,
             [

@@ -113,6 +113,8 @@ pub struct TroubleNow {
     pub since_seconds: f64,
     /// Whether rights are missing.
     pub denied: bool,
+    /// Whether the work goes on without it: no reason for not being ready.
+    pub spared: bool,
 }
 
 /// An error that was met.
@@ -147,6 +149,7 @@ impl Status {
             reason: trouble.reason,
             since_seconds: trouble.since.elapsed().as_secs_f64(),
             denied: trouble.denied,
+            spared: trouble.spared,
         });
         let errors = state.last_errors.into_iter().map(|(time, error)| PastError {
             time: DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true),

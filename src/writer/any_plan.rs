@@ -7,6 +7,7 @@ use super::guarantee::Kept;
 use super::plan::{Plan, Reads};
 use super::preview::{Preview, Shown};
 use super::start::{self, Start, StartError};
+use super::tried::{self, Unfit};
 use crate::config::settings::StoreSettings;
 use crate::message::Message;
 use crate::runtime::{Policy, Run};
@@ -36,6 +37,9 @@ pub trait AnyPlan: Send + Sync {
     /// Those of its destinations that hold a row twice after a repetition, each with a word of doubt where its secret
     /// is not here to tell.
     async fn doubling(&self, repetition: Repetition) -> Vec<String>;
+
+    /// Whether a start would get beyond its stores' secrets and settings by now, found out without one.
+    async fn try_out(&self) -> Result<(), Unfit>;
 
     /// Fetches secrets, opens stores, checks topics and subscribes.
     ///
@@ -79,6 +83,10 @@ impl<R: Row + Shown> AnyPlan for Plan<R> {
             Err(error) => Some(format!("{} (perhaps: {error})", kept.name)),
         };
         self.kept().await.into_iter().filter_map(doubling).collect()
+    }
+
+    async fn try_out(&self) -> Result<(), Unfit> {
+        tried::try_out(self).await
     }
 
     async fn start(self: Box<Self>, with: Start) -> Result<Box<dyn Run>, StartError> {

@@ -84,12 +84,13 @@ pub(super) fn values(table: &FeatureTable) -> u64 {
 
 /// An environment that the configuration does not know.
 pub(super) fn unknown_environment(id: &str) -> Refusal {
-    let message = if id.is_empty() {
-        "the message names no environment, neither in its headers nor in its body".to_owned()
-    } else {
-        format!("environment `{id}` has no entry under `environments`, and there is no `*`")
-    };
-    Refusal::new(ErrorClass::UnknownEnvironment, message).harmless()
+    if id.is_empty() {
+        // It names none a minute later either.
+        let message = "the message names no environment, neither in its headers nor in its body";
+        return Refusal::new(ErrorClass::UnknownEnvironment, message).harmless();
+    }
+    let message = format!("environment `{id}` has no entry under `environments`, and there is no `*`");
+    Refusal::new(ErrorClass::UnknownEnvironment, message).harmless().unknown_environment(id)
 }
 
 /// A table without a namespace.

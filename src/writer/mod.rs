@@ -39,6 +39,7 @@ pub mod streaming_insert;
 #[cfg(test)]
 mod testing;
 pub mod time;
+mod tried;
 pub mod usage;
 pub mod vector;
 pub mod weight;
@@ -55,6 +56,7 @@ pub use plan_error::PlanError;
 pub use preview::{Preview, Shown};
 pub use readable::readable_body;
 pub use start::{Again, MayCome, Start, StartError};
+pub use tried::Unfit;
 
 pub use crate::writer_type::{TypeInfo, WriterType};
 

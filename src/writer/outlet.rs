@@ -95,7 +95,7 @@ impl Outlet {
     /// Sends messages and returns once the bus has all of them for good, in the words of a sink.
     ///
     /// After an error some may have landed; the repetition that follows sends them again. What the topic finds too
-    /// large is a row's fault, and the runtime finds out whose.
+    /// large, or never takes, is a row's fault, and the runtime finds out whose.
     pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
         let Err(error) = self.publisher.publish(messages).await else { return Ok(()) };
         let reason = error.to_string();
@@ -104,6 +104,7 @@ impl Outlet {
             BusError::Unavailable(_) | BusError::NotFound(_) => SinkError::Transient { reason },
             BusError::Denied(_) => SinkError::Denied { reason },
             BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
+            BusError::Refused(_) => SinkError::Poisoned(Refusal::new(ErrorClass::ValueRefused, reason).harmless()),
             BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
         })
     }
@@ -127,13 +128,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trouble_with_the_bus_is_waited_for_and_only_a_size_is_a_rows_fault() {
+    async fn trouble_with_the_bus_is_waited_for_and_only_a_verdict_is_a_rows_fault() {
         let kind = async |error: fn(String) -> BusError| {
             let outlet = Outlet::new(Arc::new(Fails(error("x".to_owned()))), publishes("topic"), None);
             match outlet.publish(&[]).await.expect_err("it fails") {
                 SinkError::Transient { .. } => "transient",
                 SinkError::Denied { .. } => "denied",
                 SinkError::Poisoned(Refusal { class: ErrorClass::TooLarge, .. }) => "too large",
+                SinkError::Poisoned(Refusal { class: ErrorClass::ValueRefused, .. }) => "refused",
                 SinkError::Bug { .. } => "bug",
                 other => panic!("not {other}"),
             }
@@ -142,6 +144,7 @@ mod tests {
         assert_eq!(kind(BusError::NotFound).await, "transient");
         assert_eq!(kind(BusError::Denied).await, "denied");
         assert_eq!(kind(BusError::TooLarge).await, "too large");
+        assert_eq!(kind(BusError::Refused).await, "refused");
         for never in [BusError::Settings, BusError::Gap, BusError::Failed] {
             assert_eq!(kind(never).await, "bug");
         }

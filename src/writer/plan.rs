@@ -7,7 +7,7 @@ use super::WriterType;
 use super::destinations::{Destinations, PlannedDestination};
 use super::outlet::Publishes;
 use crate::bus::OnGap;
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::config::settings::WriterSettings;
 use crate::decode::Decoder;
 use crate::runtime::{DeadLetterBudget, Policy, Retry};
 use crate::sink::Row;
@@ -92,14 +92,15 @@ impl Reads {
     pub fn new(settings: &WriterSettings) -> Self {
         Self {
             subscription: settings.subscription.clone(),
-            named_by: match settings.bus {
-                BusSettings::Pubsub(_) => format!("`{}`", settings.writer_type.info().reads),
-                BusSettings::Local(_) | BusSettings::Kafka(_) => fields(settings.writer_type),
+            named_by: if settings.bus.has_subscriptions() {
+                format!("`{}`", settings.writer_type.info().reads)
+            } else {
+                fields(settings.writer_type)
             },
             group: settings.group.clone(),
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,
-            embedded: matches!(settings.bus, BusSettings::Local(_)),
+            embedded: settings.bus.is_embedded(),
         }
     }
 }

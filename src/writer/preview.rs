@@ -145,7 +145,7 @@ impl Preview {
 impl From<Refusal> for PreviewRefusal {
     fn from(refusal: Refusal) -> Self {
         let Refusal { class, message, row, table, .. } = refusal;
-        Self { class: class.as_str(), message, row, table }
+        Self { class: class.as_str(), message, row: row.map(Into::into), table: table.map(Into::into) }
     }
 }
 

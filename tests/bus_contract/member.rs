@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chalk_writer::bus::{
-    Browse, BrowseFrom, BusError, Committed, Consumed, Handover, OnGap, PartitionStatus, Placed, Received, Source,
-    Subscribe, Subscription, Transactions,
+    Browse, BrowseFrom, BusError, Committed, Consumed, Handover, Hold, OnGap, PartitionStatus, Placed, Received,
+    Source, Subscribe, Subscription, Transactions,
 };
 use chalk_writer::message::{Delivery, Message, Outgoing, Partition};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -293,6 +293,9 @@ pub fn group_of(topic: &str, group: &str) -> String {
     format!("{group}-of-{topic}")
 }
 
+/// What the suite may hold.
+pub const HOLD: Hold = Hold { bytes: 3 << 20, messages: 60_000 };
+
 /// What the suite subscribes with.
 pub fn subscribe(topic: &str, group: &str, drain: bool) -> Subscribe {
     Subscribe {
@@ -300,6 +303,7 @@ pub fn subscribe(topic: &str, group: &str, drain: bool) -> Subscribe {
         group: group_of(topic, group),
         drain,
         fetch_bytes: 1 << 20,
+        hold: HOLD,
         on_gap: OnGap::Stop,
         transactional: false,
     }

@@ -24,7 +24,12 @@ fn plant(more: &Value) -> Plant {
 
 /// What is served: a file of the same folder with these environments.
 fn describe(plant: &Plant, environments: &Value) {
-    let mut config: Value = serde_json::from_str(&plant.folder.text("chalk.json")).expect("JSON");
+    describe_beside(plant, &plant.folder.text("chalk.json"), environments);
+}
+
+/// The same beside everything else of a configuration.
+fn describe_beside(plant: &Plant, config: &str, environments: &Value) {
+    let mut config: Value = serde_json::from_str(config).expect("JSON");
     config["metadata_provider"] = json!("CONFIG");
     config["environments"] = environments.clone();
     // In one step, as one is to change a file that is read.
@@ -104,6 +109,129 @@ fn a_server_of_environments_may_be_away_killed_and_changed() {
     assert_eq!(plant.letters(), []);
     server.terminate();
     assert_eq!(server.wait(PATIENCE).code, Some(0));
+}
+
+/// A writer by a server on this port that waits so long for an environment.
+fn plant_by(port: u16, wait: &str) -> Plant {
+    plant(&json!({
+        "metadata_provider": "GRPC_SERVER", "api_server_host": format!("http://127.0.0.1:{port}"),
+        "unknown_environment_wait": wait,
+    }))
+}
+
+#[test]
+fn a_change_that_names_a_secret_that_is_not_there_is_not_followed_before_it_is() {
+    let port = free_port();
+    let plant = plant_by(port, "1s");
+    describe(&plant, &json!({"prod": store("prod")}));
+    let _server = serve(&plant, port, &[]);
+    let writer = plant.start();
+    plant.publish(of_environment("prod", 0..10));
+    plant.is_done();
+    let dev = json!({"online_store": {"uri": "secret:dev-uri"}});
+    describe(&plant, &json!({"prod": store("prod"), "dev": dev}));
+    writer.is_in_trouble("online store of dev: secret `dev-uri`: file");
+    assert!(writer.troubles().contains("used on") && writer.is_ready(), "{}", writer.troubles());
+    assert_eq!(writer.metric("chalk_writer_metadata_refused", ""), 1.0);
+    assert_eq!(writer.metric("chalk_writer_trouble_seconds", "\"metadata\""), 0.0, "it has a gauge of its own");
+    plant.publish(of_environment("prod", 10..20));
+    plant.is_done();
+    // It is described, so it is waited for, however long what it names is not there.
+    plant.publish(of_environment("dev", 0..10));
+    writer.is_in_trouble("environment `dev` has no entry");
+    plant.folder.write("dev-uri", "hunter2");
+    writer.is_in_trouble("online store of dev: online store");
+    let reads = || writer.metric("chalk_writer_metadata_reads_total", "");
+    let before = reads();
+    eventually(PATIENCE, "asked for longer than the wait", || reads() >= before + 10.0);
+    assert_eq!((plant.committed(), plant.letters()), (20, Vec::new()));
+    plant.folder.write("dev-uri", "sqlite:dev.sqlite");
+    plant.is_done();
+    eventually(PATIENCE, "no trouble", || writer.status()["troubles"] == json!([]));
+    assert_eq!(writer.metric("chalk_writer_metadata_refused", ""), 0.0);
+    assert_eq!(plant.letters(), []);
+    let ended = writer.stop();
+    assert!(ended.stderr.contains("\"stored\":30") && !ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    let told = ended.stderr.lines().filter(|line| line.contains("secret `dev-uri`: file") && line.contains("used on"));
+    assert_eq!(told.count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_first_description_that_names_a_secret_that_is_not_there_is_waited_for() {
+    let port = free_port();
+    let plant = plant_by(port, "1s");
+    describe(&plant, &json!({"prod": {"online_store": {"uri": "secret:prod-uri"}}}));
+    let _server = serve(&plant, port, &[]);
+    let writer = plant.start();
+    plant.publish(of_environment("prod", 0..10));
+    writer.is_in_trouble("online store of prod: secret `prod-uri`: file");
+    assert!(!writer.is_ready());
+    plant.folder.write("prod-uri", "sqlite:prod.sqlite");
+    plant.is_done();
+    writer.stop();
+}
+
+#[test]
+fn an_environment_that_is_taken_away_takes_its_trouble_with_it() {
+    let port = free_port();
+    let plant = plant_by(port, "1s");
+    let gone = json!({"online_store": {"uri": format!("redis://127.0.0.1:{}", free_port())}});
+    describe(&plant, &json!({"prod": store("prod"), "gone": gone}));
+    let _server = serve(&plant, port, &[]);
+    let writer = plant.start();
+    writer.is_in_trouble("online store of gone");
+    assert!(!writer.is_ready());
+    describe(&plant, &json!({"prod": store("prod")}));
+    eventually(PATIENCE, "ready", || writer.is_ready());
+    assert_eq!(writer.status()["troubles"], json!([]));
+    plant.publish(of_environment("prod", 0..10));
+    plant.is_done();
+    writer.stop();
+}
+
+#[test]
+fn an_environment_is_not_given_up_while_nobody_can_be_asked() {
+    let port = free_port();
+    let plant = plant_by(port, "1s");
+    describe(&plant, &json!({"prod": store("prod")}));
+    let server = serve(&plant, port, &[]);
+    let writer = plant.start();
+    plant.publish(of_environment("prod", 0..10));
+    plant.is_done();
+    assert!(writer.metric("chalk_writer_metadata_answered_timestamp_seconds", "") > 0.0);
+    server.kill();
+    writer.is_in_trouble("what was described last is used on");
+    plant.publish(of_environment("dev", 0..10));
+    writer.is_in_trouble("environment `dev` has no entry");
+    let away = || writer.metric("chalk_writer_metadata_reads_total", "away");
+    let before = away();
+    // Five times a second at the most.
+    eventually(PATIENCE, "asked in vain for longer than the wait", || away() >= before + 15.0);
+    assert_eq!((plant.committed(), plant.letters()), (10, Vec::new()));
+    describe(&plant, &json!({"prod": store("prod"), "dev": store("dev")}));
+    let _server = serve(&plant, port, &[]);
+    plant.is_done();
+    assert_eq!(plant.letters(), []);
+    let ended = writer.stop();
+    assert!(ended.stderr.contains("\"stored\":20"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_file_that_changes_later_takes_effect_with_a_restart_and_not_with_a_description() {
+    let port = free_port();
+    let plant = plant_by(port, "60s");
+    let sound = plant.folder.text("chalk.json");
+    describe(&plant, &json!({"prod": store("prod")}));
+    let _server = serve(&plant, port, &[]);
+    let writer = plant.start();
+    plant.publish(of_environment("prod", 0..10));
+    plant.is_done();
+    plant.folder.write("chalk.json", "{");
+    describe_beside(&plant, &sound, &json!({"prod": store("prod"), "dev": store("dev")}));
+    plant.publish(of_environment("dev", 0..10));
+    plant.is_done();
+    assert_eq!(stored(&writer), 20);
+    writer.stop();
 }
 
 #[test]
@@ -220,11 +348,8 @@ fn a_table_of_postgres_describes_environments_over_tls() {
     server.stop_immediately();
     plant.publish(of_environment("prod", 50..100));
     plant.is_done();
-    eventually(PATIENCE, "asked in vain", || {
-        writer.metric("chalk_writer_metadata_reads_total", "away")
-            + writer.metric("chalk_writer_metadata_reads_total", "denied")
-            > 0.0
-    });
+    writer.is_in_trouble("what was described last is used on");
+    assert!(writer.is_ready(), "{}", writer.troubles());
     let ended = writer.stop();
     assert!(ended.stderr.contains("\"stored\":150") && ended.stderr.contains("used on"), "{}", ended.stderr);
     assert_eq!(plant.letters(), []);

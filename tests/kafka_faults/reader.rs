@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chalk_writer::bus::{Bus, BusError, OnGap, Received, Subscribe, Subscription};
+use chalk_writer::bus::{Bus, BusError, Hold, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::config::secret::SecretRef;
 use chalk_writer::config::settings::{BusSettings, KafkaSettings};
 use chalk_writer::message::Outgoing;
@@ -44,7 +44,8 @@ pub(crate) fn open(servers: &str, properties: &[(&str, &str)]) -> Arc<dyn Bus> {
 /// What to subscribe with; the group has the topic's name.
 pub(crate) fn subscribe(topic: &str, drain: bool, on_gap: OnGap) -> Subscribe {
     let group = format!("of-{topic}");
-    Subscribe { topic: topic.to_owned(), group, drain, fetch_bytes: 4 << 20, on_gap, transactional: false }
+    let hold = Hold { bytes: 12 << 20, messages: 1_000 };
+    Subscribe { topic: topic.to_owned(), group, drain, fetch_bytes: 4 << 20, hold, on_gap, transactional: false }
 }
 
 /// A name that no other run used.

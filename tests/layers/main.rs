@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chalk_writer::bus::BUSES;
+
 /// Each module of the crate with those that it may use. From the bottom up: data, then traits, then
 /// buses and stores, then the runtime, then the writers that put them together, then the commands.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -16,23 +18,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sink", &[]),
     ("sketch", &[]),
     ("tls", &[]),
+    ("causes", &[]),
     ("cut", &[]),
-    ("google", &[]),
-    ("secrets", &["google"]),
-    ("http", &["tls"]),
+    ("google", &["causes"]),
+    ("secrets", &["causes", "google"]),
+    ("http", &["causes", "tls"]),
     ("value", &["cut", "sink"]),
     ("row", &["proto", "sink", "value"]),
     ("message", &["cut", "sink", "value"]),
     ("writer_type", &["message", "nearest"]),
     ("config", &["google", "nearest", "secrets", "value", "writer_type"]),
     ("decode", &["message", "sink"]),
-    ("metadata", &["config", "proto", "tls"]),
     ("result", &["cut", "message", "panics", "proto", "sink", "value"]),
     ("generate", &["message", "proto", "result", "sketch", "value"]),
-    ("insert", &["cut", "panics", "result", "row", "sink", "value"]),
-    ("bus", &["config", "google", "http", "message", "panics", "tls"]),
+    ("insert", &["causes", "cut", "panics", "result", "row", "sink", "value"]),
+    ("bus", &["causes", "config", "google", "http", "message", "panics", "tls"]),
     ("mirror", &["config", "http", "proto", "result", "sink", "sketch", "tls", "value"]),
-    ("store", &["config", "insert", "row", "sink", "sketch", "tls", "value"]),
+    ("store", &["causes", "config", "insert", "row", "sink", "sketch", "tls", "value"]),
+    ("metadata", &["causes", "config", "proto", "store", "tls"]),
     ("dead_letter", &["cut", "message", "sink", "value"]),
     // Never a backend: only the traits of buses, decoders and sinks.
     ("runtime", &["bus", "dead_letter", "decode", "message", "sink", "value"]),
@@ -80,8 +83,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What the runtime may not know even of modules that it uses.
-const NEVER: &[(&str, &str)] = &[("runtime", "crate::bus::kafka"), ("runtime", "crate::bus::local")];
+/// Modules that work with any bus, and so may name none.
+const OF_ANY_BUS: &[&str] = &["runtime", "telemetry", "writer"];
+
+/// The folders of the buses, as the registry names them.
+fn buses() -> Vec<String> {
+    BUSES.iter().map(|kind| kind.name.to_lowercase()).collect()
+}
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
@@ -96,9 +104,14 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The names after `crate::` in a file, outside comments.
 fn uses(text: &str) -> BTreeSet<String> {
+    named_after("crate::", text)
+}
+
+/// The names after a part of a path, outside comments.
+fn named_after(part: &str, text: &str) -> BTreeSet<String> {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    code.split("crate::").skip(1).map(name).filter(|name| !name.is_empty()).collect()
+    code.split(part).skip(1).map(name).filter(|name| !name.is_empty()).collect()
 }
 
 #[test]
@@ -130,12 +143,21 @@ fn modules_use_only_what_is_below_them() {
                 wrong.push(format!("{relative}: `{module}` may not use `{used}`"));
             }
         }
-        for (_, path) in NEVER.iter().filter(|(of, path)| *of == module && text.contains(path)) {
-            wrong.push(format!("{relative}: `{module}` may not use `{path}`"));
+        if OF_ANY_BUS.contains(&module.as_str()) {
+            let named = named_after("bus::", &text);
+            let known = buses().into_iter().filter(|bus| named.contains(bus));
+            wrong.extend(known.map(|bus| format!("{relative}: `{module}` is of any bus and may not use `bus::{bus}`")));
         }
     }
     wrong.extend(unused.iter().map(|(module, used)| format!("`{module}` does not use `{used}`: take it away")));
     assert!(wrong.is_empty(), "edges that are not in the table of tests/layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_bus_has_a_folder_of_its_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bus");
+    let missing: Vec<String> = buses().into_iter().filter(|bus| !root.join(bus).is_dir()).collect();
+    assert!(missing.is_empty(), "{missing:?}: the rule of modules of any bus looks for these names");
 }
 
 #[test]

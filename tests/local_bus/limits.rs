@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chalk_writer::bus::local::{LocalBus, Options};
-use chalk_writer::bus::{BrowseFrom, Bus, BusError, OnGap, Received, Source, Subscribe, Subscription};
+use chalk_writer::bus::{BrowseFrom, Bus, BusError, Hold, OnGap, Received, Source, Subscribe, Subscription};
 use chalk_writer::message::Message;
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ fn subscribe(on_gap: OnGap, drain: bool) -> Subscribe {
         group: "g".to_owned(),
         drain,
         fetch_bytes: 1 << 20,
+        hold: Hold { bytes: 3 << 20, messages: 1_000 },
         on_gap,
         transactional: false,
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chalk_writer::bus::local::{LocalBus, Options};
-use chalk_writer::bus::{BrowseFrom, Bus, Handover, OnGap, Received, Subscribe, Subscription};
+use chalk_writer::bus::{BrowseFrom, Bus, Handover, Hold, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::message::{Delivery, Message, Outgoing};
 use nix::sys::signal::Signal;
 use process::Process;
@@ -32,6 +32,7 @@ async fn join(path: &Path, group: &str) -> Subscription {
         group: group.to_owned(),
         drain: false,
         fetch_bytes: 1 << 20,
+        hold: Hold { bytes: 3 << 20, messages: 1_000 },
         on_gap: OnGap::Stop,
         transactional: false,
     };

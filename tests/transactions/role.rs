@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chalk_writer::bus::local::{LocalBus, Options};
-use chalk_writer::bus::{Bus, OnGap, Subscribe};
+use chalk_writer::bus::{Bus, Hold, OnGap, Subscribe};
 use chalk_writer::config::settings::{BusSettings, KafkaSettings};
 use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::message::{Message, Outgoing, Partition};
@@ -126,6 +126,7 @@ pub fn play() {
             group: GROUP.to_owned(),
             drain: false,
             fetch_bytes: 1 << 16,
+            hold: Hold { bytes: 3 << 16, messages: 1_000 },
             on_gap: OnGap::Stop,
             transactional: true,
         };

@@ -18,6 +18,7 @@ use rdkafka::client::OAuthToken;
 use tokio::runtime::Handle;
 
 use crate::bus::BusError;
+use crate::causes::in_full;
 
 /// The value of `kafka_sasl_mechanism` that asks for this.
 pub(super) const MECHANISM: &str = "AWS_MSK_IAM";
@@ -71,16 +72,6 @@ impl Tokens {
             lifetime_ms: i64::try_from(ends.as_millis())?,
         })
     }
-}
-
-/// An error with what is behind it.
-fn in_full(error: &dyn Error) -> String {
-    let (mut text, mut behind) = (error.to_string(), error.source());
-    while let Some(cause) = behind {
-        text = format!("{text}: {cause}");
-        behind = cause.source();
-    }
-    text
 }
 
 /// The region of brokers that Amazon runs: `b-1.name.abc.c2.kafka.us-east-1.amazonaws.com:9098`, and

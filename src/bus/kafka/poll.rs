@@ -5,7 +5,7 @@
 //! waits for two seconds; only then it pauses the partitions, which throws away what was fetched
 //! ahead, and goes on polling so that the group still sees a living member.
 
-mod clock;
+mod tick;
 mod trouble;
 
 use std::collections::VecDeque;

@@ -314,7 +314,8 @@ mod tests {
     fn subscribe() -> Subscribe {
         let (topic, group) = ("t".to_owned(), "g".to_owned());
         let on_gap = crate::bus::OnGap::Stop;
-        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, on_gap, transactional: false }
+        let hold = crate::bus::Hold { bytes: 48 << 20, messages: 1_000 };
+        Subscribe { topic, group, drain: false, fetch_bytes: 16 << 20, hold, on_gap, transactional: false }
     }
 
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {

@@ -521,6 +521,7 @@ mod tests {
             group: "g".to_owned(),
             drain: false,
             fetch_bytes: 1 << 20,
+            hold: crate::bus::Hold { bytes: 3 << 20, messages: 1_000 },
             on_gap: OnGap::Stop,
             transactional: true,
         }

@@ -13,14 +13,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::Clients;
 use super::source::{self, Reading};
-use super::streams::{Flow, Item, Streams};
+use super::streams::{Item, Streams};
 use super::temporary::{From, Temporary};
 use super::{message, topics};
-use crate::bus::{Browse, BrowseFrom, BusError, Stretch, Subscription};
+use crate::bus::{Browse, BrowseFrom, BusError, Hold, Stretch, Subscription};
 use crate::message::{Delivery, Message};
 
 /// What may wait for whoever browses.
-const FLOW: Flow = Flow { bytes: 16 << 20, messages: 10_000 };
+const HOLD: Hold = Hold { bytes: 16 << 20, messages: 10_000 };
 /// Messages of one call at the most.
 const TOGETHER: usize = 1000;
 /// How far this machine's clock may be behind Google's.
@@ -77,13 +77,13 @@ pub(super) async fn reread(
     clients: &Arc<Clients>,
     topic: &str,
     stretch: Stretch,
-    bytes: usize,
+    hold: Hold,
 ) -> Result<Subscription, BusError> {
     let temporary = Temporary::make(clients, topic, From::Time(stretch.from)).await?;
     let reading = Reading {
         subscription: temporary.name.clone(),
         topic: topic.into(),
-        bytes,
+        hold,
         until_idle: Some(clients.settings.drain_idle),
         until_ms: Some(stretch.until),
         temporary: Some(temporary),
@@ -159,7 +159,7 @@ impl Reader {
         position: Option<i64>,
     ) -> Result<Self, BusError> {
         let temporary = Temporary::make(clients, topic, from).await?;
-        let streams = Streams::start(clients, &temporary.name, 1, FLOW);
+        let streams = Streams::start(clients, &temporary.name, 1, HOLD);
         Ok(Self {
             clients: Arc::clone(clients),
             topic: topic.into(),

@@ -6,7 +6,8 @@ use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
 use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt};
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
 use super::{errors, names};
 use crate::bus::BusError;
@@ -21,17 +22,18 @@ const CONNECTIONS: usize = 4;
 /// Clients, by what they are for.
 pub(super) struct Clients {
     pub(super) settings: PubsubSettings,
-    subscriber: OnceCell<Subscriber>,
+    /// With the time at which it was made.
+    subscriber: Mutex<Option<(Instant, Subscriber)>>,
     publisher: OnceCell<BasePublisher>,
     topics: OnceCell<TopicAdmin>,
     subscriptions: OnceCell<SubscriptionAdmin>,
 }
 
 impl Clients {
-    pub(super) const fn new(settings: PubsubSettings) -> Self {
+    pub(super) fn new(settings: PubsubSettings) -> Self {
         Self {
             settings,
-            subscriber: OnceCell::const_new(),
+            subscriber: Mutex::default(),
             publisher: OnceCell::const_new(),
             topics: OnceCell::const_new(),
             subscriptions: OnceCell::const_new(),
@@ -53,17 +55,23 @@ impl Clients {
         names::short(&self.settings.project, whole)
     }
 
-    pub(super) async fn subscriber(&self) -> Result<&Subscriber, BusError> {
-        let make = || async {
-            let mut builder = Subscriber::builder()
-                .with_credentials(self.credentials()?)
-                .with_grpc_subchannel_count(self.settings.streams.min(CONNECTIONS));
-            if let Some(endpoint) = self.endpoint() {
-                builder = builder.with_endpoint(endpoint);
-            }
-            builder.build().await.map_err(|error| errors::unmade(&error))
-        };
-        self.subscriber.get_or_try_init(make).await
+    /// Where something was silent since a time, one that was made later: over other connections.
+    pub(super) async fn subscriber(&self, silent_since: Option<Instant>) -> Result<Subscriber, BusError> {
+        let mut subscriber = self.subscriber.lock().await;
+        if let Some((made, subscriber)) = &*subscriber
+            && silent_since.is_none_or(|since| since < *made)
+        {
+            return Ok(subscriber.clone());
+        }
+        let mut builder = Subscriber::builder()
+            .with_credentials(self.credentials()?)
+            .with_grpc_subchannel_count(self.settings.streams.min(CONNECTIONS));
+        if let Some(endpoint) = self.endpoint() {
+            builder = builder.with_endpoint(endpoint);
+        }
+        let made = builder.build().await.map_err(|error| errors::unmade(&error))?;
+        *subscriber = Some((Instant::now(), made.clone()));
+        Ok(made)
     }
 
     pub(super) async fn publisher(&self) -> Result<&BasePublisher, BusError> {

@@ -5,6 +5,7 @@ use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
 
 use crate::bus::BusError;
+use crate::causes::in_full;
 
 /// An error of a call about something: a topic, a subscription.
 pub(super) fn classify(what: &str, error: &Error) -> BusError {
@@ -22,6 +23,11 @@ pub(super) fn classify(what: &str, error: &Error) -> BusError {
     }
 }
 
+/// Whether the service finds something wrong with what it was given: a message, or a name.
+pub(super) fn is_about_an_argument(error: &Error) -> bool {
+    error.status().is_some_and(|status| status.code == Code::InvalidArgument)
+}
+
 /// Whether something was to be made that is there.
 pub(super) fn already_exists(error: &Error) -> bool {
     error.status().is_some_and(|status| status.code == Code::AlreadyExists)
@@ -29,30 +35,15 @@ pub(super) fn already_exists(error: &Error) -> bool {
 
 /// A client that could not be made: no identity, mostly.
 pub(super) fn unmade(error: &BuildError) -> BusError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    BusError::Denied(format!("no client of Pub/Sub: {text}"))
+    BusError::Denied(format!("no client of Pub/Sub: {}", in_full(error)))
 }
 
 /// What an error says, with its code, and with what it hides behind it where it has no answer of the service.
 pub(super) fn describe(error: &Error) -> String {
-    if let Some(status) = error.status() {
-        return format!("{}: {}", status.code.name(), status.message);
+    match error.status() {
+        Some(status) => format!("{}: {}", status.code.name(), status.message),
+        None => in_full(error),
     }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Messages as Pub/Sub has them, and as everybody else here has them.
 //!
 //! Headers are attributes: text, each name once, in no order. The envelope's are called `ce-…` there, and `ce_…` in the program.
-//! Names that begin with `goog` are Google's own, and cannot be sent.
+//! Names that begin with `goog` are Google's own, and cannot be sent. What has no room among the attributes of a message of our own
+//! is [folded](super::fold).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,16 +10,19 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use google_cloud_pubsub::model::Message as Given;
 
+use super::fold;
 use crate::bus::BusError;
 use crate::message::headers::append;
 use crate::message::{Delivery, Headers, Message, Outgoing, Partition};
 
 /// Largest value of an attribute, in bytes (Google's limits of a message).
 pub(super) const LONGEST_ATTRIBUTE: usize = 1024;
+/// Largest name of an attribute, in bytes.
+pub(super) const LONGEST_NAME: usize = 256;
 /// Largest ordering key, in bytes.
 const LONGEST_KEY: usize = 1024;
 /// Most attributes of a message.
-const MOST_ATTRIBUTES: usize = 100;
+pub(super) const MOST_ATTRIBUTES: usize = 100;
 /// Largest message, in bytes.
 pub(super) const LARGEST: usize = 10_000_000;
 /// What Google's other clients call the number of this delivery.
@@ -35,12 +39,24 @@ pub(super) fn offset(id: &str) -> i64 {
 pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attempt: Option<i32>) -> Message {
     let mut block = BytesMut::with_capacity(64 + 32 * given.attributes.len());
     let mut has_id = false;
+    let said = given.attributes.get(fold::FOLDED);
+    let (folded, body) = match said.and_then(|said| fold::unfold(said, &given.data)) {
+        Some((folded, body)) => (Some(folded), body),
+        None => (None, given.data),
+    };
     for (name, value) in &given.attributes {
+        if folded.is_some() && name == fold::FOLDED {
+            continue;
+        }
         // Inside of the program the envelope has the names that it has on other buses.
         let prefixed = name.strip_prefix("ce-").map(|name| format!("ce_{name}"));
         let name = prefixed.as_deref().unwrap_or(name);
         has_id |= name == "ce_id" && !value.is_empty();
         append(&mut block, name, Some(value.as_bytes()));
+    }
+    if let Some(folded) = &folded {
+        has_id |= folded.get("ce_id").is_some_and(|id| !id.is_empty());
+        block.extend_from_slice(folded.as_block());
     }
     if !has_id {
         append(&mut block, "ce_id", Some(given.message_id.as_bytes()));
@@ -55,21 +71,30 @@ pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attem
         timestamp_ms: given.publish_time.map(|time| time.seconds() * 1000 + i64::from(time.nanos()) / 1_000_000),
         key: (!given.ordering_key.is_empty()).then(|| Bytes::from(given.ordering_key)),
         headers: Headers::from_block(block.freeze()),
-        payload: Some(given.data),
+        payload: Some(body),
     }
 }
 
 /// A message to be sent, where Pub/Sub can carry it.
 pub(super) fn outgoing(message: &Outgoing) -> Result<Given, BusError> {
-    let refused = |what: String| BusError::TooLarge(format!("a message to topic {}: {what}", message.topic));
+    let of = |what: String| format!("a message to topic {}: {what}", message.topic);
+    let refused = |what: String| BusError::Refused(of(what));
+    let headers: Headers = message.headers.iter().filter(|(name, _)| !name.starts_with(RESERVED)).collect();
+    let (headers, folded) = if fold::is_ours(&headers) { fold::split(&headers) } else { (headers, None) };
     let mut attributes = HashMap::new();
-    for (name, value) in message.headers.iter().filter(|(name, _)| !name.starts_with(RESERVED)) {
+    for (name, value) in headers.iter() {
         let value = std::str::from_utf8(value.unwrap_or_default())
             .map_err(|_| refused(format!("header `{name}` is not text, and attributes of Pub/Sub are nothing else")))?;
         if value.len() > LONGEST_ATTRIBUTE {
             return Err(refused(format!(
                 "header `{name}` has {} bytes, and an attribute of Pub/Sub at most {LONGEST_ATTRIBUTE}",
                 value.len()
+            )));
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(refused(format!(
+                "the name of header `{name}` has {} bytes, and that of an attribute of Pub/Sub at most {LONGEST_NAME}",
+                name.len()
             )));
         }
         // Names are those that the envelope has on this bus. Of repeated ones the last counts, as readers of Kafka's headers have it.
@@ -87,10 +112,14 @@ pub(super) fn outgoing(message: &Outgoing) -> Result<Given, BusError> {
     if key.len() > LONGEST_KEY {
         return Err(refused(format!("its key has {} bytes, and an ordering key at most {LONGEST_KEY}", key.len())));
     }
-    let data = message.payload.clone().unwrap_or_default();
+    let mut data = message.payload.clone().unwrap_or_default();
+    if let Some(folded) = folded {
+        attributes.insert(fold::FOLDED.to_owned(), folded.len().to_string());
+        data = [folded, data].concat().into();
+    }
     let size = data.len() + key.len() + attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     if size > LARGEST {
-        return Err(refused(format!("it has {size} bytes, and a message of Pub/Sub at most {LARGEST}")));
+        return Err(BusError::TooLarge(of(format!("it has {size} bytes, and a message of Pub/Sub at most {LARGEST}"))));
     }
     if data.is_empty() && attributes.is_empty() {
         return Err(refused("it has neither a body nor headers, and Pub/Sub takes no such message".to_owned()));
@@ -113,14 +142,44 @@ mod tests {
         for (message, part) in [
             (with("name", &[0xff]), "header `name` is not text"),
             (with("name", &[b'a'; 1025]), "header `name` has 1025 bytes"),
+            (with(&"n".repeat(257), b"x"), "has 257 bytes, and that of an attribute"),
             (Outgoing { key: Some(vec![b'k'; 1025].into()), ..with("a", b"b") }, "its key has 1025 bytes"),
             (Outgoing { key: Some(vec![0xff].into()), ..with("a", b"b") }, "its key is not text"),
             (Outgoing { payload: Some(vec![0; LARGEST + 1].into()), ..with("a", b"b") }, "at most 10000000"),
             (Outgoing { topic: "t".to_owned(), ..Outgoing::default() }, "neither a body nor headers"),
         ] {
             let error = outgoing(&message).expect_err("refused");
-            assert!(matches!(&error, BusError::TooLarge(text) if text.contains(part)), "{error:?}");
+            let (BusError::Refused(text) | BusError::TooLarge(text)) = &error else { panic!("{error:?}") };
+            assert!(text.contains(part), "{error:?}");
+            assert_eq!(matches!(error, BusError::TooLarge(_)), part.contains("10000000"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_message_of_ours_has_as_many_headers_as_it_has() {
+        let mut block = BytesMut::new();
+        for number in 0..120 {
+            append(&mut block, &format!("ce_{number}"), Some(number.to_string().as_bytes()));
+        }
+        append(&mut block, "ce_id", Some(b"own"));
+        append(&mut block, "chalk_target_group", Some(b"group"));
+        let headers = Headers::from_block(block.freeze());
+        let message = Outgoing { topic: "t".to_owned(), headers, payload: Some("body".into()), ..Outgoing::default() };
+        let sent = outgoing(&message).expect("it can be sent");
+        assert_eq!(sent.attributes.len(), MOST_ATTRIBUTES);
+        let back = received(sent.set_message_id("7"), &"t".into(), Delivery(1), None);
+        let sorted = |headers: &Headers| {
+            let mut all: Vec<_> =
+                headers.iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(&back.headers), sorted(&message.headers));
+        assert_eq!(back.payload, message.payload);
+        // One of others is for readers who would not know.
+        let others = message.headers.iter().filter(|(name, _)| !name.starts_with("chalk_")).collect();
+        let refused = outgoing(&Outgoing { headers: others, ..message });
+        assert!(matches!(refused, Err(BusError::Refused(text)) if text.contains("at most 100 attributes")));
     }
 
     #[test]

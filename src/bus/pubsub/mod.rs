@@ -15,6 +15,7 @@ mod browse;
 mod client;
 mod confirm;
 mod errors;
+mod fold;
 mod inspect;
 mod message;
 mod names;
@@ -31,8 +32,8 @@ use async_trait::async_trait;
 
 use super::inspect::Inspect;
 use super::{
-    Browse, BrowseFrom, Bus, BusError, GroupPosition, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
-    TopicInfo, Waits,
+    Browse, BrowseFrom, Bus, BusError, GroupPosition, Hold, Publisher, Step, Stepped, Stretch, Subscribe, Subscription,
+    Subscriptions, TopicInfo, Waits,
 };
 use crate::config::settings::BusSettings;
 use client::Clients;
@@ -88,16 +89,8 @@ impl Bus for PubsubBus {
         topics::topic(&self.clients, name).await
     }
 
-    fn has_subscriptions(&self) -> bool {
-        true
-    }
-
-    async fn topic_of(&self, readable: &str) -> Result<String, BusError> {
-        Ok(topics::described(&self.clients, readable).await?.topic)
-    }
-
-    async fn readable(&self, name: &str) -> Result<TopicInfo, BusError> {
-        topics::subscription(&self.clients, name).await
+    fn subscriptions(&self) -> Option<&dyn Subscriptions> {
+        Some(self)
     }
 
     async fn create_topic(&self, name: &str, _partitions: u32) -> Result<(), BusError> {
@@ -116,16 +109,27 @@ impl Bus for PubsubBus {
         topics::reads(&self.clients, topic, group).await
     }
 
-    async fn reread(&self, topic: &str, stretches: &[Stretch], bytes: usize) -> Option<Result<Subscription, BusError>> {
+    async fn reread(&self, topic: &str, stretches: &[Stretch], hold: Hold) -> Option<Result<Subscription, BusError>> {
         let stretch = *stretches.first()?;
-        Some(browse::reread(&self.clients, topic, stretch, bytes).await)
-    }
-
-    async fn create_subscription(&self, name: &str, topic: &str) -> Result<(), BusError> {
-        topics::create_subscription(&self.clients, name, topic).await
+        Some(browse::reread(&self.clients, topic, stretch, hold).await)
     }
 
     async fn step(&self, _: &Step) -> Result<Stepped, BusError> {
         Err(BusError::Settings(NO_POSITIONS.to_owned()))
+    }
+}
+
+#[async_trait]
+impl Subscriptions for PubsubBus {
+    async fn topic_of(&self, subscription: &str) -> Result<String, BusError> {
+        Ok(topics::described(&self.clients, subscription).await?.topic)
+    }
+
+    async fn info(&self, subscription: &str) -> Result<TopicInfo, BusError> {
+        topics::subscription(&self.clients, subscription).await
+    }
+
+    async fn create(&self, subscription: &str, topic: &str) -> Result<(), BusError> {
+        topics::create_subscription(&self.clients, subscription, topic).await
     }
 }

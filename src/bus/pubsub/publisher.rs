@@ -10,7 +10,7 @@ use google_cloud_pubsub::client::Publisher as TopicPublisher;
 use google_cloud_pubsub::error::PublishError;
 
 use super::client::Clients;
-use super::{errors, message};
+use super::{errors, message, topics};
 use crate::bus::{BusError, Placed, Publisher};
 use crate::message::{Outgoing, Partition};
 
@@ -74,33 +74,57 @@ impl Publisher for PubsubPublisher {
             sent.push(keyed[&*message.topic].publish(given));
         }
         let mut placed = Vec::with_capacity(messages.len());
-        let mut failed = None;
+        let mut failed: Option<(u8, &str, PublishError)> = None;
         for (message, outcome) in messages.iter().zip(join_all(sent).await) {
             match outcome {
                 Ok(id) => placed.push(Placed {
                     partition: Partition { topic: message.topic.as_str().into(), number: 0 },
                     offset: message::offset(&id),
                 }),
+                // Of what was only held back another one's failure is the reason, and trouble that passes is told first: what
+                // is refused for good is so again.
                 Err(error) => {
-                    let said = explain(&message.topic, &error);
-                    // Of what was only held back another one's failure is the reason.
-                    if failed.is_none() || !matches!(error, PublishError::OrderingKeyPaused) {
-                        failed = Some(said);
+                    let weight = weight(&error);
+                    if failed.as_ref().is_none_or(|(heavier, ..)| *heavier < weight) {
+                        failed = Some((weight, &*message.topic, error));
                     }
                 }
             }
         }
-        failed.map_or(Ok(placed), Err)
+        match failed {
+            None => Ok(placed),
+            Some((_, topic, error)) => Err(self.explain(topic, &error).await),
+        }
     }
 }
 
-fn explain(topic: &str, error: &PublishError) -> BusError {
-    let what = format!("a message to topic {topic} was not taken");
+/// Which of several failures is told.
+fn weight(error: &PublishError) -> u8 {
     match error {
-        PublishError::Rpc(error) => match errors::classify(&what, error) {
+        PublishError::OrderingKeyPaused => 0,
+        PublishError::Rpc(error) if errors::is_about_an_argument(error) => 1,
+        _ => 2,
+    }
+}
+
+impl PubsubPublisher {
+    async fn explain(&self, topic: &str, error: &PublishError) -> BusError {
+        let what = format!("a message to topic {topic} was not taken");
+        let error = match error {
+            PublishError::Rpc(error) => error,
+            other => return BusError::Unavailable(format!("{what}: {other}")),
+        };
+        match errors::classify(&what, error) {
             BusError::NotFound(_) => BusError::NotFound(topic.to_owned()),
+            // The service says the same of a message that it never takes and of a topic whose name is none. Who may publish may
+            // not be allowed to ask; then there is a topic at least.
+            BusError::Failed(text) if errors::is_about_an_argument(error) => {
+                match topics::topic(&self.clients, topic).await {
+                    Ok(_) | Err(BusError::Denied(_)) => BusError::Refused(text),
+                    Err(other) => other,
+                }
+            }
             other => other,
-        },
-        other => BusError::Unavailable(format!("{what}: {other}")),
+        }
     }
 }

@@ -13,18 +13,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Clients;
 use super::confirm::Confirming;
-use super::streams::{Flow, Item, Room, Streams};
+use super::streams::{Item, Room, Streams};
 use super::temporary::Temporary;
 use super::topics;
 use super::{inspect, message};
 use crate::bus::inspect::SetUp;
-use crate::bus::{BusError, HeldUp, PartitionStatus, Received, Source, Subscribe, Subscription};
+use crate::bus::{BusError, HeldUp, Hold, PartitionStatus, Received, Source, Subscribe, Subscription};
 use crate::message::{Delivery, Message, Partition};
 
 /// Messages of one call at the most.
 const TOGETHER: usize = 1000;
-/// Delivered and not acknowledged messages at the most, whatever their size: each costs its lease.
-const MOST_HELD: usize = 60_000;
 /// Nothing came for so long: for now, everything is read.
 const CAUGHT_UP_AFTER: Duration = Duration::from_millis(300);
 /// Nothing came for so long: the service is asked whether it is there, since a stream does not tell.
@@ -43,8 +41,7 @@ pub(super) async fn subscribe(clients: &Arc<Clients>, subscribe: Subscribe) -> R
     let reading = Reading {
         subscription: known.name,
         topic: known.topic.into(),
-        // Delivered and not acknowledged are also those in batches, which are bounded by themselves.
-        bytes: subscribe.fetch_bytes * 3,
+        hold: subscribe.hold,
         until_idle: subscribe.drain.then_some(clients.settings.drain_idle),
         until_ms: None,
         temporary: None,
@@ -58,8 +55,8 @@ pub(super) struct Reading {
     pub(super) subscription: String,
     /// The topic, as people name it.
     pub(super) topic: Arc<str>,
-    /// Bytes delivered and not acknowledged at the most.
-    pub(super) bytes: usize,
+    /// Delivered and not acknowledged at the most.
+    pub(super) hold: Hold,
     /// End once nothing has come for so long, and everything is acknowledged.
     pub(super) until_idle: Option<Duration>,
     /// Messages of this time or later are none of ours.
@@ -70,8 +67,7 @@ pub(super) struct Reading {
 
 /// Starts a reading.
 pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
-    let flow = Flow { bytes: reading.bytes, messages: MOST_HELD };
-    let streams = Streams::start(clients, &reading.subscription, clients.settings.streams, flow);
+    let streams = Streams::start(clients, &reading.subscription, clients.settings.streams, reading.hold);
     let partition = Partition { topic: Arc::clone(&reading.topic), number: 0 };
     let held_up = HeldUp::default();
     let known = PartitionStatus { partition, position: None, end: None, lag: Duration::ZERO, held_up };

@@ -1,4 +1,8 @@
 //! Streams of one subscription: each a task that hands on what comes, until it is told to end.
+//!
+//! Of a connection that something on the way has forgotten a stream never hears: what it sends goes nowhere, and nothing comes. So one
+//! that has brought nothing for long, and of which nothing is held, is opened anew over another connection. Of a subscription with
+//! nothing in it that costs next to nothing. (Google's client cannot have its connections ask whether the other end is there.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +12,17 @@ use google_cloud_pubsub::subscriber::ShutdownToken;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Clients;
 use super::errors;
-use crate::bus::BusError;
+use crate::bus::{BusError, Hold};
 
 /// How long a message stays ours after this process has fallen silent; it is renewed long before that.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
-/// The same on Google's emulator, which goes on giving messages to a stream that was cut off until this has passed. The shortest there is.
+/// The same on Google's emulator, which never learns that a stream was cut off and goes on giving it messages, each for so long. The
+/// shortest there is.
 const LEASE_OF_EMULATOR: Duration = Duration::from_secs(10);
 /// Leases are renewed for as long as the process lives: a store that is away for days is waited for.
 const LEASED_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -38,17 +44,14 @@ pub(super) enum Item {
 /// The room that a message takes up; dropped, there is room for others.
 ///
 /// The service keeps to its own limits for each stream alone, and a stream that is opened anew begins with an empty one.
-pub(super) type Room = OwnedSemaphorePermit;
+pub(super) struct Room {
+    _room: OwnedSemaphorePermit,
+    /// Counted by the stream that brought it.
+    _of: Arc<()>,
+}
 
 /// What a message takes beside its body, in bytes.
 const BESIDE_A_BODY: usize = 512;
-
-/// How much may be delivered and not acknowledged, over all streams.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
-    pub(super) bytes: usize,
-    pub(super) messages: usize,
-}
 
 /// Running streams. Dropped, they end by themselves.
 pub(super) struct Streams {
@@ -59,15 +62,15 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Opens so many streams of a subscription, by its whole name.
-    pub(super) fn start(clients: &Arc<Clients>, subscription: &str, streams: usize, flow: Flow) -> Self {
+    /// Opens so many streams of a subscription, by its whole name. What may be held is so over all of them.
+    pub(super) fn start(clients: &Arc<Clients>, subscription: &str, streams: usize, hold: Hold) -> Self {
         let (send, items) = mpsc::channel(WAITING);
         let ending = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let room = Arc::new(Semaphore::new(flow.bytes.clamp(1, Semaphore::MAX_PERMITS)));
-        let most = u32::try_from(flow.bytes.max(1)).unwrap_or(u32::MAX);
+        let room = Arc::new(Semaphore::new(hold.bytes.clamp(1, Semaphore::MAX_PERMITS)));
+        let most = u32::try_from(hold.bytes.max(1)).unwrap_or(u32::MAX);
         // What counts is bytes: a stream takes at least one message whatever the limit.
-        let flow = Flow { bytes: (flow.bytes / streams).max(1), messages: (flow.messages / streams).max(1) };
+        let flow = Hold { bytes: (hold.bytes / streams).max(1), messages: (hold.messages / streams).max(1) };
         for _ in 0..streams {
             let pull = Pull {
                 clients: Arc::clone(clients),
@@ -77,6 +80,7 @@ impl Streams {
                 most,
                 ending: ending.clone(),
                 ended: Vec::new(),
+                silent_since: None,
             };
             tasks.spawn(pull.run(send.clone()));
         }
@@ -100,13 +104,15 @@ impl Streams {
 struct Pull {
     clients: Arc<Clients>,
     subscription: String,
-    flow: Flow,
+    flow: Hold,
     /// Bytes of all streams that may still be delivered.
     room: Arc<Semaphore>,
     /// All of it: a larger message has to do with that.
     most: u32,
     ending: CancellationToken,
     ended: Vec<ShutdownToken>,
+    /// Nothing has come since, over a connection that was made before: that one is not used again.
+    silent_since: Option<Instant>,
 }
 
 impl Pull {
@@ -132,7 +138,7 @@ impl Pull {
 
     /// One stream, to its end.
     async fn stream(&mut self, items: &mpsc::Sender<Item>) -> Result<(), BusError> {
-        let subscriber = self.clients.subscriber().await?;
+        let subscriber = self.clients.subscriber(self.silent_since).await?;
         let mut stream = subscriber
             .subscribe(&self.subscription)
             .set_max_lease(LEASED_FOR)
@@ -144,11 +150,19 @@ impl Pull {
             self.ended.remove(0);
         }
         self.ended.push(stream.shutdown_token());
+        // Those who hold a message of this stream, and it itself.
+        let held = Arc::new(());
         loop {
+            let since = Instant::now();
             let item = tokio::select! {
                 biased;
                 () = self.ending.cancelled() => return Ok(()),
                 item = stream.next() => item,
+                () = silence(&held, self.clients.settings.stale_after) => {
+                    tracing::debug!(subscription = self.subscription, "a stream was silent for long and is opened anew");
+                    self.silent_since = Some(since);
+                    return Ok(());
+                }
             };
             let (message, handler) = match item {
                 None => return Ok(()),
@@ -161,12 +175,25 @@ impl Pull {
             let size = u32::try_from(message.data.len() + BESIDE_A_BODY).unwrap_or(u32::MAX).min(self.most);
             let handed_on = async {
                 let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else { return false };
+                let room = Room { _room: room, _of: Arc::clone(&held) };
                 items.send(Item::Message(Box::new(message), handler, room)).await.is_ok()
             };
             tokio::select! {
                 is_taken = handed_on => if !is_taken { return Ok(()) },
                 () = self.ending.cancelled() => return Ok(()),
             }
+        }
+    }
+}
+
+/// Ends once nothing of a stream was held for so long. What is held keeps the service from sending more, and whoever acknowledges it does
+/// so by the stream that brought it.
+async fn silence(held: &Arc<()>, stale_after: Option<Duration>) {
+    let Some(stale_after) = stale_after else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(stale_after).await;
+        if Arc::strong_count(held) == 1 {
+            return;
         }
     }
 }

@@ -19,7 +19,6 @@ use clap::{Args, Subcommand};
 
 use crate::bus::Bus;
 use crate::config::Selection;
-use crate::config::settings::BusSettings;
 use crate::dead_letter::Filter;
 use crate::sink::ErrorClass;
 use crate::writer::WriterType;
@@ -122,7 +121,7 @@ fn open(place: &Place) -> Result<Opened, Failure> {
     let topic = place.topic.clone().or_else(|| deployment.dlq_topic());
     let topic = topic.ok_or_else(|| no_topic(&place.config, "`--topic` takes one"))?;
     // A topic that was named for this look must be there.
-    let may_be_missing = place.topic.is_none() && matches!(deployment.bus_settings(), BusSettings::Local(_));
+    let may_be_missing = place.topic.is_none() && deployment.bus_settings().is_embedded();
     let bus = deployment.bus()?;
     Ok(Opened { deployment, bus, topic, may_be_missing })
 }

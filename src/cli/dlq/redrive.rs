@@ -69,12 +69,14 @@ impl Redrive {
         self.bytes = 0;
         match self.publisher.publish(&messages).await {
             Ok(placed) => self.mark(&letters, &placed).await,
-            // One of them: alone each has its own answer. Those that fit are perhaps sent twice by this.
-            Err(BusError::TooLarge(_)) => {
+            // One of them: alone each has its own answer. Those that are taken are perhaps sent twice by this.
+            Err(BusError::TooLarge(_) | BusError::Refused(_)) => {
                 for (letter, message) in letters.iter().zip(&messages) {
                     match self.publisher.publish(std::slice::from_ref(message)).await {
                         Ok(placed) => self.mark(std::slice::from_ref(letter), &placed).await?,
-                        Err(BusError::TooLarge(reason)) => self.failed.push(Failed::new(letter, reason)),
+                        Err(BusError::TooLarge(reason) | BusError::Refused(reason)) => {
+                            self.failed.push(Failed::new(letter, reason));
+                        }
                         Err(error) => return Err(self.stopped(&error)),
                     }
                 }
@@ -236,8 +238,8 @@ mod tests {
         }
     }
 
-    /// A bus that takes no body above a size, as a topic whose limit was lowered.
-    struct Narrow(Dying);
+    /// A bus that takes no body above a size, as a topic whose limit was lowered, in its own words.
+    struct Narrow(Dying, fn(String) -> BusError);
 
     #[async_trait]
     impl Publisher for Narrow {
@@ -245,25 +247,27 @@ mod tests {
             let large =
                 |message: &Outgoing| message.topic != "dlq" && message.payload.as_ref().is_some_and(|b| b.len() > 9);
             if messages.iter().any(large) {
-                return Err(BusError::TooLarge("10 bytes, the topic takes 9".to_owned()));
+                return Err((self.1)("10 bytes, the topic takes 9".to_owned()));
             }
             self.0.publish(messages).await
         }
     }
 
     #[tokio::test]
-    async fn a_letter_too_large_for_its_topic_holds_up_no_other() {
-        let mut letters = letters(3);
-        letters[1].original.payload = Some(bytes::Bytes::from(vec![0; 10]));
-        let bus = Arc::new(Narrow(Dying::default()));
-        let mut redrive = Redrive::new(Arc::clone(&bus) as Arc<dyn Publisher>, "dlq".to_owned());
-        for letter in &letters {
-            redrive.push(letter.clone(), again(letter, "g")).await.expect("taken");
+    async fn a_letter_that_its_topic_does_not_take_holds_up_no_other() {
+        for verdict in [BusError::TooLarge, BusError::Refused] {
+            let mut letters = letters(3);
+            letters[1].original.payload = Some(bytes::Bytes::from(vec![0; 10]));
+            let bus = Arc::new(Narrow(Dying::default(), verdict));
+            let mut redrive = Redrive::new(Arc::clone(&bus) as Arc<dyn Publisher>, "dlq".to_owned());
+            for letter in &letters {
+                redrive.push(letter.clone(), again(letter, "g")).await.expect("taken");
+            }
+            redrive.flush().await.expect("the others are sent");
+            assert_eq!((redrive.replayed, &*redrive.failed[0].place), (2, "0/1"));
+            let (sent, marks) = sorted(&bus.0.taken.lock().expect("no panic"));
+            assert_eq!(sent, ["id-0", "id-2"]);
+            assert!(marks.of("0/1", &letters[1].origin()).is_none());
         }
-        redrive.flush().await.expect("the others are sent");
-        assert_eq!((redrive.replayed, &*redrive.failed[0].place), (2, "0/1"));
-        let (sent, marks) = sorted(&bus.0.taken.lock().expect("no panic"));
-        assert_eq!(sent, ["id-0", "id-2"]);
-        assert!(marks.of("0/1", &letters[1].origin()).is_none());
     }
 }

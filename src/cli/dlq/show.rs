@@ -82,11 +82,10 @@ fn notes(details: &Details) -> String {
     table.trim_fmt()
 }
 
-/// The marks behind a letter; they lie in its partition.
+/// The marks of a letter.
 async fn marks(bus: &dyn Bus, topic: &str, letter: &DeadLetter) -> Result<Marks, Failure> {
-    let (partition, offset) = letter.place();
     let mut marks = Marks::default();
-    let mut browse = bus.browse(topic, BrowseFrom::Position(partition, offset)).await?;
+    let mut browse = bus.browse(topic, marks_from(bus.subscriptions().is_some(), letter.place())).await?;
     loop {
         let messages = browse.next().await?;
         if messages.is_empty() {
@@ -94,6 +93,12 @@ async fn marks(bus: &dyn Bus, topic: &str, letter: &DeadLetter) -> Result<Marks,
         }
         messages.iter().filter_map(Mark::read).for_each(|mark| marks.add(mark));
     }
+}
+
+/// Where a reading of a letter's marks begins: they lie behind it, in its partition, where there is such a thing. Where there are
+/// subscriptions messages come in no order, and a mark may come before its letter.
+const fn marks_from(comes_in_no_order: bool, (partition, offset): (i32, i64)) -> BrowseFrom {
+    if comes_in_no_order { BrowseFrom::Earliest } else { BrowseFrom::Position(partition, offset) }
 }
 
 /// The letter at a place; where only a part of it is there, the rest is looked for.
@@ -134,5 +139,16 @@ async fn find(bus: &dyn Bus, topic: &str, (partition, offset): (i32, i64)) -> Re
         if let Some(whole) = parts.into_iter().find_map(|part| assembler.push(part)) {
             return Ok(whole);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_looked_for_from_the_letter_on_and_everywhere_where_nothing_comes_in_order() {
+        assert!(matches!(marks_from(false, (3, 42)), BrowseFrom::Position(3, 42)));
+        assert!(matches!(marks_from(true, (0, 42)), BrowseFrom::Earliest));
     }
 }

@@ -261,7 +261,7 @@ async fn group(
             ),
         );
     }
-    if bus.has_subscriptions() {
+    if bus.subscriptions().is_some() {
         return subscription(settings, inspect, report).await;
     }
     let (name, topic, partitions) = (&settings.group, &settings.subscription, info.partitions);

@@ -5,7 +5,7 @@ use super::report::Report;
 use crate::bus::inspect::{Inspect, Takes};
 use crate::bus::{Bus, BusError, TopicInfo};
 use crate::cli::output::count;
-use crate::config::settings::{BusSettings, WriterSettings};
+use crate::config::settings::WriterSettings;
 use crate::config::units::show_size;
 use crate::dead_letter::SMALLEST_LIMIT;
 use crate::store::examine::Finding;
@@ -147,5 +147,5 @@ pub(super) async fn parking(
 
 /// Nobody makes topics on the embedded bus beforehand.
 async fn is_made_later(settings: &WriterSettings, bus: &dyn Bus, topic: &str) -> bool {
-    matches!(settings.bus, BusSettings::Local(_)) && matches!(bus.topic(topic).await, Err(BusError::NotFound(_)))
+    settings.bus.is_embedded() && matches!(bus.topic(topic).await, Err(BusError::NotFound(_)))
 }

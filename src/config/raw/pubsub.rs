@@ -18,4 +18,6 @@ pub(in crate::config) struct RawPubsub {
     pub(in crate::config) drain_idle: Maybe<Duration>,
     /// So long nothing comes before a reading beside subscriptions (`peek`, `dlq`) is over; default `5s`.
     pub(in crate::config) browse_idle: Maybe<Duration>,
+    /// A stream that has brought nothing for so long is opened anew, over another connection; default `5m`, on an emulator never.
+    pub(in crate::config) stale_after: Maybe<Duration>,
 }

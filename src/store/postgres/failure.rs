@@ -1,10 +1,9 @@
 //! What an error of the server or of the connection to it means for a writer.
 
-use std::error::Error as _;
-
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
+use crate::causes::{and_causes, causes};
 use crate::sink::{ErrorClass, Refusal, SinkError};
 
 /// How a credential that was put in order reaches the writer.
@@ -54,21 +53,14 @@ fn refusal(db: &DbError) -> Refusal {
 }
 
 fn of_connection(server: &str, error: &Error) -> SinkError {
-    let mut reason = format!("{server}: {error}");
-    let mut cause = error.source();
-    let mut certificate = false;
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        let tls = inner.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = inner.downcast_ref::<std::io::Error>()?;
+    let reason = and_causes(&format!("{server}: {error}"), error);
+    let certificate = causes(error).any(|cause| {
+        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
         });
-        certificate |= tls.is_some_and(of_a_certificate);
-        cause = inner.source();
-    }
+        tls.is_some_and(of_a_certificate)
+    });
     let password = reason.contains("password missing") || reason.contains("channel binding is required");
     if certificate || password { SinkError::Denied { reason } } else { SinkError::Transient { reason } }
 }

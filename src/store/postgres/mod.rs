@@ -6,6 +6,7 @@ pub(super) mod connection;
 pub(super) mod failure;
 pub(super) mod fan_out;
 mod options;
+pub(super) mod reader;
 pub(super) mod tables;
 pub(super) mod uri;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::with::MayCome;
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
-use crate::sink::ErrorClass;
 
 /// A decoder that asks before it refuses a message for its environment.
 pub(super) struct Awaiting<R> {
@@ -16,12 +15,12 @@ pub(super) struct Awaiting<R> {
 impl<R> Decoder<R> for Awaiting<R> {
     fn decode(&self, message: &Message, decoded: &mut Decoded<R>) {
         self.decoder.decode(message, decoded);
-        let unknown = decoded.refused.iter().find(|refusal| refusal.class == ErrorClass::UnknownEnvironment);
-        let Some(what) = unknown.map(|refusal| refusal.message.clone()) else { return };
-        // A message that names none names none a minute later.
-        if what.contains('`') && (self.may_come)(&what) {
+        let unknown = decoded.refused.iter().find(|refusal| refusal.unknown_environment.is_some());
+        let Some(refusal) = unknown else { return };
+        if refusal.unknown_environment.as_deref().is_some_and(|id| (self.may_come)(id)) {
+            let what = format!("{}; the metadata is asked again before the message is buried", refusal.message);
             decoded.clear();
-            decoded.waits_for = Some(format!("{what}; the metadata is asked again before the message is buried"));
+            decoded.waits_for = Some(what);
         }
     }
 }

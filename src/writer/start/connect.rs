@@ -8,7 +8,7 @@ use super::harm::rfc3339;
 use super::keeping::{unfit_for_parking, worries, worry_of_parking};
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
-use crate::bus::{BusError, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
+use crate::bus::{BusError, Hold, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
 use crate::config::secret::Trouble;
 use crate::config::settings::StoreSettings;
 use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
@@ -39,30 +39,16 @@ impl Connect<'_> {
         settings: &StoreSettings,
         limits: StoreLimits,
     ) -> Result<StoreOptions, StartError> {
-        let mut pauses = Pauses::new(self.retry);
-        loop {
-            let error = tokio::select! {
-                fetched = StoreOptions::fetch(settings, limits) => match fetched {
-                    Ok(options) => {
-                        self.with.health.is_over(name);
-                        return Ok(options);
-                    }
-                    Err(error) => error,
-                },
-                () = self.with.shutdown.cancelled() => return Err(StartError::Stopped(name.to_owned())),
-            };
-            match error.trouble {
-                Trouble::Denied | Trouble::Away => {}
-                Trouble::Never | Trouble::Missing => return Err(StartError::Configuration(format!("{name}: {error}"))),
+        let fetch = || StoreOptions::fetch(settings, limits);
+        let options = self.retried(name, fetch, |error| match error.trouble {
+            Trouble::Denied | Trouble::Away => {
+                Ok(Setback { denied: error.trouble == Trouble::Denied, text: error.text.clone() })
             }
-            self.with.health.failed(name, &error.text, error.trouble == Trouble::Denied);
-            tokio::select! {
-                () = tokio::time::sleep(pauses.next(None)) => {}
-                () = self.with.shutdown.cancelled() => {
-                    return Err(StartError::Stopped(format!("{name}: {error}")));
-                }
-            }
-        }
+            Trouble::Never | Trouble::Missing => Err(StartError::Configuration(format!("{name}: {error}"))),
+        });
+        let options = options.await?;
+        self.with.health.is_over(name);
+        Ok(options)
     }
 
     /// A dead letter topic that will take what is sent to it: a burial must not be what fails.
@@ -82,7 +68,7 @@ impl Connect<'_> {
                  (`max.message.bytes`)"
             )));
         }
-        if self.with.bus.has_subscriptions() && info.keeping.for_ms.is_none() {
+        if self.with.bus.subscriptions().is_some() && info.keeping.for_ms.is_none() {
             tracing::warn!(
                 "{part} keeps nothing (`message_retention_duration`): a dead letter that no subscription of it holds is gone at \
                  once, and `dlq` finds none"
@@ -119,26 +105,30 @@ impl Connect<'_> {
             tracing::warn!("{part} {worry}");
         }
         let group = ParkingTopic::group(&reads.group);
-        if self.with.bus.has_subscriptions() && !self.patiently(&part, || self.with.bus.reads(&group, &topic)).await? {
+        if self.with.bus.subscriptions().is_some()
+            && !self.patiently(&part, || self.with.bus.reads(&group, &topic)).await?
+        {
             return Err(StartError::Configuration(format!(
                 "{part}: subscription `{group}` is not there or does not read `{topic}`, so what is parked would never come back; \
                  `chalk-writer publish --config FILE --topic {topic} --subscription {group} --generate 0` makes it"
             )));
         }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
-        let subscribe = Subscribe {
-            topic: topic.clone(),
-            group,
-            drain: self.with.drain,
-            fetch_bytes: (reads.fetch_bytes / 4).max(1 << 20),
-            on_gap: reads.on_gap,
-            transactional: false,
-        };
-        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
         // Nobody waits long for a store at the end: what is parked is safe where it is.
         let drain_within = policy.drain_within.min(LEAVES_PARKED_WITHIN);
         let max_bytes = (policy.max_bytes / 4).max(1);
         let policy = Policy { max_bytes, drain_within, beside: true, ..policy.clone() };
+        let fetch_bytes = (reads.fetch_bytes / 4).max(1 << 20);
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group,
+            drain: self.with.drain,
+            fetch_bytes,
+            hold: policy.holds(fetch_bytes),
+            on_gap: reads.on_gap,
+            transactional: false,
+        };
+        let subscription = self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await?;
         Ok((Parking { after, topic, publisher }, subscription, policy))
     }
 
@@ -166,8 +156,32 @@ impl Connect<'_> {
         Ok(Outlet::new(publisher, publishes, info.max_message_bytes))
     }
 
+    /// What the writer reads: its place in the group, or a stretch outside every group.
+    pub(super) async fn subscription(
+        &self,
+        reads: &Reads,
+        hold: Hold,
+        transactional: bool,
+    ) -> Result<Subscription, StartError> {
+        let topic = &reads.subscription;
+        if let Some(again) = &self.with.again {
+            return self.again(topic, again, hold).await;
+        }
+        let subscribe = Subscribe {
+            topic: topic.clone(),
+            group: reads.group.clone(),
+            drain: self.with.drain,
+            fetch_bytes: reads.fetch_bytes,
+            hold,
+            on_gap: reads.on_gap,
+            transactional,
+        };
+        let part = format!("subscription of `{topic}`");
+        self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await
+    }
+
     /// A part of a topic, outside every group.
-    pub(super) async fn again(&self, read: &str, again: &Again, bytes: usize) -> Result<Subscription, StartError> {
+    async fn again(&self, read: &str, again: &Again, hold: Hold) -> Result<Subscription, StartError> {
         let (from_ms, until_ms) = match again {
             Again::Between { from_ms, until_ms, .. } => (*from_ms, *until_ms),
             Again::These(stretches) => return Ok(reread(Arc::clone(&self.with.bus), read, stretches.clone(), None)),
@@ -192,7 +206,7 @@ impl Connect<'_> {
                 );
             }
         }
-        let own = self.patiently(&part, || async { self.with.bus.reread(topic, &stretches, bytes).await.transpose() });
+        let own = self.patiently(&part, || async { self.with.bus.reread(topic, &stretches, hold).await.transpose() });
         if let Some(subscription) = own.await? {
             return Ok(subscription);
         }
@@ -202,7 +216,7 @@ impl Connect<'_> {
     /// What the writer reads, which has to be there.
     pub(super) async fn readable(&self, name: &str, field: &str) -> Result<TopicInfo, StartError> {
         let bus = &self.with.bus;
-        if !bus.has_subscriptions() {
+        if bus.subscriptions().is_none() {
             return self.topic(&format!("topic `{name}`"), name, field).await;
         }
         let part = format!("subscription `{name}`");
@@ -251,32 +265,50 @@ impl Connect<'_> {
         part: &str,
         call: impl Fn() -> F,
     ) -> Result<T, StartError> {
+        let value = self.retried(part, call, |error| match error {
+            BusError::Unavailable(_) | BusError::Denied(_) => {
+                Ok(Setback { denied: matches!(error, BusError::Denied(_)), text: error.to_string() })
+            }
+            BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) | BusError::Refused(_) => {
+                Err(StartError::Configuration(format!("{part}: {error}")))
+            }
+            BusError::Gap(_) | BusError::Failed(_) => Err(StartError::Bus(error)),
+        });
+        let value = value.await?;
+        self.with.health.works(part);
+        Ok(value)
+    }
+
+    /// Calls until it succeeds, or fails with what is no setback. Meanwhile the part is in trouble.
+    async fn retried<T, E, F: Future<Output = Result<T, E>>>(
+        &self,
+        part: &str,
+        call: impl Fn() -> F,
+        setback: impl Fn(E) -> Result<Setback, StartError>,
+    ) -> Result<T, StartError> {
+        let stopped = |why: &str| StartError::Stopped(format!("{part}{why}"));
         let mut pauses = Pauses::new(self.retry);
         loop {
-            let error = tokio::select! {
-                result = call() => match result {
-                    Ok(value) => {
-                        self.with.health.works(part);
-                        return Ok(value);
-                    }
-                    Err(error) => error,
-                },
-                () = self.with.shutdown.cancelled() => return Err(StartError::Stopped(part.to_owned())),
+            let called = tokio::select! {
+                called = call() => called,
+                () = self.with.shutdown.cancelled() => return Err(stopped("")),
             };
-            match error {
-                BusError::Unavailable(_) | BusError::Denied(_) => {}
-                BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) => {
-                    return Err(StartError::Configuration(format!("{part}: {error}")));
-                }
-                BusError::Gap(_) | BusError::Failed(_) => return Err(StartError::Bus(error)),
-            }
-            self.with.health.failed(part, &error.to_string(), matches!(error, BusError::Denied(_)));
+            let Setback { text, denied } = match called {
+                Ok(value) => return Ok(value),
+                Err(error) => setback(error)?,
+            };
+            self.with.health.failed(part, &text, denied);
             tokio::select! {
                 () = tokio::time::sleep(pauses.next(None)) => {}
-                () = self.with.shutdown.cancelled() => {
-                    return Err(StartError::Stopped(format!("{part}: {error}")));
-                }
+                () = self.with.shutdown.cancelled() => return Err(stopped(&format!(": {text}"))),
             }
         }
     }
+}
+
+/// What may be over later.
+struct Setback {
+    text: String,
+    /// Credentials or rights are missing.
+    denied: bool,
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::bus::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Received, Source, Step, Stepped, Stretch,
-    Subscription, TopicInfo,
+    Subscribe, Subscription, TopicInfo,
 };
 use crate::config::StoreKind;
 use crate::config::settings::Environment;
@@ -21,8 +21,10 @@ use crate::message::{Delivery, Outgoing};
 use crate::row::feature::{Entity, FeatureRow};
 use crate::runtime::Retry;
 use crate::sink::{Outcome, Sink, SinkError, Write};
+use crate::store::StoreError;
 use crate::store::StoreLimits;
 use crate::value::time::now;
+use crate::writer::destinations::Opener;
 use crate::writer::destinations::{Destinations, Stores};
 use crate::writer::online;
 use crate::writer::plan::{Reads, policy};

@@ -24,7 +24,7 @@ pub struct Start {
     pub may_come: Option<MayCome>,
 }
 
-/// Says of what is missing whether it is to be waited for.
+/// Says of an environment, by its id, whether it is to be waited for.
 pub type MayCome = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is to be read instead of what the group has not read yet.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chalk_writer::bus::{BrowseFrom, BusError};
+use chalk_writer::dead_letter::{Fit, Note, again, read};
 use chalk_writer::message::{Headers, Message, Outgoing};
+use chalk_writer::sink::{ErrorClass, Refusal};
 
 use crate::harness::Harness;
-use crate::member::{Behaviour, Member, browse, fresh_topic, text};
+use crate::member::{Behaviour, Member, body, browse, fresh_topic, text};
 
 /// Publishes messages to one partition and reads them back through a group and past it.
 async fn there_and_back(harness: &Arc<dyn Harness>, hint: &str, outgoing: Vec<Outgoing>) -> Vec<Message> {
@@ -185,4 +187,53 @@ pub async fn a_message_above_the_limit_is_too_large(harness: Arc<dyn Harness>) {
 
 fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
+}
+
+/// A hundred is the most that Pub/Sub takes; what is buried or sent again has others beside them.
+pub async fn a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "many", 1).await;
+    let dead = fresh_topic(&harness, "many-dead", 1).await;
+    let (bus, publisher) = (harness.bus(), harness.bus().publisher().await.expect("a publisher"));
+    let mut given: Vec<(String, String)> = (0..99).map(|at| (format!("own-{at}"), "x".repeat(10 * at))).collect();
+    given.push(("ce_id".to_owned(), "e-1".to_owned()));
+    given.sort();
+    let headers = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    publisher.publish(&[Outgoing { headers, ..text(&topic, 0, "body") }]).await.expect("published");
+    let message = browse(&harness, &topic, BrowseFrom::Earliest).await.remove(0);
+
+    let info = bus.topic(&dead).await.expect("it is there");
+    let note = Note {
+        writer_type: "ONLINE_WRITER",
+        group: "group".to_owned(),
+        environment: None,
+        sink: None,
+        refusal: Refusal::new(ErrorClass::Decode, "no"),
+        failed_at_ms: 0,
+        attempts: 1,
+        batch_id: "b".to_owned(),
+    };
+    let letters = Fit::of(info.max_message_bytes, info.max_header_bytes).letter(&message, &note, &dead);
+    publisher.publish(&letters).await.expect("buried");
+    let letter = browse(&harness, &dead, BrowseFrom::Earliest).await.remove(0);
+    assert_eq!(letter.headers.get_str("chalk_dlq_error_class"), Some("DECODE"));
+    let letter = read(&letter).expect("a letter, and whole");
+    assert_eq!(letter.part, None);
+    let text_of = |headers: &Headers| {
+        let of = |(name, value): (&str, Option<&[u8]>)| {
+            (name.to_owned(), String::from_utf8(value.expect("there").to_vec()).expect("text"))
+        };
+        let mut all: Vec<(String, String)> = headers.iter().map(of).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(text_of(&letter.original.headers), given);
+    assert_eq!(letter.original.payload.as_deref(), Some(&b"body"[..]));
+
+    let placed = publisher.publish(&[again(&letter, "group")]).await.expect("sent again");
+    let all = browse(&harness, &topic, BrowseFrom::Earliest).await;
+    let back = all.iter().find(|message| message.offset == placed[0].offset).expect("it is there");
+    assert_eq!(back.headers.get_str("chalk_target_group"), Some("group"));
+    assert_eq!(body(back), "body");
+    let of_message: Headers = back.headers.iter().filter(|(name, _)| !name.starts_with("chalk_")).collect();
+    assert_eq!(text_of(&of_message), given);
 }

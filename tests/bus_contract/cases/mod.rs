@@ -106,6 +106,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("publishing_nothing_is_nothing", |h| Box::pin(messages::publishing_nothing_is_nothing(h))),
     ("a_message_above_the_limit_is_too_large", |h| Box::pin(messages::a_message_above_the_limit_is_too_large(h))),
+    ("a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them", |h| {
+        Box::pin(messages::a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them(h))
+    }),
     ("a_member_that_joins_gets_a_share_and_only_after_the_release", |h| {
         Box::pin(sharing::a_member_that_joins_gets_a_share_and_only_after_the_release(h))
     }),

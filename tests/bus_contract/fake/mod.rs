@@ -7,36 +7,49 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chalk_writer::bus::{Bus, OnGap, Received, Subscribe, Subscription};
+use chalk_writer::bus::{Bus, BusError, Hold, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::config::settings::{BusSettings, PubsubSettings};
 use chalk_writer::google::Identity;
 use chalk_writer::message::Message;
 
-use crate::member::body;
-use server::Fake;
+use crate::member::{body, text};
+use server::{Fake, NO_NAME, REFUSED};
+
+/// More than any constant would be.
+const HOLD: Hold = Hold { bytes: 70 << 20, messages: 123_456 };
 
 fn bus(fake: &Fake) -> Arc<dyn Bus> {
+    bus_of(fake, None)
+}
+
+fn bus_of(fake: &Fake, stale_after: Option<Duration>) -> Arc<dyn Bus> {
     let settings = PubsubSettings {
         project: "p".to_owned(),
         emulator: Some(fake.address.clone()),
         streams: 1,
         drain_idle: Duration::from_secs(10),
         browse_idle: Duration::from_secs(1),
+        stale_after,
         identity: Identity::default(),
     };
     chalk_writer::bus::open(&BusSettings::Pubsub(settings)).expect("the settings are right")
 }
 
 async fn join(fake: &Fake) -> Subscription {
+    join_by(&bus(fake)).await
+}
+
+async fn join_by(bus: &Arc<dyn Bus>) -> Subscription {
     let subscribe = Subscribe {
         topic: "s".to_owned(),
         group: "s".to_owned(),
         drain: false,
         fetch_bytes: 1 << 20,
+        hold: HOLD,
         on_gap: OnGap::Stop,
         transactional: false,
     };
-    bus(fake).subscribe(subscribe).await.expect("joined")
+    bus.subscribe(subscribe).await.expect("joined")
 }
 
 async fn read(subscription: &mut Subscription, count: usize) -> Vec<Message> {
@@ -102,4 +115,46 @@ async fn what_is_handed_back_of_a_key_comes_to_the_next_reader_in_its_order() {
     second.source.acknowledge(rest[24].delivery);
     second.source.close().await.expect("closed");
     assert_eq!(fake.acknowledged().len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_service_finds_wrong_with_a_message_is_a_verdict_and_with_a_topic_an_error() {
+    let fake = Fake::start(false, &[]).await;
+    let publisher = bus(&fake).publisher().await.expect("a publisher");
+    let refused = publisher.publish(&[text("t", 0, "good"), text("t", 0, REFUSED)]).await.expect_err("one is bad");
+    assert!(matches!(&refused, BusError::Refused(text) if text.contains("schema of the topic")), "{refused:?}");
+    // Alone each has its own answer.
+    publisher.publish(&[text("t", 0, "good")]).await.expect("nothing is wrong with it");
+    let alone = publisher.publish(&[text("t", 0, REFUSED)]).await.expect_err("it is bad");
+    assert!(matches!(alone, BusError::Refused(_)), "{alone:?}");
+    // The first time it may have gone by itself.
+    assert!((1..=2).contains(&fake.published()));
+    let setup = publisher.publish(&[text(NO_NAME, 0, "good")]).await.expect_err("there can be no such topic");
+    assert!(matches!(setup, BusError::Failed(_)), "{setup:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_silent_is_opened_anew_over_another_connection() {
+    let fake = Fake::start(false, &[("", "1")]).await;
+    fake.forget();
+    let mut subscription = join_by(&bus_of(&fake, Some(Duration::from_millis(300)))).await;
+    let messages = read(&mut subscription, 1).await;
+    assert_eq!(body(&messages[0]), "1");
+    // While one is held the stream that brought it is kept, however long nothing comes by it.
+    let opened = fake.opened().len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(fake.opened().len(), opened);
+    subscription.source.acknowledge(messages[0].delivery);
+    until("it is silent again", || fake.opened().len() > opened).await;
+    until("it is acknowledged", || fake.acknowledged() == ["1"]).await;
+    subscription.source.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_is_told_what_may_be_held() {
+    let fake = Fake::start(false, &[("", "1")]).await;
+    let mut subscription = join(&fake).await;
+    read(&mut subscription, 1).await;
+    assert_eq!(fake.opened(), [(HOLD.messages as i64, HOLD.bytes as i64)]);
+    subscription.source.close().await.expect("closed");
 }

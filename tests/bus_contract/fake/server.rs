@@ -1,13 +1,18 @@
 //! A fake of Pub/Sub, written by hand after the public API, for what Google's emulator does otherwise than Google's service:
-//! it refuses late acknowledgements of exactly-once subscriptions, and holds back the successors of an ordered message that was nacked.
+//! it refuses late acknowledgements of exactly-once subscriptions, holds back the successors of an ordered message that was nacked, and
+//! finds something wrong with messages ([`REFUSED`]) and with names. [`Fake::forget`] makes it as if something on the way had forgotten a
+//! connection.
 //!
 //! One subscription, everything in memory, and no leases that end by themselves: [`Fake::expire`] ends them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::{Stream, StreamExt, stream};
@@ -19,9 +24,14 @@ use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::wire::{
-    AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PubsubMessage, ReceivedMessage, RpcStatus,
-    StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
+    AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PublishRequest, PublishResponse, PubsubMessage,
+    ReceivedMessage, RpcStatus, StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
 };
+
+/// The body of a message that is never taken.
+pub const REFUSED: &str = "refused";
+/// A name that is no name of a topic.
+pub const NO_NAME: &str = "no-name";
 
 /// The service, to be looked at while it runs.
 #[derive(Clone)]
@@ -43,6 +53,12 @@ struct State {
     next: u64,
     acknowledged: Vec<String>,
     refused: Vec<String>,
+    /// What streams were opened with.
+    opened: Vec<StreamingPullRequest>,
+    /// Whether the connection of the next stream is forgotten, and which ones are.
+    forgets: bool,
+    forgotten: Option<SocketAddr>,
+    published: u64,
 }
 
 impl Fake {
@@ -63,7 +79,17 @@ impl Fake {
         });
         let rest = Router::new()
             .route("/v1/projects/p/subscriptions/s", get(move || async move { Json(described) }))
-            .route_service("/google.pubsub.v1.Subscriber/{*call}", Service(fake.clone()));
+            .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
+            .route(
+                &format!("/v1/projects/p/topics/{NO_NAME}"),
+                get(|| async {
+                    let error = json!({"code": 400, "message": "no name of a topic", "status": "INVALID_ARGUMENT"});
+                    (StatusCode::BAD_REQUEST, Json(json!({"error": error})))
+                }),
+            )
+            .route_service("/google.pubsub.v1.Publisher/{*call}", Service(fake.clone()))
+            .route_service("/google.pubsub.v1.Subscriber/{*call}", Service(fake.clone()))
+            .into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, rest).await.expect("it serves") });
         fake
     }
@@ -92,6 +118,46 @@ impl Fake {
     /// How many messages are delivered and neither acknowledged nor handed back.
     pub fn leased(&self) -> usize {
         self.lock().leased.len()
+    }
+
+    /// The connection by which the next stream is opened is forgotten: nothing comes by it any more, and nothing ends it.
+    pub fn forget(&self) {
+        self.lock().forgets = true;
+    }
+
+    /// What streams were opened with so far: messages and bytes that may be held.
+    pub fn opened(&self) -> Vec<(i64, i64)> {
+        let state = self.lock();
+        state.opened.iter().map(|request| (request.max_outstanding_messages, request.max_outstanding_bytes)).collect()
+    }
+
+    /// Messages that were published.
+    pub fn published(&self) -> u64 {
+        self.lock().published
+    }
+
+    /// All of them, or none.
+    fn publish(&self, request: &PublishRequest) -> Result<PublishResponse, Status> {
+        if request.topic.ends_with(NO_NAME) {
+            return Err(Status::invalid_argument("no name of a topic"));
+        }
+        if request.messages.iter().any(|message| message.data == REFUSED.as_bytes()) {
+            return Err(Status::invalid_argument("a message does not have the schema of the topic"));
+        }
+        let mut state = self.lock();
+        let first = state.published;
+        state.published += request.messages.len() as u64;
+        Ok(PublishResponse { message_ids: (first..state.published).map(|id| id.to_string()).collect() })
+    }
+
+    /// Whether a stream comes by a connection that is forgotten.
+    fn open(&self, request: StreamingPullRequest, from: Option<SocketAddr>) -> bool {
+        let mut state = self.lock();
+        state.opened.push(request);
+        if std::mem::take(&mut state.forgets) {
+            state.forgotten = from;
+        }
+        state.forgotten.is_some() && state.forgotten == from
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -205,11 +271,13 @@ impl tower_service::Service<axum::http::Request<axum::body::Body>> for Service {
     fn call(&mut self, request: axum::http::Request<axum::body::Body>) -> Self::Future {
         let fake = self.0.clone();
         let call = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
         Box::pin(async move {
             Ok(match &*call {
                 "StreamingPull" => {
-                    Grpc::new(tonic_prost::ProstCodec::default()).streaming(StreamingPull(fake), request).await
+                    Grpc::new(tonic_prost::ProstCodec::default()).streaming(StreamingPull(fake, from), request).await
                 }
+                "Publish" => Grpc::new(tonic_prost::ProstCodec::default()).unary(Publish(fake), request).await,
                 "Acknowledge" => Grpc::new(tonic_prost::ProstCodec::default()).unary(Acknowledge(fake), request).await,
                 "ModifyAckDeadline" => {
                     Grpc::new(tonic_prost::ProstCodec::default()).unary(ModifyAckDeadline(fake), request).await
@@ -222,7 +290,7 @@ impl tower_service::Service<axum::http::Request<axum::body::Body>> for Service {
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
-struct StreamingPull(Fake);
+struct StreamingPull(Fake, Option<SocketAddr>);
 
 impl StreamingService<StreamingPullRequest> for StreamingPull {
     type Response = StreamingPullResponse;
@@ -230,15 +298,31 @@ impl StreamingService<StreamingPullRequest> for StreamingPull {
     type Future = Answer<Self::ResponseStream>;
 
     fn call(&mut self, request: Request<Streaming<StreamingPullRequest>>) -> Self::Future {
-        let fake = self.0.clone();
+        let (fake, from) = (self.0.clone(), self.1);
         Box::pin(async move {
             // Keep-alives are read and answered by nothing; the end of them is the end of the stream.
             let mut requests = request.into_inner();
+            let first = requests.message().await?.unwrap_or_default();
+            if fake.open(first, from) {
+                return std::future::pending().await;
+            }
             let ended = async move { while let Some(Ok(_)) = requests.next().await {} };
             let delivered = stream::unfold(fake, |fake| async move { Some((Ok(fake.deliver().await), fake)) });
             let answers: Self::ResponseStream = Box::pin(delivered.take_until(Box::pin(ended)));
             Ok(Response::new(answers))
         })
+    }
+}
+
+struct Publish(Fake);
+
+impl UnaryService<PublishRequest> for Publish {
+    type Response = PublishResponse;
+    type Future = Answer<PublishResponse>;
+
+    fn call(&mut self, request: Request<PublishRequest>) -> Self::Future {
+        let answer = self.0.publish(request.get_ref()).map(Response::new);
+        Box::pin(async move { answer })
     }
 }
 

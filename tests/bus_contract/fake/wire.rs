@@ -6,6 +6,10 @@ use std::collections::HashMap;
 pub struct StreamingPullRequest {
     #[prost(string, tag = "1")]
     pub subscription: String,
+    #[prost(int64, tag = "7")]
+    pub max_outstanding_messages: i64,
+    #[prost(int64, tag = "8")]
+    pub max_outstanding_bytes: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -32,6 +36,20 @@ pub struct ReceivedMessage {
     pub message: Option<PubsubMessage>,
     #[prost(int32, tag = "3")]
     pub delivery_attempt: i32,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PublishRequest {
+    #[prost(string, tag = "1")]
+    pub topic: String,
+    #[prost(message, repeated, tag = "2")]
+    pub messages: Vec<PubsubMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PublishResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub message_ids: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -2,7 +2,8 @@
 # Runs Google's own emulator of Pub/Sub on 127.0.0.1 for tests.
 #
 #   pubsub.sh find             prints where the emulator is, or says how to get it
-#   pubsub.sh start FOLDER     starts one that is empty, waits until it answers, and prints its address
+#   pubsub.sh start FOLDER     starts one that is empty, waits until it answers, and prints its address; what follows are
+#                              options of Java, which count over its own
 #   pubsub.sh stop FOLDER      stops it
 #   pubsub.sh kill FOLDER      kills it; everything in it is gone
 #
@@ -32,6 +33,7 @@ is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 
 start() {
   local folder=$1 jar port
+  shift
   command -v java >/dev/null || fail "no \`java\` found; install a JDK of 11 or later"
   jar=$(find_jar)
   mkdir -p "$folder"
@@ -40,7 +42,7 @@ start() {
   for _ in {1..5}; do
     port=$(cat "$folder/port" 2>/dev/null || echo $((28000 + RANDOM % 4000)))
     answers "$port" && { rm -f "$folder/port"; continue; }
-    nohup java -Xmx768m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -jar "$jar" --host=127.0.0.1 --port="$port" >>"$folder/log" 2>&1 </dev/null &
+    nohup java -Xmx768m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "$@" -jar "$jar" --host=127.0.0.1 --port="$port" >>"$folder/log" 2>&1 </dev/null &
     echo $! >"$folder/pid"
     for _ in {1..600}; do
       is_running "$folder" || break
@@ -72,7 +74,7 @@ end() {
 
 case ${1:-} in
   find) find_jar ;;
-  start) start "${2:?a folder}" ;;
+  start) start "${2:?a folder}" "${@:3}" ;;
   stop) end "${2:?a folder}" TERM ;;
   kill) end "${2:?a folder}" KILL ;;
   *) fail "unknown command \`${1:-}\`; known are find, start, stop and kill" ;;

@@ -62,6 +62,7 @@ impl Pubsub {
             project: PROJECT.to_owned(),
             emulator: Some(address.clone()),
             streams: 1,
+            stale_after: None,
             drain_idle: READ_AFTER,
             browse_idle: READ_AFTER,
             identity: Identity::default(),

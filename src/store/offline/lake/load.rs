@@ -23,7 +23,7 @@ use crate::insert::rows::FileRows;
 use crate::insert::stored::Stored;
 use crate::row::load::{FileLoad, Load};
 use crate::row::table::{TableColumns, TableRows};
-use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
+use crate::sink::{Outcome, Sink, SinkError, Write};
 use crate::store::load::work::Work;
 use crate::value::time::{format_timestamp, now};
 
@@ -202,8 +202,8 @@ impl Loads {
         let units = self.lake.sort(&rows, &mut outcome).await.map_err(Unread::Store)?;
         if !outcome.refused.is_empty() {
             let (_, refusal) = outcome.refused.swap_remove(0);
-            let row = refusal.row.as_deref().unwrap_or_default();
-            return Err(Unread::Refused(Refusal { row: Some(format!("{row}, after row {before}")), ..refusal }));
+            let row = format!("{}, after row {before}", refusal.row.as_deref().unwrap_or_default());
+            return Err(Unread::Refused(refusal.row(row)));
         }
         for unit in units {
             let folder = unit.folder.clone();

@@ -11,11 +11,13 @@ use crate::decode::{Decoded, Decoder};
 use crate::message::{Headers, Message};
 use crate::proto::writer::v1::UsageBatch;
 use crate::sink::{ErrorClass, Refusal};
+use crate::store::StoreError;
 use crate::writer::body::{self, Read};
 use crate::writer::catalog::{Catalog, Prepared};
+use crate::writer::destinations::{Opener, PlannedDestination, To};
 use crate::writer::doubles::Repetition;
 use crate::writer::open::{Gate, Unopened};
-use crate::writer::outlet::Publishes;
+use crate::writer::outlet::{Outlet, Publishes};
 use crate::writer::preview::{Preview, Shown, ShownRow};
 use crate::writer::testing::{self, message};
 
