@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::Clients;
 use super::source::{self, Reading};
-use super::streams::{Item, Streams};
+use super::streams::{Delivered, Streams};
 use super::temporary::{From, Temporary};
 use super::{message, topics};
 use crate::bus::{Browse, BrowseFrom, BusError, Hold, Stretch, Subscription};
@@ -21,8 +21,6 @@ use crate::message::{Delivery, Message};
 
 /// What may wait for whoever browses.
 const HOLD: Hold = Hold { bytes: 16 << 20, messages: 10_000 };
-/// Messages of one call at the most.
-const TOGETHER: usize = 1000;
 /// How far this machine's clock may be behind Google's.
 const CLOCKS_APART_MS: i64 = 60_000;
 /// How long the first message of a reading is waited for: the subscription was only just made and set back.
@@ -145,8 +143,6 @@ struct Reader {
     streams: Option<(Streams, Temporary)>,
     quiet_since: Instant,
     has_come: bool,
-    /// To be told once what came with it was given.
-    trouble: Option<BusError>,
     next: u64,
 }
 
@@ -168,22 +164,14 @@ impl Reader {
             streams: Some((streams, temporary)),
             quiet_since: Instant::now(),
             has_come: false,
-            trouble: None,
             next: 0,
         })
     }
 
-    fn take(&mut self, items: Vec<Item>) -> Vec<Message> {
-        let mut messages = Vec::with_capacity(items.len());
-        for item in items {
-            let (given, handler) = match item {
-                Item::Message(given, handler, _) => (given, handler),
-                Item::Trouble(error) => {
-                    self.trouble = Some(error);
-                    continue;
-                }
-            };
-            let message = message::received(*given, &self.topic, Delivery(self.next), None);
+    fn take(&mut self, delivered: Vec<Delivered>) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(delivered.len());
+        for Delivered { given, handler, .. } in delivered {
+            let message = message::received(given, &self.topic, Delivery(self.next), None);
             handler.ack();
             let at = message.timestamp_ms.unwrap_or(self.span.from);
             if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {
@@ -201,21 +189,18 @@ impl Reader {
 impl Browse for Reader {
     async fn next(&mut self) -> Result<Vec<Message>, BusError> {
         loop {
-            if let Some(trouble) = self.trouble.take() {
-                return Err(trouble);
-            }
             let settings = &self.clients.settings;
             let idle = match settings.emulator {
                 None if !self.has_come => settings.browse_idle.max(FIRST_WITHIN),
                 _ => settings.browse_idle,
             };
             let Some((streams, temporary)) = &mut self.streams else { return Ok(Vec::new()) };
-            let mut items = Vec::with_capacity(TOGETHER);
-            let received = timeout_at(self.quiet_since + idle, streams.items.recv_many(&mut items, TOGETHER)).await;
-            if received.is_ok_and(|count| count > 0) {
+            let mut delivered = Vec::new();
+            if let Ok(received) = timeout_at(self.quiet_since + idle, streams.receive(&mut delivered)).await {
                 self.quiet_since = Instant::now();
                 self.has_come = true;
-                let messages = self.take(items);
+                received?;
+                let messages = self.take(delivered);
                 if !messages.is_empty() {
                     return Ok(messages);
                 }

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Clients;
 use super::confirm::Confirming;
-use super::streams::{Item, Room, Streams};
+use super::streams::{Delivered, Room, Streams};
 use super::temporary::Temporary;
 use super::topics;
 use super::{inspect, message};
@@ -21,8 +21,6 @@ use crate::bus::inspect::SetUp;
 use crate::bus::{BusError, HeldUp, Hold, PartitionStatus, Received, Source, Subscribe, Subscription};
 use crate::message::{Delivery, Message, Partition};
 
-/// Messages of one call at the most.
-const TOGETHER: usize = 1000;
 /// Nothing came for so long: for now, everything is read.
 const CAUGHT_UP_AFTER: Duration = Duration::from_millis(300);
 /// Nothing came for so long: the service is asked whether it is there, since a stream does not tell.
@@ -87,7 +85,7 @@ pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
         confirming: Confirming::start(clients.short(&reading.subscription).to_owned()),
         reading,
         streams: Some(streams),
-        fetched: Vec::with_capacity(TOGETHER),
+        fetched: Vec::new(),
         held: VecDeque::new(),
         next: 0,
         quiet_since: Instant::now(),
@@ -113,7 +111,7 @@ struct PubsubSource {
     streams: Option<Streams>,
     confirming: Confirming,
     /// Taken from the streams and not given on: a wait that is dropped keeps it.
-    fetched: Vec<Item>,
+    fetched: Vec<Delivered>,
     held: VecDeque<Held>,
     next: u64,
     /// Since when nothing came and nothing was at work.
@@ -137,7 +135,7 @@ impl Source for PubsubSource {
     async fn next(&mut self) -> Result<Received, BusError> {
         loop {
             if !self.fetched.is_empty() {
-                match self.give()? {
+                match self.give() {
                     messages if messages.is_empty() => continue,
                     messages => return Ok(Received::Messages(messages)),
                 }
@@ -146,10 +144,12 @@ impl Source for PubsubSource {
             let Some(streams) = &mut self.streams else {
                 return Err(BusError::Failed("the consumer is closed".to_owned()));
             };
-            let received = streams.items.recv_many(&mut self.fetched, TOGETHER);
-            match tokio::time::timeout_at(deadline, received).await {
-                Ok(0) => return Err(BusError::Failed("the streams have ended".to_owned())),
-                Ok(_) => {}
+            match tokio::time::timeout_at(deadline, streams.receive(&mut self.fetched)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    self.hears();
+                    return Err(error);
+                }
                 Err(_) => {
                     if let Some(received) = self.silence().await? {
                         return Ok(received);
@@ -201,44 +201,30 @@ impl Source for PubsubSource {
 }
 
 impl PubsubSource {
-    /// Numbers what was fetched.
-    fn give(&mut self) -> Result<Vec<Message>, BusError> {
+    /// Something has come.
+    fn hears(&mut self) {
         self.is_caught_up = false;
         self.quiet_since = Instant::now();
         self.asked = self.quiet_since;
+    }
+
+    /// Numbers what was fetched.
+    fn give(&mut self) -> Vec<Message> {
+        self.hears();
         let mut messages = Vec::with_capacity(self.fetched.len());
-        let mut trouble = None;
-        for item in self.fetched.drain(..) {
-            match item {
-                Item::Trouble(error) => trouble = Some(error),
-                Item::Message(given, handler, room) => {
-                    let delivery = Delivery(self.next);
-                    let message = message::received(*given, &self.reading.topic, delivery, handler.delivery_attempt());
-                    if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
-                        handler.ack();
-                        continue;
-                    }
-                    self.held.push_back(Held {
-                        delivery: self.next,
-                        published_ms: message.timestamp_ms,
-                        handler,
-                        _room: room,
-                    });
-                    self.next += 1;
-                    messages.push(message);
-                }
+        for Delivered { given, handler, room } in self.fetched.drain(..) {
+            let delivery = Delivery(self.next);
+            let message = message::received(given, &self.reading.topic, delivery, handler.delivery_attempt());
+            if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
+                handler.ack();
+                continue;
             }
+            self.held.push_back(Held { delivery: self.next, published_ms: message.timestamp_ms, handler, _room: room });
+            self.next += 1;
+            messages.push(message);
         }
         self.tell();
-        // Messages that came with it are given first: they are numbered already.
-        match trouble {
-            Some(error) if messages.is_empty() => Err(error),
-            Some(error) => {
-                self.fetched.push(Item::Trouble(error));
-                Ok(messages)
-            }
-            None => Ok(messages),
-        }
+        messages
     }
 
     /// Until when a message is waited for, before silence means something.

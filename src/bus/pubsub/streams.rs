@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use google_cloud_pubsub::model::Message as Given;
 use google_cloud_pubsub::subscriber::ShutdownToken;
 use google_cloud_pubsub::subscriber::handler::Handler;
@@ -26,17 +27,30 @@ pub(super) const LEASE: Duration = Duration::from_secs(30);
 const LEASE_OF_EMULATOR: Duration = Duration::from_secs(10);
 /// Leases are renewed for as long as the process lives: a store that is away for days is waited for.
 const LEASED_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Messages that may wait to be taken, beyond what is leased: none is decoded before there is room for it.
-const WAITING: usize = 1000;
+/// Messages that are handed on together at the most.
+const GROUP: usize = 64;
+/// Bytes of them at the most: what waits for room waits for room for all of them.
+const GROUP_BYTES: u32 = 256 * 1024;
+/// Messages that are taken in one call, about.
+const TOGETHER: usize = 1000;
+/// Groups that may wait to be taken, of messages for which there was room.
+const WAITING: usize = 32;
 /// Between the end of a stream that the service has ended for good and the next one.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Streams that ended and may still hold leases, which the end waits for.
 const ENDED_STREAMS: usize = 8;
 
+/// A message, and what acknowledges it. Dropped, it is handed back.
+pub(super) struct Delivered {
+    pub(super) given: Given,
+    pub(super) handler: Handler,
+    pub(super) room: Room,
+}
+
 /// What a stream brings.
-pub(super) enum Item {
-    /// A message, and what acknowledges it. Dropped, it is handed back.
-    Message(Box<Given>, Handler, Room),
+enum Brought {
+    /// What had come when it was looked at: handing on one message costs about as much as handing on many.
+    Messages(Vec<Delivered>),
     /// The service refuses the stream, for the reason; another one is opened.
     Trouble(BusError),
 }
@@ -55,7 +69,9 @@ const BESIDE_A_BODY: usize = 512;
 
 /// Running streams. Dropped, they end by themselves.
 pub(super) struct Streams {
-    pub(super) items: mpsc::Receiver<Item>,
+    brought: mpsc::Receiver<Brought>,
+    /// Came behind messages that were taken before it.
+    trouble: Option<BusError>,
     tasks: JoinSet<()>,
     ending: CancellationToken,
     _guard: DropGuard,
@@ -64,7 +80,7 @@ pub(super) struct Streams {
 impl Streams {
     /// Opens so many streams of a subscription, by its whole name. What may be held is so over all of them.
     pub(super) fn start(clients: &Arc<Clients>, subscription: &str, streams: usize, hold: Hold) -> Self {
-        let (send, items) = mpsc::channel(WAITING);
+        let (send, brought) = mpsc::channel(WAITING);
         let ending = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let room = Arc::new(Semaphore::new(hold.bytes.clamp(1, Semaphore::MAX_PERMITS)));
@@ -84,7 +100,28 @@ impl Streams {
             };
             tasks.spawn(pull.run(send.clone()));
         }
-        Self { items, tasks, _guard: ending.clone().drop_guard(), ending }
+        Self { brought, trouble: None, tasks, _guard: ending.clone().drop_guard(), ending }
+    }
+
+    /// The next messages: at least one. What goes wrong with a stream is told once the messages before it were taken. Cancel-safe.
+    pub(super) async fn receive(&mut self, into: &mut Vec<Delivered>) -> Result<(), BusError> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
+        let ended = || BusError::Failed("the streams have ended".to_owned());
+        let mut next = Some(self.brought.recv().await.ok_or_else(ended)?);
+        while let Some(brought) = next {
+            match brought {
+                Brought::Messages(messages) => into.extend(messages),
+                Brought::Trouble(trouble) if into.is_empty() => return Err(trouble),
+                Brought::Trouble(trouble) => {
+                    self.trouble = Some(trouble);
+                    break;
+                }
+            }
+            next = if into.len() < TOGETHER { self.brought.try_recv().ok() } else { None };
+        }
+        Ok(())
     }
 
     /// Reads no more: what is handed back from here on goes to others.
@@ -95,8 +132,8 @@ impl Streams {
     /// Reads no more, hands back what was not taken, and waits until the service has every acknowledgement.
     pub(super) async fn end(mut self) {
         self.ending.cancel();
-        self.items.close();
-        while self.items.recv().await.is_some() {}
+        self.brought.close();
+        while self.brought.recv().await.is_some() {}
         while self.tasks.join_next().await.is_some() {}
     }
 }
@@ -116,12 +153,12 @@ struct Pull {
 }
 
 impl Pull {
-    async fn run(mut self, items: mpsc::Sender<Item>) {
+    async fn run(mut self, brought: mpsc::Sender<Brought>) {
         let ending = self.ending.clone();
         while !ending.is_cancelled() {
-            if let Err(trouble) = self.stream(&items).await {
+            if let Err(trouble) = self.stream(&brought).await {
                 tokio::select! {
-                    sent = items.send(Item::Trouble(trouble)) => if sent.is_err() { break },
+                    sent = brought.send(Brought::Trouble(trouble)) => if sent.is_err() { break },
                     () = ending.cancelled() => break,
                 }
             }
@@ -130,14 +167,14 @@ impl Pull {
                 () = ending.cancelled() => break,
             }
         }
-        drop(items);
+        drop(brought);
         for ended in self.ended {
             ended.shutdown().await;
         }
     }
 
     /// One stream, to its end.
-    async fn stream(&mut self, items: &mpsc::Sender<Item>) -> Result<(), BusError> {
+    async fn stream(&mut self, brought: &mpsc::Sender<Brought>) -> Result<(), BusError> {
         let subscriber = self.clients.subscriber(self.silent_since).await?;
         let mut stream = subscriber
             .subscribe(&self.subscription)
@@ -152,37 +189,83 @@ impl Pull {
         self.ended.push(stream.shutdown_token());
         // Those who hold a message of this stream, and it itself.
         let held = Arc::new(());
+        let mut group = Group::default();
         loop {
             let since = Instant::now();
-            let item = tokio::select! {
-                biased;
-                () = self.ending.cancelled() => return Ok(()),
-                item = stream.next() => item,
-                () = silence(&held, self.clients.settings.stale_after) => {
-                    tracing::debug!(subscription = self.subscription, "a stream was silent for long and is opened anew");
-                    self.silent_since = Some(since);
-                    return Ok(());
+            // What is there is taken without waiting, until there are enough together, or no more.
+            let at_hand = if group.is_full() { None } else { stream.next().now_or_never() };
+            let item = match at_hand {
+                Some(item) => item,
+                None if !group.messages.is_empty() => {
+                    if !self.hand_on(&mut group, brought, &held).await {
+                        return Ok(());
+                    }
+                    continue;
                 }
+                None => tokio::select! {
+                    biased;
+                    () = self.ending.cancelled() => return Ok(()),
+                    item = stream.next() => item,
+                    () = silence(&held, self.clients.settings.stale_after) => {
+                        tracing::debug!(subscription = self.subscription, "a stream was silent for long and is opened anew");
+                        self.silent_since = Some(since);
+                        return Ok(());
+                    }
+                },
             };
-            let (message, handler) = match item {
-                None => return Ok(()),
-                Some(Ok(delivered)) => delivered,
-                Some(Err(error)) => {
+            match item {
+                Some(Ok((given, handler))) => {
+                    let size = u32::try_from(given.data.len() + BESIDE_A_BODY).unwrap_or(u32::MAX).min(self.most);
+                    if group.bytes.saturating_add(size) > self.most && !self.hand_on(&mut group, brought, &held).await {
+                        return Ok(());
+                    }
+                    group.bytes += size;
+                    group.messages.push((given, handler, size));
+                }
+                ended => {
+                    self.hand_on(&mut group, brought, &held).await;
+                    let Some(Err(error)) = ended else { return Ok(()) };
                     let name = self.clients.short(&self.subscription);
                     return Err(errors::classify(&format!("subscription `{name}`"), &error));
                 }
-            };
-            let size = u32::try_from(message.data.len() + BESIDE_A_BODY).unwrap_or(u32::MAX).min(self.most);
-            let handed_on = async {
-                let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else { return false };
-                let room = Room { _room: room, _of: Arc::clone(&held) };
-                items.send(Item::Message(Box::new(message), handler, room)).await.is_ok()
-            };
-            tokio::select! {
-                is_taken = handed_on => if !is_taken { return Ok(()) },
-                () = self.ending.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// Hands a group on once there is room for it; whether anybody still takes it.
+    async fn hand_on(&self, group: &mut Group, brought: &mpsc::Sender<Brought>, held: &Arc<()>) -> bool {
+        let Group { messages, bytes } = std::mem::take(group);
+        if messages.is_empty() {
+            return true;
+        }
+        let handed_on = async {
+            let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else { return false };
+            // Each message gives back its own part.
+            let delivered = messages.into_iter().filter_map(|(given, handler, size)| {
+                let room = Room { _room: room.split(size as usize)?, _of: Arc::clone(held) };
+                Some(Delivered { given, handler, room })
+            });
+            let delivered = delivered.collect();
+            brought.send(Brought::Messages(delivered)).await.is_ok()
+        };
+        tokio::select! {
+            is_taken = handed_on => is_taken,
+            () = self.ending.cancelled() => false,
+        }
+    }
+}
+
+/// Messages that are handed on together.
+#[derive(Default)]
+struct Group {
+    /// Each with the room that it takes.
+    messages: Vec<(Given, Handler, u32)>,
+    bytes: u32,
+}
+
+impl Group {
+    const fn is_full(&self) -> bool {
+        self.messages.len() >= GROUP || self.bytes >= GROUP_BYTES
     }
 }
 
