@@ -75,10 +75,7 @@ impl Harness for Pubsub {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            // The emulator (0.8.20) never learns that a stream was reset: its own gRPC fails at that (`NoSuchMethodError` in its log), and
-            // it goes on giving the dead stream its share of whatever comes. Each time that takes a lease, of 10 s. With as many dead
-            // streams as living ones a message waits for twenty of them once in a million times.
-            patience: Duration::from_secs(220),
+            patience: Duration::from_secs(60),
             has_positions: false,
             carries_bytes: false,
             keeps_timestamps: false,

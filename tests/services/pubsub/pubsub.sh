@@ -7,7 +7,8 @@
 #   pubsub.sh stop FOLDER      stops it
 #   pubsub.sh kill FOLDER      kills it; everything in it is gone
 #
-# It belongs to the Google Cloud SDK and to nothing else: neither Debian nor Maven has it. Needs a JDK of 11 or later.
+# It belongs to the Google Cloud SDK and to nothing else: neither Debian nor Maven has it. Needs a JDK of 11 or later. It is run
+# with one class of its libraries mended (mended/), without which it never learns that a reader is gone.
 set -euo pipefail
 
 fail() {
@@ -27,6 +28,9 @@ find_jar() {
 repository the package google-cloud-cli-pubsub-emulator (CLOUDSDK_ROOT_DIR says where else the SDK is)"
 }
 
+# What its jar runs.
+MAIN=com.google.cloud.pubsub.testing.v1.Main
+
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
@@ -34,15 +38,19 @@ is_running() { [[ -e $1/pid ]] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 start() {
   local folder=$1 jar port
   shift
-  command -v java >/dev/null || fail "no \`java\` found; install a JDK of 11 or later"
+  for program in java javac; do
+    command -v "$program" >/dev/null || fail "no \`$program\` found; install a JDK of 11 or later"
+  done
   jar=$(find_jar)
-  mkdir -p "$folder"
+  mkdir -p "$folder/mended"
+  javac -d "$folder/mended" -cp "$jar" "$(dirname "${BASH_SOURCE[0]}")"/mended/io/grpc/*.java ||
+    fail "the class that mends $jar does not go with it"
   is_running "$folder" && fail "an emulator is running in $folder already"
   # Somebody else may take a port before it does. One that was used before is used again, so that clients find it.
   for _ in {1..5}; do
     port=$(cat "$folder/port" 2>/dev/null || echo $((28000 + RANDOM % 4000)))
     answers "$port" && { rm -f "$folder/port"; continue; }
-    nohup java -Xmx768m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "$@" -jar "$jar" --host=127.0.0.1 --port="$port" >>"$folder/log" 2>&1 </dev/null &
+    nohup java -Xmx768m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "$@" -cp "$folder/mended:$jar" "$MAIN" --host=127.0.0.1 --port="$port" >>"$folder/log" 2>&1 </dev/null &
     echo $! >"$folder/pid"
     for _ in {1..600}; do
       is_running "$folder" || break
