@@ -176,14 +176,12 @@ impl Source for PubsubSource {
 
     async fn close(&mut self) -> Result<(), BusError> {
         let Some(streams) = self.streams.take() else { return Ok(()) };
-        // Not on an emulator: it goes on giving to streams that were cut off.
-        if self.clients.settings.emulator.is_none() {
-            streams.stop();
-        }
-        // Dropped, they are handed back, and delivered to another consumer at once.
-        self.fetched.clear();
-        self.held.clear();
         let ended = async {
+            // First, or what is handed back would come by them again.
+            streams.stop().await;
+            // Dropped, they are handed back, and delivered to another consumer at once.
+            self.fetched.clear();
+            self.held.clear();
             self.confirming.end().await;
             streams.end().await;
         };

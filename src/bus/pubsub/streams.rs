@@ -58,6 +58,9 @@ pub(super) struct Streams {
     pub(super) items: mpsc::Receiver<Item>,
     tasks: JoinSet<()>,
     ending: CancellationToken,
+    /// Has one for each stream that is cut off for good.
+    cut: Arc<Semaphore>,
+    streams: usize,
     _guard: DropGuard,
 }
 
@@ -66,6 +69,7 @@ impl Streams {
     pub(super) fn start(clients: &Arc<Clients>, subscription: &str, streams: usize, hold: Hold) -> Self {
         let (send, items) = mpsc::channel(WAITING);
         let ending = CancellationToken::new();
+        let cut = Arc::new(Semaphore::new(0));
         let mut tasks = JoinSet::new();
         let room = Arc::new(Semaphore::new(hold.bytes.clamp(1, Semaphore::MAX_PERMITS)));
         let most = u32::try_from(hold.bytes.max(1)).unwrap_or(u32::MAX);
@@ -79,17 +83,20 @@ impl Streams {
                 room: Arc::clone(&room),
                 most,
                 ending: ending.clone(),
+                cut: Arc::clone(&cut),
                 ended: Vec::new(),
                 silent_since: None,
             };
             tasks.spawn(pull.run(send.clone()));
         }
-        Self { items, tasks, _guard: ending.clone().drop_guard(), ending }
+        Self { items, tasks, _guard: ending.clone().drop_guard(), ending, cut, streams }
     }
 
-    /// Reads no more: what is handed back from here on goes to others.
-    pub(super) fn stop(&self) {
+    /// Reads no more: what is handed back once this is done goes to others.
+    pub(super) async fn stop(&self) {
         self.ending.cancel();
+        // It is never closed.
+        let _ = self.cut.acquire_many(u32::try_from(self.streams).unwrap_or(u32::MAX)).await;
     }
 
     /// Reads no more, hands back what was not taken, and waits until the service has every acknowledgement.
@@ -110,6 +117,7 @@ struct Pull {
     /// All of it: a larger message has to do with that.
     most: u32,
     ending: CancellationToken,
+    cut: Arc<Semaphore>,
     ended: Vec<ShutdownToken>,
     /// Nothing has come since, over a connection that was made before: that one is not used again.
     silent_since: Option<Instant>,
@@ -130,6 +138,7 @@ impl Pull {
                 () = ending.cancelled() => break,
             }
         }
+        self.cut.add_permits(1);
         drop(items);
         for ended in self.ended {
             ended.shutdown().await;
