@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::options::RequestOptionsBuilder as _;
+use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt as _};
 use google_cloud_secretmanager_v1::client::SecretManagerService;
 use secrecy::SecretString;
 use tokio::sync::Mutex;
@@ -19,6 +20,8 @@ const EMULATOR: &str = "SECRET_MANAGER_EMULATOR_HOST";
 
 /// The longest that one read takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// For so long the client tries by itself, and a pause of its own longer; then it has to say what is wrong.
+const RETRIED_FOR: Duration = Duration::from_secs(10);
 
 /// A client of it, made when it is first asked.
 pub(super) struct Gcp {
@@ -130,7 +133,12 @@ impl Reads for Gcp {
         let Name { full, location } = Name::of(name, self.project.as_deref()).map_err(never)?;
         let full = full.ok_or_else(|| never(NO_PROJECT.to_owned()))?;
         let client = self.client(location.as_deref()).await.map_err(never)?;
-        let asked = client.access_secret_version().set_name(&full).with_attempt_timeout(ANSWERS_WITHIN).send();
+        let asked = client
+            .access_secret_version()
+            .set_name(&full)
+            .with_attempt_timeout(ANSWERS_WITHIN)
+            .with_retry_policy(Aip194Strict.with_time_limit(RETRIED_FOR))
+            .send();
         let answer = match asked.await {
             Ok(answer) => answer,
             Err(error) => {
