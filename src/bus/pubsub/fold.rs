@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::message::{LONGEST_ATTRIBUTE, LONGEST_NAME, MOST_ATTRIBUTES};
+use super::limits::{LONGEST_ATTRIBUTE, LONGEST_NAME, MOST_ATTRIBUTES};
 use crate::message::Headers;
 use crate::message::headers::append;
 

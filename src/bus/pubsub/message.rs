@@ -11,20 +11,11 @@ use bytes::{Bytes, BytesMut};
 use google_cloud_pubsub::model::Message as Given;
 
 use super::fold;
+use super::limits::{LARGEST, LONGEST_ATTRIBUTE, LONGEST_KEY, LONGEST_NAME, MOST_ATTRIBUTES};
 use crate::bus::BusError;
 use crate::message::headers::append;
 use crate::message::{Delivery, Headers, Message, Outgoing, Partition};
 
-/// Largest value of an attribute, in bytes (Google's limits of a message).
-pub(super) const LONGEST_ATTRIBUTE: usize = 1024;
-/// Largest name of an attribute, in bytes.
-pub(super) const LONGEST_NAME: usize = 256;
-/// Largest ordering key, in bytes.
-const LONGEST_KEY: usize = 1024;
-/// Most attributes of a message.
-pub(super) const MOST_ATTRIBUTES: usize = 100;
-/// Largest message, in bytes.
-pub(super) const LARGEST: usize = 10_000_000;
 /// What Google's other clients call the number of this delivery.
 const DELIVERY_ATTEMPT: &str = "googclient_deliveryattempt";
 /// What names of Google's own begin with.

@@ -17,6 +17,7 @@ mod confirm;
 mod errors;
 mod fold;
 mod inspect;
+mod limits;
 mod message;
 mod names;
 mod publisher;

@@ -6,7 +6,7 @@ use google_cloud_pubsub::model::{Subscription, Topic};
 use google_cloud_wkt::Timestamp;
 
 use super::client::Clients;
-use super::{errors, message};
+use super::{errors, limits};
 use crate::bus::{BusError, Keeping, TopicInfo};
 
 /// How long a topic that is made here keeps its messages, so that it can be read again.
@@ -16,7 +16,7 @@ const DELETED: &str = "_deleted-topic_";
 
 /// A topic by its name.
 pub(super) async fn topic(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
-    Ok(info(&get_topic(clients, name).await?))
+    Ok(info(get_topic(clients, name).await?.message_retention_duration))
 }
 
 /// How long a topic keeps messages, whoever has read them; `None` where it does not.
@@ -33,12 +33,13 @@ async fn get_topic(clients: &Clients, name: &str) -> Result<Topic, BusError> {
     })
 }
 
-fn info(topic: &Topic) -> TopicInfo {
-    let kept = topic.message_retention_duration.as_ref().map(|kept| kept.seconds().max(0) as u64 * 1000);
+/// What is told of a topic or a subscription that keeps its messages for so long.
+fn info(kept: Option<google_cloud_wkt::Duration>) -> TopicInfo {
+    let kept = kept.map(|kept| kept.seconds().max(0) as u64 * 1000);
     TopicInfo {
         partitions: 1,
-        max_message_bytes: Some(message::LARGEST),
-        max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
+        max_message_bytes: Some(limits::LARGEST),
+        max_header_bytes: Some(limits::LONGEST_ATTRIBUTE),
         // The service does not tell.
         messages: None,
         keeping: Keeping { for_ms: kept, ..Keeping::default() },
@@ -89,16 +90,7 @@ async fn get_subscription(clients: &Clients, whole: &str) -> Result<Subscription
 
 /// What a writer reads from a subscription is what its topic is.
 pub(super) async fn subscription(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
-    let Described { settings, .. } = described(clients, name).await?;
-    let kept = settings.message_retention_duration.as_ref().map(|kept| kept.seconds().max(0) as u64 * 1000);
-    Ok(TopicInfo {
-        partitions: 1,
-        max_message_bytes: Some(message::LARGEST),
-        max_header_bytes: Some(message::LONGEST_ATTRIBUTE),
-        messages: None,
-        keeping: Keeping { for_ms: kept, ..Keeping::default() },
-        untold: None,
-    })
+    Ok(info(described(clients, name).await?.settings.message_retention_duration))
 }
 
 /// Makes a topic that keeps its messages for a while; one that exists is left as it is.
