@@ -14,6 +14,8 @@ pub enum Doubles {
     ReadAgain,
     /// It is a message, which is published again.
     SentAgain,
+    /// It is a message that stands for many. Published again it is another one, and whoever counts it counts twice.
+    CountedAgain,
     /// It is a message, published in one transaction with the positions that it was read from: only where those are
     /// passed by on purpose is it published again.
     OutOfPosition,
@@ -37,7 +39,7 @@ impl Doubles {
     pub const fn after(self, repetition: Repetition) -> bool {
         match self {
             Self::Never => false,
-            Self::Keyless | Self::SentAgain => true,
+            Self::Keyless | Self::SentAgain | Self::CountedAgain => true,
             Self::ReadAgain => !matches!(repetition, Repetition::Write),
             Self::OutOfPosition => matches!(repetition, Repetition::Anew),
         }

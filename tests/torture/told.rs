@@ -75,6 +75,11 @@ impl<J: Job> Told<J> {
         !Fault::ALL.into_iter().any(|fault| self.may(job, fault).has(effect))
     }
 
+    /// Whether what a writer publishes twice is another message each time, so that nobody behind it can tell.
+    pub fn makes_others(&self, job: J) -> bool {
+        self.explained(job).destinations.iter().any(|kept| kept.doubles == Ok(Doubles::CountedAgain))
+    }
+
     /// Whether a row of an environment may be twice in what a writer writes, after a fault.
     ///
     /// Of a row that has what it is known by: a place that doubles rows without doubles none of these.

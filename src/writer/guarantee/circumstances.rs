@@ -90,6 +90,9 @@ impl<'a> Circumstances<'a> {
             }
             (Doubles::ReadAgain, false) => "the repetition replaces what the write left".to_owned(),
             (Doubles::SentAgain, _) => format!("it is published once more, with the same {known_by}"),
+            (Doubles::CountedAgain, _) => {
+                "what was made of it is published once more, and readers count it twice".to_owned()
+            }
             (Doubles::OutOfPosition, true) => "it is published once more".to_owned(),
             (Doubles::OutOfPosition, false) => {
                 "what is published lands in one transaction with the positions that it was read from".to_owned()

@@ -117,9 +117,9 @@ pub async fn explain(settings: &WriterSettings) -> Result<Explained, PlanError> 
     let facts = find(settings.writer_type).ok_or(PlanError::NotInThisVersion(settings.writer_type))?.facts();
     let mut kept = planned.kept().await;
     if !bus::has_transactions(&settings.bus) {
-        // What would be published with its positions is published, and then acknowledged.
+        // What would be published with its positions is published, and then what it was made of is acknowledged.
         for kept in kept.iter_mut().filter(|kept| kept.doubles == Ok(Doubles::OutOfPosition)) {
-            kept.doubles = Ok(Doubles::SentAgain);
+            kept.doubles = Ok(Doubles::CountedAgain);
         }
     }
     let around = Circumstances::new(settings, facts, &*planned, &kept);

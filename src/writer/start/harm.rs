@@ -18,7 +18,7 @@ pub(super) fn harm(from_ms: i64, doubles: Doubles, tombstones_for: Option<Durati
         Doubles::ReadAgain => {
             return Some("would hold every row of that stretch twice (with the same key)".to_owned());
         }
-        Doubles::SentAgain | Doubles::OutOfPosition => return Some(TWICE.to_owned()),
+        Doubles::SentAgain | Doubles::CountedAgain | Doubles::OutOfPosition => return Some(TWICE.to_owned()),
     }
     let kept = tombstones_for?;
     let kept_since = now() / 1_000 - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);

@@ -52,6 +52,8 @@ struct Hop<'a> {
     doubles: [Vec<Span>; 2],
     /// Of each environment, whether what comes twice is there twice.
     is_there_twice: [bool; 2],
+    /// What it publishes twice is another message each time.
+    makes_others: bool,
 }
 
 /// The writers that messages of a role go through.
@@ -61,6 +63,7 @@ impl Ways<'_> {
     /// Whether rows of a message may be there twice in an environment.
     fn may_double(&self, from: (i32, i64), environment: usize, sent_twice: bool) -> bool {
         let mut comes_twice = sent_twice;
+        let mut are_others = false;
         let mut flight: Option<Flight> = None;
         for hop in &self.0 {
             let mut now = match flight {
@@ -72,7 +75,8 @@ impl Ways<'_> {
             }
             flight = Some(now);
             comes_twice = hop.doubles[environment].iter().any(|span| now.meets(*span))
-                || comes_twice && hop.is_there_twice[environment];
+                || comes_twice && (are_others || hop.is_there_twice[environment]);
+            are_others = comes_twice && (are_others || hop.makes_others);
         }
         comes_twice
     }
@@ -172,6 +176,7 @@ impl Run {
                 parks: parking.contains(&of).then(|| self.parked_flights.get(&of)).flatten(),
                 doubles: ENVIRONMENTS.map(|environment| self.episodes.when(may(environment))),
                 is_there_twice: ENVIRONMENTS.map(|environment| may(environment)(Fault::SentTwice)),
+                makes_others: self.told.makes_others(of),
             }
         };
         let ways = Ways(dealt.role.writers.iter().zip(&dealt.flights).map(hop).collect());
@@ -216,7 +221,13 @@ mod tests {
     const LOOKS: [(i64, i64); 6] = [(0, 0), (1, 0), (2, 1), (3, 2), (3, 3), (3, 3)];
 
     fn hop<'a>(reads: &'a Flights, spans: &[Span]) -> Hop<'a> {
-        Hop { reads, parks: None, doubles: [spans.to_vec(), Vec::new()], is_there_twice: [true, false] }
+        Hop {
+            reads,
+            parks: None,
+            doubles: [spans.to_vec(), Vec::new()],
+            is_there_twice: [true, false],
+            makes_others: false,
+        }
     }
 
     /// Which of three messages, of which each is there twice, fail the run.
@@ -264,6 +275,10 @@ mod tests {
         let with_keys = Hop { is_there_twice: [false; 2], ..hop(&second, &[]) };
         let all = [(clock.at(0), clock.at(9))];
         assert_eq!(failing(vec![hop(&first, &all), with_keys], None), ["row 0", "row 1", "row 2"]);
+        // No key tells what is another message each time.
+        let with_keys = Hop { is_there_twice: [false; 2], ..hop(&second, &[]) };
+        let makes_others = Hop { makes_others: true, ..hop(&first, &all) };
+        assert_eq!(failing(vec![makes_others, with_keys], None), [""; 0]);
     }
 
     #[test]
