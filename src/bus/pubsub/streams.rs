@@ -49,7 +49,7 @@ pub(super) struct Delivered {
 
 /// What a stream brings.
 enum Brought {
-    /// What had come when it was looked at: handing on one message costs about as much as handing on many.
+    /// What had come when it was looked at: each handing on wakes whoever takes it.
     Messages(Vec<Delivered>),
     /// The service refuses the stream, for the reason; another one is opened.
     Trouble(BusError),
