@@ -12,10 +12,11 @@ use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Clients;
+use super::group::Group;
 use super::source::{self, Reading};
-use super::streams::{Delivered, Streams};
+use super::streams::Streams;
 use super::temporary::{From, Temporary};
-use super::{message, topics};
+use super::topics;
 use crate::bus::{Browse, BrowseFrom, BusError, Hold, Stretch, Subscription};
 use crate::message::{Delivery, Message};
 
@@ -168,10 +169,13 @@ impl Reader {
         })
     }
 
-    fn take(&mut self, delivered: Vec<Delivered>) -> Vec<Message> {
-        let mut messages = Vec::with_capacity(delivered.len());
-        for Delivered { given, handler, .. } in delivered {
-            let message = message::received(given, &self.topic, Delivery(self.next), None);
+    fn take(&mut self, delivered: Vec<Group>) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(delivered.iter().map(Group::len).sum());
+        let all = delivered.into_iter().flat_map(|Group { block, messages, .. }| {
+            messages.into_iter().map(move |(entry, handler)| (block.clone(), entry, handler))
+        });
+        for (block, entry, handler) in all {
+            let message = entry.message(&block, &self.topic, Delivery(self.next));
             handler.ack();
             let at = message.timestamp_ms.unwrap_or(self.span.from);
             if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {

@@ -16,6 +16,7 @@ mod client;
 mod confirm;
 mod errors;
 mod fold;
+mod group;
 mod inspect;
 mod limits;
 mod message;

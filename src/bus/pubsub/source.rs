@@ -13,10 +13,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Clients;
 use super::confirm::Confirming;
-use super::streams::{Delivered, Room, Streams};
+use super::group::{Group, Room};
+use super::inspect;
+use super::streams::Streams;
 use super::temporary::Temporary;
 use super::topics;
-use super::{inspect, message};
 use crate::bus::inspect::SetUp;
 use crate::bus::{BusError, HeldUp, Hold, PartitionStatus, Received, Source, Subscribe, Subscription};
 use crate::message::{Delivery, Message, Partition};
@@ -87,6 +88,7 @@ pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
         streams: Some(streams),
         fetched: Vec::new(),
         held: VecDeque::new(),
+        rooms: VecDeque::new(),
         next: 0,
         quiet_since: Instant::now(),
         asked: Instant::now(),
@@ -102,7 +104,6 @@ struct Held {
     delivery: u64,
     published_ms: Option<i64>,
     handler: Handler,
-    _room: Room,
 }
 
 struct PubsubSource {
@@ -111,8 +112,10 @@ struct PubsubSource {
     streams: Option<Streams>,
     confirming: Confirming,
     /// Taken from the streams and not given on: a wait that is dropped keeps it.
-    fetched: Vec<Delivered>,
+    fetched: Vec<Group>,
     held: VecDeque<Held>,
+    /// What they take up, up to a delivery each.
+    rooms: VecDeque<(u64, Room)>,
     next: u64,
     /// Since when nothing came and nothing was at work.
     quiet_since: Instant,
@@ -168,6 +171,7 @@ impl Source for PubsubSource {
                 other => other.ack(),
             }
         }
+        while self.rooms.pop_front_if(|(until, _)| *until <= last.0).is_some() {}
         if self.held.is_empty() {
             self.quiet_since = Instant::now();
         }
@@ -182,6 +186,7 @@ impl Source for PubsubSource {
             // Dropped, they are handed back, and delivered to another consumer at once.
             self.fetched.clear();
             self.held.clear();
+            self.rooms.clear();
             self.confirming.end().await;
             streams.end().await;
         };
@@ -209,17 +214,22 @@ impl PubsubSource {
     /// Numbers what was fetched.
     fn give(&mut self) -> Vec<Message> {
         self.hears();
-        let mut messages = Vec::with_capacity(self.fetched.len());
-        for Delivered { given, handler, room } in self.fetched.drain(..) {
-            let delivery = Delivery(self.next);
-            let message = message::received(given, &self.reading.topic, delivery, handler.delivery_attempt());
-            if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
-                handler.ack();
-                continue;
+        let mut messages = Vec::with_capacity(self.fetched.iter().map(Group::len).sum());
+        for group in self.fetched.drain(..) {
+            let first = self.next;
+            for (entry, handler) in group.messages {
+                let published_ms = entry.published_ms;
+                if self.reading.until_ms.is_some_and(|until| published_ms.is_some_and(|at| at >= until)) {
+                    handler.ack();
+                    continue;
+                }
+                self.held.push_back(Held { delivery: self.next, published_ms, handler });
+                messages.push(entry.message(&group.block, &self.reading.topic, Delivery(self.next)));
+                self.next += 1;
             }
-            self.held.push_back(Held { delivery: self.next, published_ms: message.timestamp_ms, handler, _room: room });
-            self.next += 1;
-            messages.push(message);
+            if self.next > first {
+                self.rooms.push_back((self.next - 1, group.room));
+            }
         }
         self.tell();
         messages

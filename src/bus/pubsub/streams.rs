@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use google_cloud_pubsub::model::Message as Given;
 use google_cloud_pubsub::subscriber::ShutdownToken;
-use google_cloud_pubsub::subscriber::handler::Handler;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Clients;
 use super::errors;
+use super::group::{Filling, Group, Room};
 use crate::bus::{BusError, Hold};
 
 /// How long a message stays ours after this process has fallen silent; it is renewed long before that.
@@ -27,10 +26,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(30);
 const LEASE_OF_EMULATOR: Duration = Duration::from_secs(10);
 /// Leases are renewed for as long as the process lives: a store that is away for days is waited for.
 const LEASED_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Messages that are handed on together at the most.
-const GROUP: usize = 64;
-/// Bytes of them at the most: what waits for room waits for room for all of them.
-const GROUP_BYTES: u32 = 256 * 1024;
 /// Messages that are taken in one call, about.
 const TOGETHER: usize = 1000;
 /// Groups that may wait to be taken, of messages for which there was room.
@@ -40,28 +35,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Streams that ended and may still hold leases, which the end waits for.
 const ENDED_STREAMS: usize = 8;
 
-/// A message, and what acknowledges it. Dropped, it is handed back.
-pub(super) struct Delivered {
-    pub(super) given: Given,
-    pub(super) handler: Handler,
-    pub(super) room: Room,
-}
-
 /// What a stream brings.
 enum Brought {
-    /// What had come when it was looked at: each handing on wakes whoever takes it.
-    Messages(Vec<Delivered>),
+    /// What had come when it was looked at.
+    Messages(Group),
     /// The service refuses the stream, for the reason; another one is opened.
     Trouble(BusError),
-}
-
-/// The room that a message takes up; dropped, there is room for others.
-///
-/// The service keeps to its own limits for each stream alone, and a stream that is opened anew begins with an empty one.
-pub(super) struct Room {
-    _room: OwnedSemaphorePermit,
-    /// Counted by the stream that brought it.
-    _of: Arc<()>,
 }
 
 /// What a message takes beside its body, in bytes.
@@ -109,7 +88,8 @@ impl Streams {
     }
 
     /// The next messages: at least one. What goes wrong with a stream is told once the messages before it were taken. Cancel-safe.
-    pub(super) async fn receive(&mut self, into: &mut Vec<Delivered>) -> Result<(), BusError> {
+    pub(super) async fn receive(&mut self, into: &mut Vec<Group>) -> Result<(), BusError> {
+        let mut count = 0;
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
@@ -117,14 +97,17 @@ impl Streams {
         let mut next = Some(self.brought.recv().await.ok_or_else(ended)?);
         while let Some(brought) = next {
             match brought {
-                Brought::Messages(messages) => into.extend(messages),
+                Brought::Messages(group) => {
+                    count += group.len();
+                    into.push(group);
+                }
                 Brought::Trouble(trouble) if into.is_empty() => return Err(trouble),
                 Brought::Trouble(trouble) => {
                     self.trouble = Some(trouble);
                     break;
                 }
             }
-            next = if into.len() < TOGETHER { self.brought.try_recv().ok() } else { None };
+            next = if count < TOGETHER { self.brought.try_recv().ok() } else { None };
         }
         Ok(())
     }
@@ -198,15 +181,15 @@ impl Pull {
         self.ended.push(stream.shutdown_token());
         // Those who hold a message of this stream, and it itself.
         let held = Arc::new(());
-        let mut group = Group::default();
+        let mut filling = Filling::default();
         loop {
             let since = Instant::now();
             // What is there is taken without waiting, until there are enough together, or no more.
-            let at_hand = if group.is_full() { None } else { stream.next().now_or_never() };
+            let at_hand = if filling.is_full() { None } else { stream.next().now_or_never() };
             let item = match at_hand {
                 Some(item) => item,
-                None if !group.messages.is_empty() => {
-                    if !self.hand_on(&mut group, brought, &held).await {
+                None if !filling.is_empty() => {
+                    if !self.hand_on(&mut filling, brought, &held).await {
                         return Ok(());
                     }
                     continue;
@@ -225,14 +208,15 @@ impl Pull {
             match item {
                 Some(Ok((given, handler))) => {
                     let size = u32::try_from(given.data.len() + BESIDE_A_BODY).unwrap_or(u32::MAX).min(self.most);
-                    if group.bytes.saturating_add(size) > self.most && !self.hand_on(&mut group, brought, &held).await {
+                    if filling.size().saturating_add(size) > self.most
+                        && !self.hand_on(&mut filling, brought, &held).await
+                    {
                         return Ok(());
                     }
-                    group.bytes += size;
-                    group.messages.push((given, handler, size));
+                    filling.push(&given, handler, size);
                 }
                 ended => {
-                    self.hand_on(&mut group, brought, &held).await;
+                    self.hand_on(&mut filling, brought, &held).await;
                     let Some(Err(error)) = ended else { return Ok(()) };
                     let name = self.clients.short(&self.subscription);
                     return Err(errors::classify(&format!("subscription `{name}`"), &error));
@@ -241,40 +225,20 @@ impl Pull {
         }
     }
 
-    /// Hands a group on once there is room for it; whether anybody still takes it.
-    async fn hand_on(&self, group: &mut Group, brought: &mpsc::Sender<Brought>, held: &Arc<()>) -> bool {
-        let Group { messages, bytes } = std::mem::take(group);
-        if messages.is_empty() {
+    /// Hands on what was gathered once there is room for it; whether anybody still takes it.
+    async fn hand_on(&self, filling: &mut Filling, brought: &mpsc::Sender<Brought>, held: &Arc<()>) -> bool {
+        if filling.is_empty() {
             return true;
         }
         let handed_on = async {
-            let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else { return false };
-            // Each message gives back its own part.
-            let delivered = messages.into_iter().filter_map(|(given, handler, size)| {
-                let room = Room { _room: room.split(size as usize)?, _of: Arc::clone(held) };
-                Some(Delivered { given, handler, room })
-            });
-            let delivered = delivered.collect();
-            brought.send(Brought::Messages(delivered)).await.is_ok()
+            let Ok(room) = Arc::clone(&self.room).acquire_many_owned(filling.size()).await else { return false };
+            let group = filling.seal(Room::of(room, Arc::clone(held)));
+            brought.send(Brought::Messages(group)).await.is_ok()
         };
         tokio::select! {
             is_taken = handed_on => is_taken,
             () = self.ending.cancelled() => false,
         }
-    }
-}
-
-/// Messages that are handed on together.
-#[derive(Default)]
-struct Group {
-    /// Each with the room that it takes.
-    messages: Vec<(Given, Handler, u32)>,
-    bytes: u32,
-}
-
-impl Group {
-    const fn is_full(&self) -> bool {
-        self.messages.len() >= GROUP || self.bytes >= GROUP_BYTES
     }
 }
 
