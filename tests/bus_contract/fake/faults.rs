@@ -20,8 +20,6 @@ pub enum Asked {
     Answers,
     /// Another answer: HTTP's code, and Google's.
     Fails(u16, &'static str),
-    /// Nothing.
-    Hangs,
 }
 
 /// What goes wrong from now on.
@@ -77,7 +75,7 @@ impl Faults {
     }
 
     /// The answer about a subscription that is set so.
-    pub(super) async fn describe(&self, mut settings: Value) -> Response {
+    pub(super) fn describe(&self, mut settings: Value) -> Response {
         let asked = *self.asked.lock().expect("held");
         match asked {
             Asked::Answers => {
@@ -91,7 +89,6 @@ impl Faults {
                 let code = StatusCode::from_u16(code).expect("one of HTTP's");
                 (code, Json(json!({"error": error}))).into_response()
             }
-            Asked::Hangs => std::future::pending().await,
         }
     }
 

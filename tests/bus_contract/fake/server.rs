@@ -88,7 +88,7 @@ impl Fake {
             "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
         });
         let rest = Router::new()
-            .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described).await }))
+            .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described) }))
             .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
             .route(
                 &format!("/v1/projects/p/topics/{NO_NAME}"),
