@@ -33,8 +33,8 @@ pub enum BusError {
     /// Credentials or rights are missing; retried, since they may change.
     #[error("bus denies access: {0}")]
     Denied(String),
-    /// A topic or partition that is not there.
-    #[error("no such topic: {0}")]
+    /// A topic, one of its partitions, or a subscription that is not there.
+    #[error("no such topic or subscription: {0}")]
     NotFound(String),
     /// A message larger than the topic takes.
     #[error("message too large: {0}")]

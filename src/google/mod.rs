@@ -10,12 +10,14 @@
 
 mod adc;
 mod aws_pool;
+mod replaced;
 #[cfg(test)]
 mod tests;
 
 use google_cloud_auth::credentials::{Builder, Credentials, anonymous};
 
 use self::adc::Adc;
+pub use self::replaced::Replaced;
 use crate::causes::in_full;
 
 /// What all of Google's services are covered by; rights are given to the account, not to the token.
@@ -45,6 +47,12 @@ pub fn credentials(identity: &Identity) -> Result<Credentials, NoIdentity> {
         let found = adc.map_or_else(|| "application default credentials".to_owned(), |adc| adc.path());
         NoIdentity(format!("{found} cannot be used: {}", in_full(&error)))
     })
+}
+
+/// The same, to be read anew once a service does not take them any more.
+pub fn replaced(identity: &Identity) -> Result<Replaced, NoIdentity> {
+    let identity = identity.clone();
+    Replaced::read(move || credentials(&identity))
 }
 
 /// The credentials for an emulator, which asks for none.

@@ -15,10 +15,8 @@ use super::fold;
 use super::limits::{LARGEST, LONGEST_ATTRIBUTE, LONGEST_KEY, LONGEST_NAME, MOST_ATTRIBUTES};
 use crate::bus::BusError;
 use crate::message::headers::append;
-use crate::message::{Delivery, Headers, Message, Outgoing, Partition};
+use crate::message::{DELIVERY_ATTEMPT, Delivery, Headers, Message, Outgoing, Partition};
 
-/// What Google's other clients call the number of this delivery.
-const DELIVERY_ATTEMPT: &str = "googclient_deliveryattempt";
 /// What names of Google's own begin with.
 const RESERVED: &str = "goog";
 

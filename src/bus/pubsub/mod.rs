@@ -21,11 +21,15 @@ mod inspect;
 mod limits;
 mod message;
 mod names;
+mod openings;
 mod publisher;
+mod pull;
+mod question;
 mod source;
 mod streams;
 mod temporary;
 mod topics;
+mod troubles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +64,7 @@ pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn Inspect>> {
 pub fn waits(settings: &BusSettings) -> Option<Waits> {
     let BusSettings::Pubsub(_) = settings else { return None };
     Some(Waits {
-        session: Some(streams::LEASE),
+        session: Some(pull::LEASE),
         session_by: None,
         // Nothing is ever handed over.
         handover: Duration::MAX,

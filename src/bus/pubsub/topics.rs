@@ -5,12 +5,14 @@ use std::time::Duration;
 use google_cloud_pubsub::model::{Subscription, Topic};
 use google_cloud_wkt::Timestamp;
 
-use super::client::Clients;
+use super::client::{CALL_WITHIN, Clients};
 use super::{errors, limits};
 use crate::bus::{BusError, Keeping, TopicInfo};
 
 /// How long a topic that is made here keeps its messages, so that it can be read again.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A question that has no answer by then has none: a little longer than a call is tried.
+const ANSWERS_WITHIN: Duration = CALL_WITHIN.saturating_add(Duration::from_secs(5));
 /// What a subscription is shown as that has lost its topic.
 const DELETED: &str = "_deleted-topic_";
 
@@ -27,7 +29,7 @@ pub(super) async fn kept_for(clients: &Clients, name: &str) -> Result<Option<Dur
 
 async fn get_topic(clients: &Clients, name: &str) -> Result<Topic, BusError> {
     let call = clients.topics().await?.get_topic().set_topic(clients.topic_name(name));
-    call.send().await.map_err(|error| match errors::classify(&format!("topic `{name}`"), &error) {
+    call.send().await.map_err(|error| match clients.classify(&format!("topic `{name}`"), &error) {
         BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
         other => other,
     })
@@ -64,28 +66,38 @@ pub(super) async fn described(clients: &Clients, name: &str) -> Result<Described
         BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
         other => other,
     })?;
+    has_topic(name, &settings)?;
+    let topic = clients.short(&settings.topic).to_owned();
+    Ok(Described { name: whole, topic, settings })
+}
+
+/// A subscription that has lost its topic brings nothing more, whatever is sent to a new one of the same name.
+fn has_topic(name: &str, settings: &Subscription) -> Result<(), BusError> {
     if settings.topic == DELETED {
         return Err(BusError::Settings(format!(
             "subscription `{name}` has lost its topic, which was deleted; make both anew"
         )));
     }
-    let topic = clients.short(&settings.topic).to_owned();
-    Ok(Described { name: whole, topic, settings })
+    Ok(())
 }
 
-/// Whether the service answers, asked about a subscription by its whole name. Who may read may not be allowed to ask: that
-/// is an answer too, and whoever may not read is told by the stream.
+/// Whether the service answers, asked about a subscription by its whole name, and would bring messages of a topic. Who may read may not
+/// be allowed to ask: that is an answer too, and whoever may not read is told by the stream. Who is not known at all has no answer.
 pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusError> {
-    match get_subscription(clients, whole).await {
-        Ok(_) | Err(BusError::Denied(_)) => Ok(()),
-        Err(error) => Err(error),
+    let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
+    let what = format!("subscription `{}`", clients.short(whole));
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, call.send()).await;
+    match answer.map_err(|_| BusError::Unavailable(format!("{what}: no answer within {ANSWERS_WITHIN:?}")))? {
+        Ok(settings) => has_topic(clients.short(whole), &settings),
+        Err(error) if errors::is_about_a_right(&error) => Ok(()),
+        Err(error) => Err(clients.classify(&what, &error)),
     }
 }
 
 async fn get_subscription(clients: &Clients, whole: &str) -> Result<Subscription, BusError> {
     let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
     let what = format!("subscription `{}`", clients.short(whole));
-    call.send().await.map_err(|error| errors::classify(&what, &error))
+    call.send().await.map_err(|error| clients.classify(&what, &error))
 }
 
 /// What a writer reads from a subscription is what its topic is.
@@ -101,7 +113,7 @@ pub(super) async fn create(clients: &Clients, name: &str) -> Result<(), BusError
     match call.send().await {
         Ok(_) => Ok(()),
         Err(error) if errors::already_exists(&error) => Ok(()),
-        Err(error) => Err(errors::classify(&format!("topic `{name}`"), &error)),
+        Err(error) => Err(clients.classify(&format!("topic `{name}`"), &error)),
     }
 }
 
@@ -119,7 +131,7 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
     match call.send().await {
         Ok(_) => {}
         Err(error) if errors::already_exists(&error) => return Ok(()),
-        Err(error) => return Err(errors::classify(&format!("subscription `{name}`"), &error)),
+        Err(error) => return Err(clients.classify(&format!("subscription `{name}`"), &error)),
     }
     if kept_for(clients, topic).await?.is_some() {
         let seek = admin.seek().set_subscription(&whole).set_time(Timestamp::clamp(0, 0));
@@ -130,7 +142,7 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
             Err(error) if clients.settings.emulator.is_some() => {
                 tracing::warn!("{what} is not possible here, so it begins now: {}", errors::describe(&error));
             }
-            Err(error) => return Err(errors::classify(&what, &error)),
+            Err(error) => return Err(clients.classify(&what, &error)),
         }
     }
     Ok(())

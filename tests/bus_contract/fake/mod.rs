@@ -1,6 +1,8 @@
 //! What Google's service does and its emulator does not, on a fake.
 
+mod faults;
 mod server;
+mod troubles;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::faults::Faults;
 use super::wire::{
     AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PublishRequest, PublishResponse, PubsubMessage,
     ReceivedMessage, RpcStatus, StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
@@ -39,6 +40,8 @@ pub struct Fake {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     exactly_once: bool,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
     /// `host:port`
     pub address: String,
 }
@@ -72,13 +75,20 @@ impl Fake {
                 PubsubMessage { data: (*id).into(), message_id: (*id).to_owned(), ordering_key: (*key).to_owned() };
             state.waiting.entry((*key).to_owned()).or_default().push_back(message);
         }
-        let fake = Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), exactly_once, address };
+        let fake = Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::default(),
+            exactly_once,
+            faults: Arc::default(),
+            address,
+        };
+        let faults = Arc::clone(&fake.faults);
         let described = json!({
             "name": "projects/p/subscriptions/s", "topic": "projects/p/topics/t",
             "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
         });
         let rest = Router::new()
-            .route("/v1/projects/p/subscriptions/s", get(move || async move { Json(described) }))
+            .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described) }))
             .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
             .route(
                 &format!("/v1/projects/p/topics/{NO_NAME}"),
@@ -306,8 +316,18 @@ impl StreamingService<StreamingPullRequest> for StreamingPull {
             if fake.open(first, from) {
                 return std::future::pending().await;
             }
+            if let Some(refusal) = fake.faults.refuses() {
+                return Err(refusal);
+            }
             let ended = async move { while let Some(Ok(_)) = requests.next().await {} };
-            let delivered = stream::unfold(fake, |fake| async move { Some((Ok(fake.deliver().await), fake)) });
+            let delivered = stream::unfold(Some(fake), |fake| async move {
+                let fake = fake?;
+                let faults = Arc::clone(&fake.faults);
+                tokio::select! {
+                    failure = faults.failure() => Some((Err(failure), None)),
+                    response = fake.deliver() => Some((Ok(response), Some(fake))),
+                }
+            });
             let answers: Self::ResponseStream = Box::pin(delivered.take_until(Box::pin(ended)));
             Ok(Response::new(answers))
         })
@@ -333,8 +353,11 @@ impl UnaryService<AcknowledgeRequest> for Acknowledge {
     type Future = Answer<()>;
 
     fn call(&mut self, request: Request<AcknowledgeRequest>) -> Self::Future {
-        let answer = self.0.acknowledge(request.into_inner().ack_ids).map(Response::new);
-        Box::pin(async move { answer })
+        let fake = self.0.clone();
+        Box::pin(async move {
+            fake.faults.under_way().await;
+            fake.acknowledge(request.into_inner().ack_ids).map(Response::new)
+        })
     }
 }
 
