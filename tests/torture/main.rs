@@ -81,6 +81,7 @@ mod report;
 mod rows;
 mod scenes;
 mod sent;
+mod set_back;
 mod stores;
 mod told;
 mod wire;

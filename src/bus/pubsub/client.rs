@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use google_cloud_auth::credentials::Credentials;
-use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
+use google_cloud_gax::client_builder::ClientBuilder;
+use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt};
 use google_cloud_pubsub::Error;
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
@@ -94,13 +95,7 @@ impl Clients {
 
     pub(super) async fn topics(&self) -> Result<&TopicAdmin, BusError> {
         let make = || async {
-            let mut builder = TopicAdmin::builder()
-                .with_credentials(self.credentials().await?)
-                .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
-                .with_backoff_policy(backoff());
-            if let Some(endpoint) = self.endpoint() {
-                builder = builder.with_endpoint(endpoint);
-            }
+            let builder = self.of_calls(TopicAdmin::builder()).await?;
             builder.build().await.map_err(|error| errors::unmade(&error))
         };
         self.topics.get_or_try_init(make).await
@@ -108,13 +103,7 @@ impl Clients {
 
     pub(super) async fn subscriptions(&self) -> Result<&SubscriptionAdmin, BusError> {
         let make = || async {
-            let mut builder = SubscriptionAdmin::builder()
-                .with_credentials(self.credentials().await?)
-                .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
-                .with_backoff_policy(backoff());
-            if let Some(endpoint) = self.endpoint() {
-                builder = builder.with_endpoint(endpoint);
-            }
+            let builder = self.of_calls(SubscriptionAdmin::builder()).await?;
             builder.build().await.map_err(|error| errors::unmade(&error))
         };
         self.subscriptions.get_or_try_init(make).await
@@ -128,6 +117,18 @@ impl Clients {
             credentials.are_refused();
         }
         errors::classify(what, error)
+    }
+
+    /// What every client of single calls is made with. Those of streams and of messages have builders of other types.
+    async fn of_calls<F>(&self, builder: ClientBuilder<F, Credentials>) -> Result<ClientBuilder<F, Credentials>, BusError> {
+        let builder = builder
+            .with_credentials(self.credentials().await?)
+            .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
+            .with_backoff_policy(backoff());
+        Ok(match self.endpoint() {
+            Some(endpoint) => builder.with_endpoint(endpoint),
+            None => builder,
+        })
     }
 
     /// Where the service is, where that is not Google's own place.
@@ -147,7 +148,7 @@ impl Clients {
 }
 
 /// Pauses between two attempts of one call.
-fn backoff() -> google_cloud_gax::exponential_backoff::ExponentialBackoff {
+fn backoff() -> ExponentialBackoff {
     ExponentialBackoffBuilder::new()
         .with_initial_delay(Duration::from_millis(100))
         .with_maximum_delay(Duration::from_secs(5))

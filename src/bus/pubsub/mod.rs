@@ -99,6 +99,10 @@ impl Bus for PubsubBus {
         Some(self)
     }
 
+    fn addressed_by(&self) -> Option<String> {
+        self.clients.settings.emulator.as_ref().map(|_| "the emulator is from `pubsub_emulator_host`".to_owned())
+    }
+
     async fn create_topic(&self, name: &str, _partitions: u32) -> Result<(), BusError> {
         topics::create(&self.clients, name).await
     }
