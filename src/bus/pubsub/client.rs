@@ -120,7 +120,10 @@ impl Clients {
     }
 
     /// What every client of single calls is made with. Those of streams and of messages have builders of other types.
-    async fn of_calls<F>(&self, builder: ClientBuilder<F, Credentials>) -> Result<ClientBuilder<F, Credentials>, BusError> {
+    async fn of_calls<F>(
+        &self,
+        builder: ClientBuilder<F, Credentials>,
+    ) -> Result<ClientBuilder<F, Credentials>, BusError> {
         let builder = builder
             .with_credentials(self.credentials().await?)
             .with_retry_policy(Aip194Strict.with_time_limit(CALL_WITHIN))
