@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
@@ -29,6 +30,8 @@ use super::wire::{
     ReceivedMessage, RpcStatus, StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
 };
 
+/// Between something that has changed and the next look at what waits.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The body of a message that is never taken.
 pub const REFUSED: &str = "refused";
 /// A name that is no name of a topic.
@@ -226,6 +229,9 @@ impl Fake {
                 return StreamingPullResponse { received_messages, subscription_properties };
             }
             changed.await;
+            // A stream that its reader has cut off is gone by then: what it handed back behind that would be given to it once more,
+            // and here no lease runs out by itself.
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }
