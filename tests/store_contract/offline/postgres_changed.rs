@@ -1,14 +1,11 @@
 //! A table of Postgres that others change while a writer knows it as it was: nothing is rounded, and no row is blamed.
 
-use std::time::Duration;
-
 use chalk_writer::sink::ErrorClass::TypeMismatch;
 use chalk_writer::sink::SinkError;
 use chalk_writer::value::Value;
 
 use super::postgres::{open, server};
-use super::support::{NOON, Store, open_uri, row, shape, write};
-use crate::proxy::Proxy;
+use super::support::{NOON, Store, row, shape, write};
 
 /// Not a double: 2⁵³ + 1.
 const ODD: i64 = 9_007_199_254_740_993;
@@ -76,33 +73,4 @@ async fn a_row_is_not_blamed_for_a_type_that_was_changed_under_it() {
     notices(&store, &large).await;
     assert_eq!(write(&store, "first", &large).await.expect("the column becomes wider").stored, 1);
     assert_eq!(server.sql("SELECT v FROM \"user\" ORDER BY v"), "1\n1e+300");
-}
-
-/// A change between what is copied to the side and what is inserted from there, where transactions see the catalog as it was
-/// when they began unless they are told otherwise.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_in_the_middle_of_a_write_is_noticed_whatever_transactions_see() {
-    let server = server();
-    let proxy = Proxy::of(server.port());
-    let uri = server.uri_through(proxy.port());
-    let store =
-        open_uri(&format!("{uri}?options=-c%20default_transaction_isolation%3Dserializable")).expect("it opens");
-    let shape = shape("user", &[("n", None), ("name", None)]);
-    let of = |id: i64, n: i64, name: &'static str| row(&shape, id, NOON, [Value::Int(n), Value::text(name)]);
-    write(&store, "a", &[of(1, 7, "first")]).await.expect("written");
-    proxy.hold_up(b"held up here");
-    let rows = [of(2, ODD, "held up here")];
-    let writing = tokio::spawn({
-        let (store, rows) = (store.clone(), rows.clone());
-        async move { notices(&store, &rows).await }
-    });
-    while !proxy.holds() {
-        assert!(!writing.is_finished(), "it was not held up");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    server.sql("ALTER TABLE \"user\" ALTER n TYPE double precision");
-    proxy.let_go();
-    writing.await.expect("it notices");
-    let outcome = write(&store, "first", &rows).await.expect("judged anew");
-    assert_eq!((outcome.stored, outcome.refused.len()), (0, 1));
 }

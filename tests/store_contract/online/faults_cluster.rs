@@ -159,7 +159,13 @@ async fn a_writer_starts_while_nobody_has_the_slot_of_the_layout() {
     }
     owner.command(&["CLUSTER", "ADDSLOTS", &text]);
     stored_at_last(&*store, &users(3)).await;
-    assert_eq!(owner.command(&["GET", LAYOUT]), Reply::Bytes(b"1".to_vec()), "set as soon as it can be");
+    // Not every node knows of the slot's owner at once.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while owner.command(&["GET", LAYOUT]) != Reply::Bytes(b"1".to_vec()) {
+        assert!(tokio::time::Instant::now() < deadline, "it is set as soon as it can be");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stored_at_last(&*store, &users(3)).await;
+    }
     must_be(&*store, 3).await;
 }
 
