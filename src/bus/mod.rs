@@ -10,6 +10,7 @@ pub mod pubsub;
 pub mod reread;
 mod subscriptions;
 mod transaction;
+mod undelivered;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use crate::config::settings::OnGap;
 pub use subscriptions::Subscriptions;
 pub use transaction::{Committed, Consumed, Transactions};
+pub use undelivered::{Landing, Undelivered, all_landed};
 
 use crate::config::settings::BusSettings;
 use crate::message::{Delivery, Message, Outgoing, Partition};
@@ -263,8 +265,10 @@ pub struct HeldUp {
 pub trait Publisher: Send + Sync {
     /// Sends messages and returns once the bus has all of them for good, with where each landed.
     ///
-    /// After an error some may have landed; sending them again is the caller's decision.
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError>;
+    /// Each has an answer of its own: one that is not taken keeps no other from landing, and the error says which landed all the
+    /// same. [`BusError::TooLarge`] and [`BusError::Refused`] are verdicts on that one message, and it did not land. After any
+    /// other error it may have; sending it again is the caller's decision.
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered>;
 }
 
 /// Where a published message landed.

@@ -211,7 +211,10 @@ impl Publishing {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let placed = self.publisher.publish(&self.waiting).await?;
+        let (placed, failed) = match self.publisher.publish(&self.waiting).await {
+            Ok(placed) => (placed, None),
+            Err(undelivered) => (undelivered.landings().iter().flatten().cloned().collect(), Some(undelivered)),
+        };
         self.waiting.clear();
         self.bytes = 0;
         for Placed { partition, offset } in placed {
@@ -222,7 +225,7 @@ impl Publishing {
             landed.first_offset = landed.first_offset.min(offset);
             landed.last_offset = landed.last_offset.max(offset);
         }
-        Ok(())
+        failed.map_or(Ok(()), |undelivered| Err(undelivered.into()))
     }
 
     /// What the bus has; messages that were not flushed are not among it.

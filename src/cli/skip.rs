@@ -272,8 +272,13 @@ impl Skip<'_> {
         let mut fit = Fit::of(info.max_message_bytes, info.max_header_bytes);
         let placed = loop {
             match publisher.publish(&fit.letter(message, &note, topic)).await {
-                Err(BusError::TooLarge(_)) if fit.halve() => {}
-                other => break other?,
+                Ok(placed) => break placed,
+                Err(undelivered) => match undelivered.into() {
+                    BusError::TooLarge(_) if fit.halve() => {}
+                    // A compacted topic takes none without a key.
+                    BusError::Refused(_) if message.key.is_none() && fit.give_key() => {}
+                    other => return Err(other.into()),
+                },
             }
         };
         // Of a letter in parts the last is where it is known by.

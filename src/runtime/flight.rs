@@ -300,7 +300,7 @@ mod tests {
     use super::super::shared::Target;
     use super::super::{DeadLetterBudget, DeadLetterTopic, Health, Policy, Retry};
     use super::*;
-    use crate::bus::{BusError, Placed, Publisher};
+    use crate::bus::{Placed, Publisher, Undelivered};
     use crate::decode::Decoded;
     use crate::message::{Headers, Message, Outgoing};
     use crate::sink::{ErrorClass, Refusal};
@@ -331,7 +331,7 @@ mod tests {
 
     #[async_trait]
     impl Publisher for Takes {
-        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
             let partition = Partition { topic: "dlq".into(), number: 0 };
             Ok(messages.iter().map(|_| Placed { partition: partition.clone(), offset: 0 }).collect())
         }

@@ -94,19 +94,42 @@ impl Outlet {
 
     /// Sends messages and returns once the bus has all of them for good, in the words of a sink.
     ///
-    /// After an error some may have landed; the repetition that follows sends them again. What the topic finds too
-    /// large, or never takes, is a row's fault, and the runtime finds out whose.
+    /// After an error some may have landed; the repetition that follows sends them again, and what the topic finds too
+    /// large, or never takes, is a row's fault, and the runtime finds out whose. Who knows which message is of which row
+    /// [sends none twice](Self::publish_each).
     pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
-        let Err(error) = self.publisher.publish(messages).await else { return Ok(()) };
-        let reason = error.to_string();
-        Err(match error {
-            // A topic that was there at the start is waited for, as a store's table would be.
-            BusError::Unavailable(_) | BusError::NotFound(_) => SinkError::Transient { reason },
-            BusError::Denied(_) => SinkError::Denied { reason },
-            BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
-            BusError::Refused(_) => SinkError::Poisoned(Refusal::new(ErrorClass::ValueRefused, reason).harmless()),
-            BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
-        })
+        match self.publisher.publish(messages).await {
+            Ok(_) => Ok(()),
+            Err(undelivered) => Err(in_words_of_a_sink(undelivered.reason())),
+        }
+    }
+
+    /// The same, with what became of each message, in their order: what landed need not be sent again.
+    pub async fn publish_each(&self, messages: &[Outgoing]) -> Vec<Result<(), SinkError>> {
+        match self.publisher.publish(messages).await {
+            Ok(_) => messages.iter().map(|_| Ok(())).collect(),
+            Err(undelivered) => {
+                let mut landings = undelivered.landings().iter();
+                let of = |_| match landings.next() {
+                    Some(Ok(_)) => Ok(()),
+                    Some(Err(error)) => Err(in_words_of_a_sink(error)),
+                    None => Err(in_words_of_a_sink(undelivered.reason())),
+                };
+                messages.iter().map(of).collect()
+            }
+        }
+    }
+}
+
+fn in_words_of_a_sink(error: &BusError) -> SinkError {
+    let reason = error.to_string();
+    match error {
+        // A topic that was there at the start is waited for, as a store's table would be.
+        BusError::Unavailable(_) | BusError::NotFound(_) => SinkError::Transient { reason },
+        BusError::Denied(_) => SinkError::Denied { reason },
+        BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
+        BusError::Refused(_) => SinkError::Poisoned(Refusal::new(ErrorClass::ValueRefused, reason).harmless()),
+        BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
     }
 }
 
@@ -115,15 +138,15 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::bus::Placed;
+    use crate::bus::{Placed, Undelivered};
     use crate::writer::testing::publishes;
 
     struct Fails(BusError);
 
     #[async_trait]
     impl Publisher for Fails {
-        async fn publish(&self, _: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-            Err(self.0.clone())
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+            Err(Undelivered::all(self.0.clone(), messages.len()))
         }
     }
 

@@ -1,17 +1,19 @@
 //! Sending messages: of one key one after the other, all else together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use futures::future::join_all;
 use google_cloud_pubsub::client::Publisher as TopicPublisher;
 use google_cloud_pubsub::error::PublishError;
+use google_cloud_pubsub::publisher::PublishFuture;
 
 use super::client::Clients;
 use super::{errors, message, topics};
-use crate::bus::{BusError, Placed, Publisher};
+use crate::bus::{BusError, Landing, Placed, Publisher, Undelivered, all_landed};
 use crate::message::{Outgoing, Partition};
 
 /// Messages that wait for others to go with them do so for no longer: whoever publishes many has them all there at once.
@@ -54,60 +56,95 @@ impl PubsubPublisher {
     }
 }
 
+/// What sends the messages of one call that have a key, by topic. The client keeps a task and a queue for every key that it ever
+/// saw, and holds a key back after a failure: so these end with the call.
+type Keyed<'a> = HashMap<&'a str, TopicPublisher>;
+
 #[async_trait]
 impl Publisher for PubsubPublisher {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-        // All are looked at before the first is sent.
-        let given = messages.iter().map(message::outgoing).collect::<Result<Vec<_>, _>>()?;
-        // The client keeps a task and a queue for every key that it ever saw, and holds a key back after a failure. So those with
-        // keys are sent by one that ends with this call.
-        let mut keyed: HashMap<&str, TopicPublisher> = HashMap::new();
-        let mut sent = Vec::with_capacity(messages.len());
-        for (message, given) in messages.iter().zip(given) {
-            if given.ordering_key.is_empty() {
-                sent.push(self.of(&message.topic).await?.publish(given));
-                continue;
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+        let (mut keyed, mut sent) = (Keyed::new(), Vec::with_capacity(messages.len()));
+        let mut landings: Vec<Option<Landing>> = vec![None; messages.len()];
+        for (at, message) in messages.iter().enumerate() {
+            match self.send(&mut keyed, message).await {
+                Ok(answer) => sent.push(answer.map(move |answer| (at, answer))),
+                Err(error) => landings[at] = Some(Err(error)),
             }
-            if !keyed.contains_key(&*message.topic) {
-                keyed.insert(&message.topic, self.make(&message.topic).await?);
-            }
-            sent.push(keyed[&*message.topic].publish(given));
         }
-        let mut placed = Vec::with_capacity(messages.len());
-        let mut failed: Option<(u8, &str, PublishError)> = None;
-        for (message, outcome) in messages.iter().zip(join_all(sent).await) {
-            match outcome {
-                Ok(id) => placed.push(Placed {
-                    partition: Partition { topic: message.topic.as_str().into(), number: 0 },
-                    offset: message::offset(&id),
-                }),
-                // Of what was only held back another one's failure is the reason, and trouble that passes is told first: what
-                // is refused for good is so again.
-                Err(error) => {
-                    let weight = weight(&error);
-                    if failed.as_ref().is_none_or(|(heavier, ..)| *heavier < weight) {
-                        failed = Some((weight, &*message.topic, error));
-                    }
+        let (mut again, mut freed) = (Vec::new(), HashSet::new());
+        for (at, answer) in join_all(sent).await {
+            let message = &messages[at];
+            let key = message.key.as_ref().map(|key| (&*message.topic, key));
+            match answer {
+                // The service refuses a request: this one may have been refused for its neighbours, and those that follow it in its
+                // key were held back for it.
+                Err(error) if messages.len() > 1 && is_of_a_request(&error) => {
+                    freed.extend(key);
+                    again.push(at);
                 }
+                Err(PublishError::OrderingKeyPaused) if key.is_some_and(|key| freed.contains(&key)) => again.push(at),
+                answer => landings[at] = Some(self.landing(message, answer).await),
             }
         }
-        match failed {
-            None => Ok(placed),
-            Some((_, topic, error)) => Err(self.explain(topic, &error).await),
+        for (topic, key) in freed {
+            resume(&keyed, topic, key);
         }
+        for at in again {
+            let message = &messages[at];
+            landings[at] = Some(match self.send(&mut keyed, message).await {
+                Ok(answer) => {
+                    let answer = answer.await;
+                    // What is refused for itself holds up no other; after any other failure the key's order does.
+                    if let (Err(error), Some(key)) = (&answer, &message.key)
+                        && is_of_a_request(error)
+                    {
+                        resume(&keyed, &message.topic, key);
+                    }
+                    self.landing(message, answer).await
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let unheard = || Err(BusError::Unavailable("no answer came".to_owned()));
+        all_landed(landings.into_iter().map(|landing| landing.unwrap_or_else(unheard)).collect())
     }
 }
 
-/// Which of several failures is told.
-fn weight(error: &PublishError) -> u8 {
-    match error {
-        PublishError::OrderingKeyPaused => 0,
-        PublishError::Rpc(error) if errors::is_about_an_argument(error) => 1,
-        _ => 2,
+/// Whether the service finds something wrong with what it was given in one request.
+fn is_of_a_request(error: &PublishError) -> bool {
+    matches!(error, PublishError::Rpc(error) if errors::is_about_an_argument(error))
+}
+
+/// Lets the messages of a key go on that are held back since one of them failed.
+fn resume(keyed: &Keyed<'_>, topic: &str, key: &[u8]) {
+    if let (Some(publisher), Ok(key)) = (keyed.get(topic), std::str::from_utf8(key)) {
+        publisher.resume_publish(key);
     }
 }
 
 impl PubsubPublisher {
+    /// Hands a message to the client, where Pub/Sub can carry it.
+    async fn send<'a>(&self, keyed: &mut Keyed<'a>, message: &'a Outgoing) -> Result<PublishFuture, BusError> {
+        let given = message::outgoing(message)?;
+        if given.ordering_key.is_empty() {
+            return Ok(self.of(&message.topic).await?.publish(given));
+        }
+        if !keyed.contains_key(&*message.topic) {
+            keyed.insert(&message.topic, self.make(&message.topic).await?);
+        }
+        Ok(keyed[&*message.topic].publish(given))
+    }
+
+    async fn landing(&self, message: &Outgoing, answer: Result<String, PublishError>) -> Landing {
+        match answer {
+            Ok(id) => Ok(Placed {
+                partition: Partition { topic: message.topic.as_str().into(), number: 0 },
+                offset: message::offset(&id),
+            }),
+            Err(error) => Err(self.explain(&message.topic, &error).await),
+        }
+    }
+
     async fn explain(&self, topic: &str, error: &PublishError) -> BusError {
         let what = format!("a message to topic {topic} was not taken");
         let error = match error {

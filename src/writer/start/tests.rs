@@ -92,7 +92,7 @@ struct Remembers(Arc<Mutex<Vec<Outgoing>>>);
 
 #[async_trait]
 impl Publisher for Remembers {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, crate::bus::Undelivered> {
         self.0.lock().expect("no panic").extend_from_slice(messages);
         Ok(Vec::new())
     }

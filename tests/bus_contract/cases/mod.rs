@@ -58,7 +58,7 @@ const OF_QUEUES: &[&str] = &[
     "a_stretch_of_time_is_read_again_and_subscriptions_are_left_alone",
     "the_last_messages_and_one_by_its_id_are_found",
     "positions_cannot_be_moved",
-    "what_cannot_be_carried_is_refused_before_anything_is_sent",
+    "what_cannot_be_carried_is_refused_and_holds_up_no_other",
 ];
 
 /// Rules of buses that carry any bytes.
@@ -106,6 +106,9 @@ pub const CASES: &[(&str, Case)] = &[
     }),
     ("publishing_nothing_is_nothing", |h| Box::pin(messages::publishing_nothing_is_nothing(h))),
     ("a_message_above_the_limit_is_too_large", |h| Box::pin(messages::a_message_above_the_limit_is_too_large(h))),
+    ("a_message_that_is_not_taken_keeps_no_other_from_landing", |h| {
+        Box::pin(messages::a_message_that_is_not_taken_keeps_no_other_from_landing(h))
+    }),
     ("a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them", |h| {
         Box::pin(messages::a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them(h))
     }),
@@ -187,7 +190,7 @@ pub const CASES: &[(&str, Case)] = &[
         Box::pin(queue::the_last_messages_and_one_by_its_id_are_found(h))
     }),
     ("positions_cannot_be_moved", |h| Box::pin(queue::positions_cannot_be_moved(h))),
-    ("what_cannot_be_carried_is_refused_before_anything_is_sent", |h| {
-        Box::pin(queue::what_cannot_be_carried_is_refused_before_anything_is_sent(h))
+    ("what_cannot_be_carried_is_refused_and_holds_up_no_other", |h| {
+        Box::pin(queue::what_cannot_be_carried_is_refused_and_holds_up_no_other(h))
     }),
 ];
