@@ -20,6 +20,8 @@ mod setup;
 mod show;
 #[path = "cli/skip.rs"]
 mod skip;
+#[path = "cli/unwilling.rs"]
+mod unwilling;
 #[path = "cli/vectors.rs"]
 mod vectors;
 

@@ -18,6 +18,9 @@ pub enum BusError {
     /// A message that the bus or the topic never takes, for another reason than its size.
     #[error("message refused: {0}")]
     Refused(String),
+    /// A message without a key, of a topic that takes none without: a compacted one.
+    #[error("message without a key refused: {0}")]
+    Keyless(String),
     /// The log lost messages before they were read, and `on_gap` is `stop`.
     #[error("messages lost before they were read: {0}")]
     Gap(String),
@@ -38,10 +41,16 @@ impl BusError {
             | Self::NotFound(reason)
             | Self::TooLarge(reason)
             | Self::Refused(reason)
+            | Self::Keyless(reason)
             | Self::Gap(reason)
             | Self::Settings(reason)
             | Self::Failed(reason) => reason,
         }
+    }
+
+    /// Whether it is about one message, which did not land and never will as it is; others may.
+    pub const fn is_verdict(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::Refused(_) | Self::Keyless(_))
     }
 
     /// Whether the same call may succeed later without anyone changing the program or its settings.

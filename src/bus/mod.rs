@@ -17,6 +17,7 @@ pub mod reread;
 mod subscriptions;
 mod topic;
 mod transaction;
+mod undelivered;
 mod waiting;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use publisher::{Placed, Publisher};
 pub use subscriptions::Subscriptions;
 pub use topic::{Keeping, TopicInfo};
 pub use transaction::{Committed, Consumed, Transactions};
+pub use undelivered::{Landing, Undelivered, all_landed};
 pub use waiting::Waits;
 
 /// A connection to one bus. Cheap to make: nothing is contacted before a method is called.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::bus::BusError;
+use crate::bus::{BusError, Undelivered};
 use crate::runtime::PipelineError;
 use crate::writer::{PlanError, StartError};
 
@@ -76,9 +76,16 @@ impl From<BusError> for Failure {
             | BusError::Denied(_)
             | BusError::TooLarge(_)
             | BusError::Refused(_)
+            | BusError::Keyless(_)
             | BusError::Failed(_) => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<Undelivered> for Failure {
+    fn from(undelivered: Undelivered) -> Self {
+        BusError::from(undelivered).into()
     }
 }
 

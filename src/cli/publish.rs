@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use crate::bus::{Bus, BusError, Placed, Publisher};
+use crate::bus::{Bus, BusError, Placed, Publisher, Undelivered};
 use crate::config::settings::WriterSettings;
 use crate::message::Outgoing;
 use crate::result::unpack::Compression;
@@ -91,6 +91,8 @@ impl Arguments {
 /// Messages, and bytes, that one call hands to the bus.
 const MESSAGES_AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;
+/// Messages that an error names by their numbers.
+const NAMED: usize = 10;
 
 /// What `publish --json` prints.
 #[derive(Debug, Default, Serialize)]
@@ -143,7 +145,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let published = publishing.finish();
     if let Err(mut failure) = result {
-        failure.text += &format!("; {} published before that", count(published.messages, "message"));
+        failure.text += &format!("; {} published", count(published.messages, "message"));
         return Err(failure);
     }
     if arguments.json { Ok(output::json(&published)?) } else { Ok(published.print()?) }
@@ -184,13 +186,15 @@ pub(super) struct Publishing {
     publisher: std::sync::Arc<dyn Publisher>,
     waiting: Vec<Outgoing>,
     bytes: usize,
+    /// Messages that were sent, whatever came of them.
+    given: usize,
     published: Published,
 }
 
 impl Publishing {
     pub(super) async fn to(bus: &dyn Bus, topic: &str) -> Result<Self, Failure> {
         let published = Published { topic: topic.to_owned(), ..Published::default() };
-        Ok(Self { publisher: bus.publisher().await?, waiting: Vec::new(), bytes: 0, published })
+        Ok(Self { publisher: bus.publisher().await?, waiting: Vec::new(), bytes: 0, given: 0, published })
     }
 
     pub(super) async fn all(
@@ -211,7 +215,14 @@ impl Publishing {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        let placed = self.publisher.publish(&self.waiting).await?;
+        let (placed, failed) = match self.publisher.publish(&self.waiting).await {
+            Ok(placed) => (placed, None),
+            Err(undelivered) => {
+                let landed = undelivered.landings().iter().flatten().cloned().collect();
+                (landed, Some(self.not_published(undelivered)))
+            }
+        };
+        self.given += self.waiting.len();
         self.waiting.clear();
         self.bytes = 0;
         for Placed { partition, offset } in placed {
@@ -222,7 +233,21 @@ impl Publishing {
             landed.first_offset = landed.first_offset.min(offset);
             landed.last_offset = landed.last_offset.max(offset);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Names those that did not land: the others have, before and after them.
+    fn not_published(&self, undelivered: Undelivered) -> Failure {
+        let missing = undelivered.landings().iter().zip(self.given + 1..).filter(|(landing, _)| landing.is_err());
+        let missing: Vec<String> = missing.map(|(_, number)| number.to_string()).collect();
+        let more = missing.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let mut failure = Failure::from(undelivered);
+        let named = missing[..missing.len().min(NAMED)].join(", ");
+        let given = self.given + self.waiting.len();
+        failure.text +=
+            &format!("; of the first {given} messages not published: {named}{more}; none after them was tried");
+        failure
     }
 
     /// What the bus has; messages that were not flushed are not among it.

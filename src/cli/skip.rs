@@ -269,11 +269,16 @@ impl Skip<'_> {
         };
         let info = self.bus.topic(topic).await?;
         let publisher = self.bus.publisher().await?;
-        let mut fit = Fit::of(info.max_message_bytes, info.max_header_bytes);
+        let mut fit = Fit::of(info.max_message_bytes, info.max_header_bytes, info.keeping.compacts);
         let placed = loop {
             match publisher.publish(&fit.letter(message, &note, topic)).await {
-                Err(BusError::TooLarge(_)) if fit.halve() => {}
-                other => break other?,
+                Ok(placed) => break placed,
+                Err(undelivered) => match undelivered.into() {
+                    BusError::TooLarge(_) if fit.halve() => {}
+                    // A compacted topic takes none without a key.
+                    BusError::Keyless(_) if fit.give_key() => {}
+                    other => return Err(other.into()),
+                },
             }
         };
         // Of a letter in parts the last is where it is known by.

@@ -36,19 +36,23 @@ const LONGEST_NAME: usize = 300;
 /// where that is not enough, its body is cut into numbered parts that share one key, so that they
 /// stay in one partition and in order.
 pub fn compose(message: &Message, note: &Note, topic: &str, max_message_bytes: Option<usize>) -> Vec<Outgoing> {
-    compose_within(message, note, topic, max_message_bytes.unwrap_or(usize::MAX), usize::MAX)
+    compose_within(message, note, topic, max_message_bytes.unwrap_or(usize::MAX), usize::MAX, false)
 }
 
-/// The same for a bus that has a limit for each header too: the error text is cut to it.
+/// The same for a bus that has a limit for each header too, to which the error text is cut, and for a topic that takes nothing
+/// without a key.
 pub(super) fn compose_within(
     message: &Message,
     note: &Note,
     topic: &str,
     limit: usize,
     longest_header: usize,
+    keyed: bool,
 ) -> Vec<Outgoing> {
     let limit = limit.max(SMALLEST_LIMIT);
     let original = original_headers(message);
+    // In parts a letter has a key anyhow.
+    let given = (keyed && message.key.is_none()).then(|| key_of_letter(message, note));
     let outgoing = |key: Option<Bytes>, headers: Headers, payload: Option<Bytes>| Outgoing {
         topic: topic.to_owned(),
         partition: None,
@@ -59,9 +63,13 @@ pub(super) fn compose_within(
         timestamp_ms: None,
     };
     for longest_error in [LONGEST_ERROR.min(longest_header), SHORT_ERROR] {
-        let all = joined(&original, &notes(message, note, longest_error));
-        if taken(message.key.as_ref(), &all) + message.body().len() <= limit {
-            return vec![outgoing(message.key.clone(), all, message.payload.clone())];
+        let mut all = joined(&original, &notes(message, note, longest_error));
+        if given.is_some() {
+            all = joined(&all, &[(headers::KEYLESS, "1")].into_iter().collect());
+        }
+        let key = message.key.as_ref().or(given.as_ref());
+        if taken(key, &all) + message.body().len() <= limit {
+            return vec![outgoing(key.cloned(), all, message.payload.clone())];
         }
     }
 
@@ -112,6 +120,12 @@ pub fn room(limit: usize, key: Option<&Bytes>, headers: &Headers) -> usize {
 /// Bytes of a record with this key and these headers and no body.
 fn taken(key: Option<&Bytes>, headers: &Headers) -> usize {
     RECORD_OVERHEAD + key.map_or(0, Bytes::len) + headers.size() + HEADER_OVERHEAD * headers.iter().count()
+}
+
+/// The key of a letter whose message has none: of this burial and of no other, so that a compacted topic keeps it.
+fn key_of_letter(message: &Message, note: &Note) -> Bytes {
+    let Message { partition, offset, .. } = message;
+    Bytes::from(format!("{}/{}/{}/{offset}", note.batch_id, partition.topic, partition.number))
 }
 
 fn joined(first: &Headers, second: &Headers) -> Headers {

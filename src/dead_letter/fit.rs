@@ -11,19 +11,22 @@ const LARGEST: usize = 16 << 20;
 /// bus here that may keep it to itself.
 pub const ASSUMED_LIMIT: usize = 1 << 20;
 
-/// The size to which the letters for a topic are cut.
+/// How the letters for a topic are made: the size to which they are cut, and whether each has a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Fit {
     limit: usize,
     longest_header: usize,
+    keyed: bool,
 }
 
 impl Fit {
-    /// For a topic that takes records of this size, `None` where it does not tell, and headers of this size.
-    pub fn of(max_message_bytes: Option<usize>, max_header_bytes: Option<usize>) -> Self {
+    /// For a topic that takes records of this size, `None` where it does not tell, and headers of this size; `keyed`: and none without
+    /// a key.
+    pub fn of(max_message_bytes: Option<usize>, max_header_bytes: Option<usize>, keyed: bool) -> Self {
         Self {
             limit: max_message_bytes.unwrap_or(ASSUMED_LIMIT).min(LARGEST),
             longest_header: max_header_bytes.unwrap_or(usize::MAX),
+            keyed,
         }
     }
 
@@ -34,7 +37,12 @@ impl Fit {
 
     /// The letter of a message, in as many parts as it takes.
     pub fn letter(self, message: &Message, note: &Note, topic: &str) -> Vec<Outgoing> {
-        compose_within(message, note, topic, self.limit, self.longest_header)
+        compose_within(message, note, topic, self.limit, self.longest_header, self.keyed)
+    }
+
+    /// The topic refused a letter without a key: the next has one. `false`: it had one.
+    pub fn give_key(&mut self) -> bool {
+        !std::mem::replace(&mut self.keyed, true)
     }
 
     /// The topic found that too large: the next is cut to half of it. `false`: no smaller ones are made.

@@ -52,6 +52,8 @@ pub const DELIVERY_ATTEMPT: &str = "chalk_dlq_delivery_attempt";
 pub const BATCH_ID: &str = "chalk_dlq_batch_id";
 /// How many times it has been sent again; 0 for a first burial.
 pub const REDRIVE_COUNT: &str = "chalk_dlq_redrive_count";
+/// `1`: the message has no key, and the record's own was given to the letter for a topic that takes nothing without.
+pub const KEYLESS: &str = "chalk_dlq_keyless";
 /// Number of this part, from 1; absent where the letter is whole.
 pub const PART: &str = "chalk_dlq_part";
 /// How many parts there are.

@@ -69,7 +69,7 @@ pub struct Notes {
 /// The buried message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Original {
-    /// The record key.
+    /// The message's key.
     pub key: Option<Bytes>,
     /// Its headers, without notes.
     pub headers: Headers,
@@ -127,7 +127,7 @@ pub fn read(message: &Message) -> Option<DeadLetter> {
             redrive_count: count(headers::REDRIVE_COUNT).unwrap_or_default(),
         },
         original: Original {
-            key: message.key.clone(),
+            key: message.key.clone().filter(|_| message.headers.get(headers::KEYLESS).is_none()),
             headers: message.headers.iter().filter(|(name, _)| !headers::is_note(name)).collect(),
             payload: message.payload.clone(),
             timestamp_ms: match message.headers.get_str(headers::TIMESTAMP_MS) {

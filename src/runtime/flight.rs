@@ -300,7 +300,7 @@ mod tests {
     use super::super::shared::Target;
     use super::super::{DeadLetterBudget, DeadLetterTopic, Health, Policy, Retry};
     use super::*;
-    use crate::bus::{BusError, Placed, Publisher};
+    use crate::bus::{Placed, Publisher, Undelivered};
     use crate::decode::Decoded;
     use crate::message::{Headers, Message, Outgoing};
     use crate::sink::{ErrorClass, Refusal};
@@ -331,7 +331,7 @@ mod tests {
 
     #[async_trait]
     impl Publisher for Takes {
-        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
             let partition = Partition { topic: "dlq".into(), number: 0 };
             Ok(messages.iter().map(|_| Placed { partition: partition.clone(), offset: 0 }).collect())
         }
@@ -373,8 +373,13 @@ mod tests {
             let mut decoded = Decoded { environment, event_time, rows: vec![Any], refused, ..Decoded::default() };
             batch.push(message, &mut decoded, 1, &policy);
         }
-        let topic = DeadLetterTopic { name: "dlq".to_owned(), max_message_bytes: None, max_header_bytes: None };
-        let graveyard = Graveyard { publisher: Arc::new(Takes), topic };
+        let topic = DeadLetterTopic {
+            name: "dlq".to_owned(),
+            max_message_bytes: None,
+            max_header_bytes: None,
+            compacts: false,
+        };
+        let graveyard = Graveyard::new(Arc::new(Takes), topic);
         let target = Target { destinations: Vec::new(), emission: None, transactions: None };
         let shared =
             Arc::new(Shared::new(target, Some(graveyard), None, Arc::default(), policy, Arc::new(Health::default())));

@@ -112,8 +112,12 @@ impl Parts {
                     report.works();
                     lost.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
                 }
-                // A topic that was there at the start is waited for, as that of the dead letters is.
-                Err(error) if error.is_transient() || matches!(error, BusError::NotFound(_)) => {
+                // A topic that was there at the start is waited for, as that of the dead letters is; and so is one that takes none of
+                // this, which comes from many messages of which none is to blame: whoever runs it has to change it.
+                Err(error)
+                    if error.is_transient()
+                        || matches!(error, BusError::NotFound(_) | BusError::Refused(_) | BusError::Keyless(_)) =>
+                {
                     let denied = matches!(error, BusError::Denied(_));
                     count_errors(&emission.name, if denied { "denied" } else { "transient" }, 1);
                     report.failed(&error.to_string(), denied);
@@ -124,10 +128,20 @@ impl Parts {
         }
     }
 
-    async fn attempt<R: Row>(&self, shared: &Shared<R>, emission: &Emission<R>) -> Result<Committed, BusError> {
+    /// Publishes what is left of it; what landed of a publish without a transaction is not left.
+    async fn attempt<R: Row>(&mut self, shared: &Shared<R>, emission: &Emission<R>) -> Result<Committed, BusError> {
         let messages: Vec<Outgoing> = self.0.iter().flat_map(|part| part.messages.iter().cloned()).collect();
         let Some(transactions) = &shared.transactions else {
-            return emission.publisher.publish(&messages).await.map(|_| Committed::Done);
+            return match emission.publisher.publish(&messages).await {
+                Ok(_) => Ok(Committed::Done),
+                Err(undelivered) => {
+                    let mut landings = undelivered.landings().iter();
+                    for part in &mut self.0 {
+                        part.messages.retain(|_| landings.next().is_none_or(Result::is_err));
+                    }
+                    Err(undelivered.into())
+                }
+            };
         };
         let consumed: Vec<Consumed> = self.0.iter().map(|part| part.consumed.clone()).collect();
         transactions.commit(&messages, &consumed).await

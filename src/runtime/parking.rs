@@ -18,7 +18,7 @@ use super::PipelineError;
 use super::health::{Health, Report};
 use super::pause::Pauses;
 use super::policy::Policy;
-use crate::bus::Publisher;
+use crate::bus::{BusError, Publisher};
 use crate::dead_letter::headers::{
     PARKED_OFFSET, PARKED_PARTITION, PARKED_PREFIX, PARKED_TIMESTAMP_MS, PARKED_TOPIC, TARGET_GROUP,
 };
@@ -33,7 +33,7 @@ pub(super) const PART: &str = "parking topic";
 /// Messages of one publish.
 const TOGETHER: usize = 100;
 
-/// Larger messages are published one by one.
+/// Larger messages are published one by one: a publisher may copy what it sends.
 const ALONE: usize = 256 << 10;
 
 /// Where messages are parked, and when.
@@ -122,17 +122,20 @@ impl Parking {
         health: &Health,
     ) -> Result<u64, PipelineError> {
         let parked: Vec<Outgoing> = messages.map(|message| self.parked(message, &policy.group)).collect();
-        // One that the topic does not take must not have others sent again.
         let large = |message: &Outgoing| message.payload.as_ref().map_or(0, Bytes::len) > ALONE;
         for together in parked.chunk_by(|one, next| !large(one) && !large(next)).flat_map(|run| run.chunks(TOGETHER)) {
             let report = Report::new(health, PART);
             let mut pauses = Pauses::new(policy.retry);
-            while let Err(error) = self.publisher.publish(together).await {
-                if let crate::bus::BusError::Failed(_) = error {
-                    return Err(error.into());
+            let mut left = together.to_vec();
+            while let Err(undelivered) = self.publisher.publish(&left).await {
+                let error = undelivered.reason();
+                if let BusError::Failed(_) = error {
+                    return Err(error.clone().into());
                 }
                 // One that it does not take, as being too large, waits like all others: dropping it is no choice.
-                report.failed(&format!("{}: {error}", self.topic), matches!(error, crate::bus::BusError::Denied(_)));
+                report.failed(&format!("{}: {error}", self.topic), matches!(error, BusError::Denied(_)));
+                // What the topic has is not sent again.
+                left = undelivered.left(left);
                 sleep(pauses.next(None)).await;
             }
             report.works();
@@ -226,7 +229,7 @@ mod tests {
         struct Nobody;
         #[async_trait::async_trait]
         impl Publisher for Nobody {
-            async fn publish(&self, _: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, crate::bus::BusError> {
+            async fn publish(&self, _: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, crate::bus::Undelivered> {
                 Ok(Vec::new())
             }
         }

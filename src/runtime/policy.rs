@@ -93,6 +93,8 @@ pub struct DeadLetterTopic {
     pub max_message_bytes: Option<usize>,
     /// Largest header of a message, where the bus has a limit for one.
     pub max_header_bytes: Option<usize>,
+    /// Whether it keeps only the last message of a key, and so takes none without one, as far as the bus says so.
+    pub compacts: bool,
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl<R: Row> Loop<R> {
     pub(super) fn new(pipeline: Pipeline<R>) -> Self {
         let Pipeline { subscription, decoder, destinations, emission, dead_letters, parking, away, policy, health } =
             pipeline;
-        let graveyard = dead_letters.map(|(publisher, topic)| Graveyard { publisher, topic });
+        let graveyard = dead_letters.map(|(publisher, topic)| Graveyard::new(publisher, topic));
         health.has(Parts::of(&policy).bus, true);
         if graveyard.is_some() {
             health.has(burial::PART, true);

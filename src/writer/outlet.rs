@@ -47,7 +47,7 @@ pub struct Outlet {
 impl Outlet {
     /// For a topic that takes messages of this size; `None` where the bus does not tell.
     pub fn new(publisher: Arc<dyn Publisher>, publishes: Publishes, max_message_bytes: Option<usize>) -> Self {
-        Self { publisher, publishes, limit: Fit::of(max_message_bytes, None).limit() }
+        Self { publisher, publishes, limit: Fit::of(max_message_bytes, None, false).limit() }
     }
 
     /// The topic.
@@ -92,21 +92,34 @@ impl Outlet {
         }
     }
 
-    /// Sends messages and returns once the bus has all of them for good, in the words of a sink.
-    ///
-    /// After an error some may have landed; the repetition that follows sends them again. What the topic finds too
-    /// large, or never takes, is a row's fault, and the runtime finds out whose.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
-        let Err(error) = self.publisher.publish(messages).await else { return Ok(()) };
-        let reason = error.to_string();
-        Err(match error {
-            // A topic that was there at the start is waited for, as a store's table would be.
-            BusError::Unavailable(_) | BusError::NotFound(_) => SinkError::Transient { reason },
-            BusError::Denied(_) => SinkError::Denied { reason },
-            BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
-            BusError::Refused(_) => SinkError::Poisoned(Refusal::new(ErrorClass::ValueRefused, reason).harmless()),
-            BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
-        })
+    /// Sends messages, and returns what became of each, in their order and in the words of a sink: what the bus has for good need
+    /// not be sent again. What the topic finds too large, or never takes, is a row's fault.
+    pub async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), SinkError>> {
+        match self.publisher.publish(messages).await {
+            Ok(_) => messages.iter().map(|_| Ok(())).collect(),
+            Err(undelivered) => {
+                let mut landings = undelivered.landings().iter();
+                let of = |_| match landings.next() {
+                    Some(Ok(_)) => Ok(()),
+                    Some(Err(error)) => Err(in_words_of_a_sink(error)),
+                    None => Err(in_words_of_a_sink(undelivered.reason())),
+                };
+                messages.iter().map(of).collect()
+            }
+        }
+    }
+}
+
+fn in_words_of_a_sink(error: &BusError) -> SinkError {
+    let reason = error.to_string();
+    match error {
+        // A topic that was there at the start is waited for, as a store's table would be; so is one that somebody has made compacted,
+        // which takes no message of any row.
+        BusError::Unavailable(_) | BusError::NotFound(_) | BusError::Keyless(_) => SinkError::Transient { reason },
+        BusError::Denied(_) => SinkError::Denied { reason },
+        BusError::TooLarge(_) => SinkError::Poisoned(Refusal::new(ErrorClass::TooLarge, reason).harmless()),
+        BusError::Refused(_) => SinkError::Poisoned(Refusal::new(ErrorClass::ValueRefused, reason).harmless()),
+        BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => SinkError::Bug { reason },
     }
 }
 
@@ -115,15 +128,15 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::bus::Placed;
+    use crate::bus::{Placed, Undelivered};
     use crate::writer::testing::publishes;
 
     struct Fails(BusError);
 
     #[async_trait]
     impl Publisher for Fails {
-        async fn publish(&self, _: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-            Err(self.0.clone())
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+            Err(Undelivered::all(self.0.clone(), messages.len()))
         }
     }
 
@@ -131,7 +144,7 @@ mod tests {
     async fn trouble_with_the_bus_is_waited_for_and_only_a_verdict_is_a_rows_fault() {
         let kind = async |error: fn(String) -> BusError| {
             let outlet = Outlet::new(Arc::new(Fails(error("x".to_owned()))), publishes("topic"), None);
-            match outlet.publish(&[]).await.expect_err("it fails") {
+            match outlet.publish(&[Outgoing::default()]).await.remove(0).expect_err("it fails") {
                 SinkError::Transient { .. } => "transient",
                 SinkError::Denied { .. } => "denied",
                 SinkError::Poisoned(Refusal { class: ErrorClass::TooLarge, .. }) => "too large",
@@ -142,6 +155,7 @@ mod tests {
         };
         assert_eq!(kind(BusError::Unavailable).await, "transient");
         assert_eq!(kind(BusError::NotFound).await, "transient");
+        assert_eq!(kind(BusError::Keyless).await, "transient");
         assert_eq!(kind(BusError::Denied).await, "denied");
         assert_eq!(kind(BusError::TooLarge).await, "too large");
         assert_eq!(kind(BusError::Refused).await, "refused");

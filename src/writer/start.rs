@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use self::awaiting::Awaiting;
 use self::connect::Connect;
-pub use self::keeping::{unfit_for_parking, worries, worry_of_parking};
+pub use self::keeping::{unfit_for_parking, unfit_for_publishing, worries, worry_of_parking};
 use self::targets::{Targets, enough};
 pub use self::with::{Again, MayCome, Start, StartError};
 use super::plan::Plan;

@@ -1,8 +1,8 @@
 //! Bodies that are small on the bus and large once they are unpacked.
 
 use bytes::Bytes;
-use chalk_writer::bus::Bus;
 use chalk_writer::bus::local::{LocalBus, Options};
+use chalk_writer::bus::{Bus, BusError};
 use chalk_writer::message::Outgoing;
 use chalk_writer::result::unpack::Compression;
 
@@ -43,7 +43,9 @@ fn bombs_are_buried_and_the_good_messages_between_them_stored() {
     publish(&folder, "1");
     for (numbers, seed) in [(0..BOMBS / 2, "2"), (BOMBS / 2..BOMBS, "3")] {
         let bombs: Vec<Outgoing> = numbers.map(bomb).collect();
-        runtime.block_on(async { bus.publisher().await?.publish(&bombs).await }).expect("published");
+        runtime
+            .block_on(async { Ok::<_, BusError>(bus.publisher().await?.publish(&bombs).await?) })
+            .expect("published");
         publish(&folder, seed);
     }
 

@@ -11,7 +11,7 @@ use crate::setup::{Deployment, Ended, RESULT, ask, eventually};
 
 const BAD: &str = "{\"environment_id\": \"prod\", \"tables\": 5}\n";
 
-fn servers() -> String {
+pub(crate) fn servers() -> String {
     std::env::var("CHALK_WRITER_TEST_KAFKA").unwrap_or_else(|_| {
         panic!(
             "CHALK_WRITER_TEST_KAFKA is not set: this test needs a real Kafka; `./dev test` installs and starts one \
@@ -21,14 +21,15 @@ fn servers() -> String {
 }
 
 /// A deployment with topics and groups that no other run has.
-struct Kafka {
-    folder: Deployment,
-    results: String,
+pub(crate) struct Kafka {
+    pub(crate) folder: Deployment,
+    pub(crate) results: String,
+    pub(crate) dlq: String,
     group: String,
 }
 
 impl Kafka {
-    fn new(writer: &str) -> Self {
+    pub(crate) fn new(writer: &str) -> Self {
         let folder = Deployment::new();
         let run = uuid::Uuid::new_v4().simple().to_string();
         let (results, dlq) = (format!("results-{run}"), format!("dlq-{run}"));
@@ -45,15 +46,15 @@ impl Kafka {
                 ["publish", "--config", "chalk.json", "--topic", topic, "--partitions", "2", "--generate", "0"];
             folder.run(&publish).ok();
         }
-        Self { folder, results, group: format!("chalk-online-{run}") }
+        Self { folder, results, dlq, group: format!("chalk-online-{run}") }
     }
 
-    fn publish(&self, lines: &str) {
+    pub(crate) fn publish(&self, lines: &str) {
         self.folder.write("lines.jsonl", lines);
         self.folder.run(&["publish", "--config", "chalk.json", "--topic", &self.results, "--file", "lines.jsonl"]).ok();
     }
 
-    fn replay(&self, more: &[&str]) -> Ended {
+    pub(crate) fn replay(&self, more: &[&str]) -> Ended {
         self.folder.run(&[&["dlq", "replay", "--config", "chalk.json", "--yes", "--even-refused"][..], more].concat())
     }
 
@@ -154,10 +155,13 @@ fn the_message_at_the_position_is_passed_over_on_kafka_once_the_group_is_empty()
     assert!(kafka.folder.drain("ONLINE_WRITER").stderr.contains("\"acknowledged\":1"));
 }
 
+pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", servers()).create().expect("an admin client")
+}
+
 /// Deletes everything before an offset, as retention would.
 fn expire(topic: &str, partition: i32, before: i64) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("an admin client");
+    let admin = admin();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
     let deleting = async { admin.delete_records(&list, &AdminOptions::new()).await.map(drop) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chalk_writer::bus::{self, Bus};
+use chalk_writer::bus::{self, Bus, BusError};
 use chalk_writer::config::settings::{BusSettings, KafkaSettings, LocalSettings};
 use chalk_writer::message::Outgoing;
 use nix::sys::signal::Signal;
@@ -136,7 +136,7 @@ impl Plant {
 
     /// Publishes messages as they are.
     pub(crate) fn send(&self, messages: &[Outgoing]) {
-        let publishing = async { self.bus.publisher().await?.publish(messages).await };
+        let publishing = async { Ok::<_, BusError>(self.bus.publisher().await?.publish(messages).await?) };
         self.runtime.block_on(publishing).expect("published");
     }
 

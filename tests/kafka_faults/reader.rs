@@ -67,7 +67,7 @@ pub(crate) async fn publish(bus: &Arc<dyn Bus>, topic: &str, numbers: std::ops::
             .collect();
         let sending = async {
             while let Err(error) = publisher.publish(&batch).await {
-                assert!(error.is_transient(), "{error}");
+                assert!(error.reason().is_transient(), "{error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -294,6 +294,6 @@ async fn a_wrong_password_is_denied_and_tried_on_and_the_right_one_is_let_in() {
     let publisher = wrong.publisher().await.expect("a publisher");
     let message = [Outgoing { topic: "secured".to_owned(), ..Outgoing::default() }];
     let refused = tokio::time::timeout(PATIENCE, publisher.publish(&message)).await.expect("in time");
-    let error = refused.unwrap_err();
+    let error = BusError::from(refused.unwrap_err());
     assert!(denied(&error), "{error}");
 }

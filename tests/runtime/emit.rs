@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chalk_writer::bus::{BusError, Placed, Publisher, Subscription};
+use chalk_writer::bus::{BusError, Placed, Publisher, Subscription, Undelivered, all_landed};
 use chalk_writer::message::{Outgoing, Partition};
 use chalk_writer::runtime::{Emission, Emit, Emitted, PipelineError};
 use chalk_writer::sink::{ErrorClass, Refusal};
@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::broker::{Broker, Published, TransactionFaults};
+use super::broker::{Broker, Published, TransactionFaults, partition};
 use super::kit::{Body, HALF, Letters, Setup, encode, policy, rows_of};
 use super::store::{TestRow, Value};
 use super::{PARTITIONS, Step, steps};
@@ -54,19 +54,37 @@ struct Plain {
     published: Published,
     /// One publish in so many fails, after it landed; 0 is none.
     fails_one_in: usize,
+    /// Of a publish of several messages the first time only every other one lands.
+    takes_half: bool,
+    /// So many publishes it refuses first, for what is in them.
+    refuses: usize,
     attempts: Mutex<usize>,
     slow: Duration,
 }
 
 #[async_trait]
 impl Publisher for Plain {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
         sleep(self.slow).await;
-        self.published.lock().unwrap().extend_from_slice(messages);
+        if self.takes_half && messages.len() > 1 {
+            let land = |(at, message): (usize, &Outgoing)| {
+                if at % 2 == 1 {
+                    return Err(BusError::Unavailable("no broker".into()));
+                }
+                let mut published = self.published.lock().unwrap();
+                published.push(message.clone());
+                Ok(Placed { partition: partition(0), offset: published.len() as i64 })
+            };
+            return all_landed(messages.iter().enumerate().map(land).collect());
+        }
         let mut attempts = self.attempts.lock().unwrap();
         *attempts += 1;
+        if *attempts <= self.refuses {
+            return Err(Undelivered::all(BusError::Refused("not of its schema".into()), messages.len()));
+        }
+        self.published.lock().unwrap().extend_from_slice(messages);
         if self.fails_one_in > 0 && attempts.is_multiple_of(self.fails_one_in) {
-            return Err(BusError::Unavailable("no broker".into()));
+            return Err(Undelivered::all(BusError::Unavailable("no broker".into()), messages.len()));
         }
         Ok(Vec::new())
     }
@@ -273,6 +291,40 @@ async fn without_transactions_a_batch_is_published_again_until_it_is_confirmed_a
     assert_eq!((letters.buried().len(), broker.committed()[&0]), (1, 2));
     let state = health.state();
     assert_eq!((state.stored, state.buried, state.acknowledged), (2, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_transactions_what_landed_of_a_publish_is_not_published_again() {
+    let (broker, subscription) = Broker::new(2, 100, Box::new(|_, _| ()));
+    let published = Published::default();
+    let plain = Plain { published: published.clone(), takes_half: true, ..Plain::default() };
+    for serial in 1..=9 {
+        broker.append(serial as i32 % 2, encode(&Some(vec![row(serial)])));
+    }
+    let setup = setup(subscription, 1, plain);
+    broker.complete();
+    setup.run(CancellationToken::new()).await.unwrap();
+    assert_eq!(counted(&published), (1..=9).map(|serial| (serial, 1)).collect());
+    assert_eq!(broker.committed(), BTreeMap::from([(0, 4), (1, 5)]));
+}
+
+/// What is emitted comes from many messages: to bury them all for one would be no answer, and to end would be none either.
+#[tokio::test(start_paused = true)]
+async fn what_its_topic_refuses_is_named_and_lands_once_the_topic_takes_it() {
+    let (broker, subscription) = Broker::new(1, 100, Box::new(|_, _| ()));
+    let published = Published::default();
+    let plain = Plain { published: published.clone(), refuses: 50, ..Plain::default() };
+    broker.append(0, encode(&Some(vec![row(1)])));
+    let setup = setup(subscription, 1, plain);
+    let health = setup.health.clone();
+    let running = tokio::spawn(setup.run(CancellationToken::new()));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(health.state().troubles["topic counted"].reason, "message refused: not of its schema");
+    assert_eq!(broker.committed()[&0], 0);
+    broker.complete();
+    running.await.unwrap().unwrap();
+    assert_eq!((counted(&published), broker.committed()[&0]), (HashMap::from([(1, 1)]), 1));
+    assert!(health.state().troubles.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

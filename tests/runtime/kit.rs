@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chalk_writer::bus::{BusError, Placed, Publisher, Subscription};
+use chalk_writer::bus::{BusError, Placed, Publisher, Subscription, Undelivered, all_landed};
 use chalk_writer::decode::{Decoded, Decoder};
 use chalk_writer::message::{Message, Outgoing};
 use chalk_writer::runtime::{
@@ -88,21 +88,23 @@ impl Letters {
 
 #[async_trait]
 impl Publisher for Letters {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
         tokio::time::sleep(Duration::from_millis(3)).await;
         let mut attempts = self.attempts.lock().expect("held");
         *attempts += 1;
         if self.fails_one_in > 0 && attempts.is_multiple_of(self.fails_one_in) {
-            return Err(BusError::Unavailable("no broker".into()));
+            return Err(Undelivered::all(BusError::Unavailable("no broker".into()), messages.len()));
         }
         let size = |message: &Outgoing| message.payload.as_ref().map_or(0, bytes::Bytes::len);
-        if self.takes > 0 && messages.iter().any(|message| size(message) > self.takes) {
-            return Err(BusError::TooLarge(format!("more than {} bytes", self.takes)));
-        }
         let mut buried = self.buried.lock().expect("held");
-        let placed = (buried.len() as i64..).map(|offset| Placed { partition: partition(0), offset });
-        buried.extend(messages.iter().map(|message| message.payload.clone().unwrap_or_default().to_vec()));
-        Ok(placed.take(messages.len()).collect())
+        let land = |message: &Outgoing| {
+            if self.takes > 0 && size(message) > self.takes {
+                return Err(BusError::TooLarge(format!("more than {} bytes", self.takes)));
+            }
+            buried.push(message.payload.clone().unwrap_or_default().to_vec());
+            Ok(Placed { partition: partition(0), offset: buried.len() as i64 - 1 })
+        };
+        all_landed(messages.iter().map(land).collect())
     }
 }
 
@@ -147,7 +149,12 @@ impl Setup {
             destinations: destinations.map(|(at, sink)| Destination { name: format!("store {at}"), sink }).collect(),
             emission: self.emission,
             dead_letters: self.letters.map(|letters| {
-                let topic = DeadLetterTopic { name: "dlq".into(), max_message_bytes: None, max_header_bytes: None };
+                let topic = DeadLetterTopic {
+                    name: "dlq".into(),
+                    max_message_bytes: None,
+                    max_header_bytes: None,
+                    compacts: false,
+                };
                 (letters as Arc<dyn Publisher>, topic)
             }),
             parking: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chalk_writer::bus::{BusError, Placed, Publisher};
+use chalk_writer::bus::{Placed, Publisher, Undelivered};
 use chalk_writer::message::Outgoing;
 use chalk_writer::runtime::{
     Away, Beside, DeadLetterTopic, Destination, Health, Parking, Pipeline, PipelineError, Policy, Run,
@@ -63,7 +63,7 @@ struct Lot {
 
 #[async_trait]
 impl Publisher for Lot {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
         self.letters.publish(messages).await?;
         for message in messages {
             let group = message.headers.get("chalk_target_group").map(<[u8]>::to_vec);
@@ -110,7 +110,12 @@ impl Plant {
             emission: None,
             dead_letters: Some((
                 letters.clone() as Arc<dyn Publisher>,
-                DeadLetterTopic { name: "dlq".into(), max_message_bytes: None, max_header_bytes: None },
+                DeadLetterTopic {
+                    name: "dlq".into(),
+                    max_message_bytes: None,
+                    max_header_bytes: None,
+                    compacts: false,
+                },
             )),
             parking,
             away: away.clone(),

@@ -142,7 +142,7 @@ pub fn play() {
             }),
             dead_letters: Some((
                 publisher,
-                DeadLetterTopic { name: place.dlq, max_message_bytes: None, max_header_bytes: None },
+                DeadLetterTopic { name: place.dlq, max_message_bytes: None, max_header_bytes: None, compacts: false },
             )),
             parking: None,
             away: Arc::default(),

@@ -136,12 +136,31 @@ fn is_connection(code: Code) -> bool {
     matches!(code, Code::BrokerTransportFailure | Code::Resolve)
 }
 
+/// Whether a broker says it of a request, in which other messages may be those that it means.
+pub(super) fn is_of_a_request(code: Code) -> bool {
+    use Code::{
+        InvalidDifferentRecord, InvalidRecord, InvalidTimestamp, MessageBatchTooLarge, MessageSizeTooLarge,
+        PolicyViolation,
+    };
+    matches!(
+        code,
+        MessageSizeTooLarge
+            | MessageBatchTooLarge
+            | InvalidRecord
+            | InvalidDifferentRecord
+            | InvalidTimestamp
+            | PolicyViolation
+    )
+}
+
 /// What the caller can do about a code.
 pub(super) fn classify(code: Code, text: String) -> BusError {
     match code {
         code if is_denied(code) => BusError::Denied(text),
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => BusError::NotFound(text),
-        Code::MessageSizeTooLarge => BusError::TooLarge(text),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => BusError::TooLarge(text),
+        // The last one is what proxies with rules of their own answer.
+        Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation => BusError::Refused(text),
         Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidArgument => BusError::Settings(text),
         _ => BusError::Unavailable(text),
     }

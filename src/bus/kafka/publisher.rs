@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -12,10 +14,10 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use tokio::sync::Mutex;
 
 use super::access::Access;
-use super::client::{self, Asking, Complaints};
+use super::client::{self, Asking, Complaints, code_of};
 use super::properties;
 use super::tokens::Tokens;
-use crate::bus::{BusError, Placed, Publisher};
+use crate::bus::{BusError, Landing, Placed, Publisher, Undelivered, all_landed};
 use crate::config::settings::KafkaSettings;
 use crate::message::{Headers, Outgoing, Partition};
 
@@ -96,16 +98,20 @@ impl Client {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
         let client = self.client.lock().await.clone();
-        let result = tokio::select! {
-            result = publish(&client, messages) => result,
-            refusal = refused(&client) => Err(refusal),
+        let mut heard: Vec<Option<Landing>> = vec![None; messages.len()];
+        let unheard = tokio::select! {
+            () = publish(&client, messages, &mut heard) => BusError::Unavailable("no answer came".to_owned()),
+            refusal = refused(&client) => refusal,
         };
+        let landings: Vec<Landing> =
+            heard.into_iter().map(|landing| landing.unwrap_or_else(|| Err(unheard.clone()))).collect();
+        let denied = landings.iter().any(|landing| matches!(landing, Err(BusError::Denied(_))));
+        let result = all_landed(landings);
         if result.is_ok() {
             client.complaints.clear();
         }
-        let denied = matches!(result, Err(BusError::Denied(_)));
         if denied || client.producer.client().fatal_error().is_some() {
             self.renew(client, denied).await;
         }
@@ -125,28 +131,55 @@ pub(super) async fn refused(client: &Client) -> BusError {
     }
 }
 
-async fn publish(client: &Client, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-    let mut sent = Vec::with_capacity(messages.len());
-    for message in messages {
-        sent.push(enqueue(client, message).await?);
-    }
-    let mut placed = Vec::with_capacity(messages.len());
-    for (message, outcome) in messages.iter().zip(join_all(sent).await) {
-        let outcome = flatten(outcome);
-        // What is refused is the request: a message that fits may have been refused for its neighbours.
-        let outcome = match outcome {
-            Err(KafkaError::MessageProduction(Code::MessageSizeTooLarge)) if messages.len() > 1 => {
-                flatten(enqueue(client, message).await?.await)
+/// Sends messages, and notes what became of each as soon as it is known.
+async fn publish(client: &Client, messages: &[Outgoing], heard: &mut [Option<Landing>]) {
+    let mut sent = FuturesUnordered::new();
+    for (at, message) in messages.iter().enumerate() {
+        match enqueue(client, message).await {
+            Ok(delivery) => sent.push(delivery.map(move |outcome| (at, flatten(outcome)))),
+            // The next one would wait as long for room, and in vain.
+            Err(error) if error.is_transient() => {
+                heard[at..].fill(Some(Err(error)));
+                break;
             }
-            outcome => outcome,
-        };
-        placed.push(outcome.map_err(|error| explain(client, message, &error))?);
+            Err(error) => heard[at] = Some(Err(error)),
+        }
     }
-    let topics = messages.iter().map(|message| Arc::<str>::from(message.topic.as_str()));
-    Ok(topics
-        .zip(placed)
-        .map(|(topic, (number, offset))| Placed { partition: Partition { topic, number }, offset })
-        .collect())
+    let mut again = Vec::new();
+    while let Some((at, outcome)) = sent.next().await {
+        match outcome {
+            // What is refused is the request: this one may have been refused for its neighbours.
+            Err(error) if messages.len() > 1 && code_of(&error).is_some_and(client::is_of_a_request) => again.push(at),
+            outcome => heard[at] = Some(landing(client, &messages[at], outcome)),
+        }
+    }
+    again.sort_unstable();
+    for (turn, &at) in again.iter().enumerate() {
+        let message = &messages[at];
+        let landed = match enqueue(client, message).await {
+            Ok(delivery) => landing(client, message, flatten(delivery.await)),
+            Err(error) => Err(error),
+        };
+        match landed {
+            // Each of the others would wait as long, and nobody would be told meanwhile.
+            Err(error) if !error.is_verdict() => {
+                for &at in &again[turn..] {
+                    heard[at] = Some(Err(error.clone()));
+                }
+                break;
+            }
+            landed => heard[at] = Some(landed),
+        }
+    }
+}
+
+fn landing(client: &Client, message: &Outgoing, outcome: Result<(i32, i64), KafkaError>) -> Landing {
+    match outcome {
+        Ok((number, offset)) => {
+            Ok(Placed { partition: Partition { topic: Arc::from(message.topic.as_str()), number }, offset })
+        }
+        Err(error) => Err(explain(client, message, &error)),
+    }
 }
 
 /// Hands a message to librdkafka, waiting while its queue is full.
@@ -192,12 +225,35 @@ pub(super) fn flatten<E>(
     }
 }
 
+/// Why a message was not taken.
 pub(super) fn explain(client: &Client, message: &Outgoing, error: &KafkaError) -> BusError {
     let what = format!("a message to topic {} was not taken", message.topic);
     match client.complaints.explain(&what, error) {
         BusError::NotFound(_) => BusError::NotFound(message.topic.clone()),
         // A fatal state of this producer is not one of the next.
         BusError::Failed(text) => BusError::Unavailable(text),
+        BusError::Refused(text) => of_a_refusal(message, code_of(error), text),
         other => other,
+    }
+}
+
+/// What a refusal is about, which a broker does not say in its code.
+fn of_a_refusal(message: &Outgoing, code: Option<Code>, text: String) -> BusError {
+    let limits = "`message.timestamp.before.max.ms`, `.after.max.ms`";
+    match (code, message.timestamp_ms) {
+        // It was stamped when it was sent: what is wrong is a clock or the topic, which may pass, and not the message.
+        (Some(Code::InvalidTimestamp), None) => BusError::Unavailable(format!(
+            "{text}: its time is that of its sending, so the clocks of this machine and of the broker differ by more than the \
+             topic takes ({limits})"
+        )),
+        (Some(Code::InvalidTimestamp), Some(millis)) => {
+            let time = DateTime::<Utc>::from_timestamp_millis(millis)
+                .map_or_else(|| format!("{millis} ms"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+            BusError::Refused(format!("{text}: its time, {time}, is further from now than the topic takes ({limits})"))
+        }
+        (Some(Code::InvalidRecord), _) if message.key.is_none() => {
+            BusError::Keyless(format!("{text}: a compacted topic takes none without"))
+        }
+        _ => BusError::Refused(text),
     }
 }

@@ -73,8 +73,8 @@ pub(super) struct Transactor {
 enum Setback {
     /// Another one may.
     Again(String),
-    /// One request was too large for several messages; each may fit by itself.
-    TooLargeTogether,
+    /// A request with several messages was refused; each may be taken by itself.
+    NotTogether,
     /// It is for the caller.
     Told(BusError),
 }
@@ -144,7 +144,7 @@ impl Transactor {
             };
             match self.attempt(messages, &open, alone) {
                 Ok(lost) => return Ok(lost),
-                Err(Setback::TooLargeTogether) => alone = true,
+                Err(Setback::NotTogether) => alone = true,
                 Err(Setback::Told(error)) => return Err(error),
                 Err(Setback::Again(reason)) => {
                     self.set_back(&reason);
@@ -292,7 +292,7 @@ impl Transactor {
     ) -> Result<(), Setback> {
         let Err(error) = outcome else { return Ok(()) };
         match code_of(&error) {
-            Some(Code::MessageSizeTooLarge) if has_neighbours => Err(Setback::TooLargeTogether),
+            Some(code) if has_neighbours && client::is_of_a_request(code) => Err(Setback::NotTogether),
             _ if is_purged(&error) => {
                 Err(Setback::Again(format!("a message of a transaction was thrown out: {error}")))
             }

@@ -6,61 +6,50 @@ use rusqlite::Connection;
 
 use super::file::Fault;
 use super::log::{self, Topic};
-use super::{group, partitioner, size};
+use super::{partitioner, size};
 use crate::bus::{BusError, Placed};
 use crate::message::{Outgoing, Partition};
 
 /// Topics as they stand in a transaction, by name.
 pub(super) type Topics = HashMap<String, Topic>;
 
-/// Refuses messages above the limit before anything is asked of the file.
-pub(super) fn check_sizes(messages: &[Outgoing], limit: usize) -> Result<(), BusError> {
-    for message in messages {
-        let size = size(message);
-        if size > limit {
-            return Err(BusError::TooLarge(format!("{size} bytes for topic {}, which takes {limit}", message.topic)));
+/// Refuses a message above the limit before anything is asked of the file.
+pub(super) fn check_size(message: &Outgoing, limit: usize) -> Result<(), BusError> {
+    match size(message) {
+        size if size > limit => {
+            Err(BusError::TooLarge(format!("{size} bytes for topic {}, which takes {limit}", message.topic)))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Loads the topic of a message and checks what it asks for.
+pub(super) fn check(connection: &Connection, topics: &mut Topics, message: &Outgoing) -> Result<(), Fault> {
+    if !topics.contains_key(&message.topic) {
+        topics.insert(message.topic.clone(), log::topic(connection, &message.topic)?);
+    }
+    let count = topics[&message.topic].partitions.len();
+    if let Some(number) = message.partition
+        && usize::try_from(number).map_or(true, |number| number >= count)
+    {
+        let topic = &message.topic;
+        return Err(BusError::NotFound(format!("{topic} has no partition {number}; it has 0 to {}", count - 1)).into());
     }
     Ok(())
 }
 
-/// Loads the topics of a call and checks what it asks for, so that nothing of it is written when one of its
-/// messages cannot be.
-pub(super) fn check(connection: &Connection, topics: &mut Topics, messages: &[Outgoing]) -> Result<(), Fault> {
-    for message in messages {
-        if !topics.contains_key(&message.topic) {
-            topics.insert(message.topic.clone(), log::topic(connection, &message.topic)?);
-        }
-        let count = topics[&message.topic].partitions.len();
-        if let Some(number) = message.partition
-            && usize::try_from(number).map_or(true, |number| number >= count)
-        {
-            let topic = &message.topic;
-            return Err(
-                BusError::NotFound(format!("{topic} has no partition {number}; it has 0 to {}", count - 1)).into()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Appends messages of topics that are loaded; their ends are to be [set](set_ends) afterwards.
+/// Appends a message that was [checked](check); the ends of topics are to be [set](set_ends) afterwards.
 pub(super) fn append(
     connection: &Connection,
     topics: &mut Topics,
-    messages: &[Outgoing],
+    message: &Outgoing,
     turn: &mut usize,
-) -> Result<Vec<Placed>, Fault> {
-    let now = group::now_ms();
-    messages
-        .iter()
-        .map(|message| {
-            let topic = topics.get_mut(&message.topic).expect("`check` has loaded it");
-            let number = partitioner::partition(message, topic.partitions.len(), turn);
-            let offset = log::append(connection, &mut topic.partitions[number as usize], message, now)?;
-            Ok(Placed { partition: Partition { topic: topic.name.clone(), number }, offset })
-        })
-        .collect()
+    now_ms: i64,
+) -> Result<Placed, Fault> {
+    let topic = topics.get_mut(&message.topic).expect("`check` has loaded it");
+    let number = partitioner::partition(message, topic.partitions.len(), turn);
+    let offset = log::append(connection, &mut topic.partitions[number as usize], message, now_ms)?;
+    Ok(Placed { partition: Partition { topic: topic.name.clone(), number }, offset })
 }
 
 /// Writes down the ends of all topics that were appended to.

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::append::{self, Topics};
 use super::file::{BusFile, Fault};
-use super::no_file;
-use crate::bus::{BusError, Placed, Publisher};
+use super::{group, no_file};
+use crate::bus::{BusError, Landing, Placed, Publisher, Undelivered, all_landed};
 use crate::message::Outgoing;
 
 /// Calls that may wait for the thread; more wait before the channel.
@@ -18,7 +18,7 @@ const TRANSACTION_MESSAGES: usize = 10_000;
 
 struct Call {
     messages: Vec<Outgoing>,
-    reply: oneshot::Sender<Result<Vec<Placed>, BusError>>,
+    reply: oneshot::Sender<Vec<Landing>>,
 }
 
 /// Sends messages to a bus file. The thread behind it ends with it.
@@ -41,15 +41,35 @@ impl LocalPublisher {
 
 #[async_trait]
 impl Publisher for LocalPublisher {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+        let fits = messages.iter().map(|message| append::check_size(message, self.max_message_bytes));
+        let mut landings: Vec<Option<Landing>> = fits.map(|fits| fits.err().map(Err)).collect();
+        let fitting: Vec<Outgoing> = messages
+            .iter()
+            .zip(&landings)
+            .filter(|(_, landing)| landing.is_none())
+            .map(|(one, _)| one.clone())
+            .collect();
+        let answers = self.hand_over(fitting).await.map_err(|error| Undelivered::all(error, messages.len()))?;
+        let unheard = || Err(BusError::Failed("the publisher's thread did not answer for every message".to_owned()));
+        let mut answers = answers.into_iter();
+        for landing in landings.iter_mut().filter(|landing| landing.is_none()) {
+            *landing = answers.next();
+        }
+        all_landed(landings.into_iter().map(|landing| landing.unwrap_or_else(unheard)).collect())
+    }
+}
+
+impl LocalPublisher {
+    /// What became of each message.
+    async fn hand_over(&self, messages: Vec<Outgoing>) -> Result<Vec<Landing>, BusError> {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
-        append::check_sizes(messages, self.max_message_bytes)?;
         let (reply, answer) = oneshot::channel();
         let gone = || BusError::Failed("the publisher's thread has ended".to_owned());
-        self.calls.send(Call { messages: messages.to_vec(), reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.calls.send(Call { messages, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
     }
 }
 
@@ -74,7 +94,7 @@ impl Writer {
         }
     }
 
-    /// Publishes several calls together; a call that names a wrong topic fails alone.
+    /// Publishes several calls together; a message that asks for what is not there fails alone.
     fn publish(&mut self, calls: Vec<Call>) {
         let answers = self.transaction(&calls);
         if answers.is_err() {
@@ -82,32 +102,40 @@ impl Writer {
             self.file = None;
         }
         for (index, call) in calls.into_iter().enumerate() {
-            let answer = answers.as_ref().map_or_else(|error| Err(error.clone()), |answers| answers[index].clone());
+            let answer = match &answers {
+                Ok(answers) => answers[index].clone(),
+                Err(error) => vec![Err(error.clone()); call.messages.len()],
+            };
             // Nobody waits any longer where a call was cancelled; its messages are published all the same.
             drop(call.reply.send(answer));
         }
     }
 
-    fn transaction(&mut self, calls: &[Call]) -> Result<Vec<Result<Vec<Placed>, BusError>>, BusError> {
+    fn transaction(&mut self, calls: &[Call]) -> Result<Vec<Vec<Landing>>, BusError> {
         let file = match &mut self.file {
             Some(file) => file,
             none => match BusFile::open(&self.path)? {
                 Some(file) => none.insert(file),
                 None => {
-                    return Ok(calls.iter().map(|call| Err(no_file(&call.messages[0].topic, &self.path))).collect());
+                    let missing = |message: &Outgoing| Err(no_file(&message.topic, &self.path));
+                    return Ok(calls.iter().map(|call| call.messages.iter().map(missing).collect()).collect());
                 }
             },
         };
         let turn = &mut self.turn;
         file.write(|transaction| {
-            let mut topics = Topics::new();
+            let (mut topics, now) = (Topics::new(), group::now_ms());
             let mut answers = Vec::with_capacity(calls.len());
             for call in calls {
-                answers.push(match append::check(transaction, &mut topics, &call.messages) {
-                    Ok(()) => Ok(append::append(transaction, &mut topics, &call.messages, turn)?),
-                    Err(Fault::Bus(error)) => Err(error),
-                    Err(fault) => return Err(fault),
-                });
+                let mut landings = Vec::with_capacity(call.messages.len());
+                for message in &call.messages {
+                    landings.push(match append::check(transaction, &mut topics, message) {
+                        Ok(()) => Ok(append::append(transaction, &mut topics, message, turn, now)?),
+                        Err(Fault::Bus(error)) => Err(error),
+                        Err(fault) => return Err(fault),
+                    });
+                }
+                answers.push(landings);
             }
             append::set_ends(transaction, &topics)?;
             Ok(answers)

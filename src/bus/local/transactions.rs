@@ -26,7 +26,7 @@ impl LocalTransactions {
 #[async_trait]
 impl Transactions for LocalTransactions {
     async fn commit(&self, messages: &[Outgoing], consumed: &[Consumed]) -> Result<Committed, BusError> {
-        append::check_sizes(messages, self.max_message_bytes)?;
+        messages.iter().try_for_each(|message| append::check_size(message, self.max_message_bytes))?;
         let gone = || BusError::Failed("the consumer is closed".to_owned());
         let answer = {
             let mut state = self.shared.lock();

@@ -1,7 +1,8 @@
 //! Sends letters again and marks them: first the message, confirmed, then its mark.
 //!
 //! Ended at any point, also by a kill, it can be done again: what is marked was sent, and of what is
-//! not marked at most one handful was sent already. Sent twice, a message has the same `ce_id` twice,
+//! not marked at most one handful was sent already. What a topic does not take is told, and neither keeps the others from being
+//! sent nor has them sent twice. Sent twice, a message has the same `ce_id` twice,
 //! and in a store that knows rows by key or time it leaves what it would have left once. A lake does not
 //! know them: there each writing leaves its rows, with the same `__observation_id__`, also those sound
 //! ones that were written when the message was buried.
@@ -67,45 +68,53 @@ impl Redrive {
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let (letters, messages): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().unzip();
         self.bytes = 0;
-        match self.publisher.publish(&messages).await {
-            Ok(placed) => self.mark(&letters, &placed).await,
-            // One of them: alone each has its own answer. Those that are taken are perhaps sent twice by this.
-            Err(BusError::TooLarge(_) | BusError::Refused(_)) => {
-                for (letter, message) in letters.iter().zip(&messages) {
-                    match self.publisher.publish(std::slice::from_ref(message)).await {
-                        Ok(placed) => self.mark(std::slice::from_ref(letter), &placed).await?,
-                        Err(BusError::TooLarge(reason) | BusError::Refused(reason)) => {
-                            self.failed.push(Failed::new(letter, reason));
-                        }
-                        Err(error) => return Err(self.stopped(&error)),
-                    }
-                }
-                Ok(())
+        let undelivered = match self.publisher.publish(&messages).await {
+            Ok(placed) => return self.mark(letters.iter().zip(&placed)).await,
+            Err(undelivered) => undelivered,
+        };
+        let landings = || letters.iter().zip(undelivered.landings());
+        for (letter, landing) in landings() {
+            if let Err(error) = landing
+                && error.is_verdict()
+            {
+                self.failed.push(Failed::new(letter, error.clone().into_reason()));
             }
-            Err(error) => Err(self.stopped(&error)),
+        }
+        // What landed all the same is marked: a repetition sends none of it again.
+        let marked = self.mark(landings().filter_map(|(letter, landing)| Some((letter, landing.as_ref().ok()?)))).await;
+        match (undelivered.reason(), marked) {
+            (error, marked) if error.is_verdict() => marked,
+            (error, Ok(())) => Err(self.stopped(error)),
+            (error, Err(mut unmarked)) => {
+                unmarked.text += &format!("; and before that: {error}");
+                Err(unmarked)
+            }
         }
     }
 
-    async fn mark(&mut self, letters: &[DeadLetter], placed: &[Placed]) -> Result<(), Failure> {
+    async fn mark<'a>(&mut self, sent: impl Iterator<Item = (&'a DeadLetter, &'a Placed)>) -> Result<(), Failure> {
         let at_ms = now() / 1_000;
-        let marks: Vec<Outgoing> = letters
-            .iter()
-            .zip(placed)
+        let marks: Vec<Outgoing> = sent
             .map(|(letter, Placed { partition, offset })| {
                 let to = format!("{}/{}/{offset}", partition.topic, partition.number);
                 Mark::new(letter, at_ms, to).record(&self.topic, letter.partition)
             })
             .collect();
+        if marks.is_empty() {
+            return Ok(());
+        }
         match self.publisher.publish(&marks).await {
             Ok(_) => {
-                self.replayed += letters.len() as u64;
+                self.replayed += marks.len() as u64;
                 Ok(())
             }
             Err(error) => {
+                let unmarked = error.landings().iter().filter(|landing| landing.is_err()).count();
+                self.replayed += (marks.len() - unmarked) as u64;
                 let text = format!(
                     "{} sent again and not marked, since the dead letter topic does not take the marks: {error}; a \
                      repetition sends them once more, with the same ids",
-                    super::super::output::count(letters.len() as u64, "letter")
+                    super::super::output::count(unmarked as u64, "letter")
                 );
                 Err(Failure::new(Exit::Failed, text))
             }
@@ -126,6 +135,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::bus::{Undelivered, all_landed};
     use crate::dead_letter::{Marks, again};
     use crate::message::Partition;
 
@@ -141,7 +151,7 @@ mod tests {
 
     #[async_trait]
     impl Publisher for Dying {
-        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
             let call = {
                 let mut calls = self.calls.lock().expect("no panic");
                 *calls += 1;
@@ -150,7 +160,7 @@ mod tests {
             let mut taken = self.taken.lock().expect("no panic");
             if call == self.dies_at {
                 taken.extend(messages.iter().take(self.takes_of_it).cloned());
-                return Err(BusError::Unavailable("killed".to_owned()));
+                return Err(Undelivered::all(BusError::Unavailable("killed".to_owned()), messages.len()));
             }
             let first = taken.len();
             taken.extend_from_slice(messages);
@@ -243,13 +253,17 @@ mod tests {
 
     #[async_trait]
     impl Publisher for Narrow {
-        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-            let large =
-                |message: &Outgoing| message.topic != "dlq" && message.payload.as_ref().is_some_and(|b| b.len() > 9);
-            if messages.iter().any(large) {
-                return Err((self.1)("10 bytes, the topic takes 9".to_owned()));
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+            let mut landings = Vec::new();
+            for message in messages {
+                let large = message.topic != "dlq" && message.payload.as_ref().is_some_and(|body| body.len() > 9);
+                landings.push(if large {
+                    Err((self.1)("10 bytes, the topic takes 9".to_owned()))
+                } else {
+                    Ok(self.0.publish(std::slice::from_ref(message)).await?.remove(0))
+                });
             }
-            self.0.publish(messages).await
+            all_landed(landings)
         }
     }
 
@@ -269,5 +283,54 @@ mod tests {
             assert_eq!(sent, ["id-0", "id-2"]);
             assert!(marks.of("0/1", &letters[1].origin()).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn of_many_letters_with_one_in_each_hundred_that_is_not_taken_none_is_sent_twice() {
+        let mut letters = letters(300);
+        for at in [40, 140, 240] {
+            letters[at].original.payload = Some(bytes::Bytes::from(vec![0; 10]));
+        }
+        let bus = Arc::new(Narrow(Dying::default(), BusError::TooLarge));
+        let mut redrive = Redrive::new(Arc::clone(&bus) as Arc<dyn Publisher>, "dlq".to_owned());
+        for letter in &letters {
+            redrive.push(letter.clone(), again(letter, "g")).await.expect("taken");
+        }
+        redrive.flush().await.expect("the others are sent");
+        assert_eq!((redrive.replayed, redrive.failed.len()), (297, 3));
+        let (mut sent, _) = sorted(&bus.0.taken.lock().expect("no panic"));
+        let all = sent.len();
+        sent.sort();
+        sent.dedup();
+        assert_eq!((all, sent.len()), (297, 297));
+    }
+
+    /// A bus that goes away in the middle of a publish, and says what it had taken by then.
+    struct Half(Dying);
+
+    #[async_trait]
+    impl Publisher for Half {
+        async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+            let (now, later) = messages.split_at(if messages[0].topic == "dlq" { messages.len() } else { 60 });
+            let landed = self.0.publish(now).await?.into_iter().map(Ok);
+            let away = later.iter().map(|_| Err(BusError::Unavailable("away".to_owned())));
+            all_landed(landed.chain(away).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_bus_had_taken_before_it_went_away_is_marked() {
+        let letters = letters(100);
+        let bus = Arc::new(Half(Dying::default()));
+        let mut redrive = Redrive::new(Arc::clone(&bus) as Arc<dyn Publisher>, "dlq".to_owned());
+        let mut stopped = Ok(());
+        for letter in &letters {
+            stopped = redrive.push(letter.clone(), again(letter, "g")).await;
+        }
+        assert!(stopped.expect_err("it is away").text.contains("60 replayed before that"));
+        let (sent, marks) = sorted(&bus.0.taken.lock().expect("no panic"));
+        assert_eq!(sent.len(), 60);
+        let marked = |letter: &&DeadLetter| marks.of(&format!("0/{}", letter.offset), &letter.origin()).is_some();
+        assert_eq!(letters.iter().filter(marked).count(), 60);
     }
 }

@@ -72,7 +72,10 @@ pub(super) async fn examine(
     }
     if let Some(publishes) = &settings.publishes {
         let of = format!("topic {}", publishes.topic);
-        topics::written_to(&*bus, inspect.as_deref(), &publishes.topic, &of, report).await;
+        let info = topics::written_to(&*bus, inspect.as_deref(), &publishes.topic, &of, report).await;
+        if let Some(why) = info.and_then(|info| writer::start::unfit_for_publishing(&info.keeping)) {
+            report.add(&of, Finding::fail("keeping", why, "set it right before the start, which refuses the topic so"));
+        }
     }
     match &settings.dlq_topic {
         Some(topic) => topics::dead_letters(settings, &*bus, inspect.as_deref(), topic, report).await,

@@ -63,11 +63,12 @@ impl Progress {
         self.kept.clone()
     }
 
-    /// The bus has all that is kept, but for what is refused.
-    pub(super) fn published(&mut self, refused: Vec<(usize, Refusal)>) {
-        self.outcome.stored += (self.kept.len() - refused.len()) as u64;
+    /// The bus has all that is kept, but for what is refused and what is left for the next attempt.
+    pub(super) fn published(&mut self, refused: Vec<(usize, Refusal)>, left: Vec<Published>) {
+        self.outcome.stored += (self.kept.len() - refused.len() - left.len()) as u64;
         self.outcome.refused.extend(refused);
-        (self.kept, self.kept_bytes) = (Vec::new(), 0);
+        self.kept_bytes = left.iter().map(Published::size).sum();
+        self.kept = left;
     }
 
     /// The write is over: what came of it.

@@ -213,35 +213,36 @@ impl MirrorSink {
         locked(&self.tally).shed(reason);
     }
 
-    /// Publishes what is kept; the rows of those that the topic finds too large are refused.
+    /// Publishes what is kept; the rows of those that the topic does not take are refused, and what may pass is left.
     async fn publish(&self) -> Result<(), SinkError> {
         let kept = locked(&self.progress).kept();
-        let (mut messages, mut refused) = (Vec::with_capacity(kept.len()), Vec::new());
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let (mut rows, mut messages) = (Vec::with_capacity(kept.len()), Vec::with_capacity(kept.len()));
+        let (mut refused, mut left, mut failed) = (Vec::new(), Vec::new(), None);
         for Published { row, message } in kept {
             match message {
-                Ok(message) => messages.push((row, message)),
+                Ok(message) => {
+                    rows.push(row);
+                    messages.push(message);
+                }
                 Err(refusal) => refused.push((row, refusal)),
             }
         }
-        let all: Vec<Outgoing> = messages.iter().map(|(_, message)| message.clone()).collect();
-        match self.send(&all).await {
-            Err(SinkError::Poisoned(_)) => {
-                // The topic takes less than it said: which of them, only one by one will tell.
-                for (row, message) in messages {
-                    match self.send(&[message]).await {
-                        Err(SinkError::Poisoned(refusal)) => refused.push((row, refusal)),
-                        other => other?,
-                    }
+        let landings = self.outlet.publish(&messages).await;
+        for ((row, message), landing) in rows.into_iter().zip(messages).zip(landings) {
+            match landing {
+                Ok(()) => {}
+                Err(SinkError::Poisoned(refusal)) => refused.push((row, refusal)),
+                Err(error) => {
+                    left.push(Published { row, message: Ok(message) });
+                    failed.get_or_insert(error);
                 }
             }
-            other => other?,
         }
-        locked(&self.progress).published(refused);
-        Ok(())
-    }
-
-    async fn send(&self, messages: &[Outgoing]) -> Result<(), SinkError> {
-        if messages.is_empty() { Ok(()) } else { self.outlet.publish(messages).await }
+        locked(&self.progress).published(refused, left);
+        failed.map_or(Ok(()), Err)
     }
 }
 

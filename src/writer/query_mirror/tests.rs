@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::bus::{BusError, Placed, Publisher};
+use crate::bus::{BusError, Placed, Publisher, Undelivered, all_landed};
 use crate::decode::{Decoded, Decoder};
-use crate::message::Outgoing;
+use crate::message::{Outgoing, Partition};
 use crate::mirror::Query;
 use crate::proto::writer::v1::{LoggedQuery, MirrorOutcome, QueryAnswer};
 use crate::sink::{ErrorClass, Outcome, SinkError, Write};
@@ -121,27 +121,37 @@ fn a_server_that_cannot_be_one_is_told_by_its_field() {
     assert!(error(Some("ftp://a")).contains("`api_server_host` has scheme `ftp`; known are http, https"));
 }
 
-/// A bus that takes everything, but for the first so many times.
+/// A bus that takes everything, but for the first so many times, and then but for the first so many messages.
 #[derive(Default)]
 struct Bus {
     published: Mutex<Vec<Outgoing>>,
     fails: AtomicUsize,
+    loses: AtomicUsize,
     most: Option<usize>,
 }
 
 #[async_trait]
 impl Publisher for Bus {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-        if self.fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            return Err(BusError::Unavailable("away".to_owned()));
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+        let counts_down = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if counts_down(&self.fails) {
+            return Err(Undelivered::all(BusError::Unavailable("away".to_owned()), messages.len()));
         }
         let too_large =
-            |message: &&Outgoing| self.most.is_some_and(|most| message.payload.as_ref().map_or(0, Bytes::len) > most);
-        if messages.iter().any(|message| too_large(&message)) {
-            return Err(BusError::TooLarge("too large".to_owned()));
-        }
-        self.published.lock().expect("no panic").extend_from_slice(messages);
-        Ok(Vec::new())
+            |message: &Outgoing| self.most.is_some_and(|most| message.payload.as_ref().map_or(0, Bytes::len) > most);
+        let land = |message: &Outgoing| {
+            if counts_down(&self.loses) {
+                return Err(BusError::Unavailable("away".to_owned()));
+            }
+            if too_large(message) {
+                return Err(BusError::TooLarge("too large".to_owned()));
+            }
+            self.published.lock().expect("no panic").push(message.clone());
+            Ok(Placed { partition: Partition { topic: message.topic.as_str().into(), number: 0 }, offset: 0 })
+        };
+        all_landed(messages.iter().map(land).collect())
     }
 }
 
@@ -256,6 +266,18 @@ async fn a_repeated_write_publishes_what_is_known_and_asks_nobody() {
     // The next batch is asked.
     write(&sink, "another", &rows).await.expect("written");
     assert_eq!((asked.load(Ordering::SeqCst), bus.outcomes().len()), (6, 6));
+}
+
+#[tokio::test]
+async fn an_outcome_that_landed_beside_others_that_did_not_is_not_published_again() {
+    let (url, asked) = serve(agrees).await;
+    let bus = Arc::new(Bus { loses: AtomicUsize::new(2), ..Bus::default() });
+    let sink = sink(&url, &bus, Limits::new(4, None), PATIENT);
+    let rows = rows(3);
+    assert!(matches!(write(&sink, "batch", &rows).await, Err(SinkError::Transient { .. })));
+    assert_eq!(bus.outcomes().len(), 1);
+    assert_eq!(write(&sink, "batch", &rows).await.expect("written").stored, 3);
+    assert_eq!((asked.load(Ordering::SeqCst), bus.outcomes().len()), (3, 3));
 }
 
 // Seen to fail when all outcomes of a batch were kept until its last query was answered.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::harm::rfc3339;
-use super::keeping::{unfit_for_parking, worries, worry_of_parking};
+use super::keeping::{unfit_for_parking, unfit_for_publishing, worries, worry_of_parking};
 use super::with::{Again, Start, StartError};
 use crate::bus::reread::reread;
 use crate::bus::{BusError, Hold, Publisher, Stretch, Subscribe, Subscription, TopicInfo};
@@ -81,8 +81,8 @@ impl Connect<'_> {
         if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
         }
-        let TopicInfo { max_message_bytes, max_header_bytes, .. } = info;
-        Ok((publisher, DeadLetterTopic { name, max_message_bytes, max_header_bytes }))
+        let TopicInfo { max_message_bytes, max_header_bytes, keeping, .. } = info;
+        Ok((publisher, DeadLetterTopic { name, max_message_bytes, max_header_bytes, compacts: keeping.compacts }))
     }
 
     /// Where messages are parked, and how they are read back: by a group of their own, with a quarter of the memory.
@@ -149,6 +149,9 @@ impl Connect<'_> {
         let Publishes { topic, named_by, .. } = &publishes;
         let part = format!("topic `{topic}`");
         let info = self.topic(&part, topic, named_by).await?;
+        if let Some(why) = unfit_for_publishing(&info.keeping) {
+            return Err(StartError::Configuration(format!("{part} ({named_by}) {why}")));
+        }
         let publisher = self.patiently(&part, || self.with.bus.publisher()).await?;
         if info.max_message_bytes.is_none() {
             tracing::warn!("{part}: its limit is not known; assuming the default of Kafka, {ASSUMED_LIMIT} bytes");
@@ -275,9 +278,11 @@ impl Connect<'_> {
                 let hint = self.with.bus.addressed_by().map(|by| format!(" ({by})")).unwrap_or_default();
                 Ok(Setback { denied: false, text: format!("{error}{hint}") })
             }
-            BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) | BusError::Refused(_) => {
-                Err(StartError::Configuration(format!("{part}: {error}")))
-            }
+            BusError::NotFound(_)
+            | BusError::Settings(_)
+            | BusError::TooLarge(_)
+            | BusError::Refused(_)
+            | BusError::Keyless(_) => Err(StartError::Configuration(format!("{part}: {error}"))),
             BusError::Gap(_) | BusError::Failed(_) => Err(StartError::Bus(error)),
         });
         let value = value.await?;

@@ -15,7 +15,7 @@ pub fn worries(keeping: &Keeping) -> Vec<String> {
     if compacts {
         worries.push(
             "LOSES DEAD LETTERS: it is compacted (`cleanup.policy`), so the second bad message of a key removes the \
-             first, and one without a key cannot be buried at all; set `cleanup.policy` to `delete`"
+             first, and of one in parts only the last is left; set `cleanup.policy` to `delete`"
                 .to_owned(),
         );
     }
@@ -44,6 +44,13 @@ fn hours(milliseconds: u64) -> String {
 pub fn unfit_for_parking(keeping: &Keeping) -> Option<&'static str> {
     let text = "is compacted (`cleanup.policy`): the second message of a key would remove the first; set `cleanup.policy` \
                 to `delete`";
+    keeping.compacts.then_some(text)
+}
+
+/// Why messages cannot be published to a topic that keeps them so: those of writers have no key.
+pub fn unfit_for_publishing(keeping: &Keeping) -> Option<&'static str> {
+    let text = "is compacted (`cleanup.policy`), and takes no message without a key, as all are that are published to it; set \
+                `cleanup.policy` to `delete`";
     keeping.compacts.then_some(text)
 }
 

@@ -92,7 +92,7 @@ struct Remembers(Arc<Mutex<Vec<Outgoing>>>);
 
 #[async_trait]
 impl Publisher for Remembers {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, BusError> {
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<crate::bus::Placed>, crate::bus::Undelivered> {
         self.0.lock().expect("no panic").extend_from_slice(messages);
         Ok(Vec::new())
     }
@@ -236,7 +236,7 @@ async fn a_dead_letter_topic_whose_limit_is_not_told_is_taken_to_have_kafkas() {
         let (start, _) = with(vec![there(told)]);
         let connect = Connect { with: &start, retry: Retry { first: Duration::ZERO, longest: Duration::ZERO } };
         let (_, topic) = connect.dead_letters("dlq".to_owned(), false).await.expect("it is there");
-        assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes, None).limit(), used);
+        assert_eq!(crate::dead_letter::Fit::of(topic.max_message_bytes, None, false).limit(), used);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chalk_writer::bus::{BrowseFrom, BusError};
+use chalk_writer::bus::{BrowseFrom, BusError, Landing};
 use chalk_writer::dead_letter::{Fit, Note, again, read};
 use chalk_writer::message::{Headers, Message, Outgoing};
 use chalk_writer::sink::{ErrorClass, Refusal};
@@ -173,11 +173,42 @@ pub async fn a_message_above_the_limit_is_too_large(harness: Arc<dyn Harness>) {
     random.fill(&mut noise);
     let large = Outgoing { payload: Some(Bytes::from(noise)), ..text(&topic, 0, "") };
     let error = publisher.publish(&[large]).await.expect_err("it is above the limit");
-    assert!(matches!(error, BusError::TooLarge(_)), "{error:?}");
+    assert!(matches!(error.reason(), BusError::TooLarge(_)), "{error:?}");
     publisher.publish(&[text(&topic, 0, "small")]).await.expect("the publisher still works");
     let half = Outgoing { payload: Some(Bytes::from(vec![b'x'; limit / 2])), ..text(&topic, 0, "") };
     publisher.publish(&[half]).await.expect("half the limit is taken");
     assert_eq!(browse(&harness, &topic, BrowseFrom::Earliest).await.len(), 2);
+}
+
+/// Of many messages, some of which are above the limit, each of the others lands, once.
+pub async fn a_message_that_is_not_taken_keeps_no_other_from_landing(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "beside", 2).await;
+    let limit = harness.bus().topic(&topic).await.expect("known").max_message_bytes.expect("a limit is told");
+    let mut noise = vec![0; limit + 1];
+    fastrand::Rng::with_seed(7).fill(&mut noise);
+    let noise = Bytes::from(noise);
+    let outgoing: Vec<Outgoing> = (0..100)
+        .map(|number: i32| {
+            let message = text(&topic, number % 2, &number.to_string());
+            let message = Outgoing { partition: message.partition.filter(|_| number < 50), ..message };
+            if matches!(number, 30 | 99) { Outgoing { payload: Some(noise.clone()), ..message } } else { message }
+        })
+        .collect();
+    let publisher = harness.bus().publisher().await.expect("a publisher");
+    let undelivered = publisher.publish(&outgoing).await.expect_err("two are above the limit");
+    assert!(matches!(undelivered.reason(), BusError::TooLarge(_)), "{undelivered:?}");
+    let is_too_large = |landing: &Landing| matches!(landing, Err(BusError::TooLarge(_)));
+    let stored = browse(&harness, &topic, BrowseFrom::Earliest).await;
+    assert_eq!((undelivered.landings().len(), stored.len()), (100, 98), "each of the others once");
+    for (number, landing) in undelivered.landings().iter().enumerate() {
+        assert_eq!(is_too_large(landing), matches!(number, 30 | 99), "{number}: {landing:?}");
+        let Ok(placed) = landing else { continue };
+        let is_there = |message: &&Message| message.partition == placed.partition && message.offset == placed.offset;
+        assert_eq!(body(stored.iter().find(is_there).expect("it is where it is said to be")), number.to_string());
+    }
+    let left = undelivered.left(outgoing);
+    assert!(left.len() == 2 && left.iter().all(|message| message.payload.as_ref() == Some(&noise)));
+    publisher.publish(&[text(&topic, 0, "small")]).await.expect("the publisher still works");
 }
 
 fn now_ms() -> i64 {
@@ -207,7 +238,7 @@ pub async fn a_message_with_many_headers_is_buried_and_sent_again_with_all_of_th
         attempts: 1,
         batch_id: "b".to_owned(),
     };
-    let letters = Fit::of(info.max_message_bytes, info.max_header_bytes).letter(&message, &note, &dead);
+    let letters = Fit::of(info.max_message_bytes, info.max_header_bytes, false).letter(&message, &note, &dead);
     publisher.publish(&letters).await.expect("buried");
     let letter = browse(&harness, &dead, BrowseFrom::Earliest).await.remove(0);
     assert_eq!(letter.headers.get_str("chalk_dlq_error_class"), Some("DECODE"));

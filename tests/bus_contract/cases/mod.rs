@@ -61,6 +61,9 @@ pub const CASES: &[(&str, &[Capability], Case)] = &[
     ("a_message_above_the_limit_is_too_large", &[LimitsMessageSize], |h| {
         Box::pin(messages::a_message_above_the_limit_is_too_large(h))
     }),
+    ("a_message_that_is_not_taken_keeps_no_other_from_landing", &[LimitsMessageSize], |h| {
+        Box::pin(messages::a_message_that_is_not_taken_keeps_no_other_from_landing(h))
+    }),
     ("a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them", &[], |h| {
         Box::pin(messages::a_message_with_many_headers_is_buried_and_sent_again_with_all_of_them(h))
     }),
@@ -168,7 +171,7 @@ pub const CASES: &[(&str, &[Capability], Case)] = &[
         Box::pin(queue::the_last_messages_and_one_by_its_id_are_found(h))
     }),
     ("positions_cannot_be_moved", &[EachByItself], |h| Box::pin(queue::positions_cannot_be_moved(h))),
-    ("what_cannot_be_carried_is_refused_before_anything_is_sent", &[EachByItself], |h| {
-        Box::pin(queue::what_cannot_be_carried_is_refused_before_anything_is_sent(h))
+    ("what_cannot_be_carried_is_refused_and_holds_up_no_other", &[EachByItself], |h| {
+        Box::pin(queue::what_cannot_be_carried_is_refused_and_holds_up_no_other(h))
     }),
 ];

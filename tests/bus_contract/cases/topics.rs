@@ -19,7 +19,7 @@ pub async fn an_unknown_topic_is_not_found(harness: Arc<dyn Harness>) {
         bus.subscribe(subscribe(&missing, "g", false)).await.err(),
         bus.topic(&missing).await.err(),
         bus.browse(&missing, BrowseFrom::Earliest).await.err(),
-        publisher.publish(&[text(&missing, 0, "x")]).await.err(),
+        publisher.publish(&[text(&missing, 0, "x")]).await.err().map(BusError::from),
     ];
     for (number, error) in errors.into_iter().enumerate() {
         let error = error.unwrap_or_else(|| panic!("call {number} finds a topic that nobody made"));

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chalk_writer::bus::{Bus, BusError, Hold, OnGap, Received, Subscribe, Subscription};
 use chalk_writer::config::settings::{BusSettings, PubsubSettings};
 use chalk_writer::google::Identity;
-use chalk_writer::message::Message;
+use chalk_writer::message::{Message, Outgoing};
 
 use crate::member::{body, text};
 use server::{Fake, NO_NAME, REFUSED};
@@ -124,15 +125,26 @@ async fn what_the_service_finds_wrong_with_a_message_is_a_verdict_and_with_a_top
     let fake = Fake::start(false, &[]).await;
     let publisher = bus(&fake).publisher().await.expect("a publisher");
     let refused = publisher.publish(&[text("t", 0, "good"), text("t", 0, REFUSED)]).await.expect_err("one is bad");
-    assert!(matches!(&refused, BusError::Refused(text) if text.contains("schema of the topic")), "{refused:?}");
-    // Alone each has its own answer.
-    publisher.publish(&[text("t", 0, "good")]).await.expect("nothing is wrong with it");
-    let alone = publisher.publish(&[text("t", 0, REFUSED)]).await.expect_err("it is bad");
-    assert!(matches!(alone, BusError::Refused(_)), "{alone:?}");
-    // The first time it may have gone by itself.
-    assert!((1..=2).contains(&fake.published()));
+    let [Ok(_), Err(BusError::Refused(why))] = refused.landings() else { panic!("{refused:?}") };
+    assert!(why.contains("schema of the topic"), "{why}");
+    assert_eq!(fake.published(), 1, "the service refuses all of a request, and each has its own answer all the same");
     let setup = publisher.publish(&[text(NO_NAME, 0, "good")]).await.expect_err("there can be no such topic");
-    assert!(matches!(setup, BusError::Failed(_)), "{setup:?}");
+    assert!(matches!(setup.reason(), BusError::Failed(_)), "{setup:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_refused_holds_up_none_of_its_key() {
+    let fake = Fake::start(false, &[]).await;
+    let publisher = bus(&fake).publisher().await.expect("a publisher");
+    let bodies = ["1", "2", REFUSED, "3", "4", REFUSED, "5"];
+    let keyed = bodies.map(|body| Outgoing { key: Some(Bytes::from_static(b"k")), ..text("t", 0, body) });
+    let refused = publisher.publish(&keyed).await.expect_err("two are bad");
+    for (body, landing) in bodies.iter().zip(refused.landings()) {
+        assert_eq!(landing.is_err(), *body == REFUSED, "{body}: {landing:?}");
+    }
+    assert_eq!(fake.published(), 5);
+    let offsets: Vec<_> = refused.landings().iter().flatten().map(|placed| placed.offset).collect();
+    assert!(offsets.is_sorted(), "in their order: {offsets:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,7 +57,7 @@ impl TestBus for Local {
         let placed = match self.runtime.block_on(self.publisher.publish(&messages)) {
             Ok(placed) => placed,
             // A process that was stopped in a transaction keeps the file locked until it wakes.
-            Err(error) if error.is_transient() => return None,
+            Err(error) if error.reason().is_transient() => return None,
             Err(error) => panic!("{error}"),
         };
         assert_eq!(placed.len(), messages.len());

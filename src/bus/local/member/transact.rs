@@ -3,7 +3,7 @@
 use super::Member;
 use crate::bus::BusError;
 use crate::bus::local::append::{self, Topics};
-use crate::bus::local::group::Commit;
+use crate::bus::local::group::{Commit, now_ms};
 use crate::bus::local::shared::{Landed, Moved, Request};
 use crate::message::Outgoing;
 
@@ -45,8 +45,14 @@ impl Member {
                 return Ok(lost);
             }
             let mut topics = Topics::new();
-            append::check(transaction, &mut topics, messages)?;
-            append::append(transaction, &mut topics, messages, turn)?;
+            // All are checked before the first is appended: nothing of it is written when one of them cannot be.
+            for message in messages {
+                append::check(transaction, &mut topics, message)?;
+            }
+            let now = now_ms();
+            for message in messages {
+                append::append(transaction, &mut topics, message, turn, now)?;
+            }
             append::set_ends(transaction, &topics)?;
             membership.commit(transaction, &commits)?;
             Ok(lost)

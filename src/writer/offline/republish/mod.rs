@@ -11,7 +11,7 @@ mod schema_hash;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -47,29 +47,74 @@ pub(super) struct Republish {
 /// What the bodies of one table and environment have in common.
 struct Body<'a> {
     write: &'a str,
-    environment: &'a str,
+    environment: ByteString,
     columns: &'a [(ByteString, Form)],
     attributes: InsertAttributes,
+    /// How many there are so far.
+    parts: usize,
+}
+
+/// A message, and the rows that are in it.
+struct Ready<'a> {
+    message: Outgoing,
+    /// Which body it is one of.
+    of: usize,
+    rows: Vec<Taken<'a>>,
+}
+
+/// How far a write is.
+#[derive(Default)]
+struct Writing {
+    refused: BTreeMap<usize, Refusal>,
+    /// Rows of which a message did not land.
+    again: BTreeSet<usize>,
+    /// Why not.
+    failed: Option<SinkError>,
+    published: usize,
+}
+
+impl Writing {
+    /// What came of it. Where nothing landed the whole is repeated as it is.
+    fn end(mut self) -> Result<Outcome, SinkError> {
+        let reason = match self.failed {
+            Some(error) if self.published == 0 || matches!(error, SinkError::Bug { .. }) => return Err(error),
+            failed => failed.map(|error| error.to_string()),
+        };
+        // Of what is buried the sound rows have to be there: then it is found again.
+        self.refused.retain(|row, _| !self.again.contains(row));
+        Ok(Outcome {
+            refused: self.refused.into_iter().collect(),
+            again: self.again.into_iter().collect(),
+            reason,
+            stored: self.published as u64,
+            ..Outcome::default()
+        })
+    }
 }
 
 #[async_trait]
 impl Sink<TableRows> for Republish {
     async fn write(&self, write: Write<'_, TableRows>) -> Result<Outcome, SinkError> {
         let Prepared { tables, refused } = self.store.prepare(write.rows).await?;
-        let mut refused: BTreeMap<usize, Refusal> = refused.into_iter().collect();
-        let (mut messages, mut published) = (Vec::new(), 0);
+        let mut writing = Writing { refused: refused.into_iter().collect(), ..Writing::default() };
+        let mut bodies: Vec<Body<'_>> = Vec::with_capacity(tables.len());
+        let mut rows = Vec::with_capacity(tables.len());
         for table in &tables {
-            for (environment, rows) in group::by_environment(&table.rows) {
-                let Some(first) = rows.first() else { continue };
+            for (environment, of_it) in group::by_environment(&table.rows) {
+                let Some(first) = of_it.first() else { continue };
                 let attributes = attributes(first.rows.shape(), &table.columns);
-                let body = Body { write: write.id, environment: &environment, columns: &table.columns, attributes };
-                published += self.bodies(&body, rows, &mut messages, &mut refused).await?;
+                bodies.push(Body { write: write.id, environment, columns: &table.columns, attributes, parts: 0 });
+                rows.push((bodies.len() - 1, of_it));
             }
         }
-        if !messages.is_empty() {
-            self.outlet.publish(&messages).await?;
+        while !rows.is_empty() {
+            let mut ready = Vec::new();
+            for (of, rows) in rows {
+                self.messages(of, &mut bodies[of], rows, &mut ready, &mut writing.refused).await?;
+            }
+            rows = self.publish(ready, &bodies, &mut writing).await;
         }
-        Ok(Outcome { refused: refused.into_iter().collect(), stored: published as u64, ..Outcome::default() })
+        writing.end()
     }
 
     async fn probe(&self) -> Result<(), SinkError> {
@@ -83,16 +128,50 @@ impl Sink<TableRows> for Republish {
 }
 
 impl Republish {
-    /// Appends the messages of rows, which all go to one table of one environment; the answer is how many rows are in
-    /// them.
-    async fn bodies(
+    /// Publishes messages. Rows of which the topic does not take the message are looked for among others, whose messages
+    /// have landed and are not sent again: what this returns is to go in smaller ones.
+    async fn publish<'a>(
         &self,
-        body: &Body<'_>,
-        rows: Vec<Taken<'_>>,
-        messages: &mut Vec<Outgoing>,
+        ready: Vec<Ready<'a>>,
+        bodies: &[Body<'_>],
+        writing: &mut Writing,
+    ) -> Vec<(usize, Vec<Taken<'a>>)> {
+        let (messages, rows): (Vec<Outgoing>, Vec<_>) =
+            ready.into_iter().map(|Ready { message, of, rows }| (message, (of, rows))).unzip();
+        if messages.is_empty() {
+            return Vec::new();
+        }
+        let mut smaller = Vec::new();
+        for (landing, (of, rows)) in self.outlet.publish(&messages).await.into_iter().zip(rows) {
+            match landing {
+                Ok(()) => writing.published += group::count(&rows),
+                Err(SinkError::Poisoned(refusal)) => match &rows[..] {
+                    [Taken { index, rows }] if rows.count() == 1 => {
+                        writing
+                            .refused
+                            .entry(*index)
+                            .or_insert_with(|| refusal.row(name(rows)).table(&bodies[of].attributes.table.table));
+                    }
+                    _ => smaller.extend(group::split(rows, 2).into_iter().map(|part| (of, part))),
+                },
+                Err(error) => {
+                    writing.again.extend(rows.iter().map(|taken| taken.index));
+                    writing.failed.get_or_insert(error);
+                }
+            }
+        }
+        smaller
+    }
+
+    /// Appends the messages of rows, which all go to one table of one environment.
+    async fn messages<'a>(
+        &self,
+        of: usize,
+        body: &mut Body<'_>,
+        rows: Vec<Taken<'a>>,
+        ready: &mut Vec<Ready<'a>>,
         refused: &mut BTreeMap<usize, Refusal>,
-    ) -> Result<usize, SinkError> {
-        let (mut part, mut published) = (0, 0);
+    ) -> Result<(), SinkError> {
         let mut waiting = VecDeque::from([rows]);
         while let Some(rows) = waiting.pop_front() {
             let count = group::count(&rows);
@@ -104,33 +183,28 @@ impl Republish {
             let batch = encode::batch(body.columns, &rows).map_err(|error| bug(&error))?;
             let file = tokio::task::spawn_blocking(move || encode::file(&batch)).await;
             let file = file.map_err(|error| bug(&error))?.map_err(|error| bug(&error))?;
-            let headers = self.headers(body, part, group::newest(&rows));
+            let headers = self.headers(body, group::newest(&rows));
             let room = self.outlet.room(None, &headers);
             if file.len() <= room {
-                messages.push(self.outlet.message(None, headers, file.into()));
-                part += 1;
-                published += count;
+                ready.push(Ready { message: self.outlet.message(None, headers, file.into()), of, rows });
+                body.parts += 1;
             } else if let ([Taken { index, rows }], 1) = (&rows[..], count) {
                 let message = format!(
                     "a row of {} bytes as a parquet file; a message of topic `{}` has room for {room}",
                     file.len(),
                     self.outlet.topic()
                 );
-                let name = match rows {
-                    Part::Row(row) => row.name(),
-                    Part::Columns(columns, rows) => columns.name(rows[0] as usize),
-                };
-                let refusal = Refusal::new(ErrorClass::TooLarge, message).harmless().row(name);
+                let refusal = Refusal::new(ErrorClass::TooLarge, message).harmless().row(name(rows));
                 refused.entry(*index).or_insert_with(|| refusal.table(&body.attributes.table.table));
             } else {
                 put_back(&mut waiting, group::split(rows, file.len().div_ceil(room.max(1)) + 1));
             }
         }
-        Ok(published)
+        Ok(())
     }
 
-    fn headers(&self, body: &Body<'_>, part: usize, time: Option<i64>) -> Headers {
-        let Body { write, environment, attributes, .. } = body;
+    fn headers(&self, body: &Body<'_>, time: Option<i64>) -> Headers {
+        let Body { write, environment, attributes, parts: part, .. } = body;
         let event = Event {
             // The same for a repetition of the write, which makes the same bodies.
             id: &format!("{write}/{environment}/{}/{part}", attributes.table.table),
@@ -143,6 +217,14 @@ impl Republish {
             operation: "",
         };
         attributes.headers(&event.headers(Carrier::Kafka), Carrier::Kafka)
+    }
+}
+
+/// The first of some rows, as its table calls it.
+fn name(rows: &Part<'_>) -> ByteString {
+    match rows {
+        Part::Row(row) => row.name(),
+        Part::Columns(columns, rows) => columns.name(rows[0] as usize),
     }
 }
 

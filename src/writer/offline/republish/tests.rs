@@ -6,10 +6,10 @@ use ::arrow::array::{ArrayRef, Int64Array, StringArray};
 use bytes::Bytes;
 
 use super::*;
-use crate::bus::{BusError, Placed, Publisher};
+use crate::bus::{BusError, Placed, Publisher, Undelivered, all_landed};
 use crate::config::settings::Environment;
 use crate::decode::{Decoded, Decoder};
-use crate::message::Envelope;
+use crate::message::{Envelope, Partition};
 use crate::row::table::{Column, ColumnData, TableColumns, TableRow, When};
 use crate::store::StoreLimits;
 use crate::value::dtype::DataType;
@@ -21,13 +21,34 @@ use crate::writer::{WriterType, outlet::Publishes};
 
 /// Keeps what is published.
 #[derive(Default)]
-struct Kept(Mutex<Vec<Outgoing>>);
+struct Kept {
+    kept: Mutex<Vec<Outgoing>>,
+    /// What is of this table is not taken now.
+    away: Option<&'static str>,
+    /// What has this in its body is never taken.
+    bad: Option<&'static str>,
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    body.windows(text.len()).any(|part| part == text.as_bytes())
+}
 
 #[async_trait]
 impl Publisher for Kept {
-    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, BusError> {
-        self.0.lock().expect("no panic").extend_from_slice(messages);
-        Ok(Vec::new())
+    async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered> {
+        let mut kept = self.kept.lock().expect("no panic");
+        let land = |message: &Outgoing| {
+            let is = |topic: &str| message.headers.get_str("ce_id").is_some_and(|id| id.contains(topic));
+            if self.away.is_some_and(is) {
+                return Err(BusError::Unavailable("away".to_owned()));
+            }
+            if message.payload.as_ref().is_some_and(|body| self.bad.is_some_and(|bad| contains(body, bad))) {
+                return Err(BusError::Refused("not this one".to_owned()));
+            }
+            kept.push(message.clone());
+            Ok(Placed { partition: Partition { topic: "inserts".into(), number: 0 }, offset: kept.len() as i64 - 1 })
+        };
+        all_landed(messages.iter().map(land).collect())
     }
 }
 
@@ -39,10 +60,14 @@ struct Stage {
 
 /// A first writer in front of a lake, whose topic takes messages of so many bytes.
 fn stage(limit: Option<usize>, most_unpacked: usize) -> Stage {
+    stage_before(limit, most_unpacked, Kept::default())
+}
+
+fn stage_before(limit: Option<usize>, most_unpacked: usize, kept: Kept) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
     let uri = format!("file://{}", folder.path().join("lake").display());
     let limits = StoreLimits { concurrency: 1, memory_limit: 64 << 20, ..StoreLimits::default() };
-    let kept = Arc::new(Kept::default());
+    let kept = Arc::new(kept);
     let publishes = Publishes { most_unpacked, ..publishes("inserts") };
     let outlet = Outlet::new(Arc::clone(&kept) as Arc<dyn Publisher>, publishes, limit);
     let sink = Republish { store: store::OFFLINE.open(&StoreOptions::of(&uri, limits)).expect("a lake"), outlet };
@@ -56,7 +81,7 @@ impl Stage {
     }
 
     fn messages(&self) -> Vec<Outgoing> {
-        self.kept.0.lock().expect("no panic").clone()
+        self.kept.kept.lock().expect("no panic").clone()
     }
 
     /// What the second writer makes of them: rows by column, nulls left out.
@@ -159,6 +184,39 @@ async fn each_table_of_each_environment_is_one_body_and_a_repetition_has_the_sam
     stage.write(&rows).await;
     let again: Vec<_> = stage.messages()[3..].iter().map(envelope).collect();
     assert_eq!(again, said);
+}
+
+#[tokio::test]
+async fn of_a_write_whose_messages_did_not_all_land_only_the_others_are_to_be_repeated() {
+    let (user, card) = (shape("user", &[("n", None)]), shape("card", &[("n", None)]));
+    let rows = [
+        row(&user, "1", "prod", [Value::Int(1)]),
+        row(&card, "2", "prod", [Value::Int(2)]),
+        row(&user, "3", "dev", [Value::Int(3)]),
+    ];
+    let stage = stage_before(None, 64 << 20, Kept { away: Some("card"), ..Kept::default() });
+    let outcome = stage.write(&rows).await;
+    assert_eq!((outcome.stored, outcome.again, outcome.refused.len()), (2, vec![1], 0));
+    assert!(outcome.reason.is_some_and(|reason| reason.contains("away")));
+    assert_eq!(stage.messages().len(), 2);
+    let all_away = stage_before(None, 64 << 20, Kept { away: Some("/"), ..Kept::default() });
+    let rows: Vec<&TableRows> = rows.iter().collect();
+    let error = all_away.sink.write(Write { id: "w", rows: &rows, concurrency: 1 }).await.expect_err("nothing landed");
+    assert!(matches!(error, SinkError::Transient { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_whose_message_is_never_taken_is_found_and_no_other_is_published_twice() {
+    let user = shape("user", &[("text", None)]);
+    let text = |at: usize| if at == 5 { "unspeakable".to_owned() } else { format!("t-{at}") };
+    let rows: Vec<_> = (0..8).map(|at| row(&user, &at.to_string(), "prod", [Value::text(text(at))])).collect();
+    let stage = stage_before(None, 64 << 20, Kept { bad: Some("unspeakable"), ..Kept::default() });
+    let outcome = stage.write(&rows).await;
+    assert_eq!((outcome.stored, outcome.again.len()), (7, 0));
+    let refused: Vec<_> = outcome.refused.iter().map(|(at, refusal)| (*at, refusal.class)).collect();
+    assert_eq!(refused, [(5, ErrorClass::ValueRefused)]);
+    let ids = |messages: &[Outgoing]| messages.iter().map(|message| envelope(message).0).collect::<BTreeSet<_>>();
+    assert_eq!((stage.inserted().len(), ids(&stage.messages()).len()), (7, stage.messages().len()));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ impl Sink<Note> for PassOn {
                 messages.push(self.0.message(None, headers.clone(), Bytes::from(note.text.clone())));
             }
         }
-        self.0.publish(&messages).await?;
+        self.0.publish(&messages).await.into_iter().collect::<Result<(), _>>()?;
         Ok(outcome)
     }
 
