@@ -144,7 +144,7 @@ fn show_bus(bus: &BusSettings) -> String {
         BusSettings::Local(local) => format!("LOCAL {}", local.path.display()),
         BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
             Some(emulator) => format!("PUBSUB project {} on the emulator {emulator}", pubsub.project),
-            None => format!("PUBSUB project {}", pubsub.project),
+            None => format!("PUBSUB project {}{}", pubsub.project, pubsub.elsewhere()),
         },
         BusSettings::Kafka(kafka) => {
             let servers = match &*kafka.bootstrap_servers {

@@ -114,3 +114,65 @@ async fn a_pool_gets_a_signed_question_to_aws_for_a_token() {
         "{signature}"
     );
 }
+
+/// The metadata server of a pod whose account is not bound yet, or a pool that is not there yet, refuses first and gives a token later.
+#[tokio::test]
+async fn credentials_that_were_refused_are_had_once_they_are_given() {
+    let is_given = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let answer = {
+        let is_given = Arc::clone(&is_given);
+        async move || {
+            if is_given.load(std::sync::atomic::Ordering::Acquire) {
+                let text = r#"{"access_token": "google-token", "token_type": "Bearer", "expires_in": 3600,
+                    "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}"#;
+                (axum::http::StatusCode::OK, [("content-type", "application/json")], text)
+            } else {
+                (axum::http::StatusCode::FORBIDDEN, [("content-type", "application/json")], r#"{"error": "not yours"}"#)
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/token", post(answer))).await });
+    let text = format!(
+        r#"{{"type": "external_account", "audience": "//iam.googleapis.com/a", "token_url": "http://{address}/v1/token",
+            "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request", "credential_source": {{"environment_id": "aws1"}}}}"#
+    );
+    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let make = {
+        let made = Arc::clone(&made);
+        move || {
+            made.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+            let known = AwsCredentials::new("AKIATEST", "hunter2", None, None, "test");
+            let aws = SdkConfig::builder()
+                .region(Region::new("eu-west-1"))
+                .credentials_provider(SharedCredentialsProvider::new(known))
+                .build();
+            aws_pool::credentials_of(&adc(&text)?, OnceCell::new_with(Some(aws)))
+        }
+    };
+    let every = std::time::Duration::from_millis(200);
+    let begun = std::time::Instant::now();
+    let credentials = renewed(make, every).expect("sound");
+    let ask = || async { credentials.headers(axum::http::Extensions::new()).await };
+    let error = ask().await.expect_err("it is refused");
+    assert!(!error.is_transient() && in_full(&error).contains("not yours"), "{error:?}");
+    assert!(!in_full(&error).contains("hunter2"));
+    // However often it is asked for, it is not made at once again.
+    for _ in 0..20 {
+        ask().await.expect_err("it is refused");
+    }
+    let at_most = 1 + begun.elapsed().as_millis() / every.as_millis();
+    assert!(made.load(std::sync::atomic::Ordering::Acquire) as u128 <= at_most);
+    is_given.store(true, std::sync::atomic::Ordering::Release);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let data = loop {
+        match ask().await {
+            Ok(CacheableResource::New { data, .. }) => break data,
+            Ok(CacheableResource::NotModified) => panic!("nothing was had before"),
+            Err(error) => assert!(std::time::Instant::now() < deadline, "refused for ever: {error:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!(data["authorization"], "Bearer google-token");
+}

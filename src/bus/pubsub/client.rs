@@ -5,6 +5,7 @@ use std::time::Duration;
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
 use google_cloud_gax::retry_policy::{Aip194Strict, RetryPolicyExt};
+use google_cloud_pubsub::Error;
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
@@ -18,6 +19,10 @@ use crate::google;
 const CALL_WITHIN: Duration = Duration::from_secs(15);
 /// Connections of one client: a stream of messages is bound to about 10 MB a second, whoever shares it.
 const CONNECTIONS: usize = 4;
+
+/// What whoever asks has to be given; what is made for a reading takes more (docs/pubsub.md).
+const RIGHTS: &str = ", which needs `roles/pubsub.subscriber` and `roles/pubsub.viewer` on a subscription that it reads, \
+                      `roles/pubsub.publisher` and `roles/pubsub.viewer` on a topic that it publishes to";
 
 /// Clients, by what they are for.
 pub(super) struct Clients {
@@ -116,9 +121,21 @@ impl Clients {
         self.subscriptions.get_or_try_init(make).await
     }
 
+    /// What an error of a call about something means; one about rights names who asked, for whoever has to give them.
+    pub(super) fn classify(&self, what: &str, error: &Error) -> BusError {
+        match errors::classify(what, error) {
+            BusError::Denied(text) if self.settings.emulator.is_none() => {
+                let right = if errors::is_about_a_right(error) { RIGHTS } else { "" };
+                BusError::Denied(format!("{text}; asked by {}{right}", google::who(&self.settings.identity)))
+            }
+            other => other,
+        }
+    }
+
     /// Where the service is, where that is not Google's own place.
     fn endpoint(&self) -> Option<String> {
-        self.settings.emulator.as_ref().map(|address| format!("http://{address}"))
+        let emulator = self.settings.emulator.as_ref().map(|address| format!("http://{address}"));
+        emulator.or_else(|| self.settings.endpoint.clone())
     }
 
     /// Who we are. An emulator is asked by nobody in particular: Google's client would look for an identity, and wait.

@@ -1,6 +1,7 @@
 //! What Google's errors mean to the caller.
 
 use google_cloud_gax::client_builder::Error as BuildError;
+use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
 
@@ -12,7 +13,8 @@ pub(super) fn classify(what: &str, error: &Error) -> BusError {
     let said = describe(error);
     let text = format!("{what}: {said}");
     if error.is_authentication() {
-        return BusError::Denied(text);
+        let text = format!("{what}: no token of Google's could be had: {said}");
+        return if may_pass(error) { BusError::Unavailable(text) } else { BusError::Denied(text) };
     }
     match error.status().map(|status| status.code) {
         Some(Code::NotFound) => BusError::NotFound(text),
@@ -23,9 +25,21 @@ pub(super) fn classify(what: &str, error: &Error) -> BusError {
     }
 }
 
+/// Whether credentials that could not be had may be had by waiting alone: whoever gives them is away.
+fn may_pass(error: &Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<CredentialsError>())
+        .is_some_and(CredentialsError::is_transient)
+}
+
 /// Whether the service finds something wrong with what it was given: a message, or a name.
 pub(super) fn is_about_an_argument(error: &Error) -> bool {
     error.status().is_some_and(|status| status.code == Code::InvalidArgument)
+}
+
+/// Whether the service knows who asks, and does not let them.
+pub(super) fn is_about_a_right(error: &Error) -> bool {
+    error.status().is_some_and(|status| status.code == Code::PermissionDenied)
 }
 
 /// Whether something was to be made that is there.
@@ -54,6 +68,20 @@ mod tests {
 
     fn of(code: Code) -> BusError {
         classify("subscription `s`", &Error::service(Status::default().set_code(code).set_message("said so")))
+    }
+
+    #[test]
+    fn who_gives_tokens_and_is_away_is_waited_for_and_who_refuses_them_is_told() {
+        let of = |is_transient| {
+            let cause = CredentialsError::from_msg(is_transient, "said so");
+            classify("subscription `s`", &Error::authentication(cause))
+        };
+        let away = of(true);
+        assert!(
+            matches!(&away, BusError::Unavailable(text) if text.contains("no token") && text.contains("said so")),
+            "{away:?}"
+        );
+        assert!(matches!(of(false), BusError::Denied(_)), "{:?}", of(false));
     }
 
     #[test]

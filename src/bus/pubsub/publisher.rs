@@ -114,7 +114,7 @@ impl PubsubPublisher {
             PublishError::Rpc(error) => error,
             other => return BusError::Unavailable(format!("{what}: {other}")),
         };
-        match errors::classify(&what, error) {
+        match self.clients.classify(&what, error) {
             BusError::NotFound(_) => BusError::NotFound(topic.to_owned()),
             // The service says the same of a message that it never takes and of a topic whose name is none. Who may publish may
             // not be allowed to ask; then there is a topic at least.

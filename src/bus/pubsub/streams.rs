@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Clients;
-use super::errors;
 use crate::bus::{BusError, Hold};
 
 /// How long a message stays ours after this process has fallen silent; it is renewed long before that.
@@ -235,7 +234,7 @@ impl Pull {
                     self.hand_on(&mut group, brought, &held).await;
                     let Some(Err(error)) = ended else { return Ok(()) };
                     let name = self.clients.short(&self.subscription);
-                    return Err(errors::classify(&format!("subscription `{name}`"), &error));
+                    return Err(self.clients.classify(&format!("subscription `{name}`"), &error));
                 }
             }
         }

@@ -48,7 +48,7 @@ impl Temporary {
             .set_expiration_policy(expires)
             .send()
             .await;
-        made.map_err(|error| match errors::classify(&format!("a subscription of topic `{topic}` to read it by"), &error) {
+        made.map_err(|error| match clients.classify(&format!("a subscription of topic `{topic}` to read it by"), &error) {
             BusError::NotFound(_) => BusError::NotFound(topic.to_owned()),
             BusError::Denied(text) => BusError::Denied(format!(
                 "{text}; reading a topic beside its subscriptions takes the rights pubsub.subscriptions.create, .consume and \
@@ -61,14 +61,14 @@ impl Temporary {
             From::Time(from_ms) => {
                 let time = Timestamp::clamp(from_ms.div_euclid(1000), (from_ms.rem_euclid(1000) * 1_000_000) as i32);
                 let seek = admin.seek().set_subscription(&temporary.name).set_time(time);
-                seek.send().await.map_err(|error| errors::classify("setting a subscription back in time", &error))?;
+                seek.send().await.map_err(|error| clients.classify("setting a subscription back in time", &error))?;
             }
             From::Subscription(of) => {
                 let snapshot = names_of_snapshot(clients, &id);
                 let make = admin.create_snapshot().set_name(&snapshot).set_subscription(clients.subscription_name(of));
                 make.send()
                     .await
-                    .map_err(|error| errors::classify(&format!("a snapshot of subscription `{of}`"), &error))?;
+                    .map_err(|error| clients.classify(&format!("a snapshot of subscription `{of}`"), &error))?;
                 let seek = admin.seek().set_subscription(&temporary.name).set_snapshot(&snapshot);
                 let sought = seek.send().await;
                 // It has done its work, and expires by itself where this fails.
@@ -76,7 +76,7 @@ impl Temporary {
                 if let Err(error) = deleted {
                     tracing::debug!(snapshot, "a snapshot was not deleted: {}", errors::describe(&error));
                 }
-                sought.map_err(|error| errors::classify("setting a subscription to a snapshot", &error))?;
+                sought.map_err(|error| clients.classify("setting a subscription to a snapshot", &error))?;
             }
         }
         Ok(temporary)

@@ -27,7 +27,7 @@ pub(super) async fn kept_for(clients: &Clients, name: &str) -> Result<Option<Dur
 
 async fn get_topic(clients: &Clients, name: &str) -> Result<Topic, BusError> {
     let call = clients.topics().await?.get_topic().set_topic(clients.topic_name(name));
-    call.send().await.map_err(|error| match errors::classify(&format!("topic `{name}`"), &error) {
+    call.send().await.map_err(|error| match clients.classify(&format!("topic `{name}`"), &error) {
         BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
         other => other,
     })
@@ -85,7 +85,7 @@ pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusEr
 async fn get_subscription(clients: &Clients, whole: &str) -> Result<Subscription, BusError> {
     let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
     let what = format!("subscription `{}`", clients.short(whole));
-    call.send().await.map_err(|error| errors::classify(&what, &error))
+    call.send().await.map_err(|error| clients.classify(&what, &error))
 }
 
 /// What a writer reads from a subscription is what its topic is.
@@ -101,7 +101,7 @@ pub(super) async fn create(clients: &Clients, name: &str) -> Result<(), BusError
     match call.send().await {
         Ok(_) => Ok(()),
         Err(error) if errors::already_exists(&error) => Ok(()),
-        Err(error) => Err(errors::classify(&format!("topic `{name}`"), &error)),
+        Err(error) => Err(clients.classify(&format!("topic `{name}`"), &error)),
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
     match call.send().await {
         Ok(_) => {}
         Err(error) if errors::already_exists(&error) => return Ok(()),
-        Err(error) => return Err(errors::classify(&format!("subscription `{name}`"), &error)),
+        Err(error) => return Err(clients.classify(&format!("subscription `{name}`"), &error)),
     }
     if kept_for(clients, topic).await?.is_some() {
         let seek = admin.seek().set_subscription(&whole).set_time(Timestamp::clamp(0, 0));
@@ -130,7 +130,7 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
             Err(error) if clients.settings.emulator.is_some() => {
                 tracing::warn!("{what} is not possible here, so it begins now: {}", errors::describe(&error));
             }
-            Err(error) => return Err(errors::classify(&what, &error)),
+            Err(error) => return Err(clients.classify(&what, &error)),
         }
     }
     Ok(())

@@ -104,7 +104,7 @@ fn place(bus: &BusSettings) -> String {
         }
         BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
             Some(emulator) => format!("project {} on the emulator {emulator}", pubsub.project),
-            None => format!("project {} of Google", pubsub.project),
+            None => format!("project {} of Google{}", pubsub.project, pubsub.elsewhere()),
         },
     }
 }
