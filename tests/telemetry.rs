@@ -30,7 +30,7 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
         writer: "demo".to_owned(),
         writer_type: "ONLINE_WRITER",
         bus: "LOCAL",
-        topic: "results".to_owned(),
+        subscription: "results".to_owned(),
         group: "chalk-demo".to_owned(),
     };
     let writer = Watched::new(identity, Arc::new(Health::default()), recorded, Duration::from_secs(30));
@@ -77,6 +77,9 @@ async fn a_writer_is_seen_over_http_from_its_start_to_its_end() {
     let (code, body) = ask(&address, "/status.json").await;
     let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((code, &status["writer"], &status["lag_messages"]), (200, &"demo".into(), &7.into()), "{body}");
+    assert_eq!((&status["subscription"], &status["partitions"][0]["topic"]), (&"results".into(), &"results".into()));
+    let build = text.lines().find(|line| line.starts_with("chalk_writer_build_info{")).expect("it is shown");
+    assert!(build.contains(r#"group="chalk-writer",subscription="results""#), "{build}");
     assert!(ask(&address, "/").await.1.contains("status.json"));
 
     assert!(text.contains(r#"chalk_writer_assigned_partitions{writer="demo",type="ONLINE_WRITER"} 1"#), "{text}");

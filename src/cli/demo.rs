@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let example = messages::publish(&*bus, arguments.messages, &api, &folder).await?;
     for writer in WRITERS {
-        drain(Selection::of(writer, &config).load(None)?).await?;
+        drain(Selection::of(writer, &config).load()?).await?;
     }
     if let Some(entity) = &example {
         show_entity(&deployment, entity).await?;
@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut shown = BTreeSet::from(["online_store"]);
     for writer in WRITERS.into_iter().filter(|writer| *writer != WriterType::METRICS) {
         if writer.info().store.is_none_or(|store| shown.insert(store)) {
-            show::overview(&Selection::of(writer, &config).load(None)?).await?;
+            show::overview(&Selection::of(writer, &config).load()?).await?;
         }
     }
     show_dead_letters(&config).await?;

@@ -38,24 +38,17 @@ impl Selection {
         Self { writer_type: Some(writer_type.as_str().to_owned()), writer: None, config: Some(config.to_owned()) }
     }
 
-    /// Reads the file and picks the writer; `listen` replaces the address in the file.
-    pub(super) fn load(&self, listen: Option<&str>) -> Result<WriterSettings, Failure> {
+    /// Reads the file and picks the writer.
+    pub(super) fn load(&self) -> Result<WriterSettings, Failure> {
         let which = self.which()?;
         let config = self.file()?;
-        let mut overrides = Overrides::from_process();
-        if let Some(listen) = listen {
-            overrides = overrides.flag("--listen", "http.listen", listen);
-        }
+        let overrides = Overrides::from_process();
         Deployment::load_with(config, &overrides)?.asked(config, &overrides)?.writer(&which)
     }
 
-    /// The file as it is now, for a writer that goes by it to its end; `listen` replaces the address in the file.
-    pub(super) fn read(&self, listen: Option<&str>) -> Result<AtStart, Failure> {
+    /// The file as it is now, for a writer that goes by it, and by what is above it, to its end.
+    pub(super) fn read(&self, overrides: Overrides) -> Result<AtStart, Failure> {
         let (which, path) = (self.which()?, self.file()?.to_owned());
-        let mut overrides = Overrides::from_process();
-        if let Some(listen) = listen {
-            overrides = overrides.flag("--listen", "http.listen", listen);
-        }
         let text = config::read(&path).map_err(|errors| failure(&path, &errors))?;
         Ok(AtStart { which, path, text, overrides })
     }

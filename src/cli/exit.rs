@@ -17,7 +17,7 @@ pub enum Exit {
     /// 65: what is on the bus does not allow to go on: too many bad messages, a bad one without a
     /// dead letter topic, messages lost before they were read.
     Data = 65,
-    /// 78: the configuration, or a topic that it names is not there.
+    /// 78: the configuration, or a topic or subscription that it names is not there, or not any more.
     Configuration = 78,
 }
 

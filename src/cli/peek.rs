@@ -56,7 +56,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = arguments.selection.load(None)?;
+    let settings = arguments.selection.load()?;
     let plan = writer::plan(&settings)?;
     let bus = bus::open(&settings.bus)?;
     let (topic, group) = if arguments.parked {

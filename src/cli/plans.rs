@@ -199,6 +199,7 @@ mod tests {
 
     use super::*;
     use crate::cli::deployment::Selection;
+    use crate::config::Overrides;
     use crate::writer::WriterType;
 
     const APART: Duration = Duration::from_secs(30);
@@ -219,7 +220,7 @@ mod tests {
             "writers": [{"bus_subscriber_type": "ONLINE_WRITER"}],
         });
         std::fs::write(&file, config.to_string()).expect("written");
-        let at_start = Selection::of(WriterType::ONLINE, &file).read(None).expect("sound");
+        let at_start = Selection::of(WriterType::ONLINE, &file).read(Overrides::from_process()).expect("sound");
         let (tell, known) = watch::channel(Known::default());
         let retry = Retry { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
         let feed = Feed::told(known);

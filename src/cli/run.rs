@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use crate::bus;
-use crate::config::settings::BusSettings;
+use crate::config::Overrides;
+use crate::config::units::show_duration;
 use crate::runtime::Health;
 use crate::telemetry::metrics::{describe, recorder};
 use crate::telemetry::watched::Watched;
@@ -50,6 +51,19 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// What stands above the file: the environment, and the flags that are fields of it.
+    fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::from_process();
+        // Beside the writer itself, which has the port: one that reads again listens only where it is told to.
+        if let Some(listen) = self.listen.as_deref().or_else(|| self.from_time.map(|_| "off")) {
+            overrides = overrides.flag("--listen", "http.listen", listen);
+        }
+        if let Some(idle) = self.drain_idle {
+            overrides = overrides.flag("--drain-idle", "pubsub.drain_idle", show_duration(idle));
+        }
+        overrides
+    }
+
     fn again(&self) -> Result<Option<Again>, Failure> {
         let Some(from) = self.from_time else { return Ok(None) };
         if let Some(until) = self.until.filter(|until| *until <= from) {
@@ -65,12 +79,12 @@ impl Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = Signals::listen().or_exit(Exit::Failed)?;
     let again = arguments.again()?;
-    // Beside the writer itself, which has the port: this one listens only where it is told to.
-    let listen = arguments.listen.as_deref().or_else(|| again.as_ref().map(|_| "off"));
-    let at_start = arguments.selection.read(listen)?;
-    let mut settings = at_start.as_it_stands()?;
-    if let Some(idle) = arguments.drain_idle {
-        empty_after(idle, &mut settings.bus)?;
+    let at_start = arguments.selection.read(arguments.overrides())?;
+    let settings = at_start.as_it_stands()?;
+    if arguments.drain_idle.is_some() && !settings.bus.has_subscriptions() {
+        let bus = settings.bus.name();
+        let text = format!("`--drain-idle` means nothing on {bus}, which tells its ends: `--drain` stops there");
+        return Err(Failure::new(Exit::Usage, text));
     }
     let bus = bus::open(&settings.bus)?;
     let identity = session::identity(&settings);
@@ -79,7 +93,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let recorder = recorder(&labels).or_exit(Exit::Failed)?;
     let recorded = recorder.handle();
     metrics::set_global_recorder(recorder).or_exit(Exit::Failed)?;
-    describe(&identity.group, &identity.topic);
+    describe(&identity.group, &identity.subscription);
     // Only now: what it asks for from its first moment on is counted.
     let plans = Plans::of(&settings, at_start)?;
 
@@ -98,17 +112,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     session.run(stop).await
 }
 
-/// How long silence lasts that ends a drain, on a bus that does not tell where its ends are.
-fn empty_after(idle: Duration, bus: &mut BusSettings) -> Result<(), Failure> {
-    let BusSettings::Pubsub(pubsub) = bus else {
-        let text =
-            format!("`--drain-idle` means nothing on {}, which tells its ends: `--drain` stops there", bus.name());
-        return Err(Failure::new(Exit::Usage, text));
-    };
-    pubsub.drain_idle = idle;
-    Ok(())
-}
-
 fn announce(watched: &Watched, listening: String) {
     let identity = &watched.identity;
     tracing::info!(
@@ -116,7 +119,7 @@ fn announce(watched: &Watched, listening: String) {
         writer = identity.writer,
         r#type = identity.writer_type,
         bus = identity.bus,
-        topic = identity.topic,
+        subscription = identity.subscription,
         group = identity.group,
         version = build::VERSION,
         revision = build::REVISION,

@@ -57,7 +57,7 @@ pub(super) fn identity(settings: &WriterSettings) -> Identity {
         writer: settings.name.clone(),
         writer_type: settings.writer_type.as_str(),
         bus: settings.bus.name(),
-        topic: settings.subscription.clone(),
+        subscription: settings.subscription.clone(),
         group: settings.group.clone(),
     }
 }

@@ -83,7 +83,7 @@ struct ShownMessage {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = arguments.selection.load(None)?;
+    let settings = arguments.selection.load()?;
     let found = found(&settings, arguments.table.as_deref(), arguments.limit).await?;
     if arguments.json {
         return Ok(output::json(&found)?);

@@ -70,7 +70,7 @@ struct Skipped {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = arguments.selection.load(None)?;
+    let settings = arguments.selection.load()?;
     let (topic, partition, offset) = arguments.place.clone();
     let WriterSettings { name, subscription, .. } = &settings;
     let parking = ParkingTopic::of(&settings).map(|parking| parking.topic);

@@ -9,7 +9,7 @@ use super::errors::ConfigError;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
 use super::registry::Registry;
-use super::settings::{BusSettings, Environment, StoreSettings};
+use super::settings::{Environment, StoreSettings};
 use super::store_kind::StoreKind;
 use super::units::{show_duration, show_size};
 use super::warning::Warning;
@@ -81,7 +81,7 @@ pub(super) fn report(path: &Path, examined: Examined) -> CheckReport {
     CheckReport {
         file: path.display().to_string(),
         ok: examined.errors.is_empty(),
-        bus: examined.bus.as_ref().map(show_bus),
+        bus: examined.bus.as_ref().map(|bus| format!("{} {}", bus.name(), bus.place())),
         environments_from: environments_from(&examined),
         writers,
         errors: examined.errors,
@@ -136,25 +136,6 @@ fn show_store((field, store): (&'static str, &StoreSettings)) -> String {
     match &*store.cache_prefix {
         "" => format!("{which}{uri}"),
         prefix => format!("{which}{uri} (keys begin with `{prefix}`)"),
-    }
-}
-
-fn show_bus(bus: &BusSettings) -> String {
-    match bus {
-        BusSettings::Local(local) => format!("LOCAL {}", local.path.display()),
-        BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
-            Some(emulator) => format!("PUBSUB project {} on the emulator {emulator}", pubsub.project),
-            None => format!("PUBSUB project {}{}", pubsub.project, pubsub.elsewhere()),
-        },
-        BusSettings::Kafka(kafka) => {
-            let servers = match &*kafka.bootstrap_servers {
-                [] => "(brokers from the secret)".to_owned(),
-                servers => servers.join(", "),
-            };
-            let mechanism = kafka.sasl_mechanism.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-            let secret = kafka.sasl_secret.as_ref().map(|name| format!(" {}", name.describe())).unwrap_or_default();
-            format!("KAFKA {servers} {}{mechanism}{secret}", kafka.security_protocol)
-        }
     }
 }
 

@@ -123,6 +123,27 @@ impl BusSettings {
         }
     }
 
+    /// Where it is and how it is signed in to, for people; no credentials.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Local(local) => local.path.display().to_string(),
+            Self::Pubsub(pubsub) => match &pubsub.emulator {
+                Some(emulator) => format!("project {} on the emulator {emulator}", pubsub.project),
+                None => format!("project {}{}", pubsub.project, pubsub.elsewhere()),
+            },
+            Self::Kafka(kafka) => {
+                let servers = match &*kafka.bootstrap_servers {
+                    [] => "brokers of the secret".to_owned(),
+                    servers => servers.join(", "),
+                };
+                let mechanism = kafka.sasl_mechanism.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+                let secret =
+                    kafka.sasl_secret.as_ref().map(|name| format!(", {}", name.describe())).unwrap_or_default();
+                format!("{servers} by {}{mechanism}{secret}", kafka.security_protocol)
+            }
+        }
+    }
+
     /// Whether it is a file beside the program, whose topics nobody makes beforehand.
     pub const fn is_embedded(&self) -> bool {
         matches!(self, Self::Local(_))
@@ -131,6 +152,11 @@ impl BusSettings {
     /// Whether writers read subscriptions, which have names of their own beside their topics'.
     pub const fn has_subscriptions(&self) -> bool {
         matches!(self, Self::Pubsub(_))
+    }
+
+    /// What a thing is called there that a writer reads.
+    pub const fn readable(&self) -> &'static str {
+        if self.has_subscriptions() { "subscription" } else { "topic" }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Note, fold, headers};
 use crate::cut::cut;
 use crate::message::envelope::id_of;
 use crate::message::headers::append;
-use crate::message::{Headers, Message, Outgoing};
+use crate::message::{DELIVERY_ATTEMPT, Headers, Message, Outgoing};
 use crate::value::time::parse_timestamp;
 
 /// The smallest limit of a topic, in bytes, under which every part is sure to fit.
@@ -170,6 +170,8 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
         (headers::TABLE, refusal.table.as_deref()),
         (headers::ERROR_CODE, refusal.code.as_deref()),
         (headers::ERROR_ROW, refusal.row.as_deref()),
+        // The header itself is Google's own, and cannot be sent on.
+        (headers::DELIVERY_ATTEMPT, message.headers.get_str(DELIVERY_ATTEMPT)),
     ] {
         if let Some(value) = value {
             name(header, value);

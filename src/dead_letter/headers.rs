@@ -46,6 +46,8 @@ pub const FIRST_FAILED_AT: &str = "chalk_dlq_first_failed_at";
 pub const FAILED_AT: &str = "chalk_dlq_failed_at";
 /// How many times it was tried.
 pub const ATTEMPTS: &str = "chalk_dlq_attempts";
+/// How many times Pub/Sub had delivered the message, where it tells: of a subscription with a dead letter policy of Google's.
+pub const DELIVERY_ATTEMPT: &str = "chalk_dlq_delivery_attempt";
 /// The batch that it was in.
 pub const BATCH_ID: &str = "chalk_dlq_batch_id";
 /// How many times it has been sent again; 0 for a first burial.

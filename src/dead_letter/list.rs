@@ -128,6 +128,8 @@ pub struct Details {
     pub first_failed_at: String,
     /// How many times it was tried.
     pub attempts: u32,
+    /// How many times Pub/Sub had delivered it, where it told.
+    pub delivery_attempt: Option<u32>,
     /// The batch that it was in.
     pub batch_id: String,
     /// The record key.
@@ -168,6 +170,7 @@ impl From<&DeadLetter> for Details {
             code: notes.error_code.clone(),
             first_failed_at: notes.first_failed_at.clone(),
             attempts: notes.attempts,
+            delivery_attempt: notes.delivery_attempt,
             batch_id: notes.batch_id.clone(),
             key: original.key.as_deref().map(Content::of),
             headers: original.headers.iter().map(|(name, value)| (name.to_owned(), value.map(Content::of))).collect(),

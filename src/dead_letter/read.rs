@@ -58,6 +58,8 @@ pub struct Notes {
     pub failed_at: String,
     /// How many times it was tried.
     pub attempts: u32,
+    /// How many times Pub/Sub had delivered it, where it told.
+    pub delivery_attempt: Option<u32>,
     /// The batch that it was in.
     pub batch_id: String,
     /// How many times it has been sent again.
@@ -120,6 +122,7 @@ pub fn read(message: &Message) -> Option<DeadLetter> {
             first_failed_at: text(headers::FIRST_FAILED_AT).unwrap_or_default(),
             failed_at: text(headers::FAILED_AT).unwrap_or_default(),
             attempts: count(headers::ATTEMPTS).unwrap_or_default(),
+            delivery_attempt: count(headers::DELIVERY_ATTEMPT),
             batch_id: text(headers::BATCH_ID).unwrap_or_default(),
             redrive_count: count(headers::REDRIVE_COUNT).unwrap_or_default(),
         },

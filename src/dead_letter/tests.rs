@@ -70,7 +70,8 @@ fn round_trip(message: &Message, limit: Option<usize>) -> DeadLetter {
 
 #[test]
 fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
-    let headers: Headers = [("ce_id", "e-1"), ("other", "x")].into_iter().collect();
+    let headers: Headers =
+        [("ce_id", "e-1"), ("other", "x"), ("googclient_deliveryattempt", "4")].into_iter().collect();
     let records = compose(&message(Some(b"k"), headers.clone(), Some(b"body".to_vec())), &note("no"), "dlq", None);
     let [record] = &records[..] else { panic!("one record, not {}", records.len()) };
     let header = |name: &str| record.headers.get_str(name).map(str::to_owned);
@@ -90,6 +91,7 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
         ("chalk_dlq_first_failed_at", "2023-11-14T22:13:21.500Z"),
         ("chalk_dlq_failed_at", "2023-11-14T22:13:21.500Z"),
         ("chalk_dlq_attempts", "2"),
+        ("chalk_dlq_delivery_attempt", "4"),
         ("chalk_dlq_batch_id", "b-1"),
         ("chalk_dlq_redrive_count", "0"),
         ("__connect.errors.topic", "results"),
@@ -105,7 +107,8 @@ fn a_letter_says_where_the_message_was_and_what_was_wrong_with_it() {
     assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
     assert_eq!(record.payload.as_deref(), Some(&b"body"[..]));
     assert_eq!(record.timestamp_ms, None, "the time of burial, so that retention counts from there");
-    assert_eq!(read(&delivered(record, 0)).expect("a letter").original.headers, headers);
+    let letter = read(&delivered(record, 0)).expect("a letter");
+    assert_eq!((letter.original.headers, letter.notes.delivery_attempt), (headers, Some(4)));
 }
 
 #[test]

@@ -10,14 +10,14 @@
 
 mod adc;
 mod aws_pool;
-mod renewed;
+mod replaced;
 #[cfg(test)]
 mod tests;
 
 use google_cloud_auth::credentials::{Builder, Credentials, anonymous};
 
 use self::adc::Adc;
-use self::renewed::{RENEWED_EVERY, renewed};
+pub use self::replaced::Replaced;
 use crate::causes::in_full;
 
 /// What all of Google's services are covered by; rights are given to the account, not to the token.
@@ -35,14 +35,8 @@ pub struct Identity {
 #[error("{0}")]
 pub struct NoIdentity(pub String);
 
-/// The credentials of an identity. Contacts nothing: tokens are had, and renewed, when they are used. Where none can be had, it is tried
-/// again for as long as somebody asks.
+/// The credentials of an identity. Contacts nothing: tokens are had, and renewed, when they are used.
 pub fn credentials(identity: &Identity) -> Result<Credentials, NoIdentity> {
-    let identity = identity.clone();
-    renewed(move || found(&identity), RENEWED_EVERY)
-}
-
-fn found(identity: &Identity) -> Result<Credentials, NoIdentity> {
     if identity.use_aws_pool {
         let adc = Adc::find()?.ok_or_else(|| NoIdentity(aws_pool::NO_FILE.to_owned()))?;
         return aws_pool::credentials(&adc);
@@ -53,6 +47,12 @@ fn found(identity: &Identity) -> Result<Credentials, NoIdentity> {
         let found = adc.map_or_else(|| "application default credentials".to_owned(), |adc| adc.path());
         NoIdentity(format!("{found} cannot be used: {}", in_full(&error)))
     })
+}
+
+/// The same, to be read anew once a service does not take them any more.
+pub fn replaced(identity: &Identity) -> Result<Replaced, NoIdentity> {
+    let identity = identity.clone();
+    Replaced::read(move || credentials(&identity))
 }
 
 /// The credentials for an emulator, which asks for none.

@@ -39,7 +39,7 @@ fn read(body: &Bytes, limit: usize) -> Result<Vec<RecordBatch>, Refusal> {
     if body.len() > limit {
         return Err(too_large(limit));
     }
-    thrift::check(footer(body)?)?;
+    thrift::check(footer(body)?, limit)?;
     let metadata = ArrowReaderMetadata::load(body, ArrowReaderOptions::new()).map_err(wrong)?;
     let repeated = pages::check(body, metadata.metadata(), limit)?;
     let width = width::check(metadata.schema(), metadata.metadata().row_groups(), limit)?;

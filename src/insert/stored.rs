@@ -52,8 +52,8 @@ impl Stored {
             return Err(invalid(format!("has {} bytes, and the message says {said}", tail.size)).into());
         }
         let footer = footer(&object, tail.bytes, tail.size, limit).await?;
-        let metadata =
-            caught(|| metadata(&footer)).unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
+        let metadata = caught(|| metadata(&footer, limit))
+            .unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
         let stored = Self { object, metadata, size: tail.size, limit };
         stored.check(file)?;
         Ok(stored)
@@ -243,8 +243,8 @@ async fn footer(object: &Object, tail: Bytes, size: u64, limit: usize) -> Result
     object.range(size - whole..size - ENDS).await
 }
 
-fn metadata(footer: &[u8]) -> Result<ArrowReaderMetadata, Refusal> {
-    thrift::check(footer).map_err(as_file)?;
+fn metadata(footer: &[u8], limit: usize) -> Result<ArrowReaderMetadata, Refusal> {
+    thrift::check(footer, limit).map_err(as_file)?;
     let metadata = ParquetMetaDataReader::decode_metadata(footer).map_err(malformed)?;
     ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(malformed)
 }

@@ -121,6 +121,15 @@ fn lists_that_lie_about_their_length_are_refused_before_they_are_read() {
     assert!(refusal.message.contains("cut off"), "{refusal}");
 }
 
+#[test]
+fn a_list_that_takes_more_memory_than_bytes_is_refused_before_it_is_read() {
+    // Field 2, a list of a million structures of one byte each: the library makes room for all of them.
+    let mut footer = vec![0x29, 0xfc, 0xc0, 0x84, 0x3d];
+    footer.resize(footer.len() + 1_000_001, 0);
+    let file = [MAGIC, &footer, &(footer.len() as u32).to_le_bytes(), MAGIC].concat();
+    assert_eq!(decode(&file.into(), 2 << 20).expect_err("refused").class, ErrorClass::TooLarge);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 

@@ -1,6 +1,6 @@
 //! Thrift's compact protocol, as far as it takes to see that no length in it lies, and to read a page's header.
 
-use super::malformed;
+use super::{malformed, too_large};
 use crate::sink::Refusal;
 
 /// Deeper than any structure of the parquet format.
@@ -18,11 +18,20 @@ const SET: u8 = 10;
 const MAP: u8 = 11;
 const STRUCT: u8 = 12;
 
-/// Whether bytes begin with a structure in which every text and every list has room.
+/// What an element of a list takes once it is read, in bytes and at most: a column of a group of rows, or one of the schema.
+/// In a file it may be 20, or a single one where nothing in it is as it should be.
+const STRUCTURE: usize = 512;
+/// The same for texts and numbers.
+const PLAIN: usize = 32;
+/// How often `limit` what is read may take, as with rows.
+const AS_READ: usize = 8;
+
+/// Whether bytes begin with a structure in which every text and every list has room, and whose lists take no more than 8 times
+/// `limit` bytes once they are read.
 ///
-/// Whoever reads it then may take memory by a list's length: each element has at least one byte.
-pub(super) fn check(bytes: &[u8]) -> Result<(), Refusal> {
-    Reader { bytes, at: 0 }.structure(0, &mut |_, _| {})
+/// Whoever reads it then may take memory by a list's length.
+pub(super) fn check(bytes: &[u8], limit: usize) -> Result<(), Refusal> {
+    Reader { bytes, at: 0, left: limit.saturating_mul(AS_READ), limit }.structure(0, &mut |_, _| {})
 }
 
 /// What a page says of itself.
@@ -41,7 +50,8 @@ pub(super) struct PageHeader {
 /// Reads the header of a page.
 pub(super) fn page(bytes: &[u8]) -> Result<PageHeader, Refusal> {
     let mut header = PageHeader::default();
-    let mut reader = Reader { bytes, at: 0 };
+    // Nothing of it is a list that is kept.
+    let mut reader = Reader { bytes, at: 0, left: usize::MAX, limit: usize::MAX };
     reader.structure(0, &mut |path, number| match path {
         [2] => header.unpacked = number,
         [3] => header.packed = number,
@@ -60,6 +70,9 @@ pub(super) fn page(bytes: &[u8]) -> Result<PageHeader, Refusal> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes that elements of lists may still take.
+    left: usize,
+    limit: usize,
 }
 
 impl Reader<'_> {
@@ -149,7 +162,7 @@ impl Reader<'_> {
             LIST | SET => {
                 let header = self.byte()?;
                 let count = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
-                self.room(count)?;
+                self.room(count, &[header & 0xf])?;
                 for _ in 0..count {
                     self.value(header & 0xf, path, depth + 1, &mut |_, _| {})?;
                 }
@@ -157,9 +170,9 @@ impl Reader<'_> {
             }
             MAP => {
                 let count = self.varint()?;
-                self.room(count)?;
                 if count > 0 {
                     let kinds = self.byte()?;
+                    self.room(count, &[kinds >> 4, kinds & 0xf])?;
                     for _ in 0..count {
                         self.value(kinds >> 4, path, depth + 1, &mut |_, _| {})?;
                         self.value(kinds & 0xf, path, depth + 1, &mut |_, _| {})?;
@@ -172,7 +185,16 @@ impl Reader<'_> {
         }
     }
 
-    fn room(&self, count: u64) -> Result<(), Refusal> {
-        if count > (self.bytes.len() - self.at) as u64 { Err(self.cut()) } else { Ok(()) }
+    /// Whether there is room for so many elements, each of the kinds.
+    fn room(&mut self, count: u64, kinds: &[u8]) -> Result<(), Refusal> {
+        if count > (self.bytes.len() - self.at) as u64 {
+            return Err(self.cut());
+        }
+        let one: usize = kinds.iter().map(|kind| if matches!(*kind, LIST..=STRUCT) { STRUCTURE } else { PLAIN }).sum();
+        self.left = (count as usize)
+            .checked_mul(one)
+            .and_then(|taken| self.left.checked_sub(taken))
+            .ok_or_else(|| too_large(self.limit))?;
+        Ok(())
     }
 }

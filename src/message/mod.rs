@@ -15,6 +15,9 @@ pub use envelope::Envelope;
 pub use event_type::EventType;
 pub use headers::Headers;
 
+/// The header that says how often Pub/Sub has delivered a message, as Google's other clients call it.
+pub const DELIVERY_ATTEMPT: &str = "googclient_deliveryattempt";
+
 /// Where a message stands in the order in which this process received it, over all partitions.
 ///
 /// Acknowledging one number acknowledges everything up to it; contiguous commits follow from that.

@@ -126,11 +126,8 @@ fn explain(error: &SdkError<GetSecretValueError>, region: &str) -> (Trouble, Str
         "ResourceNotFoundException" => {
             return denied(&format!("there is no such secret in {region}, or it has no value"));
         }
-        "AccessDeniedException" => {
-            return denied("the right `secretsmanager:GetSecretValue` is missing on it");
-        }
-        "DecryptionFailure" | "KMSAccessDeniedException" => {
-            return denied("the right `kms:Decrypt` is missing on the key that it is encrypted with");
+        "AccessDeniedException" | "DecryptionFailure" | "KMSAccessDeniedException" => {
+            return denied(missing_right(code, said));
         }
         "UnrecognizedClientException"
         | "InvalidSignatureException"
@@ -160,9 +157,36 @@ fn explain(error: &SdkError<GetSecretValueError>, region: &str) -> (Trouble, Str
     }
 }
 
+/// Which right is missing. What KMS refuses is said with the service's own code too (`Access to KMS is not allowed`), and only the text
+/// tells.
+fn missing_right(code: &str, said: &str) -> &'static str {
+    if code != "AccessDeniedException" || said.contains("KMS") || said.contains("kms:") {
+        "the right `kms:Decrypt` is missing on the key that it is encrypted with"
+    } else {
+        "the right `secretsmanager:GetSecretValue` is missing on it"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_key_does_not_allow_is_told_from_what_the_secret_does_not() {
+        let user = "User: arn:aws:sts::1:assumed-role/writer/pod is not authorized to perform:";
+        for (code, said, right) in [
+            ("AccessDeniedException", "Access to KMS is not allowed", "kms:Decrypt"),
+            ("AccessDeniedException", &format!("{user} kms:Decrypt on this resource"), "kms:Decrypt"),
+            (
+                "AccessDeniedException",
+                &format!("{user} secretsmanager:GetSecretValue on resource: db"),
+                "GetSecretValue",
+            ),
+            ("DecryptionFailure", "", "kms:Decrypt"),
+        ] {
+            assert!(missing_right(code, said).contains(right), "{code}: {said}");
+        }
+    }
 
     #[test]
     fn a_secret_has_a_name_or_an_arn_which_has_a_region() {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::{Reads, SecretError, Trouble};
 use crate::causes::in_full;
-use crate::google::{self, Identity};
+use crate::google::{self, Identity, Replaced};
 
 /// Where an emulator is (`host:port`), which asks for no credentials.
 const EMULATOR: &str = "SECRET_MANAGER_EMULATOR_HOST";
@@ -27,6 +27,8 @@ const RETRIED_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Gcp {
     project: Option<String>,
     identity: Identity,
+    /// Those of all clients, once one was made.
+    credentials: Mutex<Option<Replaced>>,
     /// With the place that it asks; a regional secret is asked for elsewhere.
     clients: Mutex<Vec<(String, SecretManagerService)>>,
 }
@@ -100,7 +102,7 @@ fn emulator() -> Option<String> {
 
 impl Gcp {
     pub(super) fn new(project: Option<String>, identity: Identity) -> Self {
-        Self { project, identity, clients: Mutex::default() }
+        Self { project, identity, credentials: Mutex::default(), clients: Mutex::default() }
     }
 
     async fn client(&self, location: Option<&str>) -> Result<SecretManagerService, String> {
@@ -117,7 +119,14 @@ impl Gcp {
         let credentials = if emulator.is_some() {
             google::anonymous()
         } else {
-            google::credentials(&self.identity).map_err(|error| error.to_string())?
+            let mut known = self.credentials.lock().await;
+            match &*known {
+                Some(known) => known.credentials(),
+                None => {
+                    let read = google::replaced(&self.identity).map_err(|error| error.to_string())?;
+                    known.insert(read).credentials()
+                }
+            }
         };
         let builder = SecretManagerService::builder().with_endpoint(&place).with_credentials(credentials);
         let client = builder.build().await.map_err(|error| format!("no client for {place}: {}", in_full(&error)))?;
@@ -143,6 +152,12 @@ impl Reads for Gcp {
             Ok(answer) => answer,
             Err(error) => {
                 let (trouble, what) = explain(&error);
+                if trouble == Trouble::Denied
+                    && is_about_credentials(&error)
+                    && let Some(credentials) = &*self.credentials.lock().await
+                {
+                    credentials.are_refused();
+                }
                 let who =
                     if trouble == Trouble::Denied { format!("; asked by {}", self.who().await) } else { String::new() };
                 let full = if full.starts_with(name) { String::new() } else { format!(" (`{full}`)") };
@@ -162,6 +177,12 @@ impl Reads for Gcp {
             None => google::who(&self.identity),
         }
     }
+}
+
+/// Whether Google does not know who asks, or whoever gives tokens does not: a key was deleted, and another one may be there.
+fn is_about_credentials(error: &Error) -> bool {
+    let is_not_known = error.status().is_some_and(|status| status.code == Code::Unauthenticated);
+    is_not_known || error.http_status_code() == Some(401) || error.is_authentication()
 }
 
 /// What became of a read, and what to do.

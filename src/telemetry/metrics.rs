@@ -260,8 +260,8 @@ pub static METRICS: &[Metric] = &[
     gauge(
         "chalk_writer_build_info",
         Unit::Count,
-        &["version", "revision", "group", "topic"],
-        "Always 1; the labels say which version runs, built of which revision of its sources, and in which consumer group it reads which topic",
+        &["version", "revision", "group", "subscription"],
+        "Always 1; the labels say which version runs, built of which revision of its sources, and in which consumer group it reads which subscription (on Kafka and LOCAL a topic)",
     ),
     counter("process_cpu_seconds_total", &[], "User and system time of this process, in seconds"),
     gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of this process that is in RAM"),
@@ -324,9 +324,9 @@ pub fn recorder(labels: &[(&'static str, String)]) -> Result<PrometheusRecorder,
 
 /// Describes every metric to the recorder in place, and shows those without labels from the start,
 /// so that a rate can be taken from the first scrape on.
-/// `group` and `topic` say what this process reads: two types of writers that share a group each get a part of the
+/// `group` and `subscription` say what this process reads: two types of writers that share a group each get a part of the
 /// messages, and nothing else would show it.
-pub fn describe(group: &str, topic: &str) {
+pub fn describe(group: &str, subscription: &str) {
     for metric in METRICS.iter().filter(|metric| !read_at_scrape(metric)) {
         match metric.kind {
             Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
@@ -345,7 +345,7 @@ pub fn describe(group: &str, topic: &str) {
         ("version", build::VERSION.to_owned()),
         ("revision", build::REVISION.to_owned()),
         ("group", group.to_owned()),
-        ("topic", topic.to_owned()),
+        ("subscription", subscription.to_owned()),
     ];
     metrics::gauge!("chalk_writer_build_info", &labels).set(1.);
 }

@@ -26,8 +26,8 @@ pub struct Identity {
     pub writer_type: &'static str,
     /// `LOCAL`, `KAFKA`, …
     pub bus: &'static str,
-    /// Topic or subscription that it reads.
-    pub topic: String,
+    /// What it reads, as the configuration names it: a subscription on a bus that has them, elsewhere a topic.
+    pub subscription: String,
     /// Consumer group.
     pub group: String,
 }
@@ -165,20 +165,12 @@ impl Watched {
         };
         let mut reasons: Vec<_> = phase.map(|reason| ("writer".to_owned(), reason.to_owned())).into_iter().collect();
         if self.phase() == Phase::Starting {
-            reasons.extend(self.why_still_starting());
+            // It is not ready anyway, so trouble is told at once, without the patience of a running one.
+            reasons.extend(self.health.state().troubles.into_iter().map(|(part, trouble)| (part, trouble.reason)));
         } else {
             reasons.extend(self.health.not_ready());
         }
         reasons
-    }
-
-    /// It is not ready anyway, so trouble is told at once, without the patience of a running one.
-    fn why_still_starting(&self) -> impl Iterator<Item = (String, String)> {
-        let brokers = self.identity.bus == "KAFKA";
-        self.health.state().troubles.into_iter().map(move |(part, trouble)| {
-            let hint = if brokers && !trouble.denied { " (brokers are from `kafka_bootstrap_servers`)" } else { "" };
-            (part, trouble.reason + hint)
-        })
     }
 
     /// Why it should be started anew, where it should.
@@ -230,9 +222,9 @@ impl Watched {
                 (idle_since, said) = (None, false);
             } else if !said && idle_since.get_or_insert_with(Instant::now).elapsed() >= IDLE_FOR {
                 said = true;
-                let Identity { group, topic, .. } = &self.identity;
+                let Identity { group, subscription, .. } = &self.identity;
                 tracing::warn!(
-                    topic,
+                    subscription,
                     "waiting for partitions of group {group}: right where it has more members than the topic partitions"
                 );
             }
@@ -254,7 +246,7 @@ mod tests {
             writer: "w".to_owned(),
             writer_type: "ONLINE_WRITER",
             bus: "KAFKA",
-            topic: "t".to_owned(),
+            subscription: "t".to_owned(),
             group: "g".to_owned(),
         };
         let health = Arc::new(Health::default());

@@ -27,55 +27,60 @@ pub trait Harness: Send + Sync {
     }
 }
 
-/// What differs between buses, so that a case can ask for what is there.
+/// How a bus is put through the suite.
 #[derive(Clone, Copy, Debug)]
 pub struct Capabilities {
-    /// A topic is a few logs: messages have numbers from 0 on in each, and a group a position. Without that each message is
-    /// acknowledged by itself, and the cases that speak of positions are not for it.
-    pub has_positions: bool,
-    /// Headers and keys are any bytes, in any number and order, and no body is not an empty one.
-    pub carries_bytes: bool,
     /// The longest that one wait may take: well above a rebalance.
     pub patience: Duration,
     /// Cases that run at the same time.
     pub cases_at_once: usize,
-    /// A rebalance takes only the partitions that move; the others go on untouched.
-    pub partial_handover: bool,
-    /// A topic that nobody made is an error (some test servers make it silently).
-    pub refuses_unknown_topics: bool,
-    /// `create_topic` of the bus itself works.
-    pub creates_topics: bool,
-    /// A message above the topic's limit is refused, and `topic` tells the limit.
-    pub limits_message_size: bool,
-    /// The timestamp of a message is kept as the publisher gave it.
-    pub keeps_timestamps: bool,
-    /// It knows which message is the first of a time.
-    pub finds_times: bool,
-    /// A group that everybody has left takes a position from outside.
-    pub frees_groups: bool,
-    /// A member that has to let go of partitions can still commit what it did of them.
-    pub takes_last_positions: bool,
-    /// Positions that were committed in a transaction are there afterwards.
-    pub keeps_positions_of_transactions: bool,
+    /// What it cannot do.
+    pub lacks: Lacks,
 }
 
+/// What a bus cannot do, each with why. It is excused from the cases that need it, which the suite prints.
+pub type Lacks = &'static [(Capability, &'static str)];
+
 impl Capabilities {
-    /// Everything that the contract speaks of.
-    pub const fn full() -> Self {
-        Self {
-            has_positions: true,
-            carries_bytes: true,
-            patience: Duration::from_secs(20),
-            cases_at_once: 4,
-            partial_handover: true,
-            refuses_unknown_topics: true,
-            creates_topics: true,
-            limits_message_size: true,
-            keeps_timestamps: true,
-            finds_times: true,
-            frees_groups: true,
-            takes_last_positions: true,
-            keeps_positions_of_transactions: true,
-        }
+    /// Whether it can do this. A case that is nothing without it names it beside itself, in the list of cases, and asks here
+    /// only where it expects more of those that can.
+    pub fn has(&self, capability: Capability) -> bool {
+        lack(self.lacks, capability).is_none()
     }
+}
+
+/// Why a bus cannot do this; `None` where it can.
+pub fn lack(lacks: Lacks, capability: Capability) -> Option<&'static str> {
+    lacks.iter().find(|(lacking, _)| *lacking == capability).map(|(_, why)| *why)
+}
+
+/// What one bus can do and another cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// A topic is a few logs: messages have numbers from 0 on in each, and a group a position.
+    Positions,
+    /// Each message of a subscription is acknowledged by itself.
+    EachByItself,
+    /// Headers and keys are any bytes, in any number and order, and no body is not an empty one.
+    AnyBytes,
+    /// Messages and positions move in one transaction.
+    Transactions,
+    /// A rebalance takes only the partitions that move; the others go on untouched.
+    PartialHandover,
+    /// A topic that nobody made is an error.
+    RefusesUnknownTopics,
+    /// `create_topic` of the bus itself works.
+    MakesTopics,
+    /// A message above the topic's limit is refused, and `topic` tells the limit.
+    LimitsMessageSize,
+    /// The timestamp of a message is kept as the publisher gave it.
+    KeepsTimestamps,
+    /// It knows which message is the first of a time.
+    FindsTimes,
+    /// A group that everybody has left takes a position from outside.
+    FreesGroups,
+    /// A member that has to let go of partitions can still commit what it did of them.
+    TakesLastPositions,
+    /// Positions that were committed in a transaction are there afterwards.
+    KeepsPositionsOfTransactions,
 }

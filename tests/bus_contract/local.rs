@@ -7,7 +7,10 @@ use chalk_writer::bus::Bus;
 use chalk_writer::bus::local::{LocalBus, Options};
 use tempfile::TempDir;
 
-use super::harness::{Capabilities, Harness};
+use super::harness::{Capabilities, Capability, Harness, Lacks};
+
+/// Acknowledging each message by itself is the other way of a bus.
+pub const LACKS: Lacks = &[(Capability::EachByItself, "a group has a position")];
 
 /// The embedded bus.
 pub struct Local {
@@ -32,6 +35,6 @@ impl Harness for Local {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::full()
+        Capabilities { patience: Duration::from_secs(20), cases_at_once: 4, lacks: LACKS }
     }
 }

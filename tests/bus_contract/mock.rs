@@ -8,8 +8,24 @@ use chalk_writer::bus::Bus;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use super::harness::{Capabilities, Harness};
+use super::harness::{Capabilities, Capability, Harness, Lacks};
 use super::kafka;
+
+/// What it has not, and Kafka has: see `kafka::LACKS` for what neither has.
+pub const LACKS: Lacks = &[
+    (Capability::EachByItself, "a group has a position"),
+    (Capability::RefusesUnknownTopics, "it makes whatever topic it is asked about"),
+    (Capability::MakesTopics, "topics are made through librdkafka's own interface of it"),
+    (Capability::LimitsMessageSize, "it knows no limits"),
+    (Capability::FindsTimes, "it answers no question about times"),
+    (Capability::FreesGroups, "it guards a group for ever that had a member once"),
+    (
+        Capability::TakesLastPositions,
+        "it refuses a member that answers after the leader has (\"Invalid request\"), and while that one joins again it refuses the \
+         positions of the others, which Kafka takes",
+    ),
+    (Capability::KeepsPositionsOfTransactions, "it answers positions in a transaction and forgets them"),
+];
 
 /// The mock cluster.
 pub struct Mock {
@@ -46,23 +62,7 @@ impl Harness for Mock {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            patience: Duration::from_secs(40),
-            cases_at_once: 6,
-            // It makes whatever topic it is asked about, knows no limits, gives every message its own time,
-            // answers no question about times, and guards a group for ever that had a member once. It refuses
-            // a member that answers after the leader has ("Invalid request"), and while that one joins again
-            // it refuses the positions of the others, which Kafka takes. It answers positions in a transaction and
-            // forgets them.
-            refuses_unknown_topics: false,
-            creates_topics: false,
-            limits_message_size: false,
-            finds_times: false,
-            frees_groups: false,
-            takes_last_positions: false,
-            keeps_positions_of_transactions: false,
-            ..Capabilities::full()
-        }
+        Capabilities { patience: Duration::from_secs(40), cases_at_once: 6, lacks: LACKS }
     }
 
     async fn create_topic(&self, name: &str, partitions: u32) {

@@ -11,10 +11,18 @@ use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::SubscriptionAdmin;
 use google_cloud_wkt::Timestamp;
 
-use super::harness::{Capabilities, Harness};
+use super::harness::{Capabilities, Capability, Harness, Lacks};
 
 /// The environment variable that holds the emulator's address.
 const ADDRESS: &str = "CHALK_WRITER_TEST_PUBSUB";
+
+/// What Pub/Sub has not.
+pub const LACKS: Lacks = &[
+    (Capability::Positions, "a subscription has no position: each message is acknowledged by itself"),
+    (Capability::AnyBytes, "attributes and ordering keys are text, and a message without a body has an empty one"),
+    (Capability::Transactions, "Pub/Sub has none"),
+    (Capability::KeepsTimestamps, "the service gives every message its own"),
+];
 
 /// A project of its own on the emulator.
 pub struct Pubsub {
@@ -75,12 +83,6 @@ impl Harness for Pubsub {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            patience: Duration::from_secs(60),
-            has_positions: false,
-            carries_bytes: false,
-            keeps_timestamps: false,
-            ..Capabilities::full()
-        }
+        Capabilities { patience: Duration::from_secs(60), cases_at_once: 4, lacks: LACKS }
     }
 }

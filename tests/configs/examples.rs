@@ -262,3 +262,16 @@ fn every_example_means_the_same_in_camel_case() {
         );
     }
 }
+
+#[test]
+fn check_tells_where_the_bus_is_and_how_it_is_signed_in_to() {
+    let told = |example: &str| {
+        check(&examples().join(example), &Overrides::default(), &registry()).bus.expect("the bus is known")
+    };
+    assert_eq!(
+        told("kafka-redis.json"),
+        "KAFKA kafka-1.example.com:9096, kafka-2.example.com:9096 by SASL_SSL SCRAM-SHA-512, secret:/run/secrets/kafka"
+    );
+    assert_eq!(told("pubsub.json"), "PUBSUB project my-project");
+    assert_eq!(told("local.json"), format!("LOCAL {}", examples().join("chalk-bus.sqlite").display()));
+}

@@ -1,5 +1,6 @@
 //! Environment variables and flags over the file, and which writer is picked.
 
+use chalk_writer::config::settings::BusSettings;
 use chalk_writer::config::{ConfigErrors, Loaded, Overrides, Selection};
 use serde_json::{Value, json};
 
@@ -63,10 +64,28 @@ fn a_variable_reaches_into_lists_maps_and_librdkafkas_names() {
     assert_eq!((first.tuning.batch_max_rows, first.tuning.dlq_max_ratio.to_string()), (11, "0.5".to_owned()));
     let prod = first.environments.get("prod").and_then(|prod| prod.online_store.as_ref()).expect("a store");
     assert_eq!(prod.cache_prefix, "x/");
-    let chalk_writer::config::settings::BusSettings::Kafka(kafka) = &first.bus else { panic!("{:?}", first.bus) };
+    let BusSettings::Kafka(kafka) = &first.bus else { panic!("{:?}", first.bus) };
     assert_eq!(kafka.properties["session.timeout.ms"], "6000");
     let second = loaded.writer(&Selection::Writer("offline-writer".to_owned())).expect("settings");
     assert_eq!(second.tuning.batch_max_rows, 12);
+}
+
+#[test]
+fn a_flag_is_above_the_environment_and_that_above_the_file() {
+    let mut file = with("/common_persistence_specs/bus_backend", json!("PUBSUB"));
+    file["common_persistence_specs"]["google_cloud_project"] = json!("p");
+    file["common_persistence_specs"]["result_bus_online_store_subscription_id"] = json!("s");
+    file["common_persistence_specs"]["result_bus_offline_store_subscription_id"] = json!("o");
+    file["pubsub"] = json!({"drain_idle": "30s", "browse_idle": "7s"});
+    let variable = variables(&[("CHALK_WRITER__PUBSUB__DRAIN_IDLE", "20s")]);
+    let idle = |overrides: &Overrides| {
+        let settings = loaded_with(&file, overrides).expect("sound").writer(&online()).expect("settings");
+        let BusSettings::Pubsub(pubsub) = settings.bus else { panic!("{:?}", settings.bus) };
+        (pubsub.drain_idle.as_millis(), pubsub.browse_idle.as_millis())
+    };
+    assert_eq!(idle(&Overrides::default()), (30_000, 7_000));
+    assert_eq!(idle(&variable), (20_000, 7_000));
+    assert_eq!(idle(&variable.flag("--drain-idle", "pubsub.drain_idle", "250ms")), (250, 7_000));
 }
 
 #[test]

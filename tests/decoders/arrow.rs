@@ -8,8 +8,12 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
     DataType as Arrow, Field, Fields, Float16Type, Int8Type, IntervalUnit, Schema, TimeUnit, UInt32Type, i256,
 };
-use arrow::ipc::CompressionType;
+use arrow::ipc::convert::IpcSchemaEncoder;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow::ipc::{
+    self, CompressionType, FieldBuilder, FooterBuilder, MessageBuilder, MessageHeader, MetadataVersion, NullBuilder,
+    SchemaBuilder,
+};
 use bytes::Bytes;
 use chalk_writer::message::{Envelope, EventType};
 use chalk_writer::result::arrow::encode::{self, Form};
@@ -17,6 +21,7 @@ use chalk_writer::result::arrow::{Budget, table};
 use chalk_writer::result::{EntityRow, FeatureTable, QueryResult, TableBody, Wanted, decode};
 use chalk_writer::sink::{ErrorClass, Refusal};
 use chalk_writer::value::{Value, Vector};
+use flatbuffers::FlatBufferBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -380,6 +385,68 @@ fn a_table_of_a_hundred_thousand_rows_and_fifty_columns_is_within_the_default_li
     let mut budget = Budget::new(LIMIT);
     let opened = table(&stream(&columns, None), &mut budget).expect("sound");
     assert_eq!(opened.entities(|_| true, &mut budget).expect("within the limit").len(), 100_000);
+}
+
+#[test]
+fn a_batch_that_a_file_names_many_times_counts_each_time() {
+    let nothing: ArrayRef = Arc::new(Int64Array::from(Vec::<i64>::new()));
+    let names: Vec<String> = (0..1_000).map(|at| format!("user.x{at}")).collect();
+    let batch = batch_of(&names.iter().map(|name| (name.as_str(), nothing.clone())).collect::<Vec<_>>());
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).expect("a schema");
+    writer.write(&batch).expect("written");
+    let file = writer.into_inner().expect("finished");
+    let (rest, length) = file[..file.len() - 6].split_last_chunk::<4>().expect("a footer");
+    let from = rest.len() - i32::from_le_bytes(*length) as usize;
+    let footer = arrow::ipc::root_as_footer(&rest[from..]).expect("a footer");
+    let block = *footer.recordBatches().expect("batches").get(0);
+    let named = |times: usize| {
+        let mut builder = FlatBufferBuilder::new();
+        let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut builder, &batch.schema());
+        let blocks = builder.create_vector(&vec![block; times]);
+        let mut footer = FooterBuilder::new(&mut builder);
+        footer.add_version(MetadataVersion::V5);
+        footer.add_schema(schema);
+        footer.add_recordBatches(blocks);
+        let footer = footer.finish();
+        builder.finish(footer, None);
+        let footer = builder.finished_data();
+        Bytes::from([&file[..from], footer, &(footer.len() as i32).to_le_bytes(), b"ARROW1"].concat())
+    };
+    let opened = |file: &Bytes| table(file, &mut Budget::new(LIMIT)).map(|_| ()).map_err(|refusal| refusal.class);
+    let many = named(29_000);
+    assert!(many.len() < 1 << 20);
+    assert_eq!(opened(&many), Err(ErrorClass::TooLarge));
+    // It is not the repetition that is refused. (It has no keys.)
+    assert_eq!(opened(&named(10)), opened(&file.into()));
+}
+
+#[test]
+fn a_column_that_a_schema_names_many_times_is_read_a_few_times_at_the_most() {
+    let of = |times: usize| {
+        let mut builder = FlatBufferBuilder::new();
+        let name = builder.create_string(&"x".repeat(1_000));
+        let kind = NullBuilder::new(&mut builder).finish().as_union_value();
+        let mut field = FieldBuilder::new(&mut builder);
+        field.add_name(name);
+        field.add_type_type(ipc::Type::Null);
+        field.add_type_(kind);
+        let field = field.finish();
+        let fields = builder.create_vector(&vec![field; times]);
+        let mut schema = SchemaBuilder::new(&mut builder);
+        schema.add_fields(fields);
+        let schema = schema.finish().as_union_value();
+        let mut message = MessageBuilder::new(&mut builder);
+        message.add_version(MetadataVersion::V5);
+        message.add_header_type(MessageHeader::Schema);
+        message.add_header(schema);
+        let message = message.finish();
+        builder.finish(message, None);
+        let message = builder.finished_data();
+        Bytes::from([&[0xff; 4], &(message.len() as i32).to_le_bytes()[..], message].concat())
+    };
+    let opened = |times| table(&of(times), &mut Budget::new(LIMIT)).map(|_| ()).expect_err("it has no keys").message;
+    assert!(!opened(10).contains("cannot be read"), "{}", opened(10));
+    assert!(opened(200_000).contains("cannot be read"), "{}", opened(200_000));
 }
 
 #[test]

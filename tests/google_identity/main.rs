@@ -7,6 +7,9 @@
 // A test has no users: `pub` here only means that another module of the suite calls it.
 #![allow(unreachable_pub)]
 
+#[path = "../bus_contract/fake/faults.rs"]
+#[allow(dead_code, reason = "the fake does more than is asked here")]
+mod faults;
 #[path = "../bus_contract/fake/filter.rs"]
 #[allow(dead_code, reason = "the fake does more than is asked here")]
 mod filter;

@@ -116,7 +116,7 @@ fn within_the_limit(on: On) {
 fn beyond_the_limit(on: On) {
     // The server does what it is asked, and is not heard any more.
     let stopped = stopped(on, |_, proxy| {
-        proxy.lose_answers_to(b"COMMIT");
+        proxy.lose_answers_to(b"COMMIT\0");
         eventually(PATIENCE, "a commit is on its way", || proxy.loses_answers());
     });
     assert_eq!(stopped.ended.code, Some(1), "{:?}", stopped.ended);

@@ -248,30 +248,22 @@ impl Chaos {
             self.jump_to(0);
             return;
         }
-        // Who has only just started may not look at its clock yet.
-        if self.writers.kill_others(&at_work) > 0 {
+        let (killed, set_back) = self.writers.set_back(at_work, behind);
+        if killed > 0 {
             self.note("SIGKILL", "of those that have only just started");
         }
-        let old = self.writers.clock.renew();
-        self.writers.clock.set_that(&old, -behind);
-        let begun = Instant::now();
         loop {
             self.let_pass(Duration::from_millis(100));
-            let left = self.writers.still_there(&at_work);
-            if left.is_empty() {
-                break;
-            }
-            if begun.elapsed() > clock::ENDS_WITHIN {
-                let what = format!(
-                    "clock: {} of {} processes, set back by {behind} minutes: {left:?}",
-                    left.len(),
-                    at_work.len()
-                );
-                self.checker.problems.push((Wrong::GoesOn, what));
-                for kind in Kind::ALL {
-                    self.writers.kill_all(kind);
+            match self.writers.have_ended(&set_back) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(what) => {
+                    self.checker.problems.push((Wrong::GoesOn, what));
+                    for kind in Kind::ALL {
+                        self.writers.kill_all(kind);
+                    }
+                    break;
                 }
-                break;
             }
         }
         for kind in Kind::ALL {

@@ -3,7 +3,7 @@
 //!
 //! A seed is four runs of `ONLINE_WRITER` and `OFFLINE_WRITER`, two on each bus, to which it deals the stores ([`deal`]):
 //! each of them comes in every seed. Messages come in every encoding ([`bodies`]). And it is two runs of all other
-//! writers, one on each bus ([`rows`]).
+//! writers, one on each bus ([`rows`]), and one of the two on Google's emulator of Pub/Sub.
 //!
 //! `TORTURE_SECONDS` (default 30) says how long a run is, though every scene ([`scenes`], [`people`]) is played
 //! at least once, which takes longer; `TORTURE_REPORT` names a file to which a line for each writer is appended, of which
@@ -81,6 +81,7 @@ mod report;
 mod rows;
 mod scenes;
 mod sent;
+mod set_back;
 mod stores;
 mod told;
 mod wire;

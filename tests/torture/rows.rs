@@ -122,6 +122,11 @@ fn every_row_is_there_as_often_as_promised_in_run_1_of_a_seed() {
     torture(1);
 }
 
+#[test]
+fn every_row_is_there_as_often_as_promised_on_pub_sub() {
+    torture(2);
+}
+
 fn torture(run: usize) {
     let (seed, seconds) = (*SEED, variable("TORTURE_SECONDS", 30));
     let folder = folder(&format!("rows-{run}"));

@@ -76,6 +76,14 @@ pub fn waits(settings: &BusSettings) -> Option<Waits> {
 
 #[async_trait]
 impl Bus for Kafka {
+    fn addressed_by(&self) -> Option<String> {
+        let secret = self.settings.sasl_secret.as_ref().filter(|_| self.settings.bootstrap_servers.is_empty());
+        Some(match secret {
+            Some(secret) => format!("brokers are from the secret {}", secret.describe()),
+            None => "brokers are from `kafka_bootstrap_servers`".to_owned(),
+        })
+    }
+
     /// librdkafka's `cnd_timedwait_ms` (2.12).
     fn waits_by_the_time_of_day(&self) -> bool {
         true

@@ -1,7 +1,7 @@
 //! Reading a topic beside its subscriptions.
 //!
 //! The service tells no ends: what was published before the reading began belongs to it, and it is over once nothing has come for
-//! [`PubsubSettings::browse_idle`](crate::config::settings::PubsubSettings). Positions are ids, which have no order, so a reading from one of them
+//! [`PubsubSettings::browse_idle`]. Positions are ids, which have no order, so a reading from one of them
 //! begins with the earliest message and leaves out what comes before it; messages of one key come in order.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::Clients;
+use super::client::{CALL_WITHIN, Clients};
+use super::group::Group;
 use super::source::{self, Reading};
-use super::streams::{Delivered, Streams};
+use super::streams::Streams;
 use super::temporary::{From, Temporary};
-use super::{message, topics};
+use super::topics;
 use crate::bus::{Browse, BrowseFrom, BusError, Hold, Stretch, Subscription};
+use crate::config::settings::PubsubSettings;
 use crate::message::{Delivery, Message};
 
 /// What may wait for whoever browses.
@@ -83,10 +85,16 @@ pub(super) async fn reread(
         topic: topic.into(),
         hold,
         until_idle: Some(clients.settings.drain_idle),
+        first_within: first_within(&clients.settings),
         until_ms: Some(stretch.until),
         temporary: Some(temporary),
     };
     Ok(source::read(clients, reading))
+}
+
+/// How long the first message of a subscription is waited for that was just made. An emulator has it ready at once.
+fn first_within(settings: &PubsubSettings) -> Duration {
+    if settings.emulator.is_some() { Duration::ZERO } else { FIRST_WITHIN }
 }
 
 /// The last messages: looked for a little way back first.
@@ -143,6 +151,8 @@ struct Reader {
     streams: Option<(Streams, Temporary)>,
     quiet_since: Instant,
     has_come: bool,
+    /// Since when the stream has failed.
+    failing_since: Option<Instant>,
     next: u64,
 }
 
@@ -164,14 +174,18 @@ impl Reader {
             streams: Some((streams, temporary)),
             quiet_since: Instant::now(),
             has_come: false,
+            failing_since: None,
             next: 0,
         })
     }
 
-    fn take(&mut self, delivered: Vec<Delivered>) -> Vec<Message> {
-        let mut messages = Vec::with_capacity(delivered.len());
-        for Delivered { given, handler, .. } in delivered {
-            let message = message::received(given, &self.topic, Delivery(self.next), None);
+    fn take(&mut self, delivered: Vec<Group>) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(delivered.iter().map(Group::len).sum());
+        let all = delivered.into_iter().flat_map(|Group { block, messages, .. }| {
+            messages.into_iter().map(move |(entry, handler)| (block.clone(), entry, handler))
+        });
+        for (block, entry, handler) in all {
+            let message = entry.message(&block, &self.topic, Delivery(self.next));
             handler.ack();
             let at = message.timestamp_ms.unwrap_or(self.span.from);
             if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {
@@ -190,21 +204,36 @@ impl Browse for Reader {
     async fn next(&mut self) -> Result<Vec<Message>, BusError> {
         loop {
             let settings = &self.clients.settings;
-            let idle = match settings.emulator {
-                None if !self.has_come => settings.browse_idle.max(FIRST_WITHIN),
-                _ => settings.browse_idle,
-            };
+            let first = if self.has_come { Duration::ZERO } else { first_within(settings) };
+            let idle = settings.browse_idle.max(first);
             let Some((streams, temporary)) = &mut self.streams else { return Ok(Vec::new()) };
             let mut delivered = Vec::new();
-            if let Ok(received) = timeout_at(self.quiet_since + idle, streams.receive(&mut delivered)).await {
-                self.quiet_since = Instant::now();
-                self.has_come = true;
-                received?;
-                let messages = self.take(delivered);
-                if !messages.is_empty() {
-                    return Ok(messages);
+            match timeout_at(self.quiet_since + idle, streams.receive(&mut delivered)).await {
+                Ok(received) => {
+                    self.quiet_since = Instant::now();
+                    if let Err(error) = received {
+                        let failing_since = *self.failing_since.get_or_insert(self.quiet_since);
+                        // It is tried on by itself, and told again while it lasts.
+                        if matches!(error, BusError::Unavailable(_)) && failing_since.elapsed() < CALL_WITHIN {
+                            continue;
+                        }
+                        return Err(error);
+                    }
+                    if !delivered.is_empty() {
+                        self.has_come = true;
+                        self.failing_since = None;
+                    }
+                    let messages = self.take(delivered);
+                    if !messages.is_empty() {
+                        return Ok(messages);
+                    }
+                    continue;
                 }
-                continue;
+                Err(_) if streams.are_in_trouble() => {
+                    self.quiet_since = Instant::now();
+                    continue;
+                }
+                Err(_) => {}
             }
             // Of a service that is away silence says nothing.
             topics::is_there(&self.clients, &temporary.name).await?;
@@ -218,4 +247,26 @@ impl Browse for Reader {
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::google::Identity;
+
+    #[test]
+    fn a_subscription_that_was_just_made_is_given_time_for_its_first_message_where_google_makes_it() {
+        let settings = |emulator: Option<&str>| PubsubSettings {
+            project: "p".to_owned(),
+            emulator: emulator.map(str::to_owned),
+            endpoint: None,
+            streams: 1,
+            drain_idle: Duration::from_secs(10),
+            browse_idle: Duration::from_secs(5),
+            stale_after: None,
+            identity: Identity::default(),
+        };
+        assert_eq!(first_within(&settings(None)), FIRST_WITHIN);
+        assert_eq!(first_within(&settings(Some("localhost:8085"))), Duration::ZERO);
+    }
 }

@@ -42,6 +42,12 @@ pub(super) fn is_about_a_right(error: &Error) -> bool {
     error.status().is_some_and(|status| status.code == Code::PermissionDenied)
 }
 
+/// Whether it was not taken, for good, that these credentials say who asks: by the service, or by whoever gives tokens for them.
+pub(super) fn is_about_credentials(error: &Error) -> bool {
+    let is_not_known = error.status().is_some_and(|status| status.code == Code::Unauthenticated);
+    is_not_known || (error.is_authentication() && !may_pass(error))
+}
+
 /// Whether something was to be made that is there.
 pub(super) fn already_exists(error: &Error) -> bool {
     error.status().is_some_and(|status| status.code == Code::AlreadyExists)
@@ -82,6 +88,14 @@ mod tests {
             "{away:?}"
         );
         assert!(matches!(of(false), BusError::Denied(_)), "{:?}", of(false));
+    }
+
+    #[test]
+    fn credentials_are_doubted_where_nobody_knows_who_asks_and_not_where_a_right_is_missing() {
+        let status = |code| Error::service(Status::default().set_code(code));
+        let token = |may_pass| Error::authentication(CredentialsError::from_msg(may_pass, "said so"));
+        assert!(is_about_credentials(&status(Code::Unauthenticated)) && is_about_credentials(&token(false)));
+        assert!(!is_about_credentials(&status(Code::PermissionDenied)) && !is_about_credentials(&token(true)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! is [folded](super::fold).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,10 +15,8 @@ use super::fold;
 use super::limits::{LARGEST, LONGEST_ATTRIBUTE, LONGEST_KEY, LONGEST_NAME, MOST_ATTRIBUTES};
 use crate::bus::BusError;
 use crate::message::headers::append;
-use crate::message::{Delivery, Headers, Message, Outgoing, Partition};
+use crate::message::{DELIVERY_ATTEMPT, Delivery, Headers, Message, Outgoing, Partition};
 
-/// What Google's other clients call the number of this delivery.
-const DELIVERY_ATTEMPT: &str = "googclient_deliveryattempt";
 /// What names of Google's own begin with.
 const RESERVED: &str = "goog";
 
@@ -26,14 +25,45 @@ pub(super) fn offset(id: &str) -> i64 {
     id.parse().unwrap_or_else(|_| (xxhash_rust::xxh3::xxh3_64(id.as_bytes()) >> 1) as i64)
 }
 
-/// A message that was delivered. Without an id of its own it has the bus's.
-pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attempt: Option<i32>) -> Message {
-    let mut block = BytesMut::with_capacity(64 + 32 * given.attributes.len());
+/// A message that was delivered, as places in a block that has others beside it.
+pub(super) struct Entry {
+    offset: i64,
+    pub(super) published_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    headers: Range<usize>,
+    body: Range<usize>,
+}
+
+impl Entry {
+    /// The message, of the block that it was written to.
+    pub(super) fn message(self, block: &Bytes, topic: &Arc<str>, delivery: Delivery) -> Message {
+        let slice = |range: Range<usize>| if range.is_empty() { Bytes::new() } else { block.slice(range) };
+        Message {
+            delivery,
+            partition: Partition { topic: Arc::clone(topic), number: 0 },
+            offset: self.offset,
+            timestamp_ms: self.published_ms,
+            key: self.key.map(slice),
+            headers: Headers::from_block(slice(self.headers)),
+            payload: Some(slice(self.body)),
+        }
+    }
+}
+
+/// Bytes that a message takes in a block, about.
+pub(super) fn room(given: &Given) -> usize {
+    let attributes = given.attributes.iter().map(|(name, value)| 16 + name.len() + value.len());
+    given.data.len() + given.ordering_key.len() + 64 + attributes.sum::<usize>()
+}
+
+/// Appends a message that was delivered to a block. Without an id of its own it has the bus's.
+pub(super) fn write(given: &Given, attempt: Option<i32>, block: &mut BytesMut) -> Entry {
+    let begin = block.len();
     let mut has_id = false;
     let said = given.attributes.get(fold::FOLDED);
     let (folded, body) = match said.and_then(|said| fold::unfold(said, &given.data)) {
         Some((folded, body)) => (Some(folded), body),
-        None => (None, given.data),
+        None => (None, given.data.clone()),
     };
     for (name, value) in &given.attributes {
         if folded.is_some() && name == fold::FOLDED {
@@ -43,26 +73,30 @@ pub(super) fn received(given: Given, topic: &Arc<str>, delivery: Delivery, attem
         let prefixed = name.strip_prefix("ce-").map(|name| format!("ce_{name}"));
         let name = prefixed.as_deref().unwrap_or(name);
         has_id |= name == "ce_id" && !value.is_empty();
-        append(&mut block, name, Some(value.as_bytes()));
+        append(block, name, Some(value.as_bytes()));
     }
     if let Some(folded) = &folded {
         has_id |= folded.get("ce_id").is_some_and(|id| !id.is_empty());
         block.extend_from_slice(folded.as_block());
     }
     if !has_id {
-        append(&mut block, "ce_id", Some(given.message_id.as_bytes()));
+        append(block, "ce_id", Some(given.message_id.as_bytes()));
     }
     if let Some(attempt) = attempt {
-        append(&mut block, DELIVERY_ATTEMPT, Some(attempt.to_string().as_bytes()));
+        append(block, DELIVERY_ATTEMPT, Some(attempt.to_string().as_bytes()));
     }
-    Message {
-        delivery,
-        partition: Partition { topic: Arc::clone(topic), number: 0 },
+    let headers = begin..block.len();
+    let mut place = |bytes: &[u8]| {
+        let begin = block.len();
+        block.extend_from_slice(bytes);
+        begin..block.len()
+    };
+    Entry {
         offset: offset(&given.message_id),
-        timestamp_ms: given.publish_time.map(|time| time.seconds() * 1000 + i64::from(time.nanos()) / 1_000_000),
-        key: (!given.ordering_key.is_empty()).then(|| Bytes::from(given.ordering_key)),
-        headers: Headers::from_block(block.freeze()),
-        payload: Some(body),
+        published_ms: given.publish_time.map(|time| time.seconds() * 1000 + i64::from(time.nanos()) / 1_000_000),
+        key: (!given.ordering_key.is_empty()).then(|| place(given.ordering_key.as_bytes())),
+        headers,
+        body: place(&body),
     }
 }
 
@@ -122,6 +156,13 @@ pub(super) fn outgoing(message: &Outgoing) -> Result<Given, BusError> {
 mod tests {
     use super::*;
 
+    /// A message by itself, behind another one in the same block.
+    fn received(given: &Given, attempt: Option<i32>) -> Message {
+        let mut block = BytesMut::from("of another one");
+        let entry = write(given, attempt, &mut block);
+        entry.message(&block.freeze(), &"t".into(), Delivery(1))
+    }
+
     fn with(name: &str, value: &[u8]) -> Outgoing {
         let mut block = BytesMut::new();
         append(&mut block, name, Some(value));
@@ -158,7 +199,7 @@ mod tests {
         let message = Outgoing { topic: "t".to_owned(), headers, payload: Some("body".into()), ..Outgoing::default() };
         let sent = outgoing(&message).expect("it can be sent");
         assert_eq!(sent.attributes.len(), MOST_ATTRIBUTES);
-        let back = received(sent.set_message_id("7"), &"t".into(), Delivery(1), None);
+        let back = received(&sent.set_message_id("7"), None);
         let sorted = |headers: &Headers| {
             let mut all: Vec<_> =
                 headers.iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
@@ -189,11 +230,11 @@ mod tests {
     #[test]
     fn a_message_without_an_id_has_that_of_the_bus() {
         let given = Given::new().set_message_id("1234567890123456").set_data("body");
-        let message = received(given.clone(), &"t".into(), Delivery(7), Some(2));
+        let message = received(&given, Some(2));
         assert_eq!(message.headers.get_str("ce_id"), Some("1234567890123456"));
         assert_eq!(message.headers.get_str(DELIVERY_ATTEMPT), Some("2"));
         assert_eq!(message.offset, 1_234_567_890_123_456);
-        let own = received(given.set_attributes([("ce-id", "own")]), &"t".into(), Delivery(8), None);
+        let own = received(&given.set_attributes([("ce-id", "own")]), None);
         assert_eq!((own.headers.get_str("ce-id"), own.headers.get_str("ce_id")), (None, Some("own")));
         assert!(offset("not-a-number") >= 0);
     }

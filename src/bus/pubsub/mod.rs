@@ -16,15 +16,20 @@ mod client;
 mod confirm;
 mod errors;
 mod fold;
+mod group;
 mod inspect;
 mod limits;
 mod message;
 mod names;
+mod openings;
 mod publisher;
+mod pull;
+mod question;
 mod source;
 mod streams;
 mod temporary;
 mod topics;
+mod troubles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +64,7 @@ pub fn inspect(settings: &BusSettings) -> Option<Arc<dyn Inspect>> {
 pub fn waits(settings: &BusSettings) -> Option<Waits> {
     let BusSettings::Pubsub(_) = settings else { return None };
     Some(Waits {
-        session: Some(streams::LEASE),
+        session: Some(pull::LEASE),
         session_by: None,
         // Nothing is ever handed over.
         handover: Duration::MAX,
@@ -92,6 +97,10 @@ impl Bus for PubsubBus {
 
     fn subscriptions(&self) -> Option<&dyn Subscriptions> {
         Some(self)
+    }
+
+    fn addressed_by(&self) -> Option<String> {
+        self.clients.settings.emulator.as_ref().map(|_| "the emulator is from `pubsub_emulator_host`".to_owned())
     }
 
     async fn create_topic(&self, name: &str, _partitions: u32) -> Result<(), BusError> {

@@ -13,10 +13,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Clients;
 use super::confirm::Confirming;
-use super::streams::{Delivered, Room, Streams};
+use super::group::{Group, Room};
+use super::inspect;
+use super::question::Question;
+use super::streams::Streams;
 use super::temporary::Temporary;
 use super::topics;
-use super::{inspect, message};
 use crate::bus::inspect::SetUp;
 use crate::bus::{BusError, HeldUp, Hold, PartitionStatus, Received, Source, Subscribe, Subscription};
 use crate::message::{Delivery, Message, Partition};
@@ -42,6 +44,7 @@ pub(super) async fn subscribe(clients: &Arc<Clients>, subscribe: Subscribe) -> R
         topic: known.topic.into(),
         hold: subscribe.hold,
         until_idle: subscribe.drain.then_some(idle),
+        first_within: Duration::ZERO,
         until_ms: None,
         temporary: None,
     };
@@ -64,6 +67,8 @@ pub(super) struct Reading {
     pub(super) hold: Hold,
     /// End once nothing has come for so long, and everything is acknowledged.
     pub(super) until_idle: Option<Duration>,
+    /// The first message is waited for at least so long.
+    pub(super) first_within: Duration,
     /// Messages of this time or later are none of ours.
     pub(super) until_ms: Option<i64>,
     /// The subscription is made for this reading.
@@ -94,9 +99,13 @@ pub(super) fn read(clients: &Arc<Clients>, reading: Reading) -> Subscription {
         streams: Some(streams),
         fetched: Vec::new(),
         held: VecDeque::new(),
+        rooms: VecDeque::new(),
         next: 0,
         quiet_since: Instant::now(),
-        asked: Instant::now(),
+        has_come: false,
+        heard: Instant::now(),
+        question: None,
+        is_doubted: false,
         is_caught_up: false,
         status: status_in,
     };
@@ -109,7 +118,6 @@ struct Held {
     delivery: u64,
     published_ms: Option<i64>,
     handler: Handler,
-    _room: Room,
 }
 
 struct PubsubSource {
@@ -118,13 +126,21 @@ struct PubsubSource {
     streams: Option<Streams>,
     confirming: Confirming,
     /// Taken from the streams and not given on: a wait that is dropped keeps it.
-    fetched: Vec<Delivered>,
+    fetched: Vec<Group>,
     held: VecDeque<Held>,
+    /// What they take up, up to a delivery each.
+    rooms: VecDeque<(u64, Room)>,
     next: u64,
     /// Since when nothing came and nothing was at work.
     quiet_since: Instant,
+    /// Whether a message has come at all.
+    has_come: bool,
     /// When the service was last heard of.
-    asked: Instant,
+    heard: Instant,
+    /// Whether the service is there, while that is being asked.
+    question: Option<Question>,
+    /// Something has failed, and the service was not heard of since: silence says nothing.
+    is_doubted: bool,
     is_caught_up: bool,
     /// When the oldest message that is held was published, in milliseconds since 1970; [`NOTHING`] where none is.
     oldest_ms: Arc<AtomicI64>,
@@ -151,14 +167,22 @@ impl Source for PubsubSource {
             let Some(streams) = &mut self.streams else {
                 return Err(BusError::Failed("the consumer is closed".to_owned()));
             };
-            match tokio::time::timeout_at(deadline, streams.receive(&mut self.fetched)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    self.hears();
-                    return Err(error);
+            // Every branch is cancel-safe: what was received and the question that is under way are kept here.
+            tokio::select! {
+                biased;
+                received = streams.receive(&mut self.fetched) => {
+                    if let Err(error) = received {
+                        self.doubts();
+                        return Err(error);
+                    }
                 }
-                Err(_) => {
-                    if let Some(received) = self.silence().await? {
+                answer = answered(&mut self.question) => {
+                    if let Some(received) = self.answered(answer)? {
+                        return Ok(received);
+                    }
+                }
+                () = reached(deadline) => {
+                    if let Some(received) = self.silence() {
                         return Ok(received);
                     }
                 }
@@ -175,6 +199,7 @@ impl Source for PubsubSource {
                 other => other.ack(),
             }
         }
+        while self.rooms.pop_front_if(|(until, _)| *until <= last.0).is_some() {}
         if self.held.is_empty() {
             self.quiet_since = Instant::now();
         }
@@ -189,6 +214,7 @@ impl Source for PubsubSource {
             // Dropped, they are handed back, and delivered to another consumer at once.
             self.fetched.clear();
             self.held.clear();
+            self.rooms.clear();
             self.confirming.end().await;
             streams.end().await;
         };
@@ -210,52 +236,102 @@ impl PubsubSource {
     fn hears(&mut self) {
         self.is_caught_up = false;
         self.quiet_since = Instant::now();
-        self.asked = self.quiet_since;
+        self.heard = self.quiet_since;
+        self.is_doubted = false;
+        self.has_come = true;
+    }
+
+    /// Something has failed.
+    fn doubts(&mut self) {
+        self.is_caught_up = false;
+        self.quiet_since = Instant::now();
+        self.is_doubted = true;
     }
 
     /// Numbers what was fetched.
     fn give(&mut self) -> Vec<Message> {
         self.hears();
-        let mut messages = Vec::with_capacity(self.fetched.len());
-        for Delivered { given, handler, room } in self.fetched.drain(..) {
-            let delivery = Delivery(self.next);
-            let message = message::received(given, &self.reading.topic, delivery, handler.delivery_attempt());
-            if self.reading.until_ms.is_some_and(|until| message.timestamp_ms.is_some_and(|at| at >= until)) {
-                handler.ack();
-                continue;
+        let mut messages = Vec::with_capacity(self.fetched.iter().map(Group::len).sum());
+        for group in self.fetched.drain(..) {
+            let first = self.next;
+            for (entry, handler) in group.messages {
+                let published_ms = entry.published_ms;
+                if self.reading.until_ms.is_some_and(|until| published_ms.is_some_and(|at| at >= until)) {
+                    handler.ack();
+                    continue;
+                }
+                self.held.push_back(Held { delivery: self.next, published_ms, handler });
+                messages.push(entry.message(&group.block, &self.reading.topic, Delivery(self.next)));
+                self.next += 1;
             }
-            self.held.push_back(Held { delivery: self.next, published_ms: message.timestamp_ms, handler, _room: room });
-            self.next += 1;
-            messages.push(message);
+            if self.next > first {
+                self.rooms.push_back((self.next - 1, group.room));
+            }
         }
         self.tell();
         messages
     }
 
+    /// Whether nothing is wrong that is known, so that silence means something.
+    fn is_sound(&self) -> bool {
+        !self.is_doubted && self.streams.as_ref().is_some_and(|streams| !streams.are_in_trouble())
+    }
+
+    /// From when on nothing more is to be expected, if nothing comes and the service is there; `None` where that is never so.
+    fn ends_at(&self) -> Option<Instant> {
+        let idle = self.reading.until_idle.filter(|_| self.held.is_empty() && self.is_sound())?;
+        let first = if self.has_come { Duration::ZERO } else { self.reading.first_within };
+        Some(self.quiet_since + idle.max(first))
+    }
+
+    /// When everything that there is for now has come, if nothing comes until then.
+    fn caught_up_at(&self) -> Option<Instant> {
+        (!self.is_caught_up && self.is_sound()).then(|| self.quiet_since + CAUGHT_UP_AFTER)
+    }
+
+    /// When the service is asked whether it is there.
+    fn asks_at(&self) -> Option<Instant> {
+        if self.question.is_some() {
+            return None;
+        }
+        let asks = if self.is_doubted { self.quiet_since + CAUGHT_UP_AFTER } else { self.heard + ASKED_AFTER };
+        Some(self.ends_at().map_or(asks, |ends| asks.min(ends)))
+    }
+
     /// Until when a message is waited for, before silence means something.
-    fn deadline(&self) -> Instant {
-        let asked = self.asked + ASKED_AFTER;
-        let caught_up = (!self.is_caught_up).then(|| self.quiet_since + CAUGHT_UP_AFTER);
-        let ended = self.reading.until_idle.filter(|_| self.held.is_empty()).map(|idle| self.quiet_since + idle);
-        [caught_up, ended].into_iter().flatten().fold(asked, Instant::min)
+    fn deadline(&self) -> Option<Instant> {
+        [self.caught_up_at(), self.asks_at()].into_iter().flatten().min()
     }
 
     /// What it means that nothing came up to a deadline.
-    async fn silence(&mut self) -> Result<Option<Received>, BusError> {
-        let quiet_for = self.quiet_since.elapsed();
-        if !self.is_caught_up && quiet_for >= CAUGHT_UP_AFTER {
+    fn silence(&mut self) -> Option<Received> {
+        let now = Instant::now();
+        if self.caught_up_at().is_some_and(|at| at <= now) {
             self.is_caught_up = true;
-            return Ok(Some(Received::CaughtUp));
+            return Some(Received::CaughtUp);
         }
-        let is_over = self.held.is_empty() && self.reading.until_idle.is_some_and(|idle| quiet_for >= idle);
-        if is_over || self.asked.elapsed() >= ASKED_AFTER {
-            self.asked = Instant::now();
-            if let Err(error) = topics::is_there(&self.clients, &self.reading.subscription).await {
-                // Of a service that is away silence says nothing.
-                self.quiet_since = Instant::now();
+        if self.asks_at().is_some_and(|at| at <= now) {
+            self.question = Some(Question::ask(&self.clients, &self.reading.subscription));
+        }
+        None
+    }
+
+    /// The service was asked whether it is there.
+    fn answered(&mut self, (asked, answer): (Instant, Result<(), BusError>)) -> Result<Option<Received>, BusError> {
+        match answer {
+            Ok(()) => {}
+            // Messages came while it was being asked, by a way that works.
+            Err(_) if self.heard > asked => return Ok(None),
+            // What is held comes first: once it is dealt with this is asked again.
+            Err(BusError::NotFound(_) | BusError::Settings(_)) if !self.held.is_empty() => {}
+            Err(error) => {
+                self.doubts();
                 return Err(error);
             }
         }
+        let is_over = self.ends_at().is_some_and(|ends| ends <= asked);
+        self.heard = Instant::now();
+        self.is_doubted = false;
         Ok(is_over.then_some(Received::End))
     }
 
@@ -263,6 +339,22 @@ impl PubsubSource {
         let oldest = self.held.front().and_then(|held| held.published_ms);
         self.oldest_ms.store(oldest.unwrap_or(NOTHING), Ordering::Release);
         tell(&self.status, &self.oldest_ms);
+    }
+}
+
+/// Waits for the answer to a question, where one is under way. Cancel-safe.
+async fn answered(question: &mut Option<Question>) -> (Instant, Result<(), BusError>) {
+    let Some(open) = question else { return std::future::pending().await };
+    let answer = open.answer().await;
+    let asked = open.at;
+    *question = None;
+    (asked, answer)
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,40 +2,49 @@
 
 use std::time::Duration;
 
-use google_cloud_pubsub::model::{Subscription, Topic};
+use google_cloud_pubsub::model::Subscription;
 use google_cloud_wkt::Timestamp;
 
-use super::client::Clients;
+use super::client::{CALL_WITHIN, Clients};
 use super::{errors, limits};
 use crate::bus::{BusError, Keeping, TopicInfo};
 
 /// How long a topic that is made here keeps its messages, so that it can be read again.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A question that has no answer by then has none: a little longer than a call is tried.
+const ANSWERS_WITHIN: Duration = CALL_WITHIN.saturating_add(Duration::from_secs(5));
 /// What a subscription is shown as that has lost its topic.
 const DELETED: &str = "_deleted-topic_";
 
 /// A topic by its name.
 pub(super) async fn topic(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
-    Ok(info(get_topic(clients, name).await?.message_retention_duration))
+    Ok(info(kept_for(clients, name).await?))
 }
 
 /// How long a topic keeps messages, whoever has read them; `None` where it does not.
 pub(super) async fn kept_for(clients: &Clients, name: &str) -> Result<Option<Duration>, BusError> {
-    let topic = get_topic(clients, name).await?;
-    Ok(topic.message_retention_duration.map(|kept| Duration::from_secs(kept.seconds().max(0) as u64)))
+    let call = clients.topics().await?.get_topic().set_topic(clients.topic_name(name));
+    let topic =
+        call.send().await.map_err(|error| by_name(name, clients.classify(&format!("topic `{name}`"), &error)))?;
+    Ok(kept(topic.message_retention_duration))
 }
 
-async fn get_topic(clients: &Clients, name: &str) -> Result<Topic, BusError> {
-    let call = clients.topics().await?.get_topic().set_topic(clients.topic_name(name));
-    call.send().await.map_err(|error| match clients.classify(&format!("topic `{name}`"), &error) {
+/// What is not there is told by its name alone, as it was given.
+fn by_name(name: &str, error: BusError) -> BusError {
+    match error {
         BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
         other => other,
-    })
+    }
+}
+
+/// How long a topic or a subscription keeps messages; the service never says a time below zero.
+fn kept(told: Option<google_cloud_wkt::Duration>) -> Option<Duration> {
+    told.map(|told| Duration::from_secs(told.seconds().max(0) as u64))
 }
 
 /// What is told of a topic or a subscription that keeps its messages for so long.
-fn info(kept: Option<google_cloud_wkt::Duration>) -> TopicInfo {
-    let kept = kept.map(|kept| kept.seconds().max(0) as u64 * 1000);
+fn info(kept: Option<Duration>) -> TopicInfo {
+    let kept = kept.map(|kept| kept.as_secs() * 1000);
     TopicInfo {
         partitions: 1,
         max_message_bytes: Some(limits::LARGEST),
@@ -60,25 +69,32 @@ pub(super) struct Described {
 /// A subscription by its name.
 pub(super) async fn described(clients: &Clients, name: &str) -> Result<Described, BusError> {
     let whole = clients.subscription_name(name);
-    let settings = get_subscription(clients, &whole).await.map_err(|error| match error {
-        BusError::NotFound(_) => BusError::NotFound(name.to_owned()),
-        other => other,
-    })?;
+    let settings = get_subscription(clients, &whole).await.map_err(|error| by_name(name, error))?;
+    has_topic(name, &settings)?;
+    let topic = clients.short(&settings.topic).to_owned();
+    Ok(Described { name: whole, topic, settings })
+}
+
+/// A subscription that has lost its topic brings nothing more, whatever is sent to a new one of the same name.
+fn has_topic(name: &str, settings: &Subscription) -> Result<(), BusError> {
     if settings.topic == DELETED {
         return Err(BusError::Settings(format!(
             "subscription `{name}` has lost its topic, which was deleted; make both anew"
         )));
     }
-    let topic = clients.short(&settings.topic).to_owned();
-    Ok(Described { name: whole, topic, settings })
+    Ok(())
 }
 
-/// Whether the service answers, asked about a subscription by its whole name. Who may read may not be allowed to ask: that
-/// is an answer too, and whoever may not read is told by the stream.
+/// Whether the service answers, asked about a subscription by its whole name, and would bring messages of a topic. Who may read may not
+/// be allowed to ask: that is an answer too, and whoever may not read is told by the stream. Who is not known at all has no answer.
 pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusError> {
-    match get_subscription(clients, whole).await {
-        Ok(_) | Err(BusError::Denied(_)) => Ok(()),
-        Err(error) => Err(error),
+    let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
+    let what = format!("subscription `{}`", clients.short(whole));
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, call.send()).await;
+    match answer.map_err(|_| BusError::Unavailable(format!("{what}: no answer within {ANSWERS_WITHIN:?}")))? {
+        Ok(settings) => has_topic(clients.short(whole), &settings),
+        Err(error) if errors::is_about_a_right(&error) => Ok(()),
+        Err(error) => Err(clients.classify(&what, &error)),
     }
 }
 
@@ -90,7 +106,7 @@ async fn get_subscription(clients: &Clients, whole: &str) -> Result<Subscription
 
 /// What a writer reads from a subscription is what its topic is.
 pub(super) async fn subscription(clients: &Clients, name: &str) -> Result<TopicInfo, BusError> {
-    Ok(info(described(clients, name).await?.settings.message_retention_duration))
+    Ok(info(kept(described(clients, name).await?.settings.message_retention_duration)))
 }
 
 /// Makes a topic that keeps its messages for a while; one that exists is left as it is.
@@ -98,10 +114,15 @@ pub(super) async fn create(clients: &Clients, name: &str) -> Result<(), BusError
     let kept = google_cloud_wkt::Duration::clamp(KEPT_FOR.as_secs() as i64, 0);
     let call =
         clients.topics().await?.create_topic().set_name(clients.topic_name(name)).set_message_retention_duration(kept);
-    match call.send().await {
-        Ok(_) => Ok(()),
-        Err(error) if errors::already_exists(&error) => Ok(()),
-        Err(error) => Err(clients.classify(&format!("topic `{name}`"), &error)),
+    is_made(clients, &format!("topic `{name}`"), call.send().await).map(drop)
+}
+
+/// Whether what was to be made is new; what is there already is left as it is.
+fn is_made<T>(clients: &Clients, what: &str, answer: Result<T, google_cloud_pubsub::Error>) -> Result<bool, BusError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if errors::already_exists(&error) => Ok(false),
+        Err(error) => Err(clients.classify(what, &error)),
     }
 }
 
@@ -116,12 +137,8 @@ pub(super) async fn create_subscription(clients: &Clients, name: &str, topic: &s
         .set_topic(clients.topic_name(topic))
         .set_ack_deadline_seconds(60)
         .set_enable_message_ordering(true);
-    match call.send().await {
-        Ok(_) => {}
-        Err(error) if errors::already_exists(&error) => return Ok(()),
-        Err(error) => return Err(clients.classify(&format!("subscription `{name}`"), &error)),
-    }
-    if kept_for(clients, topic).await?.is_some() {
+    let is_new = is_made(clients, &format!("subscription `{name}`"), call.send().await)?;
+    if is_new && kept_for(clients, topic).await?.is_some() {
         let seek = admin.seek().set_subscription(&whole).set_time(Timestamp::clamp(0, 0));
         let what = format!("setting subscription `{name}` back to the earliest message");
         match seek.send().await {

@@ -61,6 +61,7 @@ fn notes(details: &Details) -> String {
         ("buried at", Some(entry.failed_at.clone())),
         ("first refused", Some(details.first_failed_at.clone())),
         ("attempts", Some(details.attempts.to_string())),
+        ("deliveries", details.delivery_attempt.map(|deliveries| deliveries.to_string())),
         ("sent again before", Some(entry.redrive_count.to_string())),
         ("replayed", replayed.map(|(at, to)| format!("at {at}, to {to}"))),
         ("writer", Some(format!("{} {}", entry.writer, details.writer_version))),

@@ -26,9 +26,9 @@ pub(super) async fn examine(
     let bus = bus::open(&settings.bus)?;
     let inspect = bus::inspect(&settings.bus);
     let name = format!("bus {}", settings.bus.name());
-    let topic = &settings.subscription;
-    let of_topic = format!("topic {topic}");
-    let found = bus.readable(topic).await;
+    let read = &settings.subscription;
+    let of_read = format!("{} {read}", settings.bus.readable());
+    let found = bus.readable(read).await;
     match &found {
         Err(error @ (BusError::Unavailable(_) | BusError::Failed(_) | BusError::Settings(_))) => {
             report.add(
@@ -38,7 +38,7 @@ pub(super) async fn examine(
             return Ok(());
         }
         Err(error @ BusError::Denied(_)) => {
-            let fix = "put user name, password and the rights on the topic right (Describe and Read)";
+            let fix = "put user name, password and the rights on it right (Describe and Read)";
             report.add(&name, Finding::fail("let in", error.to_string(), fix));
             return Ok(());
         }
@@ -46,20 +46,24 @@ pub(super) async fn examine(
     }
     let info = match found {
         Ok(info) => {
-            topic_read(settings, &info, &of_topic, report);
+            is_read(settings, &info, &of_read, report);
             if let Some(inspect) = &inspect {
-                standing(inspect.held_up(topic).await, &of_topic, report);
+                standing(inspect.held_up(read).await, &of_read, report);
             }
             Some(info)
         }
         Err(error) => {
             let fix = match settings.bus {
                 BusSettings::Local(_) => {
-                    format!("`chalk-writer publish --topic {topic}` makes it; or correct its name")
+                    format!("`chalk-writer publish --topic {read}` makes it; or correct its name")
                 }
-                _ => "make it, or correct its name: the writer makes no topics".to_owned(),
+                _ => format!("make it, or correct its name: the writer makes no {}s", settings.bus.readable()),
             };
-            report.add(&of_topic, Finding::fail("there", error.to_string(), fix));
+            let found = match error {
+                BusError::NotFound(which) => format!("no such {}: {which}", settings.bus.readable()),
+                other => other.to_string(),
+            };
+            report.add(&of_read, Finding::fail("there", found, fix));
             None
         }
     };
@@ -91,21 +95,7 @@ fn reached(bus: &BusSettings) -> Finding {
             let found = format!("{} is not there yet; it is made with its first topic", local.path.display());
             Finding::warn("reached", found, "publish something, or correct `local_bus_path`")
         }
-        bus => Finding::ok("reached", place(bus)),
-    }
-}
-
-fn place(bus: &BusSettings) -> String {
-    match bus {
-        BusSettings::Local(local) => local.path.display().to_string(),
-        BusSettings::Kafka(kafka) => {
-            let signed = if kafka.sasl_mechanism.is_some() { ", signed in" } else { "" };
-            format!("{} by {}{signed}", kafka.bootstrap_servers.join(", "), kafka.security_protocol)
-        }
-        BusSettings::Pubsub(pubsub) => match &pubsub.emulator {
-            Some(emulator) => format!("project {} on the emulator {emulator}", pubsub.project),
-            None => format!("project {} of Google{}", pubsub.project, pubsub.elsewhere()),
-        },
+        bus => Finding::ok("reached", bus.place()),
     }
 }
 
@@ -128,7 +118,7 @@ async fn subscription(settings: &WriterSettings, inspect: &dyn Inspect, report: 
     }
 }
 
-fn topic_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mut Report) {
+fn is_read(settings: &WriterSettings, info: &TopicInfo, of: &str, report: &mut Report) {
     report.add(
         of,
         Finding::ok(

@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
-use arrow::ipc::{self, Endianness, Message, MessageHeader, root_as_footer, root_as_message};
+use arrow::ipc::{self, Endianness, Message, MessageHeader, root_as_footer_with_opts, root_as_message_with_opts};
 use bytes::Bytes;
+use flatbuffers::VerifierOptions;
 
 use super::{Budget, malformed};
 use crate::panics::caught;
@@ -21,6 +22,15 @@ use crate::value::arrow::size;
 
 const MAGIC: &[u8] = b"ARROW1";
 const CONTINUATION: [u8; 4] = [0xff; 4];
+/// What a batch takes besides its columns, in bytes and at most.
+const BATCH: usize = 256;
+/// What an array takes besides its buffers.
+const ARRAY: usize = 256;
+/// How often its own size what is in a flatbuffer may take: a table in it may be named in many places, and is read in each.
+/// Tables that were written one by one take less than twice.
+const APPARENT: usize = 4;
+/// Tables of a flatbuffer at the most: a column is two, and one more for each pair of its metadata.
+const TABLES: usize = 1 << 18;
 
 /// A file or a stream of which the schema was read.
 pub(super) struct Ipc {
@@ -86,6 +96,9 @@ impl Ipc {
 
 /// A batch whose lengths are what its buffers hold, and within the budget once decompressed.
 fn check(batch: &ipc::RecordBatch<'_>, buffers: &[u8], budget: &mut Budget) -> Result<(), Refusal> {
+    // Arrays without rows are there too, and the footer of a file may name one batch as often as it likes.
+    budget.take_rows(1, BATCH)?;
+    budget.take_rows(batch.nodes().map_or(0, |nodes| nodes.len()), ARRAY)?;
     let length = |length: i64| u64::try_from(length).map_err(|_| malformed(format_args!("a length of {length}")));
     let mut claimed = |what: &str, number: u64| {
         budget.take_elements(number).map_err(|refusal| {
@@ -125,7 +138,14 @@ fn wrong(error: ArrowError) -> Refusal {
 }
 
 fn message_of(flatbuffer: &[u8]) -> Result<Message<'_>, Refusal> {
-    root_as_message(flatbuffer).map_err(|error| malformed(format_args!("a message that cannot be read: {error}")))
+    root_as_message_with_opts(&within(flatbuffer), flatbuffer)
+        .map_err(|error| malformed(format_args!("a message that cannot be read: {error}")))
+}
+
+/// How much may be in a flatbuffer.
+fn within(flatbuffer: &[u8]) -> VerifierOptions {
+    let max_apparent_size = (flatbuffer.len() * APPARENT).max(64 << 10);
+    VerifierOptions { max_apparent_size, max_tables: TABLES, ..VerifierOptions::default() }
 }
 
 fn schema_of(schema: ipc::Schema<'_>) -> Result<SchemaRef, Refusal> {
@@ -228,7 +248,7 @@ fn file(body: &Bytes) -> Result<Ipc, Refusal> {
         .ok()
         .and_then(|length| rest.len().checked_sub(length))
         .ok_or_else(|| malformed(format_args!("a footer of {length} bytes in a file of {}", body.len())))?;
-    let footer = root_as_footer(&rest[from..])
+    let footer = root_as_footer_with_opts(&within(&rest[from..]), &rest[from..])
         .map_err(|error| malformed(format_args!("a footer that cannot be read: {error}")))?;
     let schema = schema_of(footer.schema().ok_or_else(|| malformed("a footer without a schema"))?)?;
     let blocks = footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten());

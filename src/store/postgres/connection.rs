@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, NoTls, Row, ToStatement};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Error, Row, ToStatement};
 
 use super::failure;
+use super::servers::{self, of_the_session};
 use super::uri::{self, Address};
 use crate::config::secret::{SecretRef, expose};
 use crate::sink::SinkError;
@@ -122,18 +122,12 @@ impl<S: Default> Pool<S> {
         let denied = |reason: String| SinkError::Denied { reason };
         let uri = self.uri.fetch().await.map_err(unread)?;
         let address = uri::parse(self.store, expose(&uri)).map_err(|error| denied(error.to_string()))?;
-        let bound = address.config.get_connect_timeout().copied().unwrap_or_default() + GRACE;
-        let connected = timeout(bound, open(&address)).await;
-        let no_answer = |_| {
-            let reason = format!("{address}: no connection within {} s", bound.as_secs());
-            Err(SinkError::Transient { reason })
-        };
-        let (client, driver) = connected.unwrap_or_else(no_answer).map_err(|error| of_the_session(&address, error))?;
+        let (client, driver) = servers::connect(&address).await?;
         let connection = Connection { client, address: Arc::new(address), state: S::default(), driver };
         let timeout = connection.address.statement_timeout.as_millis();
         let lock = if connection.address.has_lock_timeout { "" } else { LOCK };
         let session = format!("SET statement_timeout = {timeout}; {lock}{SESSION}");
-        connection.run(&session).await.map_err(|error| of_the_session(&connection.address, error))?;
+        connection.run(&session).await.map_err(|error| of_the_session(&*connection.address, error))?;
         let server = &connection.address;
         if server.unverified
             && !self.said.load(Ordering::Relaxed)
@@ -219,38 +213,5 @@ impl<S> Connection<S> {
 
     pub(in crate::store) fn failure(&self, error: &Error) -> SinkError {
         failure::of(&self.address.to_string(), error)
-    }
-}
-
-/// A value that the server refuses before any row was sent is one of the session's settings.
-fn of_the_session(address: &Address, error: SinkError) -> SinkError {
-    match error {
-        SinkError::Poisoned(refusal) => {
-            let code = refusal.code.as_deref().unwrap_or_default();
-            let reason =
-                format!("{address}: the session's settings are refused: {} (SQLSTATE {code})", refusal.message);
-            SinkError::Denied { reason }
-        }
-        error => error,
-    }
-}
-
-/// Connects, and lets the connection run until it is aborted or ends.
-async fn open(address: &Address) -> Result<(Client, JoinHandle<()>), SinkError> {
-    let failed = |error: Error| failure::of(&address.to_string(), &error);
-    let Some(tls) = &address.tls else {
-        let (client, connection) = address.config.connect(NoTls).await.map_err(failed)?;
-        return Ok((client, tokio::spawn(run(connection))));
-    };
-    let denied = |error: crate::tls::TlsError| SinkError::Denied { reason: format!("{address}: {error}") };
-    let connector = MakeRustlsConnect::new(tls.client_config().map_err(denied)?);
-    let (client, connection) = address.config.connect(connector).await.map_err(failed)?;
-    Ok((client, tokio::spawn(run(connection))))
-}
-
-/// Whoever waits for an answer hears of the error too, so it is not said twice.
-async fn run(connection: impl Future<Output = Result<(), Error>>) {
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection to Postgres ended");
     }
 }

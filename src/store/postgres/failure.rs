@@ -11,15 +11,26 @@ const CREDENTIALS: &str = "a URI in a secret of `secret_client` FILE is read aga
                            configuration with a restart";
 const TIME_OUT: &str = "`statement_timeout` of the URI says how long a statement may take";
 
+/// How the text begins that is shown in the place of what somebody's code in the database says.
+const OWN_CODE: &str = "an error of the database's own code";
+
+/// Where in the server's sources errors come from whose text PL/pgSQL takes from a function: `RAISE` and `ASSERT`.
+const RAISES: [&str; 2] = ["exec_stmt_raise", "exec_stmt_assert"];
+
+/// How the files of other languages' sources begin: what they report is what a function says, or what is wrong with it.
+const LANGUAGES: [&str; 4] = ["plpy", "plperl", "pltcl", "plv8"];
+
 /// Sorts an error by its SQLSTATE. `server` is shown before it and holds no credential.
 ///
-/// Only the classes that speak of data are a verdict on a row, and of which one they do not say. What
-/// is neither that nor missing rights may be put right while the writer waits: a full disk, too many
-/// connections, a shutdown, a deadlock, a table that others are changing.
+/// Only the classes that speak of data are a verdict on a row, and of which one they do not say: 22, 23 and 54; 44, what
+/// a view's `WITH CHECK OPTION` does not let in; and P0, with which `RAISE` and `ASSERT` end a function, such as one of a
+/// trigger that looks at rows. What is neither that nor missing rights may be put right while the writer waits: a full
+/// disk, too many connections, a shutdown, a deadlock, a table that others are changing.
 pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
     let Some(db) = error.as_db_error() else { return of_connection(server, error) };
     let code = db.code().code();
-    let reason = format!("{server}: {} (SQLSTATE {code}){}", db.message(), hint(db));
+    let said = own_code(db).unwrap_or_else(|| db.message().to_owned());
+    let reason = format!("{server}: {said} (SQLSTATE {code}){}", hint(db));
     match &code[..2] {
         // A database that is not there, and a role that may not enter or do this: for a person to put right.
         "28" => SinkError::Denied { reason: format!("{reason}; {CREDENTIALS}") },
@@ -27,18 +38,46 @@ pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
         // Also said where a person ends the statement.
         "57" if code == "57014" => SinkError::Transient { reason: format!("{reason}; {TIME_OUT}") },
         "42" if code == "42501" => SinkError::Denied { reason },
-        "22" | "23" | "54" => SinkError::Poisoned(refusal(db)),
+        "22" | "23" | "44" | "54" | "P0" => SinkError::Poisoned(refusal(db)),
         _ => SinkError::Transient { reason },
     }
 }
 
 /// What the server advises. Its detail may hold values of rows, and is never shown.
 fn hint(db: &DbError) -> String {
-    db.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
+    let hint = db.hint().filter(|_| own_code(db).is_none());
+    hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+}
+
+/// What is shown of an error whose text is what somebody wrote in the database, such as a trigger's `RAISE`: where that is.
+/// The text may hold values of rows.
+fn own_code(db: &DbError) -> Option<String> {
+    let is_raised = db.routine().is_some_and(|routine| RAISES.contains(&routine));
+    let is_of_a_language = db.file().is_some_and(|file| LANGUAGES.iter().any(|language| file.starts_with(language)));
+    if !(is_raised || is_of_a_language || db.code().code().starts_with("P0")) {
+        return None;
+    }
+    // The innermost place comes first. Only this form is the server's own words throughout: others quote statements.
+    let place = db.where_().and_then(|place| place.lines().next()).filter(|place| place.starts_with("PL/"));
+    Some(place.map_or_else(|| OWN_CODE.to_owned(), |place| format!("{OWN_CODE}: {place}")))
+}
+
+/// What a verdict says that cannot be one on a row, because none was sent: as logs may have it.
+pub(in crate::store) fn not_of_a_row(refusal: Refusal) -> String {
+    match refusal.about {
+        Some(about) if about.starts_with(OWN_CODE) => about.into(),
+        _ => refusal.message,
+    }
 }
 
 fn refusal(db: &DbError) -> Refusal {
     let code = db.code().code().to_owned();
+    if let Some(place) = own_code(db) {
+        // The letter is for whoever may see the row.
+        let advice = db.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let message = format!("{}{advice} ({place})", db.message());
+        return Refusal { code: Some(code.into()), ..Refusal::new(ErrorClass::ValueRefused, message).about(place) };
+    }
     let mut message = db.message().to_owned();
     if let Some(column) = db.column() {
         message = format!("column `{column}`: {message}");

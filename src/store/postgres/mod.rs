@@ -7,6 +7,7 @@ pub(super) mod failure;
 pub(super) mod fan_out;
 mod options;
 pub(super) mod reader;
+mod servers;
 pub(super) mod tables;
 pub(super) mod uri;
 

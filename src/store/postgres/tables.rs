@@ -4,7 +4,7 @@ use tokio_postgres::error::SqlState;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::connection::Connection;
-use super::quoted;
+use super::{failure, quoted};
 use crate::sink::SinkError;
 
 /// Whether a table is there; `table` is its quoted name with its schema.
@@ -45,7 +45,7 @@ pub(in crate::store) async fn make_schema<S>(connection: &Connection<S>, schema:
 pub(in crate::store) fn never_of_a_row(error: SinkError) -> SinkError {
     match error {
         SinkError::Poisoned(refusal) if refusal.code.as_deref() != Some(SqlState::TOO_MANY_COLUMNS.code()) => {
-            SinkError::Transient { reason: refusal.message }
+            SinkError::Transient { reason: failure::not_of_a_row(refusal) }
         }
         error => error,
     }

@@ -50,7 +50,7 @@ const SET_HERE: [(&str, &str); 4] = [
     ("client_min_messages", "nobody reads notices here"),
 ];
 
-/// For making a connection where the URI does not say: to each address, and for all of it.
+/// For reaching each address where the URI does not say.
 const CONNECT: Duration = Duration::from_secs(10);
 /// For one statement where the URI does not say.
 const STATEMENT: Duration = Duration::from_secs(120);
@@ -146,8 +146,12 @@ pub(in crate::store) fn parse(store: &str, uri: &str) -> Result<Address, StoreEr
     if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.is_empty())) {
         return Err(wrong("an empty host".to_owned()));
     }
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    if hosts > 0 && addresses > 0 && hosts != addresses {
+        return Err(wrong(format!("{hosts} hosts, and another number of `hostaddr`")));
+    }
     let ports = config.get_ports().len();
-    if ports > 1 && ports != config.get_hosts().len().max(config.get_hostaddrs().len()) {
+    if ports > 1 && ports != hosts.max(addresses) {
         return Err(wrong(format!("{ports} ports, and another number of hosts")));
     }
     if config.get_user().is_none_or(str::is_empty) {

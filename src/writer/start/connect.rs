@@ -176,7 +176,10 @@ impl Connect<'_> {
             on_gap: reads.on_gap,
             transactional,
         };
-        let part = format!("subscription of `{topic}`");
+        let part = match self.with.bus.subscriptions() {
+            Some(_) => format!("subscription `{topic}`"),
+            None => format!("subscription of `{topic}`"),
+        };
         self.patiently(&part, || self.with.bus.subscribe(subscribe.clone())).await
     }
 
@@ -266,8 +269,11 @@ impl Connect<'_> {
         call: impl Fn() -> F,
     ) -> Result<T, StartError> {
         let value = self.retried(part, call, |error| match error {
-            BusError::Unavailable(_) | BusError::Denied(_) => {
-                Ok(Setback { denied: matches!(error, BusError::Denied(_)), text: error.to_string() })
+            BusError::Denied(_) => Ok(Setback { denied: true, text: error.to_string() }),
+            // What is away may be looked for in the wrong place.
+            BusError::Unavailable(_) => {
+                let hint = self.with.bus.addressed_by().map(|by| format!(" ({by})")).unwrap_or_default();
+                Ok(Setback { denied: false, text: format!("{error}{hint}") })
             }
             BusError::NotFound(_) | BusError::Settings(_) | BusError::TooLarge(_) | BusError::Refused(_) => {
                 Err(StartError::Configuration(format!("{part}: {error}")))

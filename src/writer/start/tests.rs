@@ -100,6 +100,10 @@ impl Publisher for Remembers {
 
 #[async_trait]
 impl Bus for ScriptedBus {
+    fn addressed_by(&self) -> Option<String> {
+        Some("it is from `bus_address`".to_owned())
+    }
+
     async fn subscribe(&self, subscription: Subscribe) -> Result<Subscription, BusError> {
         *self.subscribed.lock().expect("no panic") = Some(subscription);
         let (_, handovers) = mpsc::channel(1);
@@ -293,6 +297,20 @@ async fn a_shutdown_ends_the_wait_for_a_bus_that_denies_and_health_says_why_it_w
     shutdown.cancel();
     let result = waiting.await.expect("no panic");
     assert!(matches!(result.err(), Some(StartError::Stopped(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_away_is_told_with_the_setting_of_its_address() {
+    let (start, _) = with(vec![Err(BusError::Unavailable("connection refused".to_owned()))]);
+    let (health, shutdown) = (start.health.clone(), start.shutdown.clone());
+    let waiting = tokio::spawn(plan("sound:x").start(start));
+    while health.state().troubles.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let reasons: Vec<String> = health.state().troubles.into_values().map(|trouble| trouble.reason).collect();
+    assert_eq!(reasons, ["bus not available: connection refused (it is from `bus_address`)"]);
+    shutdown.cancel();
+    let _ = waiting.await.expect("no panic");
 }
 
 fn again(from_ms: i64, force: bool) -> Option<Again> {

@@ -27,9 +27,6 @@ fn an_hour_ago() -> i64 {
 }
 
 pub async fn a_stretch_is_found_by_time(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().finds_times {
-        return;
-    }
     let topic = fresh_topic(&harness, "times", 3).await;
     let start = an_hour_ago();
     // The second one lies out of order, as what was replayed does.
@@ -108,22 +105,25 @@ pub async fn positions_are_told_from_outside(harness: Arc<dyn Harness>) {
     member.close().await;
     let positions = bus.positions(&topic, &group).await.expect("told");
     assert_eq!(positions[0], GroupPosition { committed: Some(4), ..nowhere(0, 7) });
-    if harness.capabilities().refuses_unknown_topics {
-        let missing = bus.positions(&format!("missing-{topic}"), &group).await.expect_err("it is not there");
-        assert!(matches!(missing, BusError::NotFound(_)), "{missing:?}");
-    }
 }
 
-pub async fn a_position_is_moved_by_hand_only_while_nobody_is_in_the_group(harness: Arc<dyn Harness>) {
-    let topic = fresh_topic(&harness, "moved", 1).await;
+pub async fn positions_in_an_unknown_topic_are_not_found(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "untold", 1).await;
+    let (bus, group) = (harness.bus(), group_of(&topic, "untold"));
+    let missing = bus.positions(&format!("missing-{topic}"), &group).await.expect_err("it is not there");
+    assert!(matches!(missing, BusError::NotFound(_)), "{missing:?}");
+}
+
+pub async fn a_position_is_not_moved_by_hand_while_somebody_is_in_the_group(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "in-use", 1).await;
     publish(&harness, &topic, 0, 0..20).await;
-    let (bus, group) = (harness.bus(), group_of(&topic, "moved"));
+    let (bus, group) = (harness.bus(), group_of(&topic, "in-use"));
     let step = async |from, to| {
         let step = Step { topic: topic.clone(), partition: 0, group: group.clone(), from, to };
         bus.step(&step).await.expect("answered")
     };
     let committed = async || bus.positions(&topic, &group).await.expect("told")[0].committed;
-    let member = Member::join(&harness, &topic, "moved", Behaviour::default()).await;
+    let member = Member::join(&harness, &topic, "in-use", Behaviour::default()).await;
     let messages = member.messages(20).await;
     member.acknowledge(messages[4].delivery).await;
     // Committed soon: waited for, so that only the member can be the reason.
@@ -135,9 +135,21 @@ pub async fn a_position_is_moved_by_hand_only_while_nobody_is_in_the_group(harne
     assert_eq!(step(5, 6).await, Stepped::InUse);
     assert_eq!(step(5, 5).await, Stepped::InUse, "a rehearsal says the same");
     member.close().await;
-    if !harness.capabilities().frees_groups {
-        return;
-    }
+}
+
+pub async fn a_position_is_moved_by_hand_once_everybody_has_left(harness: Arc<dyn Harness>) {
+    let topic = fresh_topic(&harness, "moved", 1).await;
+    publish(&harness, &topic, 0, 0..20).await;
+    let (bus, group) = (harness.bus(), group_of(&topic, "moved"));
+    let step = async |from, to| {
+        let step = Step { topic: topic.clone(), partition: 0, group: group.clone(), from, to };
+        bus.step(&step).await.expect("answered")
+    };
+    let committed = async || bus.positions(&topic, &group).await.expect("told")[0].committed;
+    let member = Member::join(&harness, &topic, "moved", Behaviour::default()).await;
+    let messages = member.messages(20).await;
+    member.acknowledge(messages[4].delivery).await;
+    member.close().await;
 
     assert_eq!(step(4, 6).await, Stepped::Elsewhere(5));
     assert_eq!(step(5, 5).await, Stepped::Done);

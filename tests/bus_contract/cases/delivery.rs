@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chalk_writer::bus::Received;
 
-use crate::harness::Harness;
+use crate::harness::{Capability, Harness};
 use crate::member::{Behaviour, Member, body, fresh_topic, left, publish, sorted_bodies, subscribe, texts};
 
 const ACKNOWLEDGES: Behaviour = Behaviour { acknowledges: true, holds_handovers: false, drains: false };
@@ -161,7 +161,7 @@ pub async fn a_dropped_wait_loses_nothing(harness: Arc<dyn Harness>) {
     publishing.await.expect("publishing works");
     subscription.source.close().await.expect("closed");
     assert_eq!(sorted_bodies(&read), texts(0, 0..200));
-    if harness.capabilities().has_positions {
+    if harness.capabilities().has(Capability::Positions) {
         assert_eq!(read.iter().map(|message| message.offset).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
     }
 }

@@ -8,7 +8,7 @@ use chalk_writer::dead_letter::{Fit, Note, again, read};
 use chalk_writer::message::{Headers, Message, Outgoing};
 use chalk_writer::sink::{ErrorClass, Refusal};
 
-use crate::harness::Harness;
+use crate::harness::{Capability, Harness};
 use crate::member::{Behaviour, Member, body, browse, fresh_topic, text};
 
 /// Publishes messages to one partition and reads them back through a group and past it.
@@ -76,11 +76,9 @@ pub async fn key_and_timestamp_survive(harness: Arc<dyn Harness>) {
     let messages =
         there_and_back(&harness, "key", vec![message.clone(), Outgoing { timestamp_ms: None, ..message }]).await;
     assert_eq!(messages[0].key.as_deref(), Some(&[0, 1, 0xff][..]));
-    if harness.capabilities().keeps_timestamps {
-        assert_eq!(messages[0].timestamp_ms, Some(then));
-        let stamped = messages[1].timestamp_ms.expect("the bus gives a time");
-        assert!((before..=now_ms()).contains(&stamped), "{stamped} is not now");
-    }
+    assert_eq!(messages[0].timestamp_ms, Some(then));
+    let stamped = messages[1].timestamp_ms.expect("the bus gives a time");
+    assert!((before..=now_ms()).contains(&stamped), "{stamped} is not now");
 }
 
 pub async fn publishing_tells_where_each_message_landed(harness: Arc<dyn Harness>) {
@@ -101,7 +99,7 @@ pub async fn publishing_tells_where_each_message_landed(harness: Arc<dyn Harness
             .find(|message| message.partition == placed.partition && message.offset == placed.offset)
             .expect("a message is where it is said to be");
         assert_eq!(at.body(), number.to_string().as_bytes());
-        if let Some(wanted) = outgoing[number].partition.filter(|_| harness.capabilities().has_positions) {
+        if let Some(wanted) = outgoing[number].partition.filter(|_| harness.capabilities().has(Capability::Positions)) {
             assert_eq!(placed.partition.number, wanted);
         }
     }
@@ -151,7 +149,7 @@ pub async fn many_publishers_at_once_get_places_of_their_own(harness: Arc<dyn Ha
         places.extend(task.await.expect("no panic"));
     }
     places.sort_unstable();
-    if harness.capabilities().has_positions {
+    if harness.capabilities().has(Capability::Positions) {
         let wanted: Vec<_> = (0..2).flat_map(|partition| (0..400).map(move |offset| (partition, offset))).collect();
         assert_eq!(places, wanted);
     }
@@ -166,9 +164,6 @@ pub async fn publishing_nothing_is_nothing(harness: Arc<dyn Harness>) {
 }
 
 pub async fn a_message_above_the_limit_is_too_large(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().limits_message_size {
-        return;
-    }
     let topic = fresh_topic(&harness, "large", 1).await;
     let limit = harness.bus().topic(&topic).await.expect("known").max_message_bytes.expect("a limit is told");
     let publisher = harness.bus().publisher().await.expect("a publisher");

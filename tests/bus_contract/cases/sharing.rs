@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chalk_writer::bus::{Received, Subscription};
 use chalk_writer::message::Message;
 
-use crate::harness::Harness;
+use crate::harness::{Capability, Harness};
 use crate::member::{Behaviour, Member, Seen, fresh_topic, left, place, publish, subscribe};
 
 const HOLDS: Behaviour = Behaviour { acknowledges: false, holds_handovers: true, drains: false };
@@ -54,7 +54,7 @@ pub async fn a_member_that_joins_gets_a_share_and_only_after_the_release(harness
     let wanted: BTreeSet<_> = open.iter().copied().filter(|(partition, _)| got.contains(partition)).collect();
     let seen =
         new.until("what was not acknowledged comes again", |seen| places(&seen.messages).is_superset(&wanted)).await;
-    if harness.capabilities().takes_last_positions {
+    if harness.capabilities().has(Capability::TakesLastPositions) {
         assert!(places(&seen.messages).is_disjoint(&acknowledged), "nothing that was acknowledged comes again");
     }
     // The other half stays with, or comes back to, the old member: nothing is lost.
@@ -144,9 +144,6 @@ pub async fn a_late_acknowledgement_does_not_move_a_lost_partition(harness: Arc<
 }
 
 pub async fn kept_partitions_go_on_untouched(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().partial_handover {
-        return;
-    }
     let topic = filled(&harness, "kept").await;
     let old = Member::join(&harness, &topic, "kept", ONLY_READS).await;
     old.messages(ALL).await;
@@ -181,7 +178,7 @@ pub async fn a_member_that_leaves_gives_its_share_back(harness: Arc<dyn Harness>
     }
     let fresh = |seen: &Seen| seen.messages.iter().filter(|m| m.offset >= EACH as i64).count();
     let seen = two.until("all four go on", |seen| fresh(seen) >= 20).await;
-    if harness.capabilities().takes_last_positions {
+    if harness.capabilities().has(Capability::TakesLastPositions) {
         assert_eq!(seen.messages.len(), 20, "nothing that was acknowledged comes again");
     }
     two.close().await;

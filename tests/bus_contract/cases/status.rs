@@ -18,13 +18,12 @@ pub async fn the_status_follows_acknowledgements_and_lag_is_zero_at_the_end(harn
     publish(&harness, &topic, 1, 0..5).await;
     let member = Member::join(&harness, &topic, "status", Behaviour::default()).await;
     let messages = member.messages(15).await;
-    let keeps_timestamps = harness.capabilities().keeps_timestamps;
     member
         .until("both ends are known and one partition is a minute behind", |seen| {
             seen.status.len() == 2
                 && seen.status.iter().all(|status| {
                     let end = if status.partition.number == 0 { 10 } else { 5 };
-                    let late = status.partition.number == 1 || !keeps_timestamps;
+                    let late = status.partition.number == 1;
                     status.end == Some(end) && (late || status.lag >= Duration::from_secs(59))
                 })
         })

@@ -11,7 +11,7 @@ use chalk_writer::bus::{BrowseFrom, BusError, Committed, Received, Subscription}
 use chalk_writer::message::{Message, Outgoing, Partition};
 use tokio::sync::oneshot;
 
-use crate::harness::Harness;
+use crate::harness::{Capability, Harness};
 use crate::member::{Behaviour, Member, body, browse, consumed, fresh_topic, left, publish, subscribe, text};
 
 const READS: Behaviour = Behaviour { acknowledges: false, holds_handovers: false, drains: false };
@@ -73,12 +73,19 @@ pub async fn messages_and_positions_move_together_and_in_no_other_way(harness: A
     member.acknowledge(read[39].delivery).await;
     member.close().await;
     assert_eq!(seen(&harness, &to).await.len(), 15);
-    if !harness.capabilities().keeps_positions_of_transactions {
-        return;
-    }
-    let open = left(&harness, &from, "together").await;
+}
+
+pub async fn a_member_goes_on_where_the_last_transaction_ended(harness: Arc<dyn Harness>) {
+    let (from, to) = topics(&harness, "goes-on", 2, 20).await;
+    let member = Member::join_in_transactions(&harness, &from, "goes-on", READS).await;
+    let read = member.messages(40).await;
+    assert_eq!(member.commit(&copies(&to, &read[..30]), &read[..30]).await.expect("the bus answers"), Committed::Done);
+    // No position follows from it.
+    member.acknowledge(read[39].delivery).await;
+    member.close().await;
+    let open = left(&harness, &from, "goes-on").await;
     assert_eq!(open.values().sum::<usize>(), 10, "{open:?}");
-    let again = Member::join_in_transactions(&harness, &from, "together", READS).await;
+    let again = Member::join_in_transactions(&harness, &from, "goes-on", READS).await;
     let read_again = again.messages(10).await;
     assert_eq!(bodies_of(&read_again), bodies_of(&read[30..]));
     again.close().await;
@@ -96,9 +103,6 @@ pub async fn a_transaction_that_is_asked_for_again_lands_once(harness: Arc<dyn H
 }
 
 pub async fn a_transaction_with_a_message_that_is_refused_does_nothing(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().limits_message_size {
-        return;
-    }
     let (from, to) = topics(&harness, "refused", 1, 4).await;
     let limit = harness.bus().topic(&to).await.expect("the bus answers").max_message_bytes.expect("it tells its limit");
     let member = Member::join_in_transactions(&harness, &from, "refused", READS).await;
@@ -132,7 +136,7 @@ pub async fn a_lost_partition_keeps_all_of_a_transaction_from_landing(harness: A
     };
     let mut lost: Vec<i32> = lost.into_iter().map(|partition| partition.number).collect();
     lost.sort_unstable();
-    let eager = !harness.capabilities().partial_handover;
+    let eager = !harness.capabilities().has(Capability::PartialHandover);
     // Where all partitions go and some come back, those are read anew as well.
     assert!(if eager { lost == [0, 1, 2, 3] } else { lost == got }, "lost {lost:?} and has {kept:?}");
     assert_eq!(seen(&harness, &to).await, Vec::<String>::new());
@@ -143,15 +147,12 @@ pub async fn a_lost_partition_keeps_all_of_a_transaction_from_landing(harness: A
     old.close().await;
     new.close().await;
     comes_to(&harness, &to, bodies_of(&read)).await;
-    if harness.capabilities().keeps_positions_of_transactions {
+    if harness.capabilities().has(Capability::KeepsPositionsOfTransactions) {
         assert_eq!(left(&harness, &from, "lost").await, BTreeMap::new());
     }
 }
 
 pub async fn a_partition_that_is_being_let_go_can_still_be_committed(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().takes_last_positions {
-        return;
-    }
     let (from, to) = topics(&harness, "last", 2, 10).await;
     let old = Member::join_in_transactions(&harness, &from, "last", HOLDS).await;
     let read = old.messages(20).await;
@@ -225,9 +226,6 @@ async fn work(subscription: Subscription, to: String, mut stop: oneshot::Receive
 }
 
 pub async fn members_that_come_and_go_count_every_message_once(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().keeps_positions_of_transactions {
-        return;
-    }
     let (from, to) = topics(&harness, "once", 4, 300).await;
     let mut workers = Vec::new();
     let join = |from: String, to: String, harness: Arc<dyn Harness>| async move {
@@ -271,9 +269,6 @@ pub async fn members_that_come_and_go_count_every_message_once(harness: Arc<dyn 
 }
 
 pub async fn a_drain_in_transactions_ends_where_transactions_left_marks(harness: Arc<dyn Harness>) {
-    if !harness.capabilities().keeps_positions_of_transactions {
-        return;
-    }
     let (from, to) = topics(&harness, "marks", 1, 5).await;
     let member = Member::join_in_transactions(&harness, &from, "marks", READS).await;
     let read = member.messages(5).await;

@@ -1,9 +1,11 @@
 //! What Google's service does and its emulator does not, on a fake.
 
+mod faults;
 mod filter;
 mod policies;
 mod queue;
 mod server;
+mod troubles;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -26,6 +26,7 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::faults::Faults;
 use super::filter::Filter;
 use super::queue::{Queue, Retry, Stored};
 use super::wire::{
@@ -33,6 +34,8 @@ use super::wire::{
     StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
 };
 
+/// Between something that has changed and the next look at what waits.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The body of a message that is never taken.
 pub const REFUSED: &str = "refused";
 /// A name that is no name of a topic.
@@ -44,6 +47,8 @@ pub struct Fake {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     exactly_once: bool,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
     /// `host:port`
     pub address: String,
 }
@@ -91,7 +96,14 @@ impl Fake {
             state.queue.add(stored.message());
         }
         let exactly_once = set.exactly_once;
-        let fake = Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), exactly_once, address };
+        let fake = Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::default(),
+            exactly_once,
+            faults: Arc::default(),
+            address,
+        };
+        let faults = Arc::clone(&fake.faults);
         let mut described = json!({
             "name": "projects/p/subscriptions/s", "topic": "projects/p/topics/t",
             "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
@@ -103,7 +115,7 @@ impl Fake {
         }
         let door = fake.clone();
         let rest = Router::new()
-            .route("/v1/projects/p/subscriptions/s", get(move || async move { Json(described) }))
+            .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described) }))
             .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
             .route(
                 &format!("/v1/projects/p/topics/{NO_NAME}"),
@@ -273,6 +285,9 @@ impl Fake {
                 }
                 Some(_) | None => changed.await,
             }
+            // A stream that its reader has cut off is gone by then: what it handed back behind that would be given to it once more,
+            // and here no lease runs out by itself.
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }
@@ -339,8 +354,18 @@ impl StreamingService<StreamingPullRequest> for StreamingPull {
             if fake.open(first, from) {
                 return std::future::pending().await;
             }
+            if let Some(refusal) = fake.faults.refuses() {
+                return Err(refusal);
+            }
             let ended = async move { while let Some(Ok(_)) = requests.next().await {} };
-            let delivered = stream::unfold(fake, |fake| async move { Some((Ok(fake.deliver().await), fake)) });
+            let delivered = stream::unfold(Some(fake), |fake| async move {
+                let fake = fake?;
+                let faults = Arc::clone(&fake.faults);
+                tokio::select! {
+                    failure = faults.failure() => Some((Err(failure), None)),
+                    response = fake.deliver() => Some((Ok(response), Some(fake))),
+                }
+            });
             let answers: Self::ResponseStream = Box::pin(delivered.take_until(Box::pin(ended)));
             Ok(Response::new(answers))
         })
@@ -366,8 +391,11 @@ impl UnaryService<AcknowledgeRequest> for Acknowledge {
     type Future = Answer<()>;
 
     fn call(&mut self, request: Request<AcknowledgeRequest>) -> Self::Future {
-        let answer = self.0.acknowledge(request.into_inner().ack_ids).map(Response::new);
-        Box::pin(async move { answer })
+        let fake = self.0.clone();
+        Box::pin(async move {
+            fake.faults.under_way().await;
+            fake.acknowledge(request.into_inner().ack_ids).map(Response::new)
+        })
     }
 }
 

@@ -24,7 +24,7 @@ fn of_rows_that_postgres_has_committed_unheard_each_is_there_once() {
     plant.is_done();
     for round in 0..3 {
         let (from, to) = (1 + round * SENT, 1 + (round + 1) * SENT);
-        proxy.lose_answers_to(b"COMMIT");
+        proxy.lose_answers_to(b"COMMIT\0");
         plant.publish(results(from..to));
         eventually(PATIENCE, "a commit is on its way", || proxy.loses_answers());
         eventually(PATIENCE, "the server has it", || server.sql("SELECT max(seq) FROM \"user\"") >= from.to_string());

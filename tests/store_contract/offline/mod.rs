@@ -9,6 +9,8 @@ mod every;
 mod faults_postgres;
 mod model;
 mod postgres;
+mod postgres_changed;
+mod postgres_own_code;
 mod postgres_tables;
 mod race;
 mod readers;

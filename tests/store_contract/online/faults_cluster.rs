@@ -138,6 +138,100 @@ async fn a_slot_that_nobody_has_holds_up_its_own_rows_alone() {
     assert_eq!(value(&*store, &entity("7919773"), "a").await, Some(int(2)));
 }
 
+const LAYOUT: &str = "test/__chalk_layout__";
+
+/// A writer that starts while the number of the layout has no owner writes the rows of others, and asks again.
+#[tokio::test]
+async fn a_writer_starts_while_nobody_has_the_slot_of_the_layout() {
+    let cluster = RedisCluster::start(&["--cluster-require-full-coverage", "no"]);
+    let slot = cluster.slot(LAYOUT);
+    let owner = &cluster.nodes[cluster.owner(slot)];
+    let text = slot.to_string();
+    for node in &cluster.nodes {
+        node.command(&["CLUSTER", "DELSLOTS", &text]);
+    }
+    let store = store(&cluster.uri());
+    store.probe().await.expect("the others answer");
+    assert!(names().all(|name| cluster.slot(&key(&name)) != slot), "no entity is in that slot");
+    for time in 1..=2 {
+        let outcome = stored(&*store, &users(time)).await;
+        assert_eq!((outcome.stored, outcome.stale), (600, 0));
+    }
+    owner.command(&["CLUSTER", "ADDSLOTS", &text]);
+    stored_at_last(&*store, &users(3)).await;
+    // Not every node knows of the slot's owner at once.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while owner.command(&["GET", LAYOUT]) != Reply::Bytes(b"1".to_vec()) {
+        assert!(tokio::time::Instant::now() < deadline, "it is set as soon as it can be");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stored_at_last(&*store, &users(3)).await;
+    }
+    must_be(&*store, 3).await;
+}
+
+/// It refuses as soon as it reads that the keys are of another layout.
+#[tokio::test]
+async fn another_layout_is_found_as_soon_as_its_number_is_served() {
+    let cluster = RedisCluster::start(&["--cluster-require-full-coverage", "no"]);
+    let slot = cluster.slot(LAYOUT);
+    let owner = &cluster.nodes[cluster.owner(slot)];
+    let text = slot.to_string();
+    for node in &cluster.nodes {
+        node.command(&["CLUSTER", "DELSLOTS", &text]);
+    }
+    let store = store(&cluster.uri());
+    stored(&*store, &users(1)).await;
+    owner.command(&["CLUSTER", "ADDSLOTS", &text]);
+    assert_eq!(owner.command(&["SET", LAYOUT, "2"]), Reply::Bytes(b"OK".to_vec()));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match write(&*store, &users(2)).await {
+            Err(SinkError::Denied { reason }) => {
+                assert!(reason.contains("`test/__chalk_layout__` is 2"), "{reason}");
+                break;
+            }
+            // Not every node knows of the slot's owner at once.
+            other => assert!(tokio::time::Instant::now() < deadline, "expected a denial, found {other:?}"),
+        }
+    }
+    assert!(matches!(store.probe().await, Err(SinkError::Denied { .. })));
+}
+
+#[tokio::test]
+async fn a_writer_starts_while_the_owner_of_the_layout_is_dead() {
+    let mut cluster = RedisCluster::start(&["--cluster-require-full-coverage", "no"]);
+    let dead = cluster.owner(cluster.slot(LAYOUT));
+    let uri = format!("{}?clustered=true", cluster.nodes[(dead + 1) % 3].uri());
+    let expected = names().filter(|name| cluster.owner(cluster.slot(&key(name))) == dead).count();
+    cluster.nodes[dead].kill();
+    let store = store(&uri);
+    store.probe().await.expect("the others answer");
+    let outcome = write(&*store, &users(1)).await.expect("the others are taken");
+    assert_eq!((outcome.again.len(), outcome.stored as usize), (expected, 600 - expected));
+    cluster.nodes[dead].start_again();
+    stored_at_last(&*store, &users(2)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_serves_nothing_is_not_reached() {
+    let cluster = RedisCluster::start(&[]);
+    let text = cluster.slot(LAYOUT).to_string();
+    for node in &cluster.nodes {
+        node.command(&["CLUSTER", "DELSLOTS", &text]);
+    }
+    let store = store(&cluster.uri());
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    // A node takes a moment to find that the whole is not covered.
+    loop {
+        match store.probe().await {
+            Err(SinkError::Transient { .. }) => break,
+            other => assert!(tokio::time::Instant::now() < deadline, "expected trouble, found {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(write(&*store, &users(1)).await, Err(SinkError::Transient { .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_that_move_under_load_lose_nothing() {
     let cluster = RedisCluster::start(&[]);

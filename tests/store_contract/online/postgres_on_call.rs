@@ -60,17 +60,21 @@ async fn a_refused_credential_says_how_a_new_one_is_found_and_a_time_out_what_se
 }
 
 #[tokio::test]
-async fn the_servers_hint_is_passed_on_and_never_its_detail() {
+async fn the_servers_hint_is_passed_on_and_nothing_that_somebody_wrote_in_the_database() {
     let server = PostgresServer::start(Version::Debian, &[]);
     let store = store(&server.uri());
     stored(&*store, &user(1)).await;
     server.sql(
-        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now' USING \
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now, %', NEW.pkey USING \
          HINT = 'ask the owners', DETAIL = 'a value', ERRCODE = '55000'; END $$; \
          CREATE TRIGGER no BEFORE INSERT ON online_features FOR EACH ROW EXECUTE FUNCTION no()",
     );
     let error = write(&*store, &user(2)).await.expect_err("not now").to_string();
-    assert!(error.contains("not now") && error.contains("ask the owners") && !error.contains("a value"), "{error}");
+    let place = "an error of the database's own code: PL/pgSQL function no() line 1 at RAISE (SQLSTATE 55000)";
+    assert!(error.ends_with(place), "{error}");
+    server.sql("DROP TRIGGER no ON online_features; ALTER TABLE online_features ALTER value TYPE integer USING 0");
+    let error = write(&*store, &user(2)).await.expect_err("another type").to_string();
+    assert!(error.contains("SQLSTATE 42804") && error.contains("You will need to rewrite or cast"), "{error}");
 }
 
 #[tokio::test]

@@ -143,6 +143,15 @@ async fn another_layout_is_left_alone() {
 }
 
 #[tokio::test]
+async fn another_layout_is_told_by_a_server_that_takes_no_writes() {
+    let place = Place::start("redis");
+    place.command(&["SET", "test/__chalk_layout__", "2"]);
+    place.command(&["CONFIG", "SET", "maxmemory", "100kb"]);
+    let error = write(&*place.store(), &[row(entity("42"), vec![cell("a", 1, int(1))])]).await.expect_err("no room");
+    assert!(error.to_string().contains("`test/__chalk_layout__` is 2"), "{error}");
+}
+
+#[tokio::test]
 async fn the_script_comes_back_after_the_servers_scripts_were_flushed() {
     let place = Place::start("redis");
     let store = place.store();

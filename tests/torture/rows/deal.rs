@@ -1,4 +1,5 @@
-//! Which bus a run has, which stores and which roles: a seed's two runs of all writers have the other of what there are two of.
+//! Which bus a run has, which stores and which roles: a seed's two runs of all writers have the other of what there are two of. A third
+//! is on Pub/Sub.
 
 use std::collections::BTreeMap;
 
@@ -27,17 +28,11 @@ pub struct Hand {
     pub own: Option<&'static Own>,
 }
 
-/// Whether a run is on Pub/Sub: instead of the embedded bus, where that is asked for.
-fn is_on_pubsub(run: usize) -> bool {
-    match std::env::var("TORTURE_BUS").ok().as_deref() {
-        Some("PUBSUB") => run == 1,
-        Some(other) => fail("TORTURE_BUS", format!("`{other}`: only PUBSUB can be asked for")),
-        None => false,
-    }
-}
+/// The run that is on Google's emulator of Pub/Sub.
+const ON_PUBSUB: usize = 2;
 
 pub fn to(run: usize, seed: u64) -> Hand {
-    let is_pubsub = is_on_pubsub(run);
+    let is_pubsub = run == ON_PUBSUB;
     let own = OWN.as_ref().filter(|_| run == 0);
     let mut random = fastrand::Rng::with_seed(seed);
     let (swapped, parks) = (random.bool(), random.bool());

@@ -1,6 +1,6 @@
 //! What happens to a run. Each is over when its function returns; from there the time to recover counts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chalk_writer::writer::guarantee;
 
@@ -339,28 +339,19 @@ impl Run {
             return;
         }
         self.count_shed_before_the_end();
-        // Who has only just started may not look at its clock yet.
-        self.writers.kill_others(&at_work);
-        let old = self.writers.clock.renew();
-        self.writers.clock.set_that(&old, -behind);
-        let begun = Instant::now();
+        let (_, set_back) = self.writers.set_back(at_work, behind);
         loop {
             self.let_pass(Duration::from_millis(100));
-            let left = self.writers.still_there(&at_work);
-            if left.is_empty() {
-                return;
-            }
-            if begun.elapsed() > clock::ENDS_WITHIN {
-                let what = format!(
-                    "clock: {} of {} processes, set back by {behind} minutes: {left:?}",
-                    left.len(),
-                    at_work.len()
-                );
-                self.problems.push((Wrong::GoesOn, what));
-                for of in self.types.clone() {
-                    self.writers.kill_all(of);
+            match self.writers.have_ended(&set_back) {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(what) => {
+                    self.problems.push((Wrong::GoesOn, what));
+                    for of in self.types.clone() {
+                        self.writers.kill_all(of);
+                    }
+                    return;
                 }
-                return;
             }
         }
     }

@@ -19,6 +19,7 @@ mod examine;
 mod layout;
 mod link;
 mod node;
+mod number;
 mod replicas;
 mod script;
 mod session;
@@ -208,7 +209,7 @@ impl Sink<FeatureRow> for RedisStore {
 
     async fn probe(&self) -> Result<(), SinkError> {
         let topology = self.topology().await?;
-        if let Err(trouble) = topology.check_layout().await {
+        if let Err(trouble) = topology.reach().await {
             self.reconsider(&topology, &trouble).await;
             return Err(trouble.into());
         }

@@ -12,7 +12,6 @@ use fred::types::cluster::ClusterRouting;
 use fred::util::redis_keyslot;
 
 use super::answer::{Kind, Trouble};
-use super::layout::{LAYOUT, layout_key};
 use super::link::Link;
 use super::node::Node;
 
@@ -30,7 +29,7 @@ pub(super) struct Topology {
     lost: AtomicBool,
     refreshing: tokio::sync::Mutex<()>,
     /// How many connections had been opened when the layout was last looked at; 0 is never.
-    layout_seen: AtomicU64,
+    pub(super) layout_seen: AtomicU64,
 }
 
 /// First and last slot with their owner, in order. Slots that nobody has are missing.
@@ -229,43 +228,7 @@ impl Topology {
         Trouble { kind: Kind::Passing, reason: format!("{}: slots of the cluster are moving", self.link.address) }
     }
 
-    /// Finds this layout's number, or sets it where no layout has been used yet; again whenever a connection
-    /// was opened since, because the server may be another one.
-    pub(super) async fn ensure_layout(&self) -> Result<(), Trouble> {
-        let (opened, seen) = (self.link.opened().max(1), self.layout_seen.load(Ordering::Acquire));
-        if opened == seen {
-            return Ok(());
-        }
-        let key = layout_key(&self.link.prefix);
-        let slot = self.slot(key.as_bytes());
-        let checked = async {
-            self.run(slot, "SET", vec![key.into(), LAYOUT.into(), "NX".into()]).await?;
-            self.check_layout().await
-        };
-        match checked.await {
-            Ok(()) => self.layout_seen.store(opened, Ordering::Release),
-            // In a cluster the number's own slot may be away while others are not.
-            Err(trouble) if self.clustered && seen > 0 && trouble.kind != Kind::Denied => {}
-            Err(trouble) => return Err(trouble),
-        }
-        Ok(())
-    }
-
-    /// Refuses a store that another layout has been used in.
-    pub(super) async fn check_layout(&self) -> Result<(), Trouble> {
-        let key = layout_key(&self.link.prefix);
-        let found = match self.run(self.slot(key.as_bytes()), "GET", vec![key.clone().into()]).await?.as_bytes() {
-            None => return Ok(()),
-            Some(number) if number == LAYOUT.as_bytes() => return Ok(()),
-            Some(other) => String::from_utf8_lossy(&other[..other.len().min(40)]).into_owned(),
-        };
-        Err(Trouble::denied(format!(
-            "{}: `{key}` is {found}; this version reads and writes layout {LAYOUT}: use another prefix or database",
-            self.link.address,
-        )))
-    }
-
-    fn map(&self) -> Arc<Map> {
+    pub(super) fn map(&self) -> Arc<Map> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -12,7 +12,8 @@
 //! A write is one transaction: rows are copied into a temporary table of the session and inserted from there. A
 //! row of history that is there already is left as it is, a row of `query_log` is replaced by one with a later
 //! `query_timestamp` (at the same time by one whose text is larger, byte by byte). So a write whose outcome is unknown, and a message that comes again, change nothing. Several processes may write one table and
-//! change its columns at once.
+//! change its columns at once: rows are judged by what a process knows of a table, and before a write is committed the
+//! server says whether that was still so; where it was not, the rows are judged anew.
 //!
 //! # Types
 //! `bool` is `boolean`, `int64` `bigint`, `float64` `double precision`, `string` `text`, `bytes` `bytea`, `timestamp`
@@ -38,8 +39,10 @@
 //! `_`, and 16 digits of its hash. A column named as one that every table has (`ctid`, `xmin`, `xmax`, `cmin`,
 //! `cmax`, `tableoid`) gets one `_` more.
 
+mod describe;
 mod encode;
 mod fit;
+mod insert;
 mod layout;
 mod load;
 mod names;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::describe::{self, COLUMNS, Described, Rigid, are_still, describe};
 use super::layout::{Layout, NewTable};
 use super::names;
 use super::plan::{Against, Change, Plan, Table, held};
@@ -21,42 +22,9 @@ const ROUNDS: usize = 20;
 /// For a change of a table: widening a column writes all of it anew, and a key reads all of it.
 const CHANGING: Duration = Duration::from_hours(1);
 
-const DESCRIBE: &str = "
-    SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-           t.typnamespace = 'pg_catalog'::regnamespace
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY a.attnum";
-
-/// The columns of every index by which a conflict can be found.
-const KEYS: &str = "
-    SELECT array_agg(a.attname::text ORDER BY a.attname::text)
-    FROM pg_index i
-    JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place) ON k.place <= i.indnkeyatts
-    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-    WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
-      AND i.indpred IS NULL AND i.indexprs IS NULL
-    GROUP BY i.indexrelid";
-
 /// SQLSTATEs of a change of a column's type that fails for as long as what hangs on the column is there: a view or
 /// a rule, a policy, a generated column, a partition's key, a default, a constraint or an index on an expression.
 const CANNOT_CHANGE: [&str; 7] = ["0A000", "2BP01", "42601", "42704", "42804", "42883", "42P16"];
-
-/// Columns whose type stays as it is, and why; as far as one call of [`Tables::agree`] has found out.
-#[derive(Default)]
-struct Rigid {
-    columns: HashMap<String, String>,
-    /// A change of several columns failed and did not say by which: from then on they are changed one by one.
-    one_by_one: bool,
-}
-
-/// What is known of one table of the server.
-#[derive(Clone, Debug, Default)]
-struct Described {
-    table: Table,
-    /// Sorted names of the columns of each unique index.
-    keys: Vec<Vec<String>>,
-}
 
 /// What of its extensions a database has.
 const EXTENSIONS: &str = "SELECT extname::text FROM pg_extension";
@@ -165,9 +133,6 @@ impl Tables {
 
     /// Whether columns that were planned for are as they were, in a transaction that is open; nobody changes the table
     /// from then on until it ends. Where they are not, the table is described anew by whoever asks next.
-    ///
-    /// What is sent in the server's own format has to be of the very types that the server takes it for: an integer of 64
-    /// bits is a double to it without a word.
     pub(super) async fn still<S>(
         &self,
         connection: &Connection<S>,
@@ -178,11 +143,8 @@ impl Tables {
         let table = name.quoted_for(connection, self.layout);
         // `ONLY`: the parts of a table that is partitioned cannot be changed by themselves.
         tables_run(connection, &format!("LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE")).await?;
-        let now = describe(connection, &table, &Rigid::default()).await?.table;
-        let is_still = columns.iter().all(|at| {
-            let column = &planned.columns[*at];
-            now.position(&column.name).is_some_and(|at| now.columns[at].column_type == column.column_type)
-        });
+        let now = connection.query(COLUMNS, &[&table]).await.map_err(tables::never_of_a_row)?;
+        let is_still = are_still(&describe::read(&now), planned, columns);
         if !is_still {
             self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
         }
@@ -256,101 +218,6 @@ impl Tables {
         tracing::info!(table, changes = planned.changes.len(), took = ?begun.elapsed(), "table of Postgres changed");
         Ok(())
     }
-}
-
-impl Described {
-    /// Whether rows can be written as they were planned.
-    fn holds(&self, planned: &Plan<'_>) -> bool {
-        planned.changes.is_empty() && self.has_key(planned)
-    }
-
-    fn has_key(&self, planned: &Plan<'_>) -> bool {
-        let mut key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
-        key.sort_unstable();
-        key.is_empty() || self.keys.iter().any(|known| *known == key)
-    }
-
-    /// Says what takes its time, before it does.
-    fn announce(&self, table: &str, planned: &Plan<'_>) {
-        let mut long: Vec<String> = Vec::new();
-        for change in &planned.changes {
-            if let Change::Widen(name, to) = change
-                && let Some(at) = self.table.position(name)
-            {
-                long.push(format!("`{name}` from {} to {to}", self.table.columns[at].column_type));
-            }
-        }
-        if !self.table.columns.is_empty() && !self.has_key(planned) {
-            let key: Vec<&str> = planned.key.iter().map(|at| planned.table.columns[*at].name.as_str()).collect();
-            long.push(format!("a unique index on `{}`", key.join("`, `")));
-        }
-        if !long.is_empty() {
-            tracing::info!(
-                table,
-                changes = long.join(", "),
-                "changing a table of Postgres, which may take long; where a column becomes wider it is written anew, \
-                 and nobody reads or writes it meanwhile"
-            );
-        }
-    }
-
-    /// What makes or changes the table, in a transaction that is open.
-    fn statements(&self, table: &str, planned: &Plan<'_>) -> Vec<String> {
-        let key: Vec<String> = planned.key.iter().map(|at| quoted(&planned.table.columns[*at].name)).collect();
-        let definition = |name: &str, column_type: &ColumnType| {
-            let is_key = planned.table.position(name).is_some_and(|at| planned.key.contains(&at));
-            let is_text = matches!(column_type, ColumnType::One(super::types::Scalar::Text));
-            // A key's text is compared by its bytes, which is cheapest and the same in every locale.
-            let collation = if is_key && is_text { " COLLATE \"C\"" } else { "" };
-            format!("{} {column_type}{collation}", quoted(name))
-        };
-        let changes = || planned.changes.iter();
-        if self.table.columns.is_empty() {
-            let mut parts: Vec<String> = changes()
-                .map(|change| match change {
-                    Change::Add(name, column_type) | Change::Widen(name, column_type) => definition(name, column_type),
-                })
-                .collect();
-            if !key.is_empty() {
-                parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
-            }
-            return vec![format!("CREATE TABLE {table} ({})", parts.join(", "))];
-        }
-        let parts: Vec<String> = changes()
-            .map(|change| match change {
-                Change::Add(name, column_type) => format!("ADD COLUMN IF NOT EXISTS {}", definition(name, column_type)),
-                Change::Widen(name, column_type) => {
-                    let name = quoted(name);
-                    format!("ALTER COLUMN {name} TYPE {column_type} USING {name}::{column_type}")
-                }
-            })
-            .collect();
-        let mut statements = Vec::new();
-        if !parts.is_empty() {
-            statements.push(format!("ALTER TABLE {table} {}", parts.join(", ")));
-        }
-        if !self.has_key(planned) {
-            statements.push(format!("CREATE UNIQUE INDEX ON {table} ({})", key.join(", ")));
-        }
-        statements
-    }
-}
-
-/// Asks the server what a table is like; one that is not there has no columns.
-async fn describe<S>(connection: &Connection<S>, table: &str, rigid: &Rigid) -> Result<Described, SinkError> {
-    let mut described = Described::default();
-    for row in connection.query(DESCRIBE, &[&table]).await.map_err(tables::never_of_a_row)? {
-        let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
-        let shown: String = row.get(3);
-        let column_type =
-            if row.get(4) { ColumnType::described(type_name, modifier, &shown) } else { ColumnType::Other(shown) };
-        let at = described.table.add(name, column_type);
-        described.table.columns[at].rigid = rigid.columns.get(name).cloned();
-    }
-    for row in connection.query(KEYS, &[&table]).await.map_err(tables::never_of_a_row)? {
-        described.keys.push(row.get(0));
-    }
-    Ok(described)
 }
 
 /// Whether a column holds integers that a double would round. Nobody writes to the table from then on until the

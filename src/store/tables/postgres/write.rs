@@ -10,11 +10,13 @@ use futures::SinkExt;
 use hashbrown::{HashMap, HashSet};
 use tokio_postgres::Statement;
 
+use super::describe::{self, COLUMNS, are_still};
 use super::encode::{self, HEAD, Misplaced, TAIL};
+use super::insert::{insert_new, insert_newest, newer};
 use super::layout::Layout;
 use super::plan::{INSERTED_AT, Plan, Table};
 use super::table::{Name, Tables};
-use super::types::{ColumnType, Scalar};
+use super::types::ColumnType;
 use crate::config::secret::SecretRef;
 use crate::row::table::{Repeats, Shape, TableRow};
 use crate::sink::{ErrorClass, Outcome, Refusal, Sink, SinkError, Write};
@@ -29,6 +31,10 @@ pub(super) const CHUNK: usize = 256 * 1024;
 /// server's are the same, and the writer takes a third less memory.
 const ENOUGH: usize = 8 << 20;
 
+/// Whatever the session's default is: what a table is like is asked for within the transaction, and must not be what it was
+/// like when that began.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// Temporary tables that one connection keeps for the next write; one that has as many starts over between two
 /// writes. A single write may have more.
 const STAGES: usize = 200;
@@ -41,6 +47,8 @@ pub(super) struct Session {
     stages: HashMap<String, Arc<Stage>>,
     /// Temporary tables that were ever made on it, so that no two have one name.
     made: u64,
+    /// Asks for the columns of a table.
+    columns: Option<Statement>,
 }
 
 struct Stage {
@@ -59,8 +67,30 @@ impl Postgres {
         Self { pool: Pool::new(layout.store, uri), tables: Tables::new(layout) }
     }
 
-    /// Writes rows in one transaction; it is over when this returns without an error.
+    /// Writes rows in one transaction; it is over when this returns without an error, or with a verdict.
+    ///
+    /// A verdict of the server's is one on rows only where they were judged by the types that the table has.
     async fn transaction(&self, connection: &mut Connection, rows: &[&TableRow]) -> Result<Outcome, SinkError> {
+        let mut parts = Vec::new();
+        let done = self.attempt(connection, rows, &mut parts).await;
+        if let Err(SinkError::Poisoned(_)) = &done {
+            // The server ended the statement, not the connection.
+            connection.run("ROLLBACK").await?;
+            for part in &parts {
+                let now = part.columns_now(connection).await?;
+                part.must_be(&now, connection)?;
+            }
+        }
+        done
+    }
+
+    /// The same; after a verdict the transaction is still open. What is written goes into `parts`.
+    async fn attempt<'a>(
+        &self,
+        connection: &mut Connection,
+        rows: &[&'a TableRow],
+        parts: &mut Vec<Part<'a>>,
+    ) -> Result<Outcome, SinkError> {
         let mut outcome = Outcome::default();
         let mut agreed = Vec::new();
         for (table, rows) in by_table(rows, self.tables.layout, &mut outcome.refused) {
@@ -70,16 +100,23 @@ impl Postgres {
                 agreed.push((table, planned));
             }
         }
-        let parts = staged_all(connection, self.tables.layout, agreed).await?;
+        *parts = staged_all(connection, self.tables.layout, agreed).await?;
         if parts.is_empty() {
             return Ok(outcome);
         }
-        connection.run("BEGIN").await?;
-        for (planned, columns, stage) in &parts {
-            copy(connection, planned, columns, &stage.copy).await?;
-            let stored = connection.execute(&stage.insert, &[]).await?;
+        if connection.state.columns.is_none() {
+            connection.state.columns = Some(connection.within(connection.client.prepare(COLUMNS)).await?);
+        }
+        connection.run(BEGIN).await?;
+        for part in &*parts {
+            copy(connection, &part.planned, &part.columns, &part.stage.copy).await?;
+            // The question follows without waiting. Nobody changes the table from the insertion on until the end.
+            let insertion = connection.execute(&part.stage.insert, &[]);
+            let (stored, now) = tokio::join!(insertion, part.columns_now(connection));
+            let stored = stored?;
+            part.must_be(&now?, connection)?;
             outcome.stored += stored;
-            outcome.stale += (planned.rows.len() as u64).saturating_sub(stored);
+            outcome.stale += (part.planned.rows.len() as u64).saturating_sub(stored);
         }
         connection.run("COMMIT").await?;
         Ok(outcome)
@@ -92,13 +129,7 @@ impl Sink<TableRow> for Postgres {
         let mut connection = self.pool.take().await?;
         let done = self.transaction(&mut connection, write.rows).await;
         match &done {
-            Ok(_) => self.pool.give_back(connection),
-            Err(SinkError::Poisoned(_)) => {
-                // The server ended the statement, not the connection.
-                if connection.run("ROLLBACK").await.is_ok() {
-                    self.pool.give_back(connection);
-                }
-            }
+            Ok(_) | Err(SinkError::Poisoned(_)) => self.pool.give_back(connection),
             Err(_) => self.tables.forget(),
         }
         match (done, write.rows) {
@@ -206,8 +237,35 @@ pub(super) fn staged(planned: &Plan<'_>) -> Vec<usize> {
     ours.map(|(at, _)| at).filter(|at| used.contains(at)).collect()
 }
 
-/// A plan, the columns that are copied, and where to.
-type Part<'a> = (Plan<'a>, Vec<usize>, Arc<Stage>);
+/// What goes into one table.
+struct Part<'a> {
+    /// The table's quoted name.
+    target: String,
+    planned: Plan<'a>,
+    /// Those of its columns that are copied.
+    columns: Vec<usize>,
+    stage: Arc<Stage>,
+}
+
+impl Part<'_> {
+    /// What the table is like now.
+    async fn columns_now(&self, connection: &Connection) -> Result<Table, SinkError> {
+        let rows = match &connection.state.columns {
+            Some(prepared) => connection.query(prepared, &[&self.target]).await?,
+            None => connection.query(COLUMNS, &[&self.target]).await?,
+        };
+        Ok(describe::read(&rows))
+    }
+
+    /// An error that passes where the table has other types than its rows were judged by.
+    fn must_be(&self, now: &Table, connection: &Connection) -> Result<(), SinkError> {
+        if are_still(now, &self.planned.table, &self.columns) {
+            return Ok(());
+        }
+        let reason = format!("{}: table {} was changed by others meanwhile", connection.address, self.target);
+        Err(SinkError::Transient { reason })
+    }
+}
 
 /// Finds or makes the temporary table of each plan.
 ///
@@ -227,7 +285,7 @@ async fn staged_all<'a>(
         let columns = staged(&planned);
         let target = table.quoted_for(connection, layout);
         let stage = stage(connection, &target, &planned, &columns, &mut made).await?;
-        parts.push((planned, columns, stage));
+        parts.push(Part { target, planned, columns, stage });
     }
     if !made.is_empty() {
         connection.run("COMMIT").await?;
@@ -276,68 +334,6 @@ async fn stage(
     });
     made.push((known, stage.clone()));
     Ok(stage)
-}
-
-/// Those of the copied columns that tell which of two rows is newer, each with what stands for null, which is older than
-/// any.
-pub(super) fn newer(table: &Table, newer: &[usize], columns: &[usize]) -> Vec<(String, &'static str)> {
-    let copied = newer.iter().filter(|at| columns.contains(at)).map(|at| &table.columns[*at]);
-    let with_least = copied.filter_map(|column| {
-        let least = match column.column_type {
-            ColumnType::One(Scalar::Timestamptz) => "'-infinity'",
-            ColumnType::One(Scalar::Int8) => "'-9223372036854775808'",
-            _ => return None,
-        };
-        Some((quoted(&column.name), least))
-    });
-    with_least.collect()
-}
-
-/// Inserts rows of which those that are there stay as they are.
-pub(super) fn insert_new(target: &str, stage: &str, names: &[String], key: &[String], history: bool) -> String {
-    let (names, key) = (names.join(", "), key.join(", "));
-    let (inserted_at, now) =
-        if history { (format!(", {}", quoted(INSERTED_AT)), ", now()") } else { (String::new(), "") };
-    let conflict = if key.is_empty() { String::new() } else { format!(" ON CONFLICT ({key}) DO NOTHING") };
-    format!("INSERT INTO {target} ({names}{inserted_at}) SELECT {names}{now} FROM {stage}{conflict}")
-}
-
-/// Inserts the newest row of each key, where none that is there is newer: by the columns of `newer`, each with what stands
-/// for null. Rows that are equal there are ordered by their text, byte by byte, so that the same one stands in whatever
-/// order they came; the same row changes nothing.
-///
-/// Keys are locked in their order, so that two writers do not wait for one another in a circle.
-pub(super) fn insert_newest(
-    target: &str,
-    stage: &str,
-    names: &[String],
-    key: &[String],
-    newer: &[(String, &str)],
-) -> String {
-    let order = |of: &str| {
-        let columns: Vec<String> = names.iter().map(|name| format!("{of}.{name}")).collect();
-        let text = format!("ROW({})::text COLLATE \"C\"", columns.join(", "));
-        let newer = newer.iter().map(|(column, least)| format!("coalesce({of}.{column}, {least})"));
-        newer.chain([text]).collect::<Vec<String>>()
-    };
-    let newest: Vec<String> = order("new").iter().map(|part| format!("{part} DESC")).collect();
-    let set: Vec<String> = names
-        .iter()
-        .filter(|column| !key.contains(column))
-        .map(|column| format!("{column} = excluded.{column}"))
-        .collect();
-    let (all, key) = (names.join(", "), key.join(", "));
-    let conflict = if set.is_empty() {
-        "NOTHING".to_owned()
-    } else {
-        let (new, old) = (order("excluded").join(", "), order("old").join(", "));
-        format!("UPDATE SET {} WHERE ROW({new}) > ROW({old})", set.join(", "))
-    };
-    format!(
-        "INSERT INTO {target} AS old ({all}) SELECT DISTINCT ON ({key}) {all} FROM {stage} AS new \
-         ORDER BY {key}, {} ON CONFLICT ({key}) DO {conflict}",
-        newest.join(", ")
-    )
 }
 
 /// Sends the rows of a plan to the temporary table.

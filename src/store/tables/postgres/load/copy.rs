@@ -6,10 +6,11 @@ use bytes::Bytes;
 use futures::SinkExt;
 
 use super::super::encode::{self, HEAD, Misplaced, TAIL};
+use super::super::insert::{insert_new, insert_newest, newer};
 use super::super::plan::{Plan, Table, plan};
 use super::super::table::{Name, Tables};
 use super::super::types::ColumnType;
-use super::super::write::{CHUNK, insert_new, insert_newest, newer};
+use super::super::write::CHUNK;
 use super::opened::{Connection, File, LONG};
 use crate::insert::object::Unread;
 use crate::row::table::{Repeats, TableRow};

@@ -29,8 +29,8 @@ use crate::row::table::TableRow;
 use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::StoreOptions;
 use crate::store::load::work::{Work, refused};
-use crate::store::postgres::ONLINE_TABLE;
 use crate::store::postgres::connection::Pool;
+use crate::store::postgres::{ONLINE_TABLE, failure};
 use crate::value::Value;
 
 /// Files in one transaction, but for a load that has more by itself.
@@ -39,8 +39,10 @@ const FILES: usize = 256;
 /// Waiting for a `COPY` is not bounded as a whole: how long it takes is up to the size of the files. Each part of it
 /// that is sent is.
 ///
-/// Constraints are looked at when a statement ends, so that it is known which one broke them.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE";
+/// Constraints are looked at when a statement ends, so that it is known which one broke them. What a table is like is asked
+/// for within the transaction, and must not be what it was like when that began, whatever the session's default is.
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE";
 
 /// A store of loads in a database.
 pub(super) struct Loads {
@@ -103,7 +105,7 @@ impl Loads {
                             let File { load, file, .. } = files[only[0]];
                             work.loads[load].spoil(file, refusal);
                         }
-                        _ if one_by_one => return Err(SinkError::Transient { reason: refusal.message }),
+                        _ if one_by_one => return Err(SinkError::Transient { reason: failure::not_of_a_row(refusal) }),
                         _ => one_by_one = true,
                     }
                 }
