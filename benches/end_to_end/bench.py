@@ -48,8 +48,7 @@ class Bench:
         self.messages = arguments.messages
         self.rounds = arguments.rounds
         self.seconds = arguments.seconds
-        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-        self.program, self.tool = target / "chalk-writer", target / "examples/bench-tool"
+        self.program, self.tool = arguments.programs / "chalk-writer", arguments.programs / "examples/bench-tool"
         self.kafka = Kafka(folder / "kafka")
         self.topics, self.number = {}, 0
         self.make_topic("dead-letters", 1)
@@ -196,6 +195,9 @@ def machine(bench):
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of {', '.join(names('jobs'))}; without any, all")
+    default = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    help = "folder of `chalk-writer` and `examples/bench-tool`; without it what `cargo build --release` makes"
+    parser.add_argument("--programs", type=pathlib.Path, default=default, metavar="FOLDER", help=help)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="", help=f"also measured, installed when needed: {', '.join(names('peers'))}")

@@ -9,6 +9,7 @@ mod error;
 pub mod inspect;
 pub mod kafka;
 mod kinds;
+mod landing;
 pub mod local;
 mod position;
 mod publisher;
@@ -17,7 +18,6 @@ pub mod reread;
 mod subscriptions;
 mod topic;
 mod transaction;
-mod undelivered;
 mod waiting;
 
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub use browse::{Browse, BrowseFrom, Stretch};
 pub use consumer::{Handover, HeldUp, Hold, PartitionStatus, Received, Source, Subscribe, Subscription};
 pub use error::BusError;
 pub use kinds::{BUSES, BusKind, has_transactions, inspect, open, waits};
+pub use landing::{Landing, Placed, Undelivered, all_landed};
 pub use position::{GroupPosition, Step, Stepped};
-pub use publisher::{Placed, Publisher};
+pub use publisher::Publisher;
 pub use subscriptions::Subscriptions;
 pub use topic::{Keeping, TopicInfo};
 pub use transaction::{Committed, Consumed, Transactions};
-pub use undelivered::{Landing, Undelivered, all_landed};
 pub use waiting::Waits;
 
 /// A connection to one bus. Cheap to make: nothing is contacted before a method is called.

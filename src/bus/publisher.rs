@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::Undelivered;
-use crate::message::{Outgoing, Partition};
+use super::landing::{Placed, Undelivered};
+use crate::message::Outgoing;
 
 /// Sends messages.
 #[async_trait]
@@ -17,13 +17,4 @@ pub trait Publisher: Send + Sync {
     /// They land in their order, of each partition or key, where all are taken at the first attempt. What was refused together with
     /// others is tried again by itself, and by then what came after it may have landed.
     async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Placed>, Undelivered>;
-}
-
-/// Where a published message landed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The partition.
-    pub partition: Partition,
-    /// Its offset there.
-    pub offset: i64,
 }

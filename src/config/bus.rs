@@ -129,16 +129,49 @@ fn pubsub(raw: &RawDeployment, findings: &mut BusFindings) -> PubsubSettings {
         let text = format!("`{address}` is no `host:port`");
         findings.errors.push(("pubsub_emulator_host".to_owned(), Problem::Rule(text)));
     }
+    let endpoint = get(raw.pubsub.endpoint.as_ref());
+    let wrong = endpoint.as_ref().and_then(|endpoint| wrong_endpoint(endpoint, emulator.as_deref()));
+    if let Some(text) = wrong {
+        findings.errors.push(("pubsub.endpoint".to_owned(), Problem::Rule(text)));
+    }
     // Google's emulator never learns of a stream that was cut off: each would keep a share of the messages.
     let stale_after = get(raw.pubsub.stale_after.as_ref()).or(emulator.is_none().then_some(STALE_AFTER));
     PubsubSettings {
         project,
         emulator,
+        endpoint,
         stale_after,
         streams: get(raw.pubsub.streams.as_ref()).map_or(STREAMS, NonZeroUsize::get),
         drain_idle: get(raw.pubsub.drain_idle.as_ref()).unwrap_or(DRAIN_IDLE),
         browse_idle: get(raw.pubsub.browse_idle.as_ref()).unwrap_or(BROWSE_IDLE),
         identity: google_identity(raw),
+    }
+}
+
+/// What is wrong with a place of the service.
+fn wrong_endpoint(endpoint: &str, emulator: Option<&str>) -> Option<String> {
+    if let Some(emulator) = emulator {
+        return Some(format!(
+            "is set beside the emulator {emulator} (`pubsub_emulator_host`, PUBSUB_EMULATOR_HOST); take one off"
+        ));
+    }
+    let Ok(url) = url::Url::parse(endpoint) else { return Some(format!("`{endpoint}` is no URL")) };
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || !url.username().is_empty() {
+        return Some("is `https://HOST` or `https://HOST:PORT`, and nothing more".to_owned());
+    }
+    let is_here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => return Some(format!("`{endpoint}` names no host")),
+    };
+    match url.scheme() {
+        "https" => None,
+        "http" if is_here => None,
+        "http" => {
+            Some("is `http://`, by which everybody on the way could read the token; make it `https://`".to_owned())
+        }
+        _ => Some(format!("`{endpoint}` is no `https://HOST`")),
     }
 }
 

@@ -129,7 +129,7 @@ impl BusSettings {
             Self::Local(local) => local.path.display().to_string(),
             Self::Pubsub(pubsub) => match &pubsub.emulator {
                 Some(emulator) => format!("project {} on the emulator {emulator}", pubsub.project),
-                None => format!("project {}", pubsub.project),
+                None => format!("project {}{}", pubsub.project, pubsub.elsewhere()),
             },
             Self::Kafka(kafka) => {
                 let servers = match &*kafka.bootstrap_servers {
@@ -190,6 +190,8 @@ pub struct PubsubSettings {
     pub project: String,
     /// `host:port` of an emulator (`PUBSUB_EMULATOR_HOST`); `None` is Google's own service.
     pub emulator: Option<String>,
+    /// URL of the service where it is not at Google's usual place (`pubsub.endpoint`).
+    pub endpoint: Option<String>,
     /// Streams that a writer reads by (`pubsub.streams`); one carries about 10 MB a second.
     pub streams: usize,
     /// So long nothing comes before `--drain` takes a subscription for empty (`pubsub.drain_idle`).
@@ -200,6 +202,13 @@ pub struct PubsubSettings {
     pub stale_after: Option<Duration>,
     /// Who we are to Google.
     pub identity: google::Identity,
+}
+
+impl PubsubSettings {
+    /// ` at URL`, for people, where the service is not at Google's usual place.
+    pub fn elsewhere(&self) -> String {
+        self.endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
+    }
 }
 
 /// The environments of a deployment, by id; `*` stands for any without an entry of its own.

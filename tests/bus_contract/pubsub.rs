@@ -43,6 +43,7 @@ impl Pubsub {
         let settings = PubsubSettings {
             project: format!("contract-{}", fastrand::u32(..)),
             emulator: Some(address),
+            endpoint: None,
             streams: 2,
             drain_idle: Duration::from_secs(3),
             browse_idle: Duration::from_secs(2),

@@ -308,6 +308,34 @@ fn pub_sub_has_a_project_and_its_emulator_an_address() {
 }
 
 #[test]
+fn a_token_of_googles_goes_nowhere_in_the_open() {
+    let endpoint = |endpoint: &str| {
+        errors(&with_all(&[
+            ("/common_persistence_specs/bus_backend", json!("PUBSUB")),
+            ("/common_persistence_specs/google_cloud_project", json!("p")),
+            ("/common_persistence_specs/result_bus_online_store_subscription_id", json!("online")),
+            ("/common_persistence_specs/result_bus_offline_store_subscription_id", json!("offline")),
+            ("/pubsub", json!({"endpoint": endpoint})),
+        ]))
+    };
+    for sound in ["https://europe-west3-pubsub.googleapis.com", "https://10.0.0.7:8443", "http://127.0.0.1:8085"] {
+        assert_eq!(endpoint(sound), Vec::<String>::new(), "{sound}");
+    }
+    for (wrong, word) in [
+        ("http://pubsub.googleapis.com", "everybody on the way could read the token"),
+        ("europe-west3-pubsub.googleapis.com", "is no URL"),
+        ("ftp://pubsub.googleapis.com", "is no `https://HOST`"),
+        ("https://pubsub.googleapis.com/v1", "and nothing more"),
+    ] {
+        let said = endpoint(wrong);
+        assert!(
+            said.len() == 1 && said[0].starts_with("pubsub.endpoint: ") && said[0].contains(word),
+            "{wrong}: {said:?}"
+        );
+    }
+}
+
+#[test]
 fn kafka_settings_that_cannot_work_are_said() {
     let kafka = |change: &[(&str, Value)]| {
         let mut all = vec![

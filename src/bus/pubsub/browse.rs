@@ -259,6 +259,7 @@ mod tests {
         let settings = |emulator: Option<&str>| PubsubSettings {
             project: "p".to_owned(),
             emulator: emulator.map(str::to_owned),
+            endpoint: None,
             streams: 1,
             drain_idle: Duration::from_secs(10),
             browse_idle: Duration::from_secs(5),

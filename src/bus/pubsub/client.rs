@@ -21,6 +21,10 @@ pub(super) const CALL_WITHIN: Duration = Duration::from_secs(15);
 /// Connections of one client: a stream of messages is bound to about 10 MB a second, whoever shares it.
 const CONNECTIONS: usize = 4;
 
+/// What whoever asks has to be given; what is made for a reading takes more (docs/pubsub.md).
+const RIGHTS: &str = ", which needs `roles/pubsub.subscriber` and `roles/pubsub.viewer` on a subscription that it reads, \
+                      `roles/pubsub.publisher` and `roles/pubsub.viewer` on a topic that it publishes to";
+
 /// Clients, by what they are for.
 pub(super) struct Clients {
     pub(super) settings: PubsubSettings,
@@ -109,14 +113,21 @@ impl Clients {
         self.subscriptions.get_or_try_init(make).await
     }
 
-    /// What an error of a call about something means. Where it is about who we are, that is read anew for the calls that follow.
+    /// What an error of a call about something means; one about rights names who asked, for whoever has to give them. Where it is
+    /// about who we are, that is read anew for the calls that follow.
     pub(super) fn classify(&self, what: &str, error: &Error) -> BusError {
         if errors::is_about_credentials(error)
             && let Some(credentials) = self.credentials.get()
         {
             credentials.are_refused();
         }
-        errors::classify(what, error)
+        match errors::classify(what, error) {
+            BusError::Denied(text) if self.settings.emulator.is_none() => {
+                let right = if errors::is_about_a_right(error) { RIGHTS } else { "" };
+                BusError::Denied(format!("{text}; asked by {}{right}", google::who(&self.settings.identity)))
+            }
+            other => other,
+        }
     }
 
     /// What every client of single calls is made with. Those of streams and of messages have builders of other types.
@@ -136,7 +147,8 @@ impl Clients {
 
     /// Where the service is, where that is not Google's own place.
     fn endpoint(&self) -> Option<String> {
-        self.settings.emulator.as_ref().map(|address| format!("http://{address}"))
+        let emulator = self.settings.emulator.as_ref().map(|address| format!("http://{address}"));
+        emulator.or_else(|| self.settings.endpoint.clone())
     }
 
     /// Who we are. An emulator is asked by nobody in particular: Google's client would look for an identity, and wait.
@@ -173,6 +185,7 @@ mod tests {
         let settings = PubsubSettings {
             project: "p".to_owned(),
             emulator: None,
+            endpoint: None,
             streams: 1,
             drain_idle: Duration::from_secs(10),
             browse_idle: Duration::from_secs(5),

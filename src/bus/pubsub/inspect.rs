@@ -1,5 +1,7 @@
 //! What `doctor` asks of Pub/Sub, and what a writer warns of when it starts.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use google_cloud_pubsub::model::Subscription;
 
@@ -24,6 +26,22 @@ impl Inspect for PubsubBus {
         topics::topic(&self.clients, topic).await?;
         Ok(Takes::Unknown("Pub/Sub tells nobody's rights without a message being sent".to_owned()))
     }
+}
+
+/// The pauses of a retry policy where none are given, by the public API (`google.pubsub.v1.RetryPolicy`).
+const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// How long, at the least and at the most, the service keeps back a message that was handed back or whose lease ended; `None` where it
+/// delivers it at once.
+pub(super) fn pauses(settings: &Subscription) -> Option<(Duration, Duration)> {
+    let policy = settings.retry_policy.as_ref()?;
+    let pause = |given: Option<google_cloud_wkt::Duration>, default| {
+        let given = given.map(|given| Duration::try_from(given).unwrap_or_default());
+        given.unwrap_or(default)
+    };
+    let shortest = pause(policy.minimum_backoff, SHORTEST_PAUSE);
+    Some((shortest, pause(policy.maximum_backoff, LONGEST_PAUSE).max(shortest)))
 }
 
 /// What of a subscription's settings matters to a writer.
@@ -56,6 +74,18 @@ pub(super) fn set_up(settings: &Subscription) -> Vec<SetUp> {
             "take it off (the writer buries bad messages itself, in `kafka_dlq_topic`), or allow 100 deliveries, the most there are",
         ));
     }
+    if let Some((shortest, longest)) = pauses(settings).filter(|(_, longest)| !longest.is_zero()) {
+        found.push(warn(
+            "retry policy",
+            format!(
+                "what a writer hands back when it stops is kept from the others for {} to {}, and so is what a killed one had; \
+                 `--drain` waits for the longer one",
+                show_duration(shortest),
+                show_duration(longest)
+            ),
+            "take it off (`--clear-retry-policy`): a writer waits for its store by itself, and hands nothing back before it stops",
+        ));
+    }
     if !settings.filter.is_empty() {
         found.push(ok(
             "filter",
@@ -63,7 +93,7 @@ pub(super) fn set_up(settings: &Subscription) -> Vec<SetUp> {
         ));
     }
     if let Some(ttl) = settings.expiration_policy.as_ref().and_then(|policy| policy.ttl.as_ref()) {
-        let after = show_duration(std::time::Duration::from_secs(ttl.seconds().max(0) as u64));
+        let after = show_duration(Duration::from_secs(ttl.seconds().max(0) as u64));
         found.push(warn(
             "expiration",
             format!("it is deleted, with its messages, once nobody has read it for {after}"),
@@ -71,9 +101,9 @@ pub(super) fn set_up(settings: &Subscription) -> Vec<SetUp> {
         ));
     }
     if let Some(kept) = &settings.message_retention_duration {
-        let kept = std::time::Duration::from_secs(kept.seconds().max(0) as u64);
+        let kept = Duration::from_secs(kept.seconds().max(0) as u64);
         let text = format!("messages that nobody has read are kept for {}", show_duration(kept));
-        found.push(if kept < std::time::Duration::from_secs(24 * 3600) {
+        found.push(if kept < Duration::from_secs(24 * 3600) {
             warn("retention", text, "give it 7 days: what is not read by then is lost")
         } else {
             ok("retention", &text)
@@ -91,7 +121,7 @@ pub(super) fn set_up(settings: &Subscription) -> Vec<SetUp> {
 
 #[cfg(test)]
 mod tests {
-    use google_cloud_pubsub::model::{DeadLetterPolicy, ExpirationPolicy};
+    use google_cloud_pubsub::model::{DeadLetterPolicy, ExpirationPolicy, RetryPolicy};
     use google_cloud_wkt::Duration;
 
     use super::*;
@@ -111,13 +141,15 @@ mod tests {
         let found = warnings(
             Subscription::new()
                 .set_dead_letter_policy(policy)
+                .set_retry_policy(RetryPolicy::new().set_minimum_backoff(Duration::clamp(5, 0)))
                 .set_expiration_policy(ExpirationPolicy::new().set_ttl(Duration::clamp(86_400, 0)))
                 .set_message_retention_duration(Duration::clamp(600, 0)),
         );
         assert_eq!(
             found.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-            ["dead letter policy", "expiration", "retention"]
+            ["dead letter policy", "retry policy", "expiration", "retention"]
         );
+        assert!(found[1].1.contains("for 5s to 10m"), "{found:?}");
         assert!(found[0].1.contains("projects/p/topics/d after 5 deliveries"), "{found:?}");
     }
 }

@@ -38,16 +38,23 @@ pub(super) async fn subscribe(clients: &Arc<Clients>, subscribe: Subscribe) -> R
             tracing::warn!(subscription = subscribe.group, "{name}: {found}; {fix}");
         }
     }
+    let idle = drained_after(clients.settings.drain_idle, &known.settings);
     let reading = Reading {
         subscription: known.name,
         topic: known.topic.into(),
         hold: subscribe.hold,
-        until_idle: subscribe.drain.then_some(clients.settings.drain_idle),
+        until_idle: subscribe.drain.then_some(idle),
         first_within: Duration::ZERO,
         until_ms: None,
         temporary: None,
     };
     Ok(read(clients, reading))
+}
+
+/// How long nothing comes before a subscription is empty. What another reader has handed back comes only when the retry policy lets
+/// it: by its longest pause, and then as soon as anything else would.
+fn drained_after(idle: Duration, subscription: &google_cloud_pubsub::model::Subscription) -> Duration {
+    idle + inspect::pauses(subscription).map_or(Duration::ZERO, |(_, longest)| longest)
 }
 
 /// What is read, and how far.
@@ -367,4 +374,23 @@ fn tell(status: &watch::Sender<Vec<PartitionStatus>>, oldest_ms: &AtomicI64) {
 fn age(published_ms: i64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(published_ms.max(0) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use google_cloud_pubsub::model::{RetryPolicy, Subscription as Settings};
+
+    use super::*;
+
+    #[test]
+    fn silence_means_nothing_while_a_retry_policy_may_keep_something_back() {
+        let idle = Duration::from_secs(10);
+        let seconds = |seconds| google_cloud_wkt::Duration::clamp(seconds, 0);
+        assert_eq!(drained_after(idle, &Settings::new()), idle);
+        let policy = RetryPolicy::new().set_minimum_backoff(seconds(5)).set_maximum_backoff(seconds(60));
+        assert_eq!(drained_after(idle, &Settings::new().set_retry_policy(policy)), Duration::from_secs(70));
+        // Google's default for the longest pause.
+        let policy = RetryPolicy::new().set_minimum_backoff(seconds(5));
+        assert_eq!(drained_after(idle, &Settings::new().set_retry_policy(policy)), Duration::from_secs(610));
+    }
 }

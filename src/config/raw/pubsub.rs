@@ -12,6 +12,9 @@ use super::Maybe;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::config) struct RawPubsub {
+    /// `https://HOST` of the service, where that is not Google's usual place: one region's (`https://europe-west3-pubsub.googleapis.com`), or a
+    /// private one. `http://` only on this machine: what proves who asks goes with every call.
+    pub(in crate::config) endpoint: Maybe<String>,
     /// Streams that a writer reads by; default 4. One carries about 10 MB a second.
     pub(in crate::config) streams: Maybe<NonZeroUsize>,
     /// So long nothing comes before `--drain` takes a subscription for empty; default `10s`.

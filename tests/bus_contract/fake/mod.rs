@@ -1,6 +1,9 @@
 //! What Google's service does and its emulator does not, on a fake.
 
 mod faults;
+mod filter;
+mod policies;
+mod queue;
 mod server;
 mod troubles;
 mod wire;
@@ -26,16 +29,24 @@ fn bus(fake: &Fake) -> Arc<dyn Bus> {
 }
 
 fn bus_of(fake: &Fake, stale_after: Option<Duration>) -> Arc<dyn Bus> {
-    let settings = PubsubSettings {
+    bus_with(PubsubSettings { stale_after, ..settings(fake) })
+}
+
+fn bus_with(settings: PubsubSettings) -> Arc<dyn Bus> {
+    chalk_writer::bus::open(&BusSettings::Pubsub(settings)).expect("the settings are right")
+}
+
+fn settings(fake: &Fake) -> PubsubSettings {
+    PubsubSettings {
         project: "p".to_owned(),
         emulator: Some(fake.address.clone()),
+        endpoint: None,
         streams: 1,
         drain_idle: Duration::from_secs(10),
         browse_idle: Duration::from_secs(1),
-        stale_after,
+        stale_after: None,
         identity: Identity::default(),
-    };
-    chalk_writer::bus::open(&BusSettings::Pubsub(settings)).expect("the settings are right")
+    }
 }
 
 async fn join(fake: &Fake) -> Subscription {
@@ -43,10 +54,14 @@ async fn join(fake: &Fake) -> Subscription {
 }
 
 async fn join_by(bus: &Arc<dyn Bus>) -> Subscription {
+    join_to(bus, false).await
+}
+
+async fn join_to(bus: &Arc<dyn Bus>, drain: bool) -> Subscription {
     let subscribe = Subscribe {
         topic: "s".to_owned(),
         group: "s".to_owned(),
-        drain: false,
+        drain,
         fetch_bytes: 1 << 20,
         hold: HOLD,
         on_gap: OnGap::Stop,

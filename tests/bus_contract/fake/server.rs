@@ -1,19 +1,21 @@
 //! A fake of Pub/Sub, written by hand after the public API, for what Google's emulator does otherwise than Google's service:
 //! it refuses late acknowledgements of exactly-once subscriptions, holds back the successors of an ordered message that was nacked, and
-//! finds something wrong with messages ([`REFUSED`]) and with names. [`Fake::forget`] makes it as if something on the way had forgotten a
-//! connection.
+//! finds something wrong with messages ([`REFUSED`]) and with names, keeps what was handed back from readers for as long as a retry
+//! policy says, and has filters. [`Fake::forget`] makes it as if something on the way had forgotten a connection.
 //!
 //! One subscription, everything in memory, and no leases that end by themselves: [`Fake::expire`] ends them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Request as Asked};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::{Stream, StreamExt, stream};
@@ -25,9 +27,11 @@ use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::faults::Faults;
+use super::filter::Filter;
+use super::queue::{Queue, Retry, Stored};
 use super::wire::{
-    AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PublishRequest, PublishResponse, PubsubMessage,
-    ReceivedMessage, RpcStatus, StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
+    AcknowledgeRequest, Any, ErrorInfo, ModifyAckDeadlineRequest, PublishRequest, PublishResponse, RpcStatus,
+    StreamingPullRequest, StreamingPullResponse, SubscriptionProperties,
 };
 
 /// Between something that has changed and the next look at what waits.
@@ -49,14 +53,17 @@ pub struct Fake {
     pub address: String,
 }
 
+/// What the subscription is set to.
+#[derive(Clone, Copy, Default)]
+pub struct Set {
+    pub exactly_once: bool,
+    pub retry: Option<Retry>,
+    pub filter: Option<&'static str>,
+}
+
 #[derive(Default)]
 struct State {
-    /// Not delivered, by key; messages without one have an empty key and no order.
-    waiting: BTreeMap<String, VecDeque<PubsubMessage>>,
-    /// Delivered, by ack id.
-    leased: HashMap<String, PubsubMessage>,
-    deliveries: HashMap<String, i32>,
-    next: u64,
+    queue: Queue,
     acknowledged: Vec<String>,
     refused: Vec<String>,
     /// What streams were opened with.
@@ -65,19 +72,30 @@ struct State {
     forgets: bool,
     forgotten: Option<SocketAddr>,
     published: u64,
+    /// What calls said of who they are (`authorization`), each once.
+    callers: BTreeSet<String>,
+    denies: bool,
 }
 
 impl Fake {
     /// Starts one with these messages, `(key, id)`.
     pub async fn start(exactly_once: bool, messages: &[(&str, &str)]) -> Self {
+        let stored: Vec<Stored<'_>> =
+            messages.iter().map(|(key, id)| Stored { key, id, ..Stored::default() }).collect();
+        Self::start_set(Set { exactly_once, ..Set::default() }, &stored).await
+    }
+
+    /// Starts one whose subscription is set so.
+    pub async fn start_set(set: Set, messages: &[Stored<'_>]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let mut state = State::default();
-        for (key, id) in messages {
-            let message =
-                PubsubMessage { data: (*id).into(), message_id: (*id).to_owned(), ordering_key: (*key).to_owned() };
-            state.waiting.entry((*key).to_owned()).or_default().push_back(message);
+        state.queue.retry = set.retry;
+        state.queue.filter = set.filter.map(Filter::parse);
+        for stored in messages {
+            state.queue.add(stored.message());
         }
+        let exactly_once = set.exactly_once;
         let fake = Self {
             state: Arc::new(Mutex::new(state)),
             changed: Arc::default(),
@@ -86,10 +104,16 @@ impl Fake {
             address,
         };
         let faults = Arc::clone(&fake.faults);
-        let described = json!({
+        let mut described = json!({
             "name": "projects/p/subscriptions/s", "topic": "projects/p/topics/t",
             "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
+            "filter": set.filter.unwrap_or_default(),
         });
+        if let Some(Retry { minimum, maximum }) = set.retry {
+            let seconds = |duration: Duration| format!("{}s", duration.as_secs_f64());
+            described["retryPolicy"] = json!({"minimumBackoff": seconds(minimum), "maximumBackoff": seconds(maximum)});
+        }
+        let door = fake.clone();
         let rest = Router::new()
             .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described) }))
             .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
@@ -102,6 +126,10 @@ impl Fake {
             )
             .route_service("/google.pubsub.v1.Publisher/{*call}", Service(fake.clone()))
             .route_service("/google.pubsub.v1.Subscriber/{*call}", Service(fake.clone()))
+            .layer(from_fn(move |asked: Asked, next: Next| {
+                let is_let_in = door.lets_in(&asked);
+                async move { if is_let_in { next.run(asked).await } else { denied() } }
+            }))
             .into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, rest).await.expect("it serves") });
         fake
@@ -109,12 +137,7 @@ impl Fake {
 
     /// Ends the lease of everything that is delivered: it is delivered again, under another ack id.
     pub fn expire(&self) {
-        let mut state = self.lock();
-        let expired: Vec<String> = state.leased.keys().cloned().collect();
-        for id in expired {
-            state.hand_back(&id);
-        }
-        drop(state);
+        self.lock().queue.expire(Instant::now());
         self.changed.notify_waiters();
     }
 
@@ -130,7 +153,31 @@ impl Fake {
 
     /// How many messages are delivered and neither acknowledged nor handed back.
     pub fn leased(&self) -> usize {
-        self.lock().leased.len()
+        self.lock().queue.leased()
+    }
+
+    /// From now on nobody has any right.
+    #[allow(dead_code, reason = "asked by tests/google_identity alone")]
+    pub fn deny(&self) {
+        self.lock().denies = true;
+    }
+
+    /// What calls said of who they are, each once.
+    #[allow(dead_code, reason = "asked by tests/google_identity alone")]
+    pub fn callers(&self) -> Vec<String> {
+        self.lock().callers.iter().cloned().collect()
+    }
+
+    fn lets_in(&self, asked: &Asked) -> bool {
+        let said = asked.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut state = self.lock();
+        state.callers.insert(said.to_owned());
+        !state.denies
+    }
+
+    /// Looks at what the subscription holds.
+    pub fn look<T>(&self, at: impl FnOnce(&Queue) -> T) -> T {
+        at(&self.lock().queue)
     }
 
     /// The connection by which the next stream is opened is forgotten: nothing comes by it any more, and nothing ends it.
@@ -181,8 +228,8 @@ impl Fake {
         let mut failures = HashMap::new();
         let mut state = self.lock();
         for id in ack_ids {
-            match state.leased.remove(&id) {
-                Some(message) => state.acknowledged.push(message.message_id),
+            match state.queue.acknowledge(&id) {
+                Some(message) => state.acknowledged.push(message),
                 None if self.exactly_once => {
                     state.refused.push(id.clone());
                     failures.insert(id, "PERMANENT_FAILURE_INVALID_ACK_ID".to_owned());
@@ -204,14 +251,16 @@ impl Fake {
     }
 
     fn modify(&self, request: &ModifyAckDeadlineRequest) {
-        if request.ack_deadline_seconds == 0 {
-            let mut state = self.lock();
-            for id in &request.ack_ids {
-                state.hand_back(id);
+        let now = Instant::now();
+        let queue = &mut self.lock().queue;
+        for id in &request.ack_ids {
+            if request.ack_deadline_seconds == 0 {
+                queue.hand_back(id, now);
+            } else {
+                queue.extend(id);
             }
-            drop(state);
-            self.changed.notify_waiters();
         }
+        self.changed.notify_waiters();
     }
 
     /// The next messages for a stream; waits for some. Of a key only one is out at a time where one of it was handed back before.
@@ -220,7 +269,10 @@ impl Fake {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let received_messages = self.lock().take();
+            let (received_messages, due) = {
+                let queue = &mut self.lock().queue;
+                (queue.take(Instant::now()), queue.next_due())
+            };
             if !received_messages.is_empty() {
                 let subscription_properties = Some(SubscriptionProperties {
                     exactly_once_delivery_enabled: self.exactly_once,
@@ -228,7 +280,13 @@ impl Fake {
                 });
                 return StreamingPullResponse { received_messages, subscription_properties };
             }
-            changed.await;
+            match due {
+                // One that is due and behind another of its key waits for a change.
+                Some(due) if due > Instant::now() => {
+                    let _ = tokio::time::timeout_at(due.into(), changed).await;
+                }
+                Some(_) | None => changed.await,
+            }
             // A stream that its reader has cut off is gone by then: what it handed back behind that would be given to it once more,
             // and here no lease runs out by itself.
             tokio::time::sleep(AGAIN_AFTER).await;
@@ -236,35 +294,11 @@ impl Fake {
     }
 }
 
-impl State {
-    /// Everything that waits, key by key in order, but keys of which something that came before is still out.
-    fn take(&mut self) -> Vec<ReceivedMessage> {
-        let out: Vec<String> = self.leased.values().map(|message| message.ordering_key.clone()).collect();
-        let mut taken = Vec::new();
-        for (key, messages) in &mut self.waiting {
-            if !key.is_empty() && out.contains(key) {
-                continue;
-            }
-            while let Some(message) = messages.pop_front() {
-                self.next += 1;
-                let ack_id = format!("ack-{}", self.next);
-                let deliveries = self.deliveries.entry(message.message_id.clone()).or_default();
-                *deliveries += 1;
-                self.leased.insert(ack_id.clone(), message.clone());
-                taken.push(ReceivedMessage { ack_id, message: Some(message), delivery_attempt: *deliveries });
-            }
-        }
-        taken
-    }
-
-    /// Back to its place: before everything of its key that came after it.
-    fn hand_back(&mut self, ack_id: &str) {
-        let Some(message) = self.leased.remove(ack_id) else { return };
-        let waiting = self.waiting.entry(message.ordering_key.clone()).or_default();
-        let number = |message: &PubsubMessage| message.message_id.parse::<u64>().expect("ids are numbers");
-        let at = waiting.partition_point(|other| number(other) < number(&message));
-        waiting.insert(at, message);
-    }
+/// What Google's service says to whoever may not do something.
+fn denied() -> axum::response::Response {
+    let error =
+        json!({"code": 403, "message": "User not authorized to perform this action.", "status": "PERMISSION_DENIED"});
+    (StatusCode::FORBIDDEN, Json(json!({"error": error}))).into_response()
 }
 
 /// The gRPC calls.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chalk_writer::bus::{Bus, BusError, OnGap, Received, Subscribe, Subscription};
-use chalk_writer::config::settings::{BusSettings, PubsubSettings};
+use chalk_writer::bus::{BusError, Received, Subscription};
+use chalk_writer::config::settings::PubsubSettings;
 use chalk_writer::decode::{Decoded, Decoder};
-use chalk_writer::google::Identity;
 use chalk_writer::message::Message;
 use chalk_writer::runtime::{DeadLetterBudget, Destination, Health, Pipeline, Policy, Retry, Run};
 use chalk_writer::sink::{Outcome, Row, Sink, SinkError, Write};
@@ -18,33 +17,14 @@ use tonic::Status;
 
 use super::faults::Asked;
 use super::server::Fake;
-use super::{HOLD, join, read, until};
+use super::{bus_with, join, join_to, read, settings, until};
 
 /// How long nothing comes before a drain is at its end, if nothing else is the matter.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Joins to read everything that there is.
 async fn drain(fake: &Fake) -> Subscription {
-    let settings = PubsubSettings {
-        project: "p".to_owned(),
-        emulator: Some(fake.address.clone()),
-        streams: 1,
-        drain_idle: IDLE,
-        browse_idle: IDLE,
-        stale_after: None,
-        identity: Identity::default(),
-    };
-    let bus: Arc<dyn Bus> = chalk_writer::bus::open(&BusSettings::Pubsub(settings)).expect("the settings are right");
-    let subscribe = Subscribe {
-        topic: "s".to_owned(),
-        group: "s".to_owned(),
-        drain: true,
-        fetch_bytes: 1 << 20,
-        hold: HOLD,
-        on_gap: OnGap::Stop,
-        transactional: false,
-    };
-    bus.subscribe(subscribe).await.expect("joined")
+    join_to(&bus_with(PubsubSettings { drain_idle: IDLE, ..settings(fake) }), true).await
 }
 
 /// What comes next beside that everything was read for now.

@@ -56,8 +56,12 @@ pub struct PublishResponse {
 pub struct PubsubMessage {
     #[prost(bytes = "vec", tag = "1")]
     pub data: Vec<u8>,
+    #[prost(map = "string, string", tag = "2")]
+    pub attributes: HashMap<String, String>,
     #[prost(string, tag = "3")]
     pub message_id: String,
+    #[prost(message, optional, tag = "4")]
+    pub publish_time: Option<Timestamp>,
     #[prost(string, tag = "5")]
     pub ordering_key: String,
 }
@@ -78,6 +82,15 @@ pub struct ModifyAckDeadlineRequest {
     pub ack_deadline_seconds: i32,
     #[prost(string, repeated, tag = "4")]
     pub ack_ids: Vec<String>,
+}
+
+/// `google.protobuf.Timestamp`
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Timestamp {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
 }
 
 /// `google.rpc.Status`

@@ -61,6 +61,7 @@ impl Pubsub {
         let settings = PubsubSettings {
             project: PROJECT.to_owned(),
             emulator: Some(address.clone()),
+            endpoint: None,
             streams: 1,
             stale_after: None,
             drain_idle: READ_AFTER,

@@ -1,6 +1,16 @@
-//! What became of messages that were published together, where not all of them landed.
+//! What became of messages that were published together.
 
-use super::{BusError, Placed};
+use super::BusError;
+use crate::message::Partition;
+
+/// Where a published message landed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub partition: Partition,
+    /// Its offset there.
+    pub offset: i64,
+}
 
 /// What became of one message.
 pub type Landing = Result<Placed, BusError>;
@@ -56,7 +66,6 @@ pub fn all_landed(landings: Vec<Landing>) -> Result<Vec<Placed>, Undelivered> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Partition;
 
     #[test]
     fn what_landed_is_not_left_and_what_may_pass_is_told_before_what_never_does() {
