@@ -160,11 +160,13 @@ impl Graveyard {
                 self.keyed.store(true, Ordering::Relaxed);
                 Ok(true)
             }
-            // Whoever runs the topic has to change it. Until then it stands here, as it would again after every start, and says why;
-            // afterwards it goes on by itself.
-            BusError::Refused(_) | BusError::Keyless(_) => Ok(false),
-            // A topic that was there at the start is waited for: dropping the message is no choice.
-            BusError::Unavailable(_) | BusError::Denied(_) | BusError::NotFound(_) => Ok(false),
+            // Dropping the message is no choice. A topic that was there at the start is waited for; where it refuses the letter, whoever
+            // runs it has to change it: until then it stands here, as it would again after every start, and says why.
+            BusError::Unavailable(_)
+            | BusError::Denied(_)
+            | BusError::NotFound(_)
+            | BusError::Refused(_)
+            | BusError::Keyless(_) => Ok(false),
             BusError::Gap(_) | BusError::Settings(_) | BusError::Failed(_) => Err(error.clone().into()),
         }
     }

@@ -46,7 +46,7 @@ async fn drain(source: &mut dyn Source) -> Result<usize, BusError> {
                     source.acknowledge(messages[messages.len() - 1].delivery);
                 }
                 Received::CaughtUp => {}
-                Received::End => return Ok(()),
+                Received::End => return Ok::<(), BusError>(()),
             }
         }
     };

@@ -91,7 +91,7 @@ impl Publisher for PubsubPublisher {
                     again.push(at);
                 }
                 Err(PublishError::OrderingKeyPaused) if key.is_some_and(|key| held_back.contains(&key)) => {
-                    again.push(at)
+                    again.push(at);
                 }
                 answer => landings[at] = Some(self.landing(&mut asked, message, answer).await),
             }

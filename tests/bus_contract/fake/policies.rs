@@ -32,7 +32,7 @@ async fn drain(fake: &Fake) -> Vec<Message> {
                     all.extend(messages);
                 }
                 Received::End => return,
-                _ => {}
+                Received::CaughtUp => {}
             }
         }
     };
