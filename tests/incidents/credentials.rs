@@ -207,5 +207,8 @@ fn a_kafka_whose_password_changes_is_waited_for() {
         "kafka_bootstrap_servers": servers, "kafka_security_protocol": "PLAINTEXT", "kafka_sasl_mechanism": null,
         "kafka_sasl_secret": null,
     }));
-    assert_eq!(plant.letters().len(), 6, "three of each writer");
+    // Three of each writer; one that was under way when its partition was given up is buried again by whoever reads it next.
+    let letters = plant.letters();
+    let of: std::collections::BTreeSet<_> = letters.iter().collect();
+    assert!(letters.len() >= 6 && of.len() == 3, "{letters:?}");
 }
