@@ -271,6 +271,47 @@ async fn a_kafka_that_is_killed_and_started_again_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_whose_messages_are_broken_is_told_and_the_others_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = Broker { folder: folder.path().to_owned() };
+    let servers = Broker::script("start", &broker.folder);
+    let bus = open(&servers, &[]);
+    bus.create_topic("broken", 2).await.expect("made");
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &servers)
+        .set("compression.type", "zstd")
+        .set("linger.ms", "200")
+        .create()
+        .expect("a producer");
+    for number in 0..200 {
+        let text = format!("{number:0100}");
+        let record = BaseRecord::<(), String>::to("broken").partition(i32::from(number >= 100)).payload(&text);
+        producer.send(record).map_err(|(error, _)| error).expect("queued");
+    }
+    producer.flush(PATIENCE).expect("sent");
+    // A disk that returns something else than was written: behind the head of the batch nothing is as it was.
+    let log = folder.path().join("data/broken-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).expect("the partition's log");
+    bytes[61..].fill(0x55);
+    std::fs::write(&log, bytes).expect("broken");
+
+    let mut subscription = bus.subscribe(subscribe("broken", false, OnGap::Stop)).await.expect("joined");
+    let mut seen = BTreeSet::new();
+    read(&mut subscription, &mut seen, 100).await;
+    assert_eq!(seen, (100..200).collect());
+    let mut status = subscription.status.clone();
+    let told = status.wait_for(|status| status.iter().any(|known| known.held_up.away.is_some()));
+    let told = tokio::time::timeout(PATIENCE, told).await.expect("in time").expect("it lives").clone();
+    for known in &told {
+        let why = known.held_up.away.as_ref().map(|(_, why)| why.as_str());
+        assert_eq!(why.is_some(), known.partition.number == 0, "{told:?}");
+        assert!(why.is_none_or(|why| why.contains("compress")), "{why:?}");
+    }
+    assert!(told.iter().all(|known| known.end.is_some() == (known.partition.number == 1)), "{told:?}");
+    subscription.source.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_denied_and_tried_on_and_the_right_one_is_let_in() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = Broker { folder: folder.path().to_owned() };

@@ -33,6 +33,7 @@ impl Member {
             tracing::warn!(topic = &*self.topic, %error, "an assignment was outdated when it came");
             return;
         }
+        found_lost(&self.topic, &starts);
         self.shared.ledger.take(&starts);
         // Resumed by the poll thread, and before they go; one that waits, once it may be read.
         let all = self.shared.paused.load(Ordering::Acquire) || !usable;
@@ -76,7 +77,11 @@ impl Member {
         within: Duration,
     ) -> Result<positions::Starts, NoStart> {
         self.note_ends(consumer, within)?;
-        positions::starts(consumer, &self.topic, &self.group, assigned, self.on_gap, within)
+        let mut found = positions::starts(consumer, &self.topic, &self.group, assigned, self.on_gap, within)?;
+        // Where a drain ends has to be known before anything is read: an end that is told later may lie behind what nobody read.
+        let missing = self.shared.ends().unwrap_or_default().missing;
+        found.wait_for(&missing);
+        Ok(found)
     }
 
     /// Notes where a drain ends, of every partition of the topic; those whose leaders do not answer are asked again later.
@@ -113,6 +118,7 @@ impl Member {
         let starts: Vec<Start> = found.starts.into_iter().filter(there).collect();
         let partitions: Vec<i32> = starts.iter().map(|start| start.partition).collect();
         let offsets: Vec<i64> = starts.iter().map(|start| start.offset).collect();
+        found_lost(&self.topic, &starts);
         self.shared.ledger.take(&starts);
         self.waiting().forget(&partitions);
         if !self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
@@ -120,6 +126,23 @@ impl Member {
         }
         tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions that had to wait are read");
         Ok(())
+    }
+}
+
+/// Counts what expired before it was read: once, where reading begins behind it.
+fn found_lost(topic: &str, starts: &[Start]) {
+    for &Start { partition, offset, lost_from, .. } in starts {
+        let Some(committed) = lost_from else { continue };
+        let lost = (offset - committed) as u64;
+        metrics::counter!("chalk_writer_source_gap_messages_total").increment(lost);
+        tracing::error!(
+            topic,
+            partition,
+            committed,
+            earliest = offset,
+            lost,
+            "messages expired before they were read; going on at the earliest that is left"
+        );
     }
 }
 

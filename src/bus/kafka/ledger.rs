@@ -17,6 +17,9 @@ use super::positions::Start;
 use crate::bus::{HeldUp, PartitionStatus};
 use crate::message::{Delivery, Message, Partition};
 
+/// What is read within this time of being known of is no lag.
+const UNREAD_FOR: Duration = Duration::from_secs(5);
+
 /// Before every position.
 const NOTHING: i64 = -1;
 
@@ -72,6 +75,8 @@ struct Held {
     committed: i64,
     /// The end of the partition as the broker last told it.
     end: Option<i64>,
+    /// Since when that has been behind what was read, where everything that was read is dealt with.
+    behind_since: Option<Instant>,
     /// Where the oldest open transaction begins, how many messages lie from there on, and since when that is so.
     open: Option<(i64, u64, Instant)>,
     /// Timestamp of the last message that was acknowledged, as of its run.
@@ -102,7 +107,7 @@ impl Ledger {
     /// Takes partitions, each with the offset at which reading starts.
     pub(super) fn take(&self, starts: &[Start]) {
         let mut books = self.lock();
-        for &Start { partition, offset, committed } in starts {
+        for &Start { partition, offset, committed, .. } in starts {
             books.generation += 1;
             let held = Held {
                 generation: books.generation,
@@ -113,6 +118,7 @@ impl Ledger {
                 committed: if committed { offset } else { NOTHING },
                 stored: if committed { offset } else { NOTHING },
                 end: None,
+                behind_since: None,
                 open: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
@@ -155,6 +161,11 @@ impl Ledger {
         held.map(|(&partition, held)| Claim { partition, generation: held.generation, next: held.committed }).collect()
     }
 
+    /// Of every partition that is held the next offset to be read, and its end.
+    pub(super) fn read_to(&self) -> BTreeMap<i32, (i64, Option<i64>)> {
+        self.lock().held.iter().map(|(partition, held)| (*partition, (held.polled, held.end))).collect()
+    }
+
     /// The next offset to be acknowledged of every partition that is held.
     pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
         self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()
@@ -180,6 +191,7 @@ impl Ledger {
                 }
                 held.polled = held.polled.max(run.offset + i64::from(run.count));
                 held.caught_up = false;
+                held.behind_since = None;
             }
         }
     }
@@ -297,6 +309,9 @@ impl Ledger {
         if let Some(held) = books.held.get_mut(&partition).filter(|held| held.is_idle() && held.caught_up) {
             held.position = held.position.max(position);
             held.polled = held.position;
+            if held.end.is_none_or(|end| end <= held.polled) {
+                held.behind_since = None;
+            }
         }
     }
 
@@ -349,6 +364,11 @@ impl Ledger {
     pub(super) fn set_end(&self, partition: i32, end: i64) {
         if let Some(held) = self.lock().held.get_mut(&partition) {
             held.end = Some(end.max(held.polled));
+            if end <= held.polled {
+                held.behind_since = None;
+            } else if held.is_idle() {
+                held.behind_since.get_or_insert_with(Instant::now);
+            }
         }
     }
 
@@ -373,7 +393,10 @@ impl Ledger {
         let status = books.held.iter().map(|(&number, held)| {
             let at_end = held.is_idle() && (held.caught_up || held.end == Some(held.position));
             let lag = if at_end {
-                Duration::ZERO
+                // What came since the end was reached is not older than that it has been known of. A moment is none: what is
+                // before the end need not be messages, which is found out within a tick.
+                let behind = held.behind_since.map_or(Duration::ZERO, |since| since.elapsed());
+                if behind > UNREAD_FOR { behind } else { Duration::ZERO }
             } else if let Some(Some(timestamp_ms)) = oldest.get(&(number, held.generation)) {
                 age(*timestamp_ms)
             } else {

@@ -7,6 +7,7 @@
 
 mod tick;
 mod trouble;
+mod unfetched;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ use rdkafka::message::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use unfetched::Unfetched;
 
 use super::access::Access;
 use super::chunk::{Filling, Item};
@@ -74,6 +77,8 @@ pub(super) struct Poller {
     /// What is wrong and was said, most recent last.
     troubles: Vec<Trouble>,
     denied_since: Option<Instant>,
+    /// What is told again and again of messages that cannot be had.
+    unfetched: Option<Unfetched>,
     /// When the present client was made.
     client_since: Instant,
     worked: bool,
@@ -82,7 +87,7 @@ pub(super) struct Poller {
     ended: bool,
 }
 
-/// A kind of trouble, by what shows that it is over. A message and an end of a partition end all.
+/// A kind of trouble, by what shows that it is over. A message and an end of a partition end all but the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     /// No broker answers, until one does.
@@ -95,6 +100,8 @@ enum Trouble {
     Missing,
     /// Something is not allowed. That it is can only be seen where something is read.
     Denied,
+    /// Messages that are there cannot be had, until that is told no more.
+    Messages,
 }
 
 /// Why a client is done with.
@@ -135,6 +142,7 @@ impl Poller {
             announced: false,
             troubles: Vec::new(),
             denied_since: None,
+            unfetched: None,
             client_since: Instant::now(),
             worked: false,
             out_of_range: false,

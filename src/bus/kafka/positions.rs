@@ -32,6 +32,16 @@ pub(super) struct Start {
     /// The group has this position already. A position that it does not have is committed before
     /// anything is read, so that messages which expire from here on are known to be lost.
     pub(super) committed: bool,
+    /// The group's position, where that lies before the earliest message that is left: what was between is lost.
+    pub(super) lost_from: Option<i64>,
+}
+
+impl Starts {
+    /// Has some partitions wait as if their leaders had not answered.
+    pub(super) fn wait_for(&mut self, partitions: &[i32]) {
+        let waits = |start: &Start| partitions.contains(&start.partition);
+        self.unanswered.extend(self.starts.extract_if(.., |start| waits(start)).map(|start| start.partition));
+    }
 }
 
 /// Why there is no start.
@@ -64,7 +74,7 @@ pub(super) fn starts<C: ConsumerContext>(
     let known = watermarks(consumer, topic, &numbers, within)?;
     let mut unanswered = Vec::new();
     let mut starts = Vec::new();
-    let mut lost = Vec::new();
+    let mut lost = None;
     let mut unread = Vec::new();
     for mut element in list.elements() {
         element.error()?;
@@ -76,6 +86,7 @@ pub(super) fn starts<C: ConsumerContext>(
             }
             continue;
         };
+        let mut lost_from = None;
         let (offset, committed) = match element.offset() {
             Offset::Offset(committed) if committed > end => {
                 return Err(NoStart::Gap(format!(
@@ -86,7 +97,8 @@ pub(super) fn starts<C: ConsumerContext>(
                 )));
             }
             Offset::Offset(committed) if committed < low => {
-                lost.push((partition, committed, low));
+                lost.get_or_insert((partition, committed, low));
+                lost_from = Some(committed);
                 element.set_offset(Offset::Beginning)?;
                 (low, false)
             }
@@ -99,25 +111,16 @@ pub(super) fn starts<C: ConsumerContext>(
                 (low, false)
             }
         };
-        starts.push(Start { partition, offset, committed });
+        starts.push(Start { partition, offset, committed, lost_from });
     }
-    for (partition, committed, low) in lost {
-        let messages = (low - committed) as u64;
-        if on_gap == OnGap::Stop {
-            return Err(NoStart::Gap(format!(
-                "{topic}/{partition} starts at {low} now and the group was at {committed}: up to {messages} messages \
-                 expired before they were read, and `on_gap` is `stop`"
-            )));
-        }
-        metrics::counter!("chalk_writer_source_gap_messages_total").increment(messages);
-        tracing::error!(
-            topic,
-            partition,
-            committed,
-            earliest = low,
-            lost = messages,
-            "messages expired before they were read; going on at the earliest that is left"
-        );
+    if on_gap == OnGap::Stop
+        && let Some((partition, committed, low)) = lost
+    {
+        let messages = low - committed;
+        return Err(NoStart::Gap(format!(
+            "{topic}/{partition} starts at {low} now and the group was at {committed}: up to {messages} messages expired \
+             before they were read, and `on_gap` is `stop`"
+        )));
     }
     if !unread.is_empty() {
         tracing::warn!(topic, group, "{}", without_position(&unread, elsewhere(consumer, topic, assigned)));

@@ -27,6 +27,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.idempotence", "a dead letter must not be doubled or reordered by a retry"),
     ("delivery.report.only.error", "a burial is acknowledged only once it is confirmed"),
     ("transactional.id", "it is made anew with every start, from the group's name"),
+    ("check.crcs", "the client passes over what fails the check, and nobody would hear of messages that were lost so"),
     ("isolation.level", "what is read must have been committed, and so must the positions that are compared"),
 ];
 

@@ -537,7 +537,7 @@ mod tests {
         }
         let (settings, subscribe) = (settings(&cluster), subscribe());
         let shared = Arc::new(Shared::new(true));
-        shared.ledger.take(&[0, 1].map(|partition| Start { partition, offset: 0, committed: true }));
+        shared.ledger.take(&[0, 1].map(|partition| Start { partition, offset: 0, committed: true, lost_from: None }));
         let access = Access::fetch(&settings).await.expect("no secret");
         let config = properties::browser(&settings, &access, "g");
         let mut transactor =

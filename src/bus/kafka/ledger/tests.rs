@@ -29,7 +29,8 @@ fn chunk(runs: &[Run]) -> Chunk {
 }
 
 fn take(ledger: &Ledger, starts: &[(i32, i64)]) {
-    let starts = starts.iter().map(|&(partition, offset)| Start { partition, offset, committed: true });
+    let starts =
+        starts.iter().map(|&(partition, offset)| Start { partition, offset, committed: true, lost_from: None });
     ledger.take(&starts.collect::<Vec<_>>());
 }
 
@@ -62,7 +63,7 @@ fn an_acknowledged_number_moves_every_partition_as_far_as_it_covers() {
 #[test]
 fn a_start_that_the_group_does_not_have_is_committed_before_anything_is_read() {
     let ledger = Ledger::default();
-    ledger.take(&[Start { partition: 0, offset: 7, committed: false }]);
+    ledger.take(&[Start { partition: 0, offset: 7, committed: false, lost_from: None }]);
     assert_eq!(ledger.to_store(), [(0, 7)]);
     assert_eq!(ledger.to_store(), []);
     assert_eq!(ledger.uncommitted(&[0]), [(0, 7)]);

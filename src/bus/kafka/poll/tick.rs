@@ -29,6 +29,7 @@ impl Poller {
             self.is_over(consumer, if spare { &over } else { &over[..1] });
         }
         self.ask_waiting(consumer);
+        self.look_for_unfetched(consumer);
         self.tell_status(consumer);
         if self.subscribe.drain && !self.ended && self.is_drained(consumer) {
             self.ended = true;
@@ -43,7 +44,8 @@ impl Poller {
         let mut status = self.shared.ledger.status(&self.topic, now_ms);
         let away = self.shared.away.lock().unwrap_or_else(PoisonError::into_inner);
         for known in &mut status {
-            known.held_up.away = away.of(known.partition.number);
+            let unfetched = || self.unfetched.as_ref().and_then(|unfetched| unfetched.of(known.partition.number));
+            known.held_up.away = away.of(known.partition.number).or_else(unfetched);
             if known.held_up.away.is_some() {
                 known.end = None;
             }

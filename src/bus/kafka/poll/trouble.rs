@@ -7,7 +7,7 @@ use std::time::Instant;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::{DENIED_FOR, Parting, Poller, Trouble};
+use super::{DENIED_FOR, Parting, Poller, Trouble, unfetched};
 use crate::bus::BusError;
 use crate::bus::kafka::chunk::Item;
 use crate::bus::kafka::client;
@@ -74,6 +74,7 @@ impl Poller {
                 let error = BusError::Unavailable(format!("topic {} is not there: {code}", self.topic));
                 self.complain(Trouble::Missing, error);
             }
+            code if unfetched::is_of_messages(code) => self.cannot_fetch(code),
             code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
         }
     }
@@ -88,6 +89,7 @@ impl Poller {
                 "the topic has to be made again, with as many partitions as before; a restart does not help"
             }
             Trouble::Denied => "check the credentials, and the rights of their user on topic and group",
+            Trouble::Messages => "its log has more; what can be read is read on",
             _ => "check `bootstrap_servers`, `security_protocol` and credentials",
         };
         tracing::error!(
