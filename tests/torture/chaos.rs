@@ -54,6 +54,7 @@ pub enum Scene {
     TroubleOfStores,
     ReplayKilled,
     PassedOver,
+    ReadAgain,
 }
 
 /// Cards in a row, shuffled again when all of them were dealt.
@@ -149,6 +150,7 @@ impl Chaos {
                 Scene::TroubleOfStores,
                 Scene::ReplayKilled,
                 Scene::PassedOver,
+                Scene::ReadAgain,
             ]),
         }
     }

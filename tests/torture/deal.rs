@@ -58,6 +58,7 @@ impl Hand {
     pub fn online(self, folder: &Path) -> Box<dyn Online> {
         match self.online {
             Keeper::Redis => Box::new(Redis::start(folder)),
+            Keeper::RedisTls => Box::new(Redis::start_with_tls(folder)),
             Keeper::Valkey => Box::new(Redis::start_valkey(folder)),
             Keeper::Cluster => Box::new(Cluster::start()),
             Keeper::Sqlite => Box::new(Sqlite::new(folder.join("online.sqlite"))),

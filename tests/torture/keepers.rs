@@ -10,6 +10,8 @@ pub enum Keeper {
     Sqlite,
     Postgres,
     Redis,
+    /// A Redis that is spoken to under TLS.
+    RedisTls,
     /// Speaks as Redis does.
     Valkey,
     Cluster,
@@ -23,6 +25,7 @@ impl Keeper {
             Self::Sqlite => "SQLite",
             Self::Postgres => "Postgres",
             Self::Redis => "Redis",
+            Self::RedisTls => "Redis with TLS",
             Self::Valkey => "Valkey",
             Self::Cluster => "Redis Cluster",
             Self::Lake => "the lake",
@@ -34,7 +37,7 @@ impl Keeper {
         match store.schemes[0] {
             "sqlite" => &[Self::Sqlite],
             "postgres" => &[Self::Postgres],
-            "redis" => &[Self::Redis, Self::Valkey, Self::Cluster],
+            "redis" => &[Self::Redis, Self::RedisTls, Self::Valkey, Self::Cluster],
             "file" => &[Self::Lake],
             other => panic!("the store `{other}` is not tortured: give it a place in `tests/torture/keepers.rs`"),
         }

@@ -1,5 +1,5 @@
 //! What people do while everything runs, and afterwards: they send dead letters again, edited or under another
-//! configuration, and are interrupted over it; they make a writer pass over a message.
+//! configuration, and are interrupted over it; they make a writer pass over a message; they have the topic read again.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -119,6 +119,25 @@ impl Chaos {
         }
         self.writers.banned = None;
         self.writers.at_least(kind, 2);
+    }
+
+    /// Somebody has everything read again while writers are at work; those are killed meanwhile, or that reading is.
+    pub fn read_again(&mut self) {
+        let kind = if self.random.bool() { Kind::Online } else { Kind::Offline };
+        self.note("the topic is read again", &format!("by a {kind:?} writer of its own"));
+        self.writers.read_again(kind);
+        let pause = self.millis(0..1500);
+        self.let_pass(pause);
+        if self.random.bool() {
+            self.writers.kill_one(kind, &mut self.random);
+            self.writers.start(kind);
+            self.note("SIGKILL", &format!("of one {kind:?} writer"));
+        } else if self.random.bool() && self.writers.kill_again() {
+            self.note("a reading again was killed", &format!("of a {kind:?} writer"));
+        }
+        while self.writers.is_read_again() {
+            self.let_pass(Duration::from_millis(200));
+        }
     }
 
     fn pass_over_one(&mut self, kind: Kind) {

@@ -44,6 +44,7 @@ impl Chaos {
             Scene::TroubleOfStores => self.trouble(),
             Scene::ReplayKilled => self.replay_killed(),
             Scene::PassedOver => self.pass_over(),
+            Scene::ReadAgain => self.read_again(),
         }
     }
 

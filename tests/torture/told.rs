@@ -29,6 +29,7 @@ const FAULTS: &[(&str, &[Fault])] = &[
     ("dead letters are sent again", &[Fault::DeadLettersReplayed]),
     ("a replay was killed", &[Fault::DeadLettersReplayed]),
     ("a message is passed over", &[Fault::MessageSkipped]),
+    ("the topic is read again", &[Fault::ReadAgain]),
     ("writers that ended by themselves", &[Fault::WriterKilled]),
 ];
 

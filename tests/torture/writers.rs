@@ -109,6 +109,8 @@ pub struct Writers<J: Job = Kind> {
     running: Vec<Writer<J>>,
     /// Those that were asked to leave, and when.
     leaving: Vec<(Writer<J>, Instant)>,
+    /// The one that reads everything again, outside its group, and since when.
+    again: Option<(Writer<J>, Instant)>,
     /// Of this kind none is started by itself.
     pub banned: Option<J>,
     /// Whether somebody left with rows unwritten.
@@ -129,6 +131,7 @@ impl<J: Job> Writers<J> {
             ended: Vec::new(),
             running: Vec::new(),
             leaving: Vec::new(),
+            again: None,
             banned: None,
             unfinished: false,
             excused: None,
@@ -256,6 +259,25 @@ impl<J: Job> Writers<J> {
         }
     }
 
+    /// Starts one that reads again whatever there is; [`Writers::tend`] sees to it that it ends well.
+    pub fn read_again(&mut self, kind: J) {
+        // By force: the lake has rows twice then, which is allowed.
+        let writer = self.spawn(kind, &["--from-time", "1d", "--force"]);
+        self.again = Some((writer, Instant::now()));
+    }
+
+    pub fn is_read_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// Kills the one that reads again; whether there was one.
+    pub fn kill_again(&mut self) -> bool {
+        let Some((mut writer, _)) = self.again.take() else { return false };
+        writer.child.kill().unwrap();
+        writer.child.wait().unwrap();
+        true
+    }
+
     /// Asks one to leave; [`Writers::tend`] sees to it that it does.
     pub fn terminate_one(&mut self, kind: J, random: &mut fastrand::Rng) {
         if let Some(at) = self.pick(kind, random)
@@ -331,6 +353,16 @@ impl<J: Job> Writers<J> {
             }
         }
         self.leaving = leaving;
+        if let Some((writer, since)) = &mut self.again {
+            match writer.child.try_wait().unwrap() {
+                Some(status) => {
+                    // Nothing is wrong with the stores and the bus meanwhile.
+                    assert!(status.success(), "a reading again ended with {status}: {}", tail(&writer.log));
+                    self.again = None;
+                }
+                None => assert!(since.elapsed() < LEAVES_WITHIN, "it goes on: {}", tail(&writer.log)),
+            }
+        }
         let mut ended = 0;
         for kind in self.jobs.clone() {
             for at in (0..self.running.len()).rev().filter(|at| self.running[*at].kind == kind).collect::<Vec<_>>() {
@@ -412,7 +444,8 @@ impl<J: Job> Writers<J> {
 
 impl<J: Job> Drop for Writers<J> {
     fn drop(&mut self) {
-        for writer in self.running.iter_mut().chain(self.leaving.iter_mut().map(|(writer, _)| writer)) {
+        let others = self.leaving.iter_mut().chain(&mut self.again).map(|(writer, _)| writer);
+        for writer in self.running.iter_mut().chain(others) {
             let _ = writer.child.kill();
             let _ = writer.child.wait();
         }

@@ -63,7 +63,7 @@ impl Stores {
                     let OnePostgres { sql, uri, .. } = postgres.as_ref().expect("it is started");
                     (Place::Postgres { sql: sql.clone(), is_spare: false }, json!({"uri": uri}))
                 }
-                Keeper::Redis | Keeper::Valkey | Keeper::Cluster => {
+                Keeper::Redis | Keeper::RedisTls | Keeper::Valkey | Keeper::Cluster => {
                     let (keys, uri) = redis.as_ref().expect("it is started");
                     let config = json!({"uri": uri, "cache_prefix": keys.prefix});
                     (Place::Redis(Rc::clone(keys)), config)
@@ -211,9 +211,12 @@ fn redis(hand: &Hand, folder: &Path, servers: &mut Vec<Box<dyn Store>>) -> Optio
             let cluster = Cluster::start();
             (cluster.ports().map(Server::of_port).collect(), "", Box::new(cluster))
         }
-        (Keeper::Redis | Keeper::Valkey, _) => {
-            let is_valkey = keeper == Keeper::Valkey;
-            let redis = if is_valkey { Redis::start_valkey(folder) } else { Redis::start(folder) };
+        (Keeper::Redis | Keeper::RedisTls | Keeper::Valkey, _) => {
+            let redis = match keeper {
+                Keeper::RedisTls => Redis::start_with_tls(folder),
+                Keeper::Valkey => Redis::start_valkey(folder),
+                _ => Redis::start(folder),
+            };
             (vec![redis.server()], "", Box::new(redis))
         }
         _ => return None,

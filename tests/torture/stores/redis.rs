@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{BACK_WITHIN, Online, Store, Throttling, Trouble, look};
+use crate::certificates::{Authority, Signed};
 use crate::keepers::Keeper;
 use crate::proxy::Proxy;
 use crate::wire::{Server, Wire};
@@ -23,11 +24,49 @@ const ENDLESS: &str = "while true do end";
 pub struct Redis {
     which: Keeper,
     program: String,
+    /// Where it is looked at: never under TLS.
     port: u16,
+    tls: Option<Tls>,
+    /// Before what writers speak to.
     proxy: Proxy,
     folder: PathBuf,
     child: Child,
     throttled: Option<Throttled>,
+}
+
+/// How it is spoken to under TLS.
+struct Tls {
+    port: u16,
+    authority: Authority,
+    signed: Signed,
+}
+
+impl Tls {
+    fn new() -> Self {
+        let authority = Authority::new("torture");
+        let signed = authority.sign("redis", "IP:127.0.0.1");
+        Self { port: free_port(), authority, signed }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let path = |path: &Path| path.display().to_string();
+        let Signed { certificate, key } = &self.signed;
+        [
+            ["--tls-port", &self.port.to_string()],
+            ["--tls-cert-file", &path(certificate)],
+            ["--tls-key-file", &path(key)],
+            ["--tls-ca-cert-file", &path(&self.authority.certificate())],
+            ["--tls-auth-clients", "no"],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// What it was told.
@@ -40,22 +79,27 @@ enum Throttled {
 
 impl Redis {
     pub fn start(folder: &Path) -> Self {
-        Self::run(folder, Keeper::Redis, "redis-server".to_owned())
+        Self::run(folder, Keeper::Redis, "redis-server".to_owned(), None)
+    }
+
+    pub fn start_with_tls(folder: &Path) -> Self {
+        Self::run(folder, Keeper::RedisTls, "redis-server".to_owned(), Some(Tls::new()))
     }
 
     pub fn start_valkey(folder: &Path) -> Self {
         let program = std::env::var("CHALK_WRITER_TEST_VALKEY").unwrap_or_else(|_| {
             panic!("CHALK_WRITER_TEST_VALKEY does not name a valkey-server; `./dev test` installs what the tests need")
         });
-        Self::run(folder, Keeper::Valkey, program)
+        Self::run(folder, Keeper::Valkey, program, None)
     }
 
-    fn run(folder: &Path, which: Keeper, program: String) -> Self {
+    fn run(folder: &Path, which: Keeper, program: String, tls: Option<Tls>) -> Self {
         let folder = folder.join("redis");
         std::fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Self::spawn(&program, &folder, port);
-        let redis = Self { which, program, port, proxy: Proxy::of(port), folder, child, throttled: None };
+        let port = free_port();
+        let child = Self::spawn(&program, &folder, port, tls.as_ref());
+        let proxy = Proxy::of(tls.as_ref().map_or(port, |tls| tls.port));
+        let redis = Self { which, program, port, tls, proxy, folder, child, throttled: None };
         redis.wait();
         redis
     }
@@ -70,11 +114,12 @@ impl Redis {
         told.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     }
 
-    fn spawn(program: &str, folder: &Path, port: u16) -> Child {
+    fn spawn(program: &str, folder: &Path, port: u16, tls: Option<&Tls>) -> Child {
         Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
             .arg(folder)
+            .args(tls.map(Tls::arguments).unwrap_or_default())
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(File::options().create(true).append(true).open(folder.join("redis.log")).unwrap())
@@ -109,7 +154,11 @@ impl Store for Redis {
     }
 
     fn uri(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.proxy.port())
+        let port = self.proxy.port();
+        match &self.tls {
+            None => format!("redis://127.0.0.1:{port}"),
+            Some(tls) => format!("rediss://127.0.0.1:{port}?ca={}", tls.authority.certificate().display()),
+        }
     }
 
     fn proxy(&self) -> Option<&Proxy> {
@@ -167,7 +216,7 @@ impl Store for Redis {
     }
 
     fn come_back(&mut self) {
-        self.child = Self::spawn(&self.program, &self.folder, self.port);
+        self.child = Self::spawn(&self.program, &self.folder, self.port, self.tls.as_ref());
         self.wait();
     }
 
