@@ -197,7 +197,7 @@ fn notes(message: &Message, note: &Note, longest_error: usize) -> Headers {
     name(headers::ATTEMPTS, &note.attempts.to_string());
     name(headers::BATCH_ID, &note.batch_id);
     name(headers::REDRIVE_COUNT, &round.unwrap_or_default().to_string());
-    name(headers::CONNECT_TOPIC, &message.partition.topic);
+    name(headers::CONNECT_TOPIC, topic);
     name(headers::CONNECT_PARTITION, &partition);
     name(headers::CONNECT_OFFSET, &offset);
     name(headers::CONNECT_NAME, note.writer_type);

@@ -2,10 +2,13 @@
 
 use bytes::BytesMut;
 
-use super::compose::put;
+use super::compose::{put, rfc3339};
 use super::{DeadLetter, headers};
 use crate::message::headers::append;
 use crate::message::{Headers, Outgoing};
+
+/// The time of an event, as both buses may have it.
+const TIMES: [&str; 2] = ["ce_time", "ce-time"];
 
 /// The message of a letter, to be sent again to the topic that it came from.
 ///
@@ -13,11 +16,22 @@ use crate::message::{Headers, Outgoing};
 /// is what it would have written. Of the notes two stay, which a second burial carries on: the count
 /// of rounds, one higher, and the time of the first failure. `group` is the one consumer group that
 /// it is for: every other one passes over it.
+///
+/// A message that brought no time of its own has the one that the bus gave it as `ce_time`: Pub/Sub, and a topic of Kafka with
+/// `message.timestamp.type=LogAppendTime`, give what is sent again the time of now, by which an old value would be the newest.
 pub fn again(letter: &DeadLetter, group: &str) -> Outgoing {
     let DeadLetter { notes, original, .. } = letter;
     let mut block = BytesMut::with_capacity(original.headers.size() + 200);
-    for (name, value) in original.headers.iter().filter(|(name, _)| *name != headers::TARGET_GROUP) {
-        append(&mut block, name, value);
+    let is_time = |name: &str| TIMES.contains(&name);
+    let has_time = TIMES.iter().any(|name| original.headers.get(name).is_some_and(|time| !time.is_empty()));
+    let time = original.timestamp_ms.filter(|_| !has_time);
+    for (name, value) in original.headers.iter() {
+        if name != headers::TARGET_GROUP && !(time.is_some() && is_time(name)) {
+            append(&mut block, name, value);
+        }
+    }
+    if let Some(time) = time {
+        put(&mut block, TIMES[0], &rfc3339(time));
     }
     put(&mut block, headers::TARGET_GROUP, group);
     put(&mut block, headers::REDRIVE_COUNT, &notes.redrive_count.saturating_add(1).to_string());

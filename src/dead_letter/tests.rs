@@ -271,6 +271,7 @@ fn a_replay_has_the_message_back_for_one_group_and_counts_its_rounds() {
             ("ce_id", "e-1"),
             ("other", "x"),
             ("null", ""),
+            ("ce_time", "2023-11-14T22:13:20.000Z"),
             ("chalk_target_group", "chalk-online"),
             ("chalk_dlq_redrive_count", &round),
             ("chalk_dlq_first_failed_at", "2023-11-14T22:13:21.500Z"),
@@ -279,7 +280,28 @@ fn a_replay_has_the_message_back_for_one_group_and_counts_its_rounds() {
         .collect();
         assert_eq!(again.headers, expected, "no note of the burial goes back, and nothing else is missing");
         sent.headers = again.headers;
+        // A bus that does not keep times.
+        sent.timestamp_ms = sent.timestamp_ms.map(|time| time + 3_600_000);
     }
+}
+
+#[test]
+fn a_replay_has_the_time_that_the_message_brought_or_else_the_one_that_the_bus_gave_it() {
+    let ours = "2020-01-01T00:00:00Z";
+    for (brought, expected) in [
+        (&[("ce_time", ours)][..], ours),
+        (&[("ce-time", ours)], ours),
+        (&[("ce_time", ""), ("ce-time", "")], "2023-11-14T22:13:20.000Z"),
+        (&[], "2023-11-14T22:13:20.000Z"),
+    ] {
+        let sent = message(None, brought.iter().copied().collect(), None);
+        let again = again(&round_trip(&sent, None), "g");
+        let times: Vec<&str> = ["ce_time", "ce-time"].iter().filter_map(|name| again.headers.get_str(name)).collect();
+        assert_eq!(times, [expected], "{brought:?}");
+    }
+    let mut timeless = message(None, Headers::new(), None);
+    timeless.timestamp_ms = None;
+    assert_eq!(again(&round_trip(&timeless, None), "g").headers.get("ce_time"), None);
 }
 
 #[test]
