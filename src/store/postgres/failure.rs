@@ -17,14 +17,17 @@ const OWN_CODE: &str = "an error of the database's own code";
 /// Where in the server's sources errors come from whose text PL/pgSQL takes from a function: `RAISE` and `ASSERT`.
 const RAISES: [&str; 2] = ["exec_stmt_raise", "exec_stmt_assert"];
 
+/// Where in the server's sources a row is held against what a view or a policy lets in (`execMain.c`).
+const CHECKS_ROWS: &str = "ExecWithCheckOptions";
+
 /// How the files of other languages' sources begin: what they report is what a function says, or what is wrong with it.
 const LANGUAGES: [&str; 4] = ["plpy", "plperl", "pltcl", "plv8"];
 
 /// Sorts an error by its SQLSTATE. `server` is shown before it and holds no credential.
 ///
 /// Only the classes that speak of data are a verdict on a row, and of which one they do not say: 22, 23 and 54; 44, what
-/// a view's `WITH CHECK OPTION` does not let in; and P0, with which `RAISE` and `ASSERT` end a function, such as one of a
-/// trigger that looks at rows. What is neither that nor missing rights may be put right while the writer waits: a full
+/// a view's `WITH CHECK OPTION` does not let in, which a policy of rows says under 42501; and P0, with which `RAISE` and
+/// `ASSERT` end a function, such as one of a trigger that looks at rows. What is neither that nor missing rights may be put right while the writer waits: a full
 /// disk, too many connections, a shutdown, a deadlock, a table that others are changing.
 pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
     let Some(db) = error.as_db_error() else { return of_connection(server, error) };
@@ -37,6 +40,8 @@ pub(in crate::store) fn of(server: &str, error: &Error) -> SinkError {
         "3D" => SinkError::Denied { reason },
         // Also said where a person ends the statement.
         "57" if code == "57014" => SinkError::Transient { reason: format!("{reason}; {TIME_OUT}") },
+        // No right to the table, or a policy of its rows that does not let one in: the server has one code for both.
+        "42" if code == "42501" && db.routine() == Some(CHECKS_ROWS) => SinkError::Poisoned(refusal(db)),
         "42" if code == "42501" => SinkError::Denied { reason },
         "22" | "23" | "44" | "54" | "P0" => SinkError::Poisoned(refusal(db)),
         _ => SinkError::Transient { reason },

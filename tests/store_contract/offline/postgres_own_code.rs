@@ -51,6 +51,30 @@ async fn a_row_that_a_trigger_raises_an_error_for_is_refused_and_what_it_says_is
     }
 }
 
+/// The server has one code for a policy that does not let a row in and for a right that is missing.
+#[tokio::test]
+async fn a_row_that_a_policy_does_not_let_in_is_refused_and_a_missing_right_is_waited_for() {
+    let server = server();
+    let store = open(&server);
+    let made = row(&shape("user", &[("email", Some("string"))]), 0, NOON, [Value::text("a@b")]);
+    write(&store, "made", &[made]).await.expect("written");
+    // The writer owns the table, and a table's owner passes its policies unless they are forced.
+    server.sql(
+        "ALTER TABLE \"user\" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; \
+         CREATE POLICY emails ON \"user\" USING (email LIKE '%@%')",
+    );
+    poisoned(&store, &users(&["c@d", "secret", "e@f"])).await;
+    let refusal = poisoned(&store, &users(&["secret"])).await;
+    assert_eq!((refusal.code.as_deref(), refusal.row.as_deref()), (Some("42501"), Some("user/1")));
+    assert!(refusal.message.contains("violates row-level security policy"), "{refusal}");
+    assert_eq!(write(&store, "w", &users(&["c@d", "e@f"])).await.expect("the sound rows").stored, 2);
+    server.sql("REVOKE INSERT ON \"user\" FROM writer");
+    match write(&store, "w", &users(&["secret"])).await {
+        Err(SinkError::Denied { reason }) => assert!(reason.contains("42501"), "{reason}"),
+        other => panic!("expected it to be waited for, found {other:?}"),
+    }
+}
+
 /// What it says with a code of something that passes is waited for; the reason goes to logs, and to whoever asks.
 #[tokio::test]
 async fn what_own_code_says_of_what_passes_is_waited_for_without_its_words() {

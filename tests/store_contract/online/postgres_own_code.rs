@@ -41,6 +41,29 @@ async fn what_a_view_does_not_let_in_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_policy_does_not_let_in_is_refused_and_a_missing_right_is_waited_for() {
+    let server = PostgresServer::start(Version::Debian, &[]);
+    let store = store(&server.uri());
+    stored(&*store, &[user("42", 1)]).await;
+    // The writer owns the table, and a table's owner passes its policies unless they are forced.
+    server.sql(
+        "ALTER TABLE online_features ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; \
+         CREATE POLICY keys ON online_features USING (pkey <> 'secret')",
+    );
+    poisoned(&*store, &[user("42", 2), user("secret", 2)]).await;
+    let refusal = poisoned(&*store, &[user("secret", 2)]).await;
+    assert_eq!(refusal.code.as_deref(), Some("42501"));
+    assert!(!refusal.for_logs().to_string().contains("secret"), "{}", refusal.for_logs());
+    stored(&*store, &[user("42", 2)]).await;
+    assert_eq!(value(&*store, &entity("42"), "a").await, Some(int(2)));
+    server.sql("REVOKE INSERT ON online_features FROM writer");
+    match write(&*store, &[user("secret", 3)]).await {
+        Err(SinkError::Denied { reason }) => assert!(reason.contains("42501"), "{reason}"),
+        other => panic!("expected it to be waited for, found {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn what_a_trigger_raises_an_error_for_is_refused() {
     let server = PostgresServer::start(Version::Debian, &[]);
     let store = store(&server.uri());

@@ -9,10 +9,10 @@ use crate::sink::SinkError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::{quoted, tables};
 
-/// The columns of a table, by its quoted name, with their types.
+/// The columns of a table, by its quoted name, with their types, and whether the server alone says what is in them.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-           t.typnamespace = 'pg_catalog'::regnamespace
+           t.typnamespace = 'pg_catalog'::regnamespace, a.attgenerated <> '' OR a.attidentity = 'a'
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
@@ -143,9 +143,13 @@ pub(super) fn read(rows: &[Row]) -> Table {
     let mut table = Table::default();
     for row in rows {
         let (name, type_name, modifier): (&str, &str, i32) = (row.get(0), row.get(1), row.get(2));
-        let shown: String = row.get(3);
-        let column_type =
-            if row.get(4) { ColumnType::described(type_name, modifier, &shown) } else { ColumnType::Other(shown) };
+        let (shown, is_of_the_server, is_generated): (String, bool, bool) = (row.get(3), row.get(4), row.get(5));
+        let column_type = match (is_generated, is_of_the_server) {
+            // A value for it is an error of the statement, which names no row.
+            (true, _) => ColumnType::Other(format!("{shown} GENERATED ALWAYS")),
+            (false, true) => ColumnType::described(type_name, modifier, &shown),
+            (false, false) => ColumnType::Other(shown),
+        };
         table.add(name, column_type);
     }
     table
@@ -153,8 +157,9 @@ pub(super) fn read(rows: &[Row]) -> Table {
 
 /// Whether some columns that were planned for have the types that they had.
 ///
-/// The server makes a value of one type one of another where it is to be stored, and rounds it without a word: an integer
-/// of 64 bits where a column is a double by now, a decimal where it has fewer digits.
+/// The server makes a value of one type one of another where it is to be stored, and changes it without a word: it rounds
+/// an integer of 64 bits where a column is a double by now, a decimal or a time where it has fewer digits, and cuts blanks
+/// off a text that is too long.
 pub(super) fn are_still(now: &Table, planned: &Table, columns: &[usize]) -> bool {
     columns.iter().all(|at| {
         let column = &planned.columns[*at];

@@ -53,12 +53,12 @@ pub(super) fn field(column: &ColumnType, value: &Value, out: &mut Vec<u8>) -> Re
 
 fn one(scalar: Scalar, value: &Value, out: &mut Vec<u8>) -> Result<(), Misplaced> {
     match (scalar, value) {
-        (Scalar::Text, Value::Text(text)) => binary::bytes(out, text.as_bytes()),
+        (Scalar::Text | Scalar::Varchar(_), Value::Text(text)) => binary::bytes(out, text.as_bytes()),
         (Scalar::Int8, Value::Int(number)) => binary::bytes(out, &number.to_be_bytes()),
         (Scalar::Float8, Value::Double(number)) => binary::bytes(out, &number.to_be_bytes()),
         (Scalar::Float8, Value::Int(number)) => binary::bytes(out, &(*number as f64).to_be_bytes()),
         (Scalar::Bool, Value::Bool(value)) => binary::bytes(out, &[u8::from(*value)]),
-        (Scalar::Timestamptz, Value::Timestamp(time)) => {
+        (Scalar::Timestamptz(_), Value::Timestamp(time)) => {
             binary::bytes(out, &binary::timestamptz(*time).to_be_bytes());
         }
         (Scalar::Date, Value::Date(day)) => binary::bytes(out, &binary::date(*day).to_be_bytes()),
@@ -113,6 +113,9 @@ mod tests {
         assert_eq!(bytes(ColumnType::Jsonb, Value::List(vec![])), [0, 0, 0, 3, 1, b'[', b']']);
         let empty = bytes(ColumnType::Many(Scalar::Bool), Value::List(vec![]));
         assert_eq!(empty, [0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16]);
+        // The server takes an array's items only by the type that the column names: 1043, and not 25 for `text`.
+        let empty = bytes(ColumnType::Many(Scalar::Varchar(Some(3))), Value::List(vec![]));
+        assert_eq!(empty, [0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 19]);
         assert!(field(&ColumnType::One(Scalar::Int4), &Value::Int(i64::MAX), &mut Vec::new()).is_err());
         assert!(field(&ColumnType::One(Scalar::Bool), &Value::Int(1), &mut Vec::new()).is_err());
         assert_eq!(HEAD.len(), 19);

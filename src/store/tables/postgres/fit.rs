@@ -11,6 +11,9 @@ use crate::value::{Value, Vector, jsonb};
 /// Digits of a `numeric` before and behind the point.
 const DIGITS: (usize, usize) = (131_072, LONGEST_FRACTION);
 
+/// Digits of a second's fraction in microseconds.
+const MICROS: u32 = 6;
+
 /// Why a value does not fit a type as it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Misfit {
@@ -84,8 +87,11 @@ fn one(scalar: Scalar, column: &ColumnType, value: &Value) -> Result<(), Misfit>
         refused(ErrorClass::TypeMismatch, format!("expected {column}, which cannot hold {number}"))
     };
     match (scalar, value) {
-        (Scalar::Text, Value::Text(text)) if text.as_bytes().contains(&0) => refused(ErrorClass::ValueRefused, nul()),
-        (Scalar::Text, Value::Text(_))
+        (Scalar::Text | Scalar::Varchar(_), Value::Text(text)) if text.as_bytes().contains(&0) => {
+            refused(ErrorClass::ValueRefused, nul())
+        }
+        (Scalar::Varchar(Some(most)), Value::Text(text)) => varchar(most, column, value, text),
+        (Scalar::Text | Scalar::Varchar(None), Value::Text(_))
         | (Scalar::Bool, Value::Bool(_))
         | (Scalar::Int8, Value::Int(_))
         | (Scalar::Float8, Value::Double(_))
@@ -102,10 +108,10 @@ fn one(scalar: Scalar, column: &ColumnType, value: &Value) -> Result<(), Misfit>
             refused(ErrorClass::TypeMismatch, format!("expected {column}, which would round {number}"))
         }
         (Scalar::Int8, Value::Double(_)) => Err(Misfit::Widen(ColumnType::One(Scalar::Float8))),
-        (Scalar::Timestamptz, Value::Timestamp(time)) if TIMES.contains(time) => Ok(()),
-        (Scalar::Timestamptz, Value::Timestamp(time)) => {
+        (Scalar::Timestamptz(_), Value::Timestamp(time)) if !TIMES.contains(time) => {
             refused(ErrorClass::ValueRefused, format!("timestamp {time} µs is outside the years 1 to 9999"))
         }
+        (Scalar::Timestamptz(digits), Value::Timestamp(time)) => timestamptz(digits, column, value, *time),
         (Scalar::Date, Value::Date(day)) if DAYS.contains(day) => Ok(()),
         (Scalar::Date, Value::Date(day)) => {
             refused(ErrorClass::ValueRefused, format!("day {day} since 1970 is outside the years 1 to 9999"))
@@ -133,6 +139,22 @@ fn numeric(limits: Option<(u16, u16)>, column: &ColumnType, value: &Value, text:
     if digits.whole.len() + scale <= precision && digits.fraction.trim_end_matches('0').len() <= scale {
         return Ok(());
     }
+    inexact(column, value)
+}
+
+/// Of a text that is too long the server cuts blanks off without a word.
+fn varchar(most: usize, column: &ColumnType, value: &Value, text: &str) -> Result<(), Misfit> {
+    // No text has more characters than bytes.
+    if text.len() <= most || text.chars().count() <= most { Ok(()) } else { inexact(column, value) }
+}
+
+/// A time of more digits is rounded by the server without a word.
+fn timestamptz(digits: Option<u8>, column: &ColumnType, value: &Value, time: i64) -> Result<(), Misfit> {
+    let digits = digits.map_or(MICROS, u32::from).min(MICROS);
+    if time % 10_i64.pow(MICROS - digits) == 0 { Ok(()) } else { inexact(column, value) }
+}
+
+fn inexact(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
     refused(ErrorClass::TypeMismatch, format!("expected {column}, which cannot hold {} exactly", describe(value)))
 }
 
@@ -169,6 +191,42 @@ mod tests {
         assert_eq!(class(&ColumnType::One(Scalar::Int4), &Value::Int(1 << 31)), Some(ErrorClass::TypeMismatch));
         assert_eq!(check(&ColumnType::One(Scalar::Float4), &Value::Double(0.5)), Ok(()));
         assert_eq!(class(&ColumnType::One(Scalar::Float4), &Value::Double(0.1)), Some(ErrorClass::TypeMismatch));
+    }
+
+    #[test]
+    fn a_text_or_a_time_that_its_column_would_make_another_is_refused() {
+        let short = Scalar::Varchar(Some(3));
+        for fits in ["", "abc", "éàü", "a  "] {
+            assert_eq!(check(&ColumnType::One(short), &Value::text(fits)), Ok(()), "{fits}");
+        }
+        for long in ["abcd", "abc  ", "éàü ", "    "] {
+            assert_eq!(class(&ColumnType::One(short), &Value::text(long)), Some(ErrorClass::TypeMismatch), "{long}");
+        }
+        let texts = |text: &'static str| Value::List(vec![Value::text("a"), Value::Null, Value::text(text)]);
+        assert_eq!(check(&ColumnType::Many(short), &texts("abc")), Ok(()));
+        assert_eq!(class(&ColumnType::Many(short), &texts("abc ")), Some(ErrorClass::TypeMismatch));
+        assert_eq!(check(&ColumnType::One(Scalar::Varchar(None)), &Value::text("abcd")), Ok(()));
+        for length in [None, Some(3)] {
+            let column = ColumnType::One(Scalar::Varchar(length));
+            assert_eq!(class(&column, &Value::text("a\0")), Some(ErrorClass::ValueRefused));
+        }
+        for (digits, time, fits) in [
+            (Some(0), -7_000_000, true),
+            (Some(0), 600_001, false),
+            (Some(0), -600_001, false),
+            (Some(3), 1_000, true),
+            (Some(3), 1_001, false),
+            (Some(6), 1, true),
+            (None, 1, true),
+        ] {
+            let refused = (!fits).then_some(ErrorClass::TypeMismatch);
+            let column = Scalar::Timestamptz(digits);
+            assert_eq!(class(&ColumnType::One(column), &Value::Timestamp(time)), refused, "{column}: {time}");
+            let list = Value::List(vec![Value::Timestamp(time)]);
+            assert_eq!(class(&ColumnType::Many(column), &list), refused, "{column}[]: {time}");
+        }
+        let seconds = ColumnType::One(Scalar::Timestamptz(Some(0)));
+        assert_eq!(class(&seconds, &Value::Timestamp(i64::MAX)), Some(ErrorClass::ValueRefused));
     }
 
     #[test]

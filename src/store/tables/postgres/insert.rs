@@ -10,7 +10,7 @@ pub(super) fn newer(table: &Table, newer: &[usize], columns: &[usize]) -> Vec<(S
     let copied = newer.iter().filter(|at| columns.contains(at)).map(|at| &table.columns[*at]);
     let with_least = copied.filter_map(|column| {
         let least = match column.column_type {
-            ColumnType::One(Scalar::Timestamptz) => "'-infinity'",
+            ColumnType::One(Scalar::Timestamptz(_)) => "'-infinity'",
             ColumnType::One(Scalar::Int8) => "'-9223372036854775808'",
             _ => return None,
         };

@@ -27,12 +27,13 @@
 //! double when a double comes, unless it holds an integer that a double would round, or something hangs on it that
 //! Postgres does not change with it, such as a view; the table is written anew for that, and nobody else reads or
 //! writes it meanwhile, which a declared type avoids. Anything else of another
-//! type is refused, and so is what the column cannot hold exactly. `smallint`, `integer`, `real` and `varchar` that
-//! somebody made are written to as well. System columns never change their type.
+//! type is refused, and so is what the column cannot hold exactly. `smallint`, `integer`, `real`, `varchar(n)` and
+//! `timestamptz(p)` that somebody made are written to as well. A column of any other type, or one that the server alone
+//! fills (`GENERATED ALWAYS`), takes no value, and rows without one are written around it. System columns never change
+//! their type.
 //!
-//! Text with U+0000 and times beyond the years 1 to 9999 are refused by row. What only the server can say (a text
-//! too long for a `varchar`, a constraint that somebody added) is found by halving, and the refusal has the
-//! SQLSTATE.
+//! Text with U+0000 and times beyond the years 1 to 9999 are refused by row. What only the server can say (a constraint,
+//! a trigger or a policy that somebody added) is found by halving, and the refusal has the SQLSTATE.
 //!
 //! # Names
 //! Names are kept as they are, quoted. One of more than 63 bytes, which the server would cut, is its first bytes,

@@ -154,7 +154,7 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> 
                     && let Some(at) = binding.inserted_at
                     && table.columns[at].column_type == ColumnType::Unknown
                 {
-                    table.columns[at].column_type = ColumnType::One(Scalar::Timestamptz);
+                    table.columns[at].column_type = ColumnType::One(Scalar::Timestamptz(None));
                 }
                 for (column, column_type) in wider.drain(..) {
                     let before = std::mem::replace(&mut table.columns[column].column_type, column_type);

@@ -159,9 +159,9 @@ fn scalar_form(scalar: Scalar) -> Form {
         Scalar::Bool => Arrow::Boolean.into(),
         Scalar::Int2 | Scalar::Int4 | Scalar::Int8 => Arrow::Int64.into(),
         Scalar::Float4 | Scalar::Float8 => Arrow::Float64.into(),
-        Scalar::Text => Arrow::Utf8.into(),
+        Scalar::Text | Scalar::Varchar(_) => Arrow::Utf8.into(),
         Scalar::Bytea => Arrow::Binary.into(),
-        Scalar::Timestamptz => timestamp().into(),
+        Scalar::Timestamptz(_) => timestamp().into(),
         Scalar::Date => Arrow::Date32.into(),
         Scalar::Numeric(Some((precision, scale))) if precision <= DIGITS && scale <= precision => {
             Arrow::Decimal128(precision as u8, scale as i8).into()
