@@ -214,6 +214,16 @@ impl Object {
         missing("another object has taken its place, and is announced by itself")
     }
 
+    /// What it means for the file that another object is there since it was first read.
+    pub(super) fn overwritten(&self) -> Unread {
+        if self.is_announced {
+            return Unread::Refused(self.replaced());
+        }
+        // The message means whatever is there, which is another from now on: it is opened anew.
+        let reason = format!("{}: another object took its place while it was read", self.uri);
+        Unread::Store(SinkError::Transient { reason })
+    }
+
     /// What an error means for the file. That the bucket is missing says nothing of it: it may be misspelt in the
     /// configuration of whoever made it, or be made later.
     fn unread(&self, error: &Error) -> Unread {
@@ -227,12 +237,7 @@ impl Object {
         match error {
             Error::NotFound { .. } if text.contains("NoSuchBucket") => Unread::Store(SinkError::Transient { reason }),
             Error::NotFound { .. } => Unread::Refused(missing("there is no such file")),
-            Error::Precondition { .. } if self.is_announced => Unread::Refused(self.replaced()),
-            // The message means whatever is there, which is another from now on: it is opened anew.
-            Error::Precondition { .. } => {
-                let reason = format!("{}: another object took its place while it was read", self.uri);
-                Unread::Store(SinkError::Transient { reason })
-            }
+            Error::Precondition { .. } => self.overwritten(),
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
                 Unread::Store(SinkError::Denied { reason })
             }

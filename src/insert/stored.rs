@@ -2,7 +2,8 @@
 //!
 //! As little is believed of it as of a body that came in a message: the footer's lists are walked before they are
 //! read, and the pages of a group are added up before one of them is unpacked. What is bounded is what is in memory
-//! at once: one group as it is stored, a page and a dictionary of each column, and a batch of rows.
+//! at once: its footer, one group as it is stored, a page and a dictionary of each column, and a batch of rows. Whoever
+//! has many files to read closes those whose turn is not yet.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::object::{Buckets, Object, Unread, invalid};
 use super::{MAGIC, ROWS, pages, thrift, width};
@@ -34,10 +36,20 @@ const WAITING: usize = 1;
 /// A file whose footer was read and judged.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    object: Object,
+    closed: Closed,
     metadata: ArrowReaderMetadata,
+}
+
+/// What it takes to open the same file again: a few hundred bytes, whatever its footer takes.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    object: Object,
     size: u64,
     limit: usize,
+    /// Where its footer is.
+    footer: Range<u64>,
+    /// The hash of its footer.
+    hash: u128,
 }
 
 impl Stored {
@@ -51,12 +63,16 @@ impl Stored {
         if let Some(said) = file.bytes.filter(|said| *said != tail.size) {
             return Err(invalid(format!("has {} bytes, and the message says {said}", tail.size)).into());
         }
-        let footer = footer(&object, tail.bytes, tail.size, limit).await?;
-        let metadata = caught(|| metadata(&footer, limit))
-            .unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
-        let stored = Self { object, metadata, size: tail.size, limit };
+        let (place, bytes) = footer(&object, tail.bytes, tail.size, limit).await?;
+        let closed = Closed { object, size: tail.size, limit, footer: place, hash: xxh3_128(&bytes) };
+        let stored = closed.with(&bytes)?;
         stored.check(file)?;
         Ok(stored)
+    }
+
+    /// Lets go of its footer, which may take megabytes.
+    pub fn close(self) -> Closed {
+        self.closed
     }
 
     /// Its columns, as they are stored.
@@ -80,13 +96,13 @@ impl Stored {
             if group.num_rows() < 0 {
                 return Err(malformed(format_args!("a group of {} rows", group.num_rows())));
             }
-            let Range { start, end } = span(group, self.size)?;
-            if end - start > self.limit as u64 {
+            let Range { start, end } = span(group, self.closed.size)?;
+            if end - start > self.closed.limit as u64 {
                 return Err(invalid(format!(
                     "has a group of rows of {} bytes; {} may be in memory at once (`memory_limit`), and a group is \
                      read whole",
                     end - start,
-                    self.limit
+                    self.closed.limit
                 )));
             }
         }
@@ -113,7 +129,7 @@ impl Stored {
         for (number, group) in self.groups().iter().enumerate() {
             let failed = match self.group(group).await {
                 Ok(group) => {
-                    let (metadata, limit, to) = (self.metadata.clone(), self.limit, send.clone());
+                    let (metadata, limit, to) = (self.metadata.clone(), self.closed.limit, send.clone());
                     let decoded = tokio::task::spawn_blocking(move || {
                         let read = caught(|| decode(group, metadata, number, limit, &to));
                         read.unwrap_or_else(|| Err(malformed("it made the reader give up")))
@@ -134,9 +150,31 @@ impl Stored {
     }
 
     async fn group(&self, group: &RowGroupMetaData) -> Result<Group, Unread> {
-        let Range { start, end } = span(group, self.size)?;
-        let bytes = if start == end { Bytes::new() } else { self.object.range(start..end).await? };
-        Ok(Group { bytes, start, size: self.size })
+        let Closed { object, size, .. } = &self.closed;
+        let Range { start, end } = span(group, *size)?;
+        let bytes = if start == end { Bytes::new() } else { object.range(start..end).await? };
+        Ok(Group { bytes, start, size: *size })
+    }
+}
+
+impl Closed {
+    /// Opens it again, by one request for its footer.
+    ///
+    /// It is the same file still: where it is gone, or another is in its place, the error is the one that reading on
+    /// would have ended with.
+    pub async fn open(&self) -> Result<Stored, Unread> {
+        let footer = self.object.range(self.footer.clone()).await?;
+        // A store that knows neither versions nor tags does not tell one object from the next.
+        if xxh3_128(&footer) != self.hash {
+            return Err(self.object.overwritten());
+        }
+        self.clone().with(&footer).map_err(Unread::Refused)
+    }
+
+    fn with(self, footer: &[u8]) -> Result<Stored, Refusal> {
+        let metadata = caught(|| metadata(footer, self.limit))
+            .unwrap_or_else(|| Err(malformed("its footer made the reader give up")))?;
+        Ok(Stored { closed: self, metadata })
     }
 }
 
@@ -221,8 +259,8 @@ fn longest(group: &Arc<Group>, described: &RowGroupMetaData, column: usize) -> R
     Ok(longest)
 }
 
-/// The bytes of the footer, from the end of a file of so many bytes.
-async fn footer(object: &Object, tail: Bytes, size: u64, limit: usize) -> Result<Bytes, Unread> {
+/// Where the footer is in a file of so many bytes, and its bytes.
+async fn footer(object: &Object, tail: Bytes, size: u64, limit: usize) -> Result<(Range<u64>, Bytes), Unread> {
     const ENDS: u64 = 8;
     if size == 0 {
         return Err(invalid("is empty").into());
@@ -236,11 +274,13 @@ async fn footer(object: &Object, tail: Bytes, size: u64, limit: usize) -> Result
         return Err(malformed(format_args!("a footer of {length} bytes in a file of {size}")).into());
     }
     let whole = length + ENDS;
+    let place = size - whole..size - ENDS;
     if whole <= tail.len() as u64 {
         let from = tail.len() - whole as usize;
-        return Ok(tail.slice(from..tail.len() - ENDS as usize));
+        return Ok((place, tail.slice(from..tail.len() - ENDS as usize)));
     }
-    object.range(size - whole..size - ENDS).await
+    let bytes = object.range(place.clone()).await?;
+    Ok((place, bytes))
 }
 
 fn metadata(footer: &[u8], limit: usize) -> Result<ArrowReaderMetadata, Refusal> {

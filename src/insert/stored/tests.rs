@@ -39,13 +39,22 @@ fn zstd() -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(1).expect("a level"))
 }
 
-/// Reads a file of these bytes; its batches, or why not.
-async fn read(folder: &Path, bytes: &[u8], limit: usize) -> Result<Vec<RecordBatch>, Unread> {
+/// Writes a file of these bytes, over the one before.
+fn put(folder: &Path, bytes: &[u8]) -> LoadFile {
     let path = folder.join("file.parquet");
     std::fs::write(&path, bytes).expect("written");
     let uri = format!("file://{}", path.display());
-    let file = LoadFile { uri: uri.into(), rows: None, bytes: None, which: Which::Newest };
+    LoadFile { uri: uri.into(), rows: None, bytes: None, which: Which::Newest }
+}
+
+/// Reads a file of these bytes; its batches, or why not.
+async fn read(folder: &Path, bytes: &[u8], limit: usize) -> Result<Vec<RecordBatch>, Unread> {
+    let file = put(folder, bytes);
     let stored = Stored::open(&Buckets::default(), &file, limit).await?;
+    batches(&stored).await
+}
+
+async fn batches(stored: &Stored) -> Result<Vec<RecordBatch>, Unread> {
     let (mut reading, mut batches) = (stored.batches(), Vec::new());
     while let Some(batch) = reading.next().await {
         batches.push(batch?);
@@ -109,6 +118,46 @@ async fn a_footer_that_lies_about_its_lists_is_refused_before_they_are_read() {
     let bytes = [MAGIC, &u32::MAX.to_le_bytes(), MAGIC].concat();
     let message = refused(read(folder.path(), &bytes, LIMIT).await);
     assert!(message.contains("a footer of 4294967295 bytes in a file of 12"), "{message}");
+}
+
+#[tokio::test]
+async fn a_file_that_was_closed_is_opened_again_and_nothing_of_its_footer_is_held_between() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = "x".repeat(TAIL as usize);
+    // The footer of the second is not in what is read first.
+    for name in ["x", &long] {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000));
+        let whole = RecordBatch::try_from_iter([(name, column)]).expect("a batch");
+        let named = put(folder.path(), &file(&whole, zstd(), 300));
+        let stored = Stored::open(&Buckets::default(), &named, LIMIT).await.expect("sound");
+        let footer = Arc::downgrade(stored.metadata.metadata());
+        let closed = stored.close();
+        assert_eq!(footer.strong_count(), 0);
+        for _ in 0..2 {
+            let stored = closed.open().await.expect("as it was");
+            let read = batches(&stored).await.expect("read");
+            assert_eq!(concat_batches(&whole.schema(), &read).expect("one schema"), whole);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changed_or_went_while_it_was_closed_ends_as_one_that_does_while_it_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = put(folder.path(), &file(&batch(), zstd(), 300));
+    let closed = Stored::open(&Buckets::default(), &named, LIMIT).await.expect("sound").close();
+    // As where the store tells no object from the next.
+    let other = Closed { hash: !closed.hash, ..closed.clone() };
+    let untold = other.open().await.expect_err("another footer");
+    put(folder.path(), &file(&batch().slice(0, 10), zstd(), 300));
+    let told = closed.open().await.expect_err("another object");
+    for changed in [untold, told] {
+        let Unread::Store(SinkError::Transient { reason }) = changed else { panic!("opened anew, not {changed:?}") };
+        assert!(reason.contains("another object took its place"), "{reason}");
+    }
+    std::fs::remove_file(folder.path().join("file.parquet")).expect("removed");
+    let Err(Unread::Refused(refusal)) = closed.open().await else { panic!("it is gone") };
+    assert_eq!(refusal.class, ErrorClass::FileMissing);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! One statement: the rows of some files into one table, each read while it is sent.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -26,7 +27,8 @@ const AT_ONCE: usize = 8_192;
 pub(super) struct Part {
     pub(super) name: Name,
     target: String,
-    table: Table,
+    /// Shared by all that are alike: where files are copied one by one, there may be thousands.
+    table: Arc<Table>,
     /// The columns that are copied, in the order of the table's.
     columns: Vec<usize>,
     key: Vec<usize>,
@@ -66,7 +68,12 @@ pub(super) struct Copied {
 impl Part {
     pub(super) fn new(name: Name, target: String, planned: Plan<'_>, columns: Vec<usize>) -> Self {
         let Plan { table, key, newer, history, repeats, .. } = planned;
-        Self { name, target, table, columns, key, newer, history, repeats, files: Vec::new() }
+        Self { name, target, table: Arc::new(table), columns, key, newer, history, repeats, files: Vec::new() }
+    }
+
+    /// Shares the table of another that is alike.
+    pub(super) fn share(&mut self, other: &Self) {
+        self.table = Arc::clone(&other.table);
     }
 
     /// Whether both go into one statement.
@@ -128,14 +135,16 @@ pub(super) async fn copy(
     for at in &part.files {
         let file = &files[*at];
         let bad = |refusal: Refusal| Stop::Bad { file: *at, refusal };
+        let stop = |unread: Unread| match unread {
+            Unread::Refused(refusal) => bad(refusal),
+            Unread::Store(error) => Stop::Away { file: *at, error },
+        };
         let destination = work.loads[file.load].destination;
-        let mut batches = file.stored.batches();
+        let stored = file.closed.open().await.map_err(stop)?;
+        let mut batches = stored.batches();
         let mut before = 0;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|unread| match unread {
-                Unread::Refused(refusal) => bad(refusal),
-                Unread::Store(error) => Stop::Away { file: *at, error },
-            })?;
+            let batch = batch.map_err(stop)?;
             let columns = file.rows.of(destination, &batch).map_err(bad)?;
             for from in (0..columns.rows).step_by(AT_ONCE) {
                 let rows: Vec<TableRow> = columns.each(from, AT_ONCE.min(columns.rows - from)).collect();

@@ -1,6 +1,9 @@
 //! Loads into Postgres: one transaction a write, in which the files of one table with the same columns go into one
 //! `COPY`, whatever loads they are of, and the ledger of loads is written beside them.
 //!
+//! Each file is opened twice: first all of them one by one, for their columns, and each again when it is its turn to be
+//! copied, so that one footer is in memory at a time. That costs a request more whenever a file is copied.
+//!
 //! Files are read while they are copied. When one of them turns out bad the transaction is rolled back and begun again
 //! without it, or without its load. What the server refuses names no file: then each is copied by itself, behind a
 //! savepoint, until it is known which.
@@ -10,9 +13,11 @@ mod ledger;
 mod opened;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
+use arrow::datatypes::Fields;
 use async_trait::async_trait;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use self::copy::{Part, Stop};
 use self::ledger::Ledger;
@@ -23,8 +28,8 @@ use super::table::{Name, Tables};
 use super::write::staged;
 use crate::insert::object::{Buckets, Unread, invalid};
 use crate::insert::rows::FileRows;
-use crate::insert::stored::Stored;
-use crate::row::load::{FileLoad, Target};
+use crate::insert::stored::{Closed, Stored};
+use crate::row::load::{FileLoad, Load, Target};
 use crate::row::table::TableRow;
 use crate::sink::{Outcome, Refusal, Sink, SinkError, Write};
 use crate::store::StoreOptions;
@@ -121,7 +126,7 @@ impl Loads {
         }
     }
 
-    /// Opens the pending files that are not open yet, and forgets those that are no longer pending.
+    /// Opens the pending files that were not opened yet, and forgets those that are no longer pending.
     async fn open(
         &self,
         connection: &Connection,
@@ -132,6 +137,7 @@ impl Loads {
         let known: HashSet<(usize, usize)> = files.iter().map(|known| (known.load, known.file)).collect();
         for load in 0..work.loads.len() {
             let pending: Vec<usize> = work.loads[load].pending().map(|(at, _)| at).collect();
+            let mut alike = HashMap::new();
             for file in pending {
                 let item = &mut work.loads[load];
                 if !item.is_pending() {
@@ -140,14 +146,9 @@ impl Loads {
                 if known.contains(&(load, file)) {
                     continue;
                 }
-                let stored = Stored::open(&self.buckets, &item.load.files[file], self.limit).await;
-                let opened = stored.and_then(|stored| {
-                    let rows = FileRows::new(item.load, stored.schema(), self.limit)?;
-                    Ok((stored, rows))
-                });
-                match opened {
-                    Ok((stored, rows)) => match Name::of(&rows.shape) {
-                        Some(name) => files.push(File { load, file, stored, rows, name }),
+                match self.seen(item.load, file, &mut alike).await {
+                    Ok((closed, rows)) => match Name::of(&rows.shape) {
+                        Some(name) => files.push(File { load, file, closed, rows, name }),
                         None => item.refused = Some(refused(item.load, NO_NAME.to_owned())),
                     },
                     Err(Unread::Refused(refusal)) => item.spoil(file, refusal),
@@ -167,6 +168,26 @@ impl Loads {
             return Err(SinkError::Transient { reason: format!("{}: the connection was closed", connection.address) });
         }
         Ok(())
+    }
+
+    /// Opens one file for its columns. `alike` has what was made of those of the load's other files.
+    async fn seen(
+        &self,
+        load: &Load,
+        file: usize,
+        alike: &mut HashMap<Fields, Arc<FileRows>>,
+    ) -> Result<(Closed, Arc<FileRows>), Unread> {
+        let stored = Stored::open(&self.buckets, &load.files[file], self.limit).await?;
+        let fields = stored.schema().fields();
+        let rows = match alike.get(fields) {
+            Some(rows) => Arc::clone(rows),
+            None => {
+                let rows = Arc::new(FileRows::new(load, stored.schema(), self.limit)?);
+                alike.insert(fields.clone(), Arc::clone(&rows));
+                rows
+            }
+        };
+        Ok((stored.close(), rows))
     }
 
     /// Makes the tables hold the columns of all files, and sorts these into statements.
@@ -211,9 +232,12 @@ impl Loads {
                 }
                 let target = name.quoted_for(connection, self.tables.layout);
                 let mut new = Part::new(name.clone(), target, planned, columns);
-                match parts.iter_mut().find(|part| !one_by_one && part.is_like(&new)) {
-                    Some(part) => part.files.push(at),
-                    None => {
+                match parts.iter_mut().find(|part| part.is_like(&new)) {
+                    Some(part) if !one_by_one => part.files.push(at),
+                    like => {
+                        if let Some(like) = like {
+                            new.share(like);
+                        }
                         new.files.push(at);
                         parts.push(new);
                     }
