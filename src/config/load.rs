@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use url::{Url, form_urlencoded};
+
 use super::errors::ConfigErrors;
 use super::examine::{Examined, Text, read};
 use super::layers::Overrides;
@@ -50,15 +52,34 @@ impl Text {
     }
 }
 
-/// Whether a URI in plain text holds what should be a secret.
+/// Whether a URI in plain text holds what should be a secret; where that is not certain, it does.
 fn has_password(uri: &str) -> bool {
     if SecretRef::is_name(uri) {
         return false;
     }
-    let Ok(url) = url::Url::parse(uri) else { return false };
+    let query = uri.split_once('?').map_or("", |(_, query)| query);
+    if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| tells_a_secret(&name)) {
+        return true;
+    }
+    match Url::parse(uri) {
+        Ok(url) if !url.scheme().starts_with("postgres") => url.password().is_some(),
+        // Several hosts of Postgres are no URL, and its passwords may have in them what ends a host elsewhere: those of
+        // `u:1/2@h` and `u:1#2@h` are, to a URL, a port and more.
+        _ => may_have_password(uri),
+    }
+}
+
+fn tells_a_secret(parameter: &str) -> bool {
     let telling = ["password", "passwd", "secret", "token", "private_key", "access_key"];
-    let in_query = |name: &str| telling.iter().any(|word| name.to_ascii_lowercase().contains(word));
-    url.password().is_some() || url.query_pairs().any(|(name, _)| in_query(&name))
+    telling.iter().any(|word| parameter.to_ascii_lowercase().contains(word))
+}
+
+/// Whether anything stands between a `:` and an `@`, whatever is in it. That is too much where a parameter has an `@`,
+/// which is refused in vain; the other way round a password would be given away.
+fn may_have_password(uri: &str) -> bool {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let before = rest.rsplit_once('@').map_or("", |(before, _)| before);
+    before.split_once(':').is_some_and(|(_, password)| !password.is_empty())
 }
 
 impl Loaded {
@@ -161,6 +182,52 @@ impl Loaded {
                 "several writers are meant: {}; choose one with `--writer`",
                 names(several)
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_found_in_whatever_a_store_takes_for_a_uri() {
+        for uri in [
+            "postgres://writer:hunter2@h1:5432,h2:5432/db",
+            "postgresql://writer:hunter2@h1,h2:5432/db?sslmode=require",
+            "postgres://writer:hun/t?er#2@h1:5432,h2:5432/db",
+            "postgres://writer@corp:hunter2@h1:5432,h2:5432/db",
+            "postgres://writer@corp:hunter2@h/db",
+            "postgres://writer:hunter2@h:port/db",
+            "postgres://writer:1/2@h/db",
+            "postgres://writer:1#2@h/db",
+            "postgres:writer:hunter2@h",
+            "postgres://h1:5432,h2:5432/db?user=writer&password=hunter2",
+            "postgres://writer@h1:5432,h2:5432/db?pass%77ord=hunter2",
+            "postgres:///db?host=h1,h2&user=writer&password=hunter2",
+            "redis://:hunter2@h:6379",
+            "redis://writer:hunter2@h1:6379,h2:6379",
+            "clickhouse+https://h/db?password=hunter2",
+        ] {
+            assert!(has_password(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_uri_without_a_password_may_be_shown() {
+        for uri in [
+            "secret:postgres",
+            "postgres://writer@h/db",
+            "postgres://writer:@h1:5432,h2:5432/db",
+            "postgres://writer@h1:5432,h2:5432/db?schema=features",
+            "postgres://writer@[::1]:5432,[::2]:5432/db",
+            "postgres:///db?host=h1,h2&port=5432,5433&user=writer",
+            "redis://h:6379/0",
+            "sqlite:online.sqlite",
+            "online.sqlite",
+            "clickhouse+https://h:8443/db?user=writer@corp",
+        ] {
+            assert!(!has_password(uri), "{uri}");
         }
     }
 }

@@ -58,14 +58,14 @@ impl MetadataError {
 
 /// What is asked.
 enum Source {
-    Grpc(grpc::Client),
+    Grpc(Box<grpc::Client>),
     Sql(sql::Database),
 }
 
 impl Source {
     fn of(settings: &MetadataSettings) -> Result<Self, MetadataError> {
         Ok(match &settings.source {
-            MetadataSource::Grpc { url } => Self::Grpc(grpc::Client::of(url)?),
+            MetadataSource::Grpc { url } => Self::Grpc(Box::new(grpc::Client::of(url)?)),
             MetadataSource::Sql { uri, authorities, certificate, key } => Self::Sql(sql::Database {
                 uri: uri.clone(),
                 authorities: authorities.clone(),

@@ -278,18 +278,21 @@ fn a_server_is_asked_over_tls_and_has_to_be_whom_it_says() {
 
 #[test]
 fn passwords_are_not_served_unless_they_are_asked_for() {
-    let plant = plant(&json!({}));
-    describe(&plant, &json!({"prod": {"online_store": {"uri": "redis://:hunter2@127.0.0.1:1"}}}));
-    let arguments = ["metadata", "serve", "--config", "served.json", "--listen", "127.0.0.1:0"];
-    let ended = plant.folder.run(&arguments);
-    assert_eq!(ended.code, Some(78), "{ended:?}");
-    let told = "environments.prod.online_store.uri would be served with a password";
-    assert!(ended.stderr.contains(told) && !ended.stderr.contains("hunter2"), "{ended:?}");
-    let served = plant.folder.start(&[&arguments[..], &["--with-passwords"]].concat());
-    served.listening();
-    served.terminate();
-    let ended = served.wait(Duration::from_secs(60));
-    assert!(ended.code == Some(0) && !ended.stderr.contains("hunter2"), "{ended:?}");
+    // The second one is no URL: it names two servers.
+    for uri in ["redis://:hunter2@127.0.0.1:1", "postgres://writer:hunter2@127.0.0.1:1,127.0.0.1:2/db"] {
+        let plant = plant(&json!({}));
+        describe(&plant, &json!({"prod": {"online_store": {"uri": uri}}}));
+        let arguments = ["metadata", "serve", "--config", "served.json", "--listen", "127.0.0.1:0"];
+        let ended = plant.folder.run(&arguments);
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        let told = "environments.prod.online_store.uri would be served with a password";
+        assert!(ended.stderr.contains(told) && !ended.stderr.contains("hunter2"), "{ended:?}");
+        let served = plant.folder.start(&[&arguments[..], &["--with-passwords"]].concat());
+        served.listening();
+        served.terminate();
+        let ended = served.wait(Duration::from_secs(60));
+        assert!(ended.code == Some(0) && !ended.stderr.contains("hunter2"), "{ended:?}");
+    }
 }
 
 #[test]
