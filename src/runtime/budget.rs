@@ -40,7 +40,10 @@ impl Budget {
                 self.in_a_row = 0;
             }
         }
-        self.recent.push_back((messages, burials));
+        // Of a batch that was parked whole nothing is known.
+        if messages > 0 {
+            self.recent.push_back((messages, burials));
+        }
         let (mut messages, mut burials) =
             self.recent.iter().fold((0, 0), |(messages, burials), batch| (messages + batch.0, burials + batch.1));
         while let Some(oldest) = self.recent.front()

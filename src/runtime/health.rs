@@ -1,5 +1,6 @@
 //! What a pipeline says of itself while it runs: for probes, the status page and the progress line.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -267,18 +268,18 @@ fn bare(reason: &str) -> &str {
 /// its trouble back: nobody would be left to say that the part works again.
 pub(super) struct Report<'a> {
     health: &'a Health,
-    part: &'a str,
+    part: Cow<'a, str>,
     troubled: AtomicBool,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(health: &'a Health, part: &'a str) -> Self {
-        Self { health, part, troubled: AtomicBool::new(false) }
+    pub(super) fn new(health: &'a Health, part: impl Into<Cow<'a, str>>) -> Self {
+        Self { health, part: part.into(), troubled: AtomicBool::new(false) }
     }
 
     pub(super) fn failed(&self, reason: &str, denied: bool) {
         self.troubled.store(true, Ordering::Relaxed);
-        self.health.failed(self.part, reason, denied);
+        self.health.failed(&self.part, reason, denied);
     }
 
     /// The trouble stays, though this attempt ends: others go on to try.
@@ -288,14 +289,14 @@ impl<'a> Report<'a> {
 
     pub(super) fn works(&self) {
         self.troubled.store(false, Ordering::Relaxed);
-        self.health.works(self.part);
+        self.health.works(&self.part);
     }
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
         if self.troubled.load(Ordering::Relaxed) {
-            self.health.lock().troubles.remove(self.part);
+            self.health.lock().troubles.remove(&*self.part);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Within one, rows are written as parts. A part whose fate is unknown is repeated as it is, under
 //! the same id; it is cut smaller only after the store has said that it took none of it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ struct Part<R> {
 pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>) -> Result<Written, String> {
     let each = shared.destinations.iter().enumerate().map(|(index, destination)| {
         let units = batch.units(index, &*destination.sink);
-        let report = Report::new(&shared.health, &destination.name);
+        let report = Report::new(&shared.health, part(&shared.policy, &destination.name));
         let concurrency = &shared.concurrency[index];
         let Shared { policy, parking, away, .. } = shared;
         let patience = Patience { parking: parking.as_ref(), away, index };
@@ -83,6 +84,12 @@ pub(super) async fn write<R: Row>(id: &str, batch: &Batch<R>, shared: &Shared<R>
     whole.parked.sort_unstable();
     whole.parked.dedup();
     Ok(whole)
+}
+
+/// What health calls a destination. Where what was parked waits for a store, that others of it are written is no sign that
+/// those can be.
+fn part<'a>(policy: &Policy, destination: &'a str) -> Cow<'a, str> {
+    if policy.beside { format!("{destination}, of what is parked").into() } else { destination.into() }
 }
 
 /// How long one destination is waited for.

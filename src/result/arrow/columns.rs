@@ -381,6 +381,8 @@ fn dictionary(array: &ArrayRef, budget: &mut Budget) -> Result<Column, Refusal> 
     if values.is_empty() {
         return Ok(Column { array: new_null_array(values.data_type(), array.len()), faults: Faults::new() });
     }
+    // The keys, and where each of the values begins.
+    budget.lend_rows(array.len(), 2 * size_of::<usize>())?;
     let keys = dictionary.normalized_keys();
     let valid = || keys.iter().enumerate().filter(|(row, _)| dictionary.keys().is_valid(*row));
     let width = |key: usize| -> u64 {
