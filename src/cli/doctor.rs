@@ -5,6 +5,7 @@ mod group;
 mod memory;
 mod report;
 mod stores;
+mod subscription;
 mod topics;
 
 use clap::{ArgGroup, Args};

@@ -29,9 +29,9 @@ pub(super) struct Around<'a> {
 pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) -> Found {
     let mut found = Found::default();
     let name = &writer.name;
+    // On Pub/Sub a writer reads a subscription, which may well be called like a topic; a start asks of which one it is.
+    let reads = writer.subscription.as_deref().filter(|_| !around.bus.is_some_and(BusSettings::has_subscriptions));
     if let Some(topic) = around.dead_letters {
-        // On Pub/Sub a writer reads a subscription, which may well be called like a topic.
-        let reads = writer.subscription.as_deref().filter(|_| !around.bus.is_some_and(BusSettings::has_subscriptions));
         let harm = if reads == Some(topic) {
             Some(format!("`{name}` reads `{topic}` too, so it would be given its own dead letters again"))
         } else if writer.publishes.as_deref() == Some(topic) {
@@ -44,7 +44,7 @@ pub(super) fn of_writer(around: &Around<'_>, writer: &Outline, tuning: &Tuning) 
     }
     if let Some(topic) = &tuning.parking_topic {
         let taken = [
-            (writer.subscription.as_deref(), "which it reads"),
+            (reads, "which it reads"),
             (writer.publishes.as_deref(), "which it publishes to"),
             (around.dead_letters, "the topic of dead letters"),
         ];

@@ -22,6 +22,7 @@ use super::secret::{SecretClient, SecretRef};
 use super::settings::{
     BusSettings, Environment, Environments, MaxStaleness, MetadataSettings, Publishes, WriterSettings,
 };
+use super::shorten::shorten;
 use super::store_kind::StoreKind;
 use super::strays::strays;
 use super::tuning::{Tuned, machine_memory, tune};
@@ -89,13 +90,19 @@ fn examine_text(text: &str, folder: PathBuf, overrides: &Overrides, registry: &R
         Err(error) => return Examined { errors: vec![*error], ..Examined::default() },
     };
     let mut findings = Findings { schema: Arc::new(schema::of(registry)), errors: twice, ..Findings::default() };
-    let file = merge(value, overrides, &mut findings);
+    let mut file = merge(value, overrides, &mut findings);
     let raw = RawDeployment::deserialize(&file).unwrap_or_else(|error| {
         let problem = Problem::Rule(format!("passed the checks and cannot be read: {error}; this is a bug"));
         findings.errors.push(ConfigError { path: String::new(), origin: None, problem });
         RawDeployment::default()
     });
     let (backend, registry) = (bus::backend(&raw), registry.clone());
+    // Names of topics and subscriptions are read from `file` alone.
+    if backend == Some(BusBackend::Pubsub)
+        && let Some(project) = get(raw.common_persistence_specs.google_cloud_project.as_ref())
+    {
+        shorten(&mut file, &project);
+    }
     let told = overrides.flags.iter().any(|flag| flag.path == "environments");
     let mut examined = Examined { raw, backend, file, registry, folder, machine, told, ..Examined::default() };
     let mut notes = Notes { findings, warnings: Vec::new() };

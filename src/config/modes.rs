@@ -68,7 +68,7 @@ pub(super) fn publishing(writer: &Outline, backend: Option<BusBackend>) -> Optio
             field: field.to_owned(),
             add: format!("add it under `{COMMON}`"),
         },
-        // A Pub/Sub subscription is not its topic, so that names say nothing.
+        // A Pub/Sub subscription is not its topic, so that names say nothing: a start asks for the topic.
         Some(topic)
             if backend != Some(BusBackend::Pubsub)
                 && writer.subscription.as_ref() == Some(topic)

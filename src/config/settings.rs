@@ -154,6 +154,14 @@ impl BusSettings {
         matches!(self, Self::Pubsub(_))
     }
 
+    /// The project of names that do not say it, where names have one.
+    pub fn project(&self) -> Option<&str> {
+        match self {
+            Self::Pubsub(pubsub) => Some(&pubsub.project),
+            Self::Local(_) | Self::Kafka(_) => None,
+        }
+    }
+
     /// What a thing is called there that a writer reads.
     pub const fn readable(&self) -> &'static str {
         if self.has_subscriptions() { "subscription" } else { "topic" }

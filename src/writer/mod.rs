@@ -8,6 +8,7 @@
 //! erased once, at [`Run`](crate::runtime::Run).
 
 mod any_plan;
+pub mod apart;
 pub mod body;
 pub mod bulk_insert;
 pub mod cache_strategy;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::skip;
 use super::time::MessageTimes;
+use crate::config::names;
 use crate::config::settings::WriterSettings;
 use crate::dead_letter::headers::TARGET_GROUP;
 use crate::message::{Envelope, EventType, Message};
@@ -19,6 +20,8 @@ use crate::writer::WriterType;
 pub struct Gate {
     writer_type: WriterType,
     group: String,
+    /// The project of names that do not say it, where names have one.
+    project: Option<String>,
     max_message_bytes: usize,
 }
 
@@ -65,6 +68,7 @@ impl Gate {
         Self {
             writer_type: settings.writer_type,
             group: settings.group.clone(),
+            project: settings.bus.project().map(str::to_owned),
             max_message_bytes: settings.tuning.max_message_bytes,
         }
     }
@@ -72,7 +76,7 @@ impl Gate {
     /// Reads a message's envelope, and says whether it is for this writer.
     pub fn admit<'a>(&self, message: &'a Message) -> Result<Admitted<'a>, Unopened<'a>> {
         if let Some(group) = message.headers.get(TARGET_GROUP)
-            && group != self.group.as_bytes()
+            && !self.is_ours(group)
         {
             return Err(Unopened::Skipped(skip::OTHER_GROUP));
         }
@@ -85,6 +89,12 @@ impl Gate {
             None => return Err(refused(unknown_type(envelope.type_name))),
         };
         Ok(Admitted { message, envelope, event_type, limit: self.max_message_bytes })
+    }
+
+    /// Whether a group that a message is for is this writer's, which whoever sent it may have spelled out.
+    fn is_ours(&self, group: &[u8]) -> bool {
+        let is_named = |group: &str| names::group(self.project.as_deref(), group) == self.group;
+        std::str::from_utf8(group).is_ok_and(is_named)
     }
 
     /// Reads a message's envelope and, where it is for this writer, the result in it.
@@ -221,6 +231,19 @@ mod tests {
     fn a_replay_for_another_group_is_passed_over() {
         assert_eq!(outcome(&[("chalk_target_group", "chalk-writer")]), Ok("prod".to_owned()));
         assert_eq!(outcome(&[("chalk_target_group", "other")]), Err(skip::OTHER_GROUP.to_owned()));
+    }
+
+    #[test]
+    fn both_names_of_its_subscription_are_its_group() {
+        let mut gate = Gate::new(&settings(WriterType::ONLINE, &[]));
+        let for_group = |gate: &Gate, group: &str| gate.admit(&message(&[("chalk_target_group", group)])).is_ok();
+        let whole = "projects/p/subscriptions/chalk-writer";
+        assert!(!for_group(&gate, whole), "elsewhere a group has one name");
+        gate.project = Some("p".to_owned());
+        assert!(for_group(&gate, whole) && for_group(&gate, "chalk-writer"));
+        assert!(!for_group(&gate, "projects/other/subscriptions/chalk-writer"));
+        gate.group = "projects/other/subscriptions/chalk-writer".to_owned();
+        assert!(for_group(&gate, "projects/other/subscriptions/chalk-writer") && !for_group(&gate, whole));
     }
 
     #[test]

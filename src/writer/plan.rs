@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WriterType;
+use super::apart::SentTo;
 use super::destinations::{Destinations, PlannedDestination};
 use super::outlet::Publishes;
 use crate::bus::OnGap;
@@ -64,6 +65,8 @@ pub struct Reads {
     pub on_gap: OnGap,
     /// Whether the bus is the embedded one. Nobody makes topics there beforehand, so that of dead letters is made at the start.
     pub embedded: bool,
+    /// Topics that the writer sends to, none of which may be what it reads.
+    pub sent_to: Vec<SentTo>,
 }
 
 /// Where messages go whose destination has been away for long.
@@ -101,7 +104,14 @@ impl Reads {
             fetch_bytes: (settings.tuning.memory_limit / 4).max(1 << 20),
             on_gap: settings.tuning.on_gap,
             embedded: settings.bus.is_embedded(),
+            sent_to: SentTo::of(settings, ParkingTopic::of(settings).map(|parking| parking.topic)),
         }
+    }
+
+    /// What is wrong with the topics that are sent to and come back, where this is the topic of what is read.
+    pub fn coming_back(&self, topic: &str) -> impl Iterator<Item = String> {
+        let same = self.sent_to.iter().filter(move |sent| sent.topic == topic);
+        same.map(move |sent| sent.comes_back(&self.subscription, &self.named_by))
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn start<R: Row>(plan: Plan<R>, with: Start) -> Result<Box<dyn 
 
     // Before anything is made: one that is not there has nothing to read, and rather is a wrong name.
     connect.readable(&reads.subscription, &reads.named_by).await?;
+    connect.nothing_comes_back(&reads).await?;
     let dead_letters = match dead_letter_topic {
         Some(topic) => Some(connect.dead_letters(topic, reads.embedded).await?),
         None => None,

@@ -8,6 +8,7 @@ mod examples;
 mod layers;
 mod mistakes;
 mod modes;
+mod names;
 mod uris;
 mod usage;
 mod warnings;

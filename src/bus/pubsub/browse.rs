@@ -1,7 +1,7 @@
 //! Reading a topic beside its subscriptions.
 //!
-//! The service tells no ends: what was published before the reading began belongs to it, and it is over once nothing has come for
-//! [`PubsubSettings::browse_idle`]. Positions are ids, which have no order, so a reading from one of them
+//! The service tells no ends: what was published before the reading began belongs to it, and it is over once nothing of that has come for
+//! [`PubsubSettings::browse_idle`], whatever else does: topics are in use meanwhile. Positions are ids, which have no order, so a reading from one of them
 //! begins with the earliest message and leaves out what comes before it; messages of one key come in order.
 
 use std::collections::BTreeMap;
@@ -188,6 +188,10 @@ impl Reader {
             let message = entry.message(&block, &self.topic, Delivery(self.next));
             handler.ack();
             let at = message.timestamp_ms.unwrap_or(self.span.from);
+            if at < self.span.until {
+                self.quiet_since = Instant::now();
+                self.has_come = true;
+            }
             if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {
                 continue;
             }
@@ -210,8 +214,8 @@ impl Browse for Reader {
             let mut delivered = Vec::new();
             match timeout_at(self.quiet_since + idle, streams.receive(&mut delivered)).await {
                 Ok(received) => {
-                    self.quiet_since = Instant::now();
                     if let Err(error) = received {
+                        self.quiet_since = Instant::now();
                         let failing_since = *self.failing_since.get_or_insert(self.quiet_since);
                         // It is tried on by itself, and told again while it lasts.
                         if matches!(error, BusError::Unavailable(_)) && failing_since.elapsed() < CALL_WITHIN {
@@ -220,7 +224,6 @@ impl Browse for Reader {
                         return Err(error);
                     }
                     if !delivered.is_empty() {
-                        self.has_come = true;
                         self.failing_since = None;
                     }
                     let messages = self.take(delivered);
@@ -236,7 +239,7 @@ impl Browse for Reader {
                 Err(_) => {}
             }
             // Of a service that is away silence says nothing.
-            topics::is_there(&self.clients, &temporary.name).await?;
+            topics::is_there(&self.clients, &temporary.name, &self.topic).await?;
             if let Some((streams, temporary)) = self.streams.take() {
                 streams.end().await;
                 temporary.delete().await;

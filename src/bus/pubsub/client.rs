@@ -11,8 +11,9 @@ use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, 
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
-use super::{errors, names, openings};
+use super::{errors, openings};
 use crate::bus::BusError;
+use crate::config::names;
 use crate::config::settings::PubsubSettings;
 use crate::google::{self, Replaced};
 

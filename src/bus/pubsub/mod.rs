@@ -20,7 +20,6 @@ mod group;
 mod inspect;
 mod limits;
 mod message;
-mod names;
 mod openings;
 mod publisher;
 mod pull;

@@ -18,10 +18,10 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Asks about a subscription by its whole name.
-    pub(super) fn ask(clients: &Arc<Clients>, subscription: &str) -> Self {
-        let (clients, subscription) = (Arc::clone(clients), subscription.to_owned());
-        let answer = tokio::spawn(async move { topics::is_there(&clients, &subscription).await });
+    /// Asks about a subscription by its whole name, and the topic that it is read for.
+    pub(super) fn ask(clients: &Arc<Clients>, subscription: &str, topic: &Arc<str>) -> Self {
+        let (clients, subscription, topic) = (Arc::clone(clients), subscription.to_owned(), Arc::clone(topic));
+        let answer = tokio::spawn(async move { topics::is_there(&clients, &subscription, &topic).await });
         Self { at: Instant::now(), answer: AbortOnDropHandle::new(answer) }
     }
 

@@ -232,13 +232,15 @@ impl Source for PubsubSource {
 }
 
 impl PubsubSource {
-    /// Something has come.
-    fn hears(&mut self) {
-        self.is_caught_up = false;
-        self.quiet_since = Instant::now();
-        self.heard = self.quiet_since;
+    /// Something has come. What is behind the end of a stretch shows that the service is there, and is no reason to wait for more.
+    fn hears(&mut self, is_ours: bool) {
+        self.heard = Instant::now();
         self.is_doubted = false;
-        self.has_come = true;
+        if is_ours {
+            self.is_caught_up = false;
+            self.quiet_since = self.heard;
+            self.has_come = true;
+        }
     }
 
     /// Something has failed.
@@ -250,7 +252,6 @@ impl PubsubSource {
 
     /// Numbers what was fetched.
     fn give(&mut self) -> Vec<Message> {
-        self.hears();
         let mut messages = Vec::with_capacity(self.fetched.iter().map(Group::len).sum());
         for group in self.fetched.drain(..) {
             let first = self.next;
@@ -268,6 +269,7 @@ impl PubsubSource {
                 self.rooms.push_back((self.next - 1, group.room));
             }
         }
+        self.hears(!messages.is_empty());
         self.tell();
         messages
     }
@@ -311,7 +313,7 @@ impl PubsubSource {
             return Some(Received::CaughtUp);
         }
         if self.asks_at().is_some_and(|at| at <= now) {
-            self.question = Some(Question::ask(&self.clients, &self.reading.subscription));
+            self.question = Some(Question::ask(&self.clients, &self.reading.subscription, &self.reading.topic));
         }
         None
     }
@@ -323,7 +325,7 @@ impl PubsubSource {
             // Messages came while it was being asked, by a way that works.
             Err(_) if self.heard > asked => return Ok(None),
             // What is held comes first: once it is dealt with this is asked again.
-            Err(BusError::NotFound(_) | BusError::Settings(_)) if !self.held.is_empty() => {}
+            Err(BusError::NotFound(_) | BusError::Settings(_) | BusError::Gap(_)) if !self.held.is_empty() => {}
             Err(error) => {
                 self.doubts();
                 return Err(error);

@@ -70,31 +70,46 @@ pub(super) struct Described {
 pub(super) async fn described(clients: &Clients, name: &str) -> Result<Described, BusError> {
     let whole = clients.subscription_name(name);
     let settings = get_subscription(clients, &whole).await.map_err(|error| by_name(name, error))?;
-    has_topic(name, &settings)?;
+    if has_lost_its_topic(&settings) {
+        return Err(BusError::Settings(format!(
+            "subscription `{name}` has lost its topic, which was deleted; make both anew"
+        )));
+    }
     let topic = clients.short(&settings.topic).to_owned();
     Ok(Described { name: whole, topic, settings })
 }
 
 /// A subscription that has lost its topic brings nothing more, whatever is sent to a new one of the same name.
-fn has_topic(name: &str, settings: &Subscription) -> Result<(), BusError> {
-    if settings.topic == DELETED {
-        return Err(BusError::Settings(format!(
-            "subscription `{name}` has lost its topic, which was deleted; make both anew"
-        )));
-    }
-    Ok(())
+fn has_lost_its_topic(settings: &Subscription) -> bool {
+    settings.topic == DELETED
 }
 
-/// Whether the service answers, asked about a subscription by its whole name, and would bring messages of a topic. Who may read may not
+/// Whether the service answers, asked about a subscription by its whole name, and would bring messages of `topic`. Who may read may not
 /// be allowed to ask: that is an answer too, and whoever may not read is told by the stream. Who is not known at all has no answer.
-pub(super) async fn is_there(clients: &Clients, whole: &str) -> Result<(), BusError> {
+pub(super) async fn is_there(clients: &Clients, whole: &str, topic: &str) -> Result<(), BusError> {
     let call = clients.subscriptions().await?.get_subscription().set_subscription(whole);
     let what = format!("subscription `{}`", clients.short(whole));
     let answer = tokio::time::timeout(ANSWERS_WITHIN, call.send()).await;
     match answer.map_err(|_| BusError::Unavailable(format!("{what}: no answer within {ANSWERS_WITHIN:?}")))? {
-        Ok(settings) => has_topic(clients.short(whole), &settings),
+        Ok(settings) if has_lost_its_topic(&settings) => Err(without_topic(clients, clients.short(whole), topic).await),
+        Ok(_) => Ok(()),
         Err(error) if errors::is_about_a_right(&error) => Ok(()),
         Err(error) => Err(clients.classify(&what, &error)),
+    }
+}
+
+/// What it means that a subscription lost its topic while it was read. Where there is another one of its name, what comes to that since
+/// then is read by nobody; where who asks may not see topics, the one that was deleted is all that is known.
+async fn without_topic(clients: &Clients, name: &str, topic: &str) -> BusError {
+    match kept_for(clients, topic).await {
+        Ok(_) => BusError::Gap(format!(
+            "topic `{topic}` was deleted and made anew, and subscription `{name}` is still of the one that is gone: what comes to \
+             the new one it does not bring. Delete the subscription and make it anew"
+        )),
+        Err(error @ BusError::Unavailable(_)) => error,
+        Err(_) => {
+            BusError::Settings(format!("subscription `{name}` has lost its topic, which was deleted; make both anew"))
+        }
     }
 }
 

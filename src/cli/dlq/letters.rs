@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::bus::{Browse, BrowseFrom, BusError};
+use crate::config::names;
 use crate::dead_letter::{Assembler, DeadLetter, Mark, read};
 use crate::message::Message;
 
@@ -28,6 +29,8 @@ pub(super) struct Letters {
     browse: Option<Box<dyn Browse>>,
     waiting: VecDeque<Message>,
     assembler: Assembler,
+    /// The project of names that do not say it, where names have one.
+    project: Option<String>,
 }
 
 impl Letters {
@@ -37,7 +40,8 @@ impl Letters {
             Err(BusError::NotFound(_)) if opened.may_be_missing => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { browse, waiting: VecDeque::new(), assembler: Assembler::new(PARTS_LIMIT) })
+        let project = opened.deployment.bus_settings().project().map(str::to_owned);
+        Ok(Self { browse, waiting: VecDeque::new(), assembler: Assembler::new(PARTS_LIMIT), project })
     }
 
     /// The next record; `None` at the end that the topic had when the reading began.
@@ -53,7 +57,7 @@ impl Letters {
             };
             let record = match read(&message) {
                 Some(letter) => match self.assembler.push(letter) {
-                    Some(whole) => Record::Letter(Box::new(whole)),
+                    Some(whole) => Record::Letter(Box::new(renamed(whole, self.project.as_deref()))),
                     None => continue,
                 },
                 None => Mark::read(&message).map_or(Record::Foreign, Record::Mark),
@@ -65,5 +69,30 @@ impl Letters {
     /// How many letters had not all of their parts there.
     pub(super) fn incomplete(self) -> u64 {
         self.assembler.incomplete().len() as u64
+    }
+}
+
+/// A letter with its group as the configuration names it now: it may have been spelled out when the letter was buried.
+fn renamed(mut letter: DeadLetter, project: Option<&str>) -> DeadLetter {
+    letter.notes.group = letter.notes.group.map(|group| names::group(project, &group).to_owned());
+    letter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_of_a_subscription_that_was_spelled_out_is_of_the_group_that_is_configured() {
+        let group = |group: &str, project| {
+            let mut letter = DeadLetter::default();
+            letter.notes.group = Some(group.to_owned());
+            renamed(letter, project).notes.group.expect("it has one")
+        };
+        let whole = "projects/p/subscriptions/results-online";
+        assert_eq!(group(whole, Some("p")), "results-online");
+        assert_eq!(group("results-online", Some("p")), "results-online");
+        assert_eq!(group(whole, Some("other")), whole);
+        assert_eq!(group(whole, None), whole, "elsewhere a group has one name");
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clap::{ArgGroup, Args};
 
 use crate::bus::BusError;
+use crate::config::names;
 use crate::config::settings::WriterSettings;
 use crate::dead_letter::{DeadLetter, Entry, Marks};
 use crate::telemetry::logs;
@@ -97,7 +98,9 @@ async fn reading_topics(opened: &Opened) -> Result<Vec<WriterSettings>, Failure>
 pub(super) async fn replay(arguments: Replay) -> Result<(), Failure> {
     let edit = arguments.body()?;
     let opened = open(&arguments.place)?;
-    let targets = Targets::new(reading_topics(&opened).await?, arguments.group.clone());
+    let project = opened.deployment.bus_settings().project();
+    let given = arguments.group.as_deref().map(|group| names::group(project, group).to_owned());
+    let targets = Targets::new(reading_topics(&opened).await?, given);
     let mut summary = Summary { topic: opened.topic.clone(), dry_run: arguments.dry_run, ..Summary::default() };
     summary.may_be_forced = edit.is_none() && !arguments.even_refused;
     let meant = survey(&opened, &arguments, &targets, &mut summary).await?;

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::group::Group;
 use super::report::Report;
-use super::topics;
-use crate::bus::inspect::{HeldUpBy, Inspect, SetUp};
+use super::{subscription, topics};
+use crate::bus::inspect::{HeldUpBy, Inspect};
 use crate::bus::{self, Bus, BusError, Keeping, TopicInfo};
 use crate::cli::exit::Failure;
 use crate::cli::output::count;
 use crate::config::settings::{BusSettings, WriterSettings};
 use crate::config::units::{show_duration, show_size};
 use crate::store::examine::Finding;
+use crate::writer::plan::Reads;
 use crate::writer::{self, Stands};
 
 /// Who publishes in transactions ends them sooner.
@@ -47,6 +48,9 @@ pub(super) async fn examine(
     let info = match found {
         Ok(info) => {
             is_read(settings, &info, &of_read, report);
+            if bus.subscriptions().is_some() {
+                subscription::comes_back(&Reads::new(settings), &*bus, &of_read, report).await;
+            }
             if let Some(inspect) = &inspect {
                 standing(inspect.held_up(read).await, &of_read, report);
             }
@@ -99,25 +103,6 @@ fn reached(bus: &BusSettings) -> Finding {
             Finding::warn("reached", found, "publish something, or correct `local_bus_path`")
         }
         bus => Finding::ok("reached", bus.place()),
-    }
-}
-
-/// A subscription has no positions and no members that anyone could ask for; it has settings.
-async fn subscription(settings: &WriterSettings, inspect: &dyn Inspect, report: &mut Report) {
-    let of = format!("subscription {}", settings.subscription);
-    match inspect.set_up(&settings.subscription).await {
-        Ok(found) => {
-            for SetUp { name, found, fix } in found {
-                report.add(
-                    &of,
-                    match fix {
-                        None => Finding::ok(name, found),
-                        Some(fix) => Finding::warn(name, found, fix),
-                    },
-                );
-            }
-        }
-        Err(error) => report.add(&of, Finding::warn("set up", error.to_string(), "allow pubsub.subscriptions.get")),
     }
 }
 
@@ -255,7 +240,7 @@ async fn group(
         );
     }
     if bus.subscriptions().is_some() {
-        return subscription(settings, inspect, report).await;
+        return subscription::set_up(&settings.subscription, inspect, report).await;
     }
     let (name, topic, partitions) = (&settings.group, &settings.subscription, info.partitions);
     Group { name, topic, partitions }.examine(inspect, bus, &of, report).await;

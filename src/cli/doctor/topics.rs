@@ -2,6 +2,7 @@
 
 use super::group::Group;
 use super::report::Report;
+use super::subscription;
 use crate::bus::inspect::{Inspect, Takes};
 use crate::bus::{Bus, BusError, TopicInfo};
 use crate::cli::output::count;
@@ -139,6 +140,9 @@ pub(super) async fn parking(
     );
     let group = ParkingTopic::group(&settings.group);
     if let Some(inspect) = inspect {
+        if bus.subscriptions().is_some() {
+            return subscription::of_parked(&group, &topic, bus, inspect, report).await;
+        }
         let of = format!("group {group}");
         let partitions = info.partitions;
         Group { name: &group, topic: &topic, partitions }.examine(inspect, bus, &of, report).await;

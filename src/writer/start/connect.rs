@@ -15,6 +15,7 @@ use crate::dead_letter::{ASSUMED_LIMIT, SMALLEST_LIMIT};
 use crate::runtime::pause::Pauses;
 use crate::runtime::{DeadLetterTopic, Parking, Policy, Retry};
 use crate::store::{StoreLimits, StoreOptions};
+use crate::writer::apart::FIX;
 use crate::writer::outlet::{Outlet, Publishes};
 use crate::writer::plan::{ParkingTopic, Reads};
 
@@ -240,6 +241,20 @@ impl Connect<'_> {
                  --config FILE --topic TOPIC --subscription {name} --generate 0 --partitions 1`"
             ))
         })
+    }
+
+    /// Refuses a topic that is sent to and that the writer's subscription brings back; of a topic that is read by its
+    /// name, the file told. Who may not ask about the subscription waits before this, where it is looked for.
+    pub(super) async fn nothing_comes_back(&self, reads: &Reads) -> Result<(), StartError> {
+        let (bus, name) = (&self.with.bus, &reads.subscription);
+        if bus.subscriptions().is_none() {
+            return Ok(());
+        }
+        let topic = self.patiently(&format!("subscription `{name}`"), || bus.topic_of(name)).await?;
+        match reads.coming_back(&topic).next() {
+            Some(wrong) => Err(StartError::Configuration(format!("{wrong}; {FIX}"))),
+            None => Ok(()),
+        }
     }
 
     /// A topic that has to be there, and the field that names it.

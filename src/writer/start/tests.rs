@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::bus::{
     Browse, BrowseFrom, Bus, BusError, GroupPosition, Keeping, Publisher, Received, Source, Step, Stepped, Stretch,
-    Subscribe, Subscription, TopicInfo,
+    Subscribe, Subscription, Subscriptions, TopicInfo,
 };
 use crate::config::StoreKind;
 use crate::config::settings::Environment;
@@ -71,6 +71,8 @@ struct ScriptedBus {
     subscribed: Mutex<Option<Subscribe>>,
     stretched: Mutex<Option<(i64, Option<i64>)>>,
     published: Arc<Mutex<Vec<Outgoing>>>,
+    /// Where it has subscriptions, the topic of all of them.
+    topic_of: Option<String>,
 }
 
 struct NoSource;
@@ -123,6 +125,10 @@ impl Bus for ScriptedBus {
         Err(BusError::Failed("not in this test".to_owned()))
     }
 
+    fn subscriptions(&self) -> Option<&dyn Subscriptions> {
+        if self.topic_of.is_some() { Some(self) } else { None }
+    }
+
     async fn topic(&self, _: &str) -> Result<TopicInfo, BusError> {
         let mut topics = self.topics.lock().expect("no panic");
         if topics.len() > 1 { topics.pop_front().expect("two or more") } else { topics[0].clone() }
@@ -142,6 +148,21 @@ impl Bus for ScriptedBus {
     }
 
     async fn step(&self, _: &Step) -> Result<Stepped, BusError> {
+        Err(BusError::Failed("not in this test".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Subscriptions for ScriptedBus {
+    async fn topic_of(&self, _: &str) -> Result<String, BusError> {
+        self.topic_of.clone().ok_or_else(|| BusError::Failed("it has none".to_owned()))
+    }
+
+    async fn info(&self, _: &str) -> Result<TopicInfo, BusError> {
+        self.topic("").await
+    }
+
+    async fn create(&self, _: &str, _: &str) -> Result<(), BusError> {
         Err(BusError::Failed("not in this test".to_owned()))
     }
 }
@@ -221,6 +242,27 @@ async fn a_missing_topic_is_a_configuration_that_cannot_work() {
          `chalk-writer publish --config FILE --topic results --generate 0 --partitions N`"
     );
     assert!(bus.subscribed.lock().expect("no panic").is_none());
+}
+
+#[tokio::test]
+async fn a_topic_that_the_writers_own_subscription_would_bring_back_is_refused() {
+    let reading = |topic: &str| {
+        let (start, _) = with(vec![there(None)]);
+        let topics = Mutex::new(VecDeque::from([there(None)]));
+        let bus = Arc::new(ScriptedBus { topics, topic_of: Some(topic.to_owned()), ..ScriptedBus::default() });
+        (Start { bus: bus.clone(), ..start }, bus)
+    };
+    let (start, bus) = reading("dlq");
+    assert_eq!(
+        configuration("sound:x", start).await,
+        "dead letter topic `dlq`, which `kafka_dlq_topic` names, is the topic of subscription `results` \
+         (`result_bus_topic_id` or `result_bus_online_store_subscription_id`), which this writer reads: each of its dead \
+         letters would be given to it again, and buried again, without end; give it another topic"
+    );
+    assert!(bus.subscribed.lock().expect("no panic").is_none());
+    let (start, bus) = reading("projects/other/topics/dlq");
+    plan("sound:x").start(start).await.map(drop).expect("it is another project's");
+    assert!(bus.subscribed.lock().expect("no panic").is_some());
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub struct Faults {
     streams: watch::Sender<Option<Status>>,
     asked: Mutex<Asked>,
     has_lost_its_topic: AtomicBool,
+    has_no_topic: AtomicBool,
     acknowledges_after_ms: AtomicU64,
 }
 
@@ -36,6 +37,7 @@ impl Default for Faults {
             streams: watch::Sender::new(None),
             asked: Mutex::default(),
             has_lost_its_topic: AtomicBool::default(),
+            has_no_topic: AtomicBool::default(),
             acknowledges_after_ms: AtomicU64::default(),
         }
     }
@@ -52,9 +54,19 @@ impl Faults {
         *self.asked.lock().expect("held") = asked;
     }
 
-    /// Somebody deletes the topic, and makes another one of the same name.
-    pub fn delete_topic(&self) {
+    /// Somebody deletes the topic, and may make another one of the same name.
+    pub fn delete_topic(&self, made_anew: bool) {
+        self.has_no_topic.store(!made_anew, Ordering::Release);
         self.has_lost_its_topic.store(true, Ordering::Release);
+    }
+
+    /// The answer about the topic.
+    pub(super) fn describe_topic(&self, settings: Value) -> Response {
+        if self.has_no_topic.load(Ordering::Acquire) {
+            let error = json!({"code": 404, "message": "no such topic", "status": "NOT_FOUND"});
+            return (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response();
+        }
+        Json(settings).into_response()
     }
 
     /// Acknowledgements are under way for so long.

@@ -103,7 +103,7 @@ impl Fake {
             faults: Arc::default(),
             address,
         };
-        let faults = Arc::clone(&fake.faults);
+        let (faults, of_topic) = (Arc::clone(&fake.faults), Arc::clone(&fake.faults));
         let mut described = json!({
             "name": "projects/p/subscriptions/s", "topic": "projects/p/topics/t",
             "enableExactlyOnceDelivery": exactly_once, "enableMessageOrdering": true,
@@ -116,7 +116,10 @@ impl Fake {
         let door = fake.clone();
         let rest = Router::new()
             .route("/v1/projects/p/subscriptions/s", get(move || async move { faults.describe(described) }))
-            .route("/v1/projects/p/topics/t", get(|| async { Json(json!({"name": "projects/p/topics/t"})) }))
+            .route(
+                "/v1/projects/p/topics/t",
+                get(move || async move { of_topic.describe_topic(json!({"name": "projects/p/topics/t"})) }),
+            )
             .route(
                 &format!("/v1/projects/p/topics/{NO_NAME}"),
                 get(|| async {

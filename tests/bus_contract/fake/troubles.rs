@@ -170,17 +170,25 @@ async fn who_is_not_known_has_not_read_everything_and_who_may_not_ask_may_have()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_deleted_stops_the_reading_once_what_is_held_is_done() {
-    let fake = Fake::start(false, &[("", "1")]).await;
-    let mut subscription = drain(&fake).await;
-    let messages = read(&mut subscription, 1).await;
-    fake.faults.delete_topic();
-    let waited = timeout(2 * IDLE, next(&mut subscription)).await;
-    assert!(waited.is_err(), "{waited:?}");
-    subscription.source.acknowledge(messages[0].delivery);
-    let told = next(&mut subscription).await;
-    assert!(matches!(&told, Err(BusError::Settings(text)) if text.contains("has lost its topic")), "{told:?}");
-    subscription.source.close().await.expect("closed");
-    assert_eq!(fake.acknowledged(), ["1"]);
+    for made_anew in [false, true] {
+        let fake = Fake::start(false, &[("", "1")]).await;
+        let mut subscription = drain(&fake).await;
+        let messages = read(&mut subscription, 1).await;
+        fake.faults.delete_topic(made_anew);
+        let waited = timeout(2 * IDLE, next(&mut subscription)).await;
+        assert!(waited.is_err(), "{waited:?}");
+        subscription.source.acknowledge(messages[0].delivery);
+        let told = next(&mut subscription).await;
+        match &told {
+            Err(BusError::Settings(text)) => assert!(!made_anew && text.contains("`s` has lost its topic"), "{text}"),
+            Err(BusError::Gap(text)) => {
+                assert!(made_anew && text.contains("topic `t` was deleted and made anew"), "{text}");
+            }
+            _ => panic!("{told:?}"),
+        }
+        subscription.source.close().await.expect("closed");
+        assert_eq!(fake.acknowledged(), ["1"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
