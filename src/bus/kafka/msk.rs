@@ -5,6 +5,7 @@
 //! valid for 15 minutes, in URL-safe base64 without padding. Credentials are found as every AWS client finds them.
 
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region};
@@ -29,11 +30,15 @@ const HOLDS_FOR: Duration = Duration::from_secs(900);
 /// Whose request the broker takes it for; it shows in the cluster's logs.
 const USER_AGENT: &str = concat!("chalk-writer%2F", env!("CARGO_PKG_VERSION"));
 
+/// Said where AWS's own settings lead to no credentials.
+const NO_WAY: &str = "AWS_MSK_IAM needs AWS credentials, and no way to them is set";
+
 /// What makes tokens for one region.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens {
     region: String,
-    credentials: SharedCredentialsProvider,
+    /// Forgotten where they were refused or could not be had, and looked for again: the SDK reads a file once, and keeps what it found.
+    credentials: Arc<Mutex<Option<SharedCredentialsProvider>>>,
     /// Credentials may have to be fetched, while librdkafka waits on a thread of its own.
     runtime: Handle,
 }
@@ -51,15 +56,34 @@ impl Tokens {
                 "{MECHANISM} signs for a region, which is neither in the names of the brokers ({brokers}) nor in AWS_REGION"
             ))
         })?;
-        let credentials = config.credentials_provider().ok_or_else(|| {
-            BusError::Settings(format!("{MECHANISM} needs AWS credentials, and no way to them is set"))
-        })?;
+        let credentials = config.credentials_provider().ok_or_else(|| BusError::Settings(NO_WAY.to_owned()))?;
+        let credentials = Arc::new(Mutex::new(Some(credentials)));
         Ok(Self { region: region.to_string(), credentials, runtime: Handle::current() })
+    }
+
+    /// What was signed with was refused: a key may have been replaced where it was read.
+    pub(super) fn forget(&self) {
+        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Where credentials come from, looked for anew where that was forgotten. Blocks.
+    fn provider(&self) -> Result<SharedCredentialsProvider, Box<dyn Error>> {
+        let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let region = Region::new(self.region.clone());
+        let loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+        let found = self.runtime.block_on(loader.load()).credentials_provider().ok_or(NO_WAY)?;
+        *known = Some(found.clone());
+        Ok(found)
     }
 
     /// A token that holds from now on. Blocks while credentials are fetched.
     pub(super) fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
-        let credentials = self.runtime.block_on(self.credentials.provide_credentials()).map_err(|error| {
+        let provider = self.provider()?;
+        let credentials = self.runtime.block_on(provider.provide_credentials()).map_err(|error| {
+            self.forget();
             // The SDK's own words say only that it failed; the reason is behind them.
             format!("no AWS credentials for {MECHANISM}: {}", in_full(&error))
         })?;

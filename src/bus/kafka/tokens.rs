@@ -41,8 +41,7 @@ impl Tokens {
     /// The last one was refused: it is not handed over once more.
     pub(super) fn forget(&self) {
         match self {
-            // Each is signed anew.
-            Self::Msk(_) => {}
+            Self::Msk(tokens) => tokens.forget(),
             Self::Oidc(tokens) => tokens.forget(),
         }
     }

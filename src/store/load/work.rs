@@ -34,6 +34,8 @@ pub struct Item<'a> {
     pub away: Option<String>,
     /// Whether it had landed whole before.
     pub is_old: bool,
+    /// What may be there although it did not land, for whoever reads the letter.
+    pub remains: &'static str,
 }
 
 impl<'a> Work<'a> {
@@ -51,6 +53,7 @@ impl<'a> Work<'a> {
                     refused: None,
                     away: None,
                     is_old: false,
+                    remains: "",
                 });
                 loads.len() - 1
             });
@@ -130,7 +133,7 @@ impl Item<'_> {
         let end = match (self.load.skips_bad_files, rest) {
             (true, 0) => "nothing of it landed".to_owned(),
             (true, rest) => format!("its other {rest} landed"),
-            (false, _) => "nothing of it landed (`on_error` is abort)".to_owned(),
+            (false, _) => format!("nothing of it landed (`on_error` is abort){}", self.remains),
         };
         Some(Refusal { message: format!("{message} [load {id}: {bad} of {all} files; {end}]"), ..first.clone() })
     }

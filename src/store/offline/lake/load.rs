@@ -63,6 +63,11 @@ struct Staged {
     name: String,
 }
 
+/// What may be in the lake of a load that is given up: files are moved into place one by one, and nothing takes back what an
+/// attempt had moved that was cut off.
+const REMAINS: &str = ", unless an attempt before this one was cut off while it moved files into place: those are `load-*` in \
+                       the table's folders, and nothing below `_loads` names this load";
+
 impl Loads {
     pub(super) fn new(lake: Lake, limit: usize) -> Self {
         Self { lake, buckets: Buckets::default(), limit }
@@ -107,6 +112,7 @@ impl Loads {
         let item = &work.loads[at];
         let aborted = !item.bad.is_empty() && !load.skips_bad_files;
         if aborted || landed.is_empty() {
+            work.loads[at].remains = REMAINS;
             self.discard(&staged).await;
             return Ok(0);
         }
