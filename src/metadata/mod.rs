@@ -57,15 +57,16 @@ impl MetadataError {
 }
 
 /// What is asked.
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 enum Source {
-    Grpc(Box<grpc::Client>),
+    Grpc(grpc::Client),
     Sql(sql::Database),
 }
 
 impl Source {
     fn of(settings: &MetadataSettings) -> Result<Self, MetadataError> {
         Ok(match &settings.source {
-            MetadataSource::Grpc { url } => Self::Grpc(Box::new(grpc::Client::of(url)?)),
+            MetadataSource::Grpc { url } => Self::Grpc(grpc::Client::of(url)?),
             MetadataSource::Sql { uri, authorities, certificate, key } => Self::Sql(sql::Database {
                 uri: uri.clone(),
                 authorities: authorities.clone(),
