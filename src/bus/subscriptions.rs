@@ -13,6 +13,9 @@ pub trait Subscriptions: Send + Sync {
     /// What the bus knows of the messages of a subscription; [`BusError::NotFound`] where it does not exist.
     async fn info(&self, subscription: &str) -> Result<TopicInfo, BusError>;
 
+    /// Whether it brings only some messages of its topic, by a filter of its own.
+    async fn is_filtered(&self, subscription: &str) -> Result<bool, BusError>;
+
     /// Makes a subscription of a topic; one that exists is left as it is.
     async fn create(&self, subscription: &str, topic: &str) -> Result<(), BusError>;
 }

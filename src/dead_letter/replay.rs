@@ -6,6 +6,7 @@ use super::compose::{put, rfc3339};
 use super::{DeadLetter, headers};
 use crate::message::headers::append;
 use crate::message::{Headers, Outgoing};
+use crate::value::time::parse_timestamp;
 
 /// The time of an event, as both buses may have it.
 const TIMES: [&str; 2] = ["ce_time", "ce-time"];
@@ -24,7 +25,9 @@ pub fn again(letter: &DeadLetter, group: &str) -> Outgoing {
     let mut block = BytesMut::with_capacity(original.headers.size() + 200);
     let is_time = |name: &str| TIMES.contains(&name);
     let has_time = TIMES.iter().any(|name| original.headers.get(name).is_some_and(|time| !time.is_empty()));
-    let time = original.timestamp_ms.filter(|_| !has_time);
+    // A time that cannot be told so, as of a producer that gave microseconds for milliseconds, is none.
+    let is_told = |time: &i64| parse_timestamp(&rfc3339(*time)) == time.checked_mul(1_000);
+    let time = original.timestamp_ms.filter(|time| !has_time && is_told(time));
     for (name, value) in original.headers.iter() {
         if name != headers::TARGET_GROUP && !(time.is_some() && is_time(name)) {
             append(&mut block, name, value);

@@ -58,7 +58,7 @@ impl Plant {
         let fake = Fake::start(false, &[]).await;
         let folder = Deployment::new();
         let mut specs = json!({
-            "bus_backend": "PUBSUB", "google_cloud_project": "p", "kafka_dlq_topic": "t", "result_bus_topic_id": "t",
+            "bus_backend": "PUBSUB", "google_cloud_project": "p", "kafka_dlq_topic": "dead-letters", "result_bus_topic_id": "t",
             "result_bus_online_store_subscription_id": "s",
         });
         for (name, value) in common.as_object().expect("an object") {

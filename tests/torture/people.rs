@@ -22,6 +22,9 @@ const UNMARKED: i64 = 100;
 /// Offsets behind a group's position among which a message is passed over.
 const NEAR: i64 = 40;
 
+/// Within this everything that was sent is read again.
+const RECENT: Duration = Duration::from_secs(240);
+
 /// How long a killed member may keep its group from being touched. It bounds a hang and nothing else.
 const LEFT_WITHIN: Duration = Duration::from_secs(180);
 
@@ -125,7 +128,10 @@ impl Chaos {
     pub fn read_again(&mut self) {
         let kind = if self.random.bool() { Kind::Online } else { Kind::Offline };
         self.note("the topic is read again", &format!("by a {kind:?} writer of its own"));
+        let there = self.end("results");
+        let before = self.bus.committed(kind.group(), "results");
         self.writers.read_again(kind);
+        let mut is_killed = false;
         let pause = self.millis(0..1500);
         self.let_pass(pause);
         if self.random.bool() {
@@ -133,10 +139,23 @@ impl Chaos {
             self.writers.start(kind);
             self.note("SIGKILL", &format!("of one {kind:?} writer"));
         } else if self.random.bool() && self.writers.kill_again() {
+            is_killed = true;
             self.note("a reading again was killed", &format!("of a {kind:?} writer"));
         }
         while self.writers.is_read_again() {
             self.let_pass(Duration::from_millis(200));
+        }
+        // All of it, as long as all of it is of the last minutes.
+        let all = if self.begun.elapsed() < RECENT { there as u64 } else { 1 };
+        let read = self.writers.read_again_messages();
+        if !is_killed && read < all {
+            let what = format!("{kind:?}: {read} of {there} messages were read again");
+            self.checker.problems.push((Wrong::NotReadAgain, what));
+        }
+        let after = self.bus.committed(kind.group(), "results");
+        if before.iter().any(|(partition, position)| after[partition] < *position) {
+            let what = format!("{kind:?}: a reading again moved the group from {before:?} to {after:?}");
+            self.checker.problems.push((Wrong::NotReadAgain, what));
         }
     }
 

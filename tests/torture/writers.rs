@@ -111,6 +111,8 @@ pub struct Writers<J: Job = Kind> {
     leaving: Vec<(Writer<J>, Instant)>,
     /// The one that reads everything again, outside its group, and since when.
     again: Option<(Writer<J>, Instant)>,
+    /// The log of the last such one that has ended well.
+    last_again: Option<PathBuf>,
     /// Of this kind none is started by itself.
     pub banned: Option<J>,
     /// Whether somebody left with rows unwritten.
@@ -132,6 +134,7 @@ impl<J: Job> Writers<J> {
             running: Vec::new(),
             leaving: Vec::new(),
             again: None,
+            last_again: None,
             banned: None,
             unfinished: false,
             excused: None,
@@ -259,11 +262,16 @@ impl<J: Job> Writers<J> {
         }
     }
 
-    /// Starts one that reads again whatever there is; [`Writers::tend`] sees to it that it ends well.
+    /// Starts one that reads again what came in the last five minutes; [`Writers::tend`] sees to it that it ends well.
     pub fn read_again(&mut self, kind: J) {
         // By force: the lake has rows twice then, which is allowed.
-        let writer = self.spawn(kind, &["--from-time", "1d", "--force"]);
+        let writer = self.spawn(kind, &["--from-time", "5m", "--force"]);
         self.again = Some((writer, Instant::now()));
+    }
+
+    /// How many messages the last one that was started so has dealt with, once it has ended.
+    pub fn read_again_messages(&self) -> u64 {
+        self.last_again.as_deref().map_or(0, acknowledged)
     }
 
     pub fn is_read_again(&self) -> bool {
@@ -358,6 +366,7 @@ impl<J: Job> Writers<J> {
                 Some(status) => {
                     // Nothing is wrong with the stores and the bus meanwhile.
                     assert!(status.success(), "a reading again ended with {status}: {}", tail(&writer.log));
+                    self.last_again = Some(writer.log.clone());
                     self.again = None;
                 }
                 None => assert!(since.elapsed() < LEAVES_WITHIN, "it goes on: {}", tail(&writer.log)),

@@ -50,6 +50,16 @@ pub(super) enum Standing {
     Open(Vec<Claim>),
 }
 
+/// How far a partition was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadTo {
+    /// The next offset to be read.
+    pub(super) offset: i64,
+    pub(super) end: Option<i64>,
+    /// Everything before is dealt with.
+    pub(super) is_idle: bool,
+}
+
 #[derive(Default)]
 struct Books {
     held: BTreeMap<i32, Held>,
@@ -77,6 +87,8 @@ struct Held {
     end: Option<i64>,
     /// Since when that has been behind what was read, where everything that was read is dealt with.
     behind_since: Option<Instant>,
+    /// The end of which it was heard that it was reached: what lies before it and was not read is no message.
+    reached: Option<i64>,
     /// Where the oldest open transaction begins, how many messages lie from there on, and since when that is so.
     open: Option<(i64, u64, Instant)>,
     /// Timestamp of the last message that was acknowledged, as of its run.
@@ -119,6 +131,7 @@ impl Ledger {
                 stored: if committed { offset } else { NOTHING },
                 end: None,
                 behind_since: None,
+                reached: None,
                 open: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
@@ -161,9 +174,10 @@ impl Ledger {
         held.map(|(&partition, held)| Claim { partition, generation: held.generation, next: held.committed }).collect()
     }
 
-    /// Of every partition that is held the next offset to be read, and its end.
-    pub(super) fn read_to(&self) -> BTreeMap<i32, (i64, Option<i64>)> {
-        self.lock().held.iter().map(|(partition, held)| (*partition, (held.polled, held.end))).collect()
+    /// How far each partition that is held was read.
+    pub(super) fn read_to(&self) -> BTreeMap<i32, ReadTo> {
+        let of = |held: &Held| ReadTo { offset: held.polled, end: held.end, is_idle: held.is_idle() };
+        self.lock().held.iter().map(|(partition, held)| (*partition, of(held))).collect()
     }
 
     /// The next offset to be acknowledged of every partition that is held.
@@ -319,6 +333,8 @@ impl Ledger {
     pub(super) fn reached_end(&self, partition: i32, generation: u64) {
         if let Some(held) = self.lock().held.get_mut(&partition).filter(|held| held.generation == generation) {
             held.caught_up = true;
+            held.reached = held.end;
+            held.behind_since = None;
         }
     }
 
@@ -364,7 +380,7 @@ impl Ledger {
     pub(super) fn set_end(&self, partition: i32, end: i64) {
         if let Some(held) = self.lock().held.get_mut(&partition) {
             held.end = Some(end.max(held.polled));
-            if end <= held.polled {
+            if end <= held.polled || Some(end) == held.reached {
                 held.behind_since = None;
             } else if held.is_idle() {
                 held.behind_since.get_or_insert_with(Instant::now);

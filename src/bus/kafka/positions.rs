@@ -159,7 +159,10 @@ pub(super) fn watermarks<C: ConsumerContext>(
                 Err(error) if error.rdkafka_error_code().is_some_and(is_denied) => return Err(error),
                 Err(error) => {
                     tracing::debug!(topic, partition, %error, "its leader does not tell where it begins and ends");
-                    break;
+                    // One that answers so may tell it of the next.
+                    if error.rdkafka_error_code().is_none_or(|code| (code as i32) < 0) {
+                        break;
+                    }
                 }
             }
         }

@@ -62,9 +62,10 @@ const MESSAGE_TIMEOUT_MS: u64 = 30_000;
 
 /// Refuses properties that can never work, without contacting anything.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BusError> {
-    for name in settings.properties.keys() {
+    for (name, value) in &settings.properties {
         let used = canonical(name);
-        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == used) {
+        let is_as_it_is = (used, value.as_str()) == ("check.crcs", "false");
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == used && !is_as_it_is) {
             return Err(BusError::Settings(format!("kafka property `{name}` cannot be set: {reason}")));
         }
         if used != name && settings.properties.contains_key(used) {
@@ -337,6 +338,7 @@ mod tests {
         }
         assert!(check(&settings(&[("acks", "1")])).unwrap_err().to_string().contains("only `all`"));
         assert!(check(&settings(&[("acks", "all")])).is_ok());
+        assert!(check(&settings(&[("check.crcs", "false")])).is_ok());
     }
 
     #[test]

@@ -27,6 +27,8 @@ const HOLD: Hold = Hold { bytes: 16 << 20, messages: 10_000 };
 const CLOCKS_APART_MS: i64 = 60_000;
 /// How long the first message of a reading is waited for: the subscription was only just made and set back.
 const FIRST_WITHIN: Duration = Duration::from_secs(20);
+/// The same, of a topic that is in use.
+const FIRST_WITHIN_USE: Duration = Duration::from_secs(90);
 /// How far back the last messages are looked for, in milliseconds, before everything is.
 const BACK: [i64; 2] = [5 * 60 * 1000, 6 * 3600 * 1000];
 
@@ -85,16 +87,21 @@ pub(super) async fn reread(
         topic: topic.into(),
         hold,
         until_idle: Some(clients.settings.drain_idle),
-        first_within: first_within(&clients.settings),
+        first_within: first_within(&clients.settings, true),
         until_ms: Some(stretch.until),
         temporary: Some(temporary),
     };
     Ok(source::read(clients, reading))
 }
 
-/// How long the first message of a subscription is waited for that was just made. An emulator has it ready at once.
-fn first_within(settings: &PubsubSettings) -> Duration {
-    if settings.emulator.is_some() { Duration::ZERO } else { FIRST_WITHIN }
+/// How long the first message of a subscription is waited for that was just made and set back, which takes effect by and by:
+/// where the topic is in use, what is published now may come before what was. An emulator has it ready at once.
+fn first_within(settings: &PubsubSettings, is_in_use: bool) -> Duration {
+    match (&settings.emulator, is_in_use) {
+        (Some(_), _) => Duration::ZERO,
+        (None, false) => FIRST_WITHIN,
+        (None, true) => FIRST_WITHIN_USE,
+    }
 }
 
 /// The last messages: looked for a little way back first.
@@ -151,6 +158,8 @@ struct Reader {
     streams: Option<(Streams, Temporary)>,
     quiet_since: Instant,
     has_come: bool,
+    /// Whether messages have come that are none of this reading's.
+    others_come: bool,
     /// Since when the stream has failed.
     failing_since: Option<Instant>,
     next: u64,
@@ -174,6 +183,7 @@ impl Reader {
             streams: Some((streams, temporary)),
             quiet_since: Instant::now(),
             has_come: false,
+            others_come: false,
             failing_since: None,
             next: 0,
         })
@@ -191,6 +201,8 @@ impl Reader {
             if at < self.span.until {
                 self.quiet_since = Instant::now();
                 self.has_come = true;
+            } else {
+                self.others_come = true;
             }
             if at < self.span.from || at >= self.span.until || self.from.is_some_and(|from| from != message.offset) {
                 continue;
@@ -206,9 +218,11 @@ impl Reader {
 #[async_trait]
 impl Browse for Reader {
     async fn next(&mut self) -> Result<Vec<Message>, BusError> {
+        // What whoever reads has done meanwhile was no silence.
+        self.quiet_since = Instant::now();
         loop {
             let settings = &self.clients.settings;
-            let first = if self.has_come { Duration::ZERO } else { first_within(settings) };
+            let first = if self.has_come { Duration::ZERO } else { first_within(settings, self.others_come) };
             let idle = settings.browse_idle.max(first);
             let Some((streams, temporary)) = &mut self.streams else { return Ok(Vec::new()) };
             let mut delivered = Vec::new();

@@ -138,6 +138,10 @@ impl Subscriptions for PubsubBus {
         topics::subscription(&self.clients, subscription).await
     }
 
+    async fn is_filtered(&self, subscription: &str) -> Result<bool, BusError> {
+        Ok(!topics::described(&self.clients, subscription).await?.settings.filter.is_empty())
+    }
+
     async fn create(&self, subscription: &str, topic: &str) -> Result<(), BusError> {
         topics::create_subscription(&self.clients, subscription, topic).await
     }

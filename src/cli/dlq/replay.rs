@@ -153,7 +153,7 @@ async fn rehearse(
     summary: &mut Summary,
 ) -> Result<(), Failure> {
     let mut letters = BTreeMap::new();
-    each(opened, chosen, async |mut letter, number| {
+    let left = each(opened, chosen, async |mut letter, number| {
         let (entry, store) = (Entry::from(&letter), letter.notes.sink.clone());
         summary.seen = number;
         let topic = letter.notes.topic.clone();
@@ -178,6 +178,7 @@ async fn rehearse(
         Ok(())
     })
     .await?;
+    summary.failed.extend(gone(&left));
     summary.targets.retain(|bound| bound.letters > 0);
     summary.letters = letters.into_values().collect();
     Ok(())
@@ -210,7 +211,7 @@ async fn send(
     redrive: &mut Redrive,
     would_be_refused: &mut u64,
 ) -> Result<(), Failure> {
-    each(opened, chosen, async |mut letter, number| {
+    let left = each(opened, chosen, async |mut letter, number| {
         match maker.make(&mut letter) {
             Ok(Made::Message { message, refused, .. }) => {
                 *would_be_refused += u64::from(refused.is_some_and(|refused| !refused.is_empty()));
@@ -236,16 +237,28 @@ async fn send(
         Ok(())
     })
     .await?;
+    redrive.failed.extend(gone(&left));
     redrive.flush().await
 }
 
-/// Reads the topic once more and does something with each of the letters that were chosen; in a
-/// retention's course some may have gone since.
+/// Letters that did not come in the second reading, though they did in the first.
+fn gone(left: &BTreeSet<(i32, i64)>) -> impl Iterator<Item = Failed> {
+    left.iter().map(|(partition, offset)| Failed {
+        place: format!("{partition}/{offset}"),
+        reason:
+            "did not come when the topic was read again: it may have expired meanwhile, or the reading ended early; \
+                 the same command finds it if it is there"
+                .to_owned(),
+    })
+}
+
+/// Reads the topic once more and does something with each of the letters that were chosen; returns those that were not there:
+/// in a retention's course some may have gone since.
 async fn each(
     opened: &Opened,
     chosen: &BTreeSet<(i32, i64)>,
     mut does: impl AsyncFnMut(DeadLetter, u64) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+) -> Result<BTreeSet<(i32, i64)>, Failure> {
     let mut letters = Letters::read(opened).await?;
     let mut left = chosen.clone();
     let mut number = 0;
@@ -259,7 +272,7 @@ async fn each(
             None => break,
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// The first reading: the letters that are meant, oldest first.

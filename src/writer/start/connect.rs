@@ -246,15 +246,17 @@ impl Connect<'_> {
     /// Refuses a topic that is sent to and that the writer's subscription brings back; of a topic that is read by its
     /// name, the file told. Who may not ask about the subscription waits before this, where it is looked for.
     pub(super) async fn nothing_comes_back(&self, reads: &Reads) -> Result<(), StartError> {
-        let (bus, name) = (&self.with.bus, &reads.subscription);
-        if bus.subscriptions().is_none() {
+        let name = &reads.subscription;
+        let Some(subscriptions) = self.with.bus.subscriptions() else { return Ok(()) };
+        let part = format!("subscription `{name}`");
+        let topic = self.patiently(&part, || subscriptions.topic_of(name)).await?;
+        let Some(wrong) = reads.coming_back(&topic).next() else { return Ok(()) };
+        if self.patiently(&part, || subscriptions.is_filtered(name)).await? {
+            // What a filter leaves out is for whoever wrote it.
+            tracing::warn!("{wrong}, unless the filter of {part} leaves it out");
             return Ok(());
         }
-        let topic = self.patiently(&format!("subscription `{name}`"), || bus.topic_of(name)).await?;
-        match reads.coming_back(&topic).next() {
-            Some(wrong) => Err(StartError::Configuration(format!("{wrong}; {FIX}"))),
-            None => Ok(()),
-        }
+        Err(StartError::Configuration(format!("{wrong}; {FIX}")))
     }
 
     /// A topic that has to be there, and the field that names it.

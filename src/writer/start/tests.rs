@@ -73,6 +73,7 @@ struct ScriptedBus {
     published: Arc<Mutex<Vec<Outgoing>>>,
     /// Where it has subscriptions, the topic of all of them.
     topic_of: Option<String>,
+    is_filtered: bool,
 }
 
 struct NoSource;
@@ -162,6 +163,10 @@ impl Subscriptions for ScriptedBus {
         self.topic("").await
     }
 
+    async fn is_filtered(&self, _: &str) -> Result<bool, BusError> {
+        Ok(self.is_filtered)
+    }
+
     async fn create(&self, _: &str, _: &str) -> Result<(), BusError> {
         Err(BusError::Failed("not in this test".to_owned()))
     }
@@ -246,13 +251,14 @@ async fn a_missing_topic_is_a_configuration_that_cannot_work() {
 
 #[tokio::test]
 async fn a_topic_that_the_writers_own_subscription_would_bring_back_is_refused() {
-    let reading = |topic: &str| {
+    let reading = |topic: &str, is_filtered| {
         let (start, _) = with(vec![there(None)]);
         let topics = Mutex::new(VecDeque::from([there(None)]));
-        let bus = Arc::new(ScriptedBus { topics, topic_of: Some(topic.to_owned()), ..ScriptedBus::default() });
+        let topic_of = Some(topic.to_owned());
+        let bus = Arc::new(ScriptedBus { topics, topic_of, is_filtered, ..ScriptedBus::default() });
         (Start { bus: bus.clone(), ..start }, bus)
     };
-    let (start, bus) = reading("dlq");
+    let (start, bus) = reading("dlq", false);
     assert_eq!(
         configuration("sound:x", start).await,
         "dead letter topic `dlq`, which `kafka_dlq_topic` names, is the topic of subscription `results` \
@@ -260,9 +266,11 @@ async fn a_topic_that_the_writers_own_subscription_would_bring_back_is_refused()
          letters would be given to it again, and buried again, without end; give it another topic"
     );
     assert!(bus.subscribed.lock().expect("no panic").is_none());
-    let (start, bus) = reading("projects/other/topics/dlq");
-    plan("sound:x").start(start).await.map(drop).expect("it is another project's");
-    assert!(bus.subscribed.lock().expect("no panic").is_some());
+    for (topic, is_filtered) in [("projects/other/topics/dlq", false), ("dlq", true)] {
+        let (start, bus) = reading(topic, is_filtered);
+        plan("sound:x").start(start).await.map(drop).expect("another project's, or left out by a filter");
+        assert!(bus.subscribed.lock().expect("no panic").is_some());
+    }
 }
 
 #[tokio::test]

@@ -121,6 +121,10 @@ impl Fake {
                 get(move || async move { of_topic.describe_topic(json!({"name": "projects/p/topics/t"})) }),
             )
             .route(
+                "/v1/projects/p/topics/dead-letters",
+                get(|| async { Json(json!({"name": "projects/p/topics/dead-letters"})) }),
+            )
+            .route(
                 &format!("/v1/projects/p/topics/{NO_NAME}"),
                 get(|| async {
                     let error = json!({"code": 400, "message": "no name of a topic", "status": "INVALID_ARGUMENT"});

@@ -124,7 +124,8 @@ impl Poller {
     pub(super) fn is_over(&mut self, consumer: &BaseConsumer<Member>, over: &[Trouble]) {
         let before = self.troubles.len();
         self.troubles.retain(|trouble| !over.contains(trouble));
-        if before == 0 || !self.troubles.is_empty() {
+        // Messages of some partition that cannot be had are that partition's trouble.
+        if before == self.troubles.len() || self.troubles.iter().any(|left| *left != Trouble::Messages) {
             return;
         }
         tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");

@@ -4,6 +4,7 @@
 //! the binding does not. So it is looked for: what has messages behind what was read, and does not move.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
@@ -11,14 +12,18 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{Poller, Trouble};
 use crate::bus::BusError;
+use crate::bus::kafka::chunk::Item;
+use crate::bus::kafka::ledger::ReadTo;
 use crate::bus::kafka::rebalance::Member;
 
 /// An error that a broker gets over sooner is no trouble.
 const LASTS: Duration = Duration::from_secs(3);
 /// What has not been told for so long is over.
 const OVER_AFTER: Duration = Duration::from_secs(10);
-/// Between two looks at what stands still.
+/// Between two looks at what stands still,
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
+/// and how often it has to be found where it was.
+const LOOKS: u32 = 2;
 
 /// An error that is told again and again.
 pub(super) struct Unfetched {
@@ -26,8 +31,8 @@ pub(super) struct Unfetched {
     since: Instant,
     heard: Instant,
     looked: Option<Instant>,
-    /// Up to where each partition was read when it was looked at last.
-    read_to: BTreeMap<i32, i64>,
+    /// Up to where each partition was read when it was looked at last, and how often it was found there.
+    read_to: BTreeMap<i32, (i64, u32)>,
     /// Partitions that stand still, since when, and why.
     still: BTreeMap<i32, (Instant, String)>,
 }
@@ -44,12 +49,20 @@ impl Unfetched {
     }
 
     /// Takes how far partitions are now; returns those that are found to stand still.
-    fn look(&mut self, now: BTreeMap<i32, (i64, Option<i64>)>) -> Vec<i32> {
+    ///
+    /// One of which something is still at work is left out: what lies behind that may be no more than the mark of a
+    /// transaction, which counts as read once all before it is dealt with. And messages of one may wait behind those of
+    /// another for a while, so that once is not enough.
+    fn look(&mut self, now: &BTreeMap<i32, ReadTo>) -> Vec<i32> {
         let why = || format!("its broker answers, and its messages cannot be had: {}", self.code);
         let mut still = BTreeMap::new();
         let mut found = Vec::new();
-        for (&partition, &(read_to, end)) in &now {
-            if end.is_some_and(|end| end > read_to) && self.read_to.get(&partition) == Some(&read_to) {
+        let mut seen = BTreeMap::new();
+        for (&partition, at) in now {
+            let times =
+                self.read_to.get(&partition).filter(|(read_to, _)| *read_to == at.offset).map_or(0, |seen| seen.1);
+            seen.insert(partition, (at.offset, times + 1));
+            if at.is_idle && at.end.is_some_and(|end| end > at.offset) && times >= LOOKS {
                 let known = self.still.remove(&partition).unwrap_or_else(|| {
                     found.push(partition);
                     (self.since, why())
@@ -58,15 +71,16 @@ impl Unfetched {
             }
         }
         self.still = still;
-        self.read_to = now.into_iter().map(|(partition, (read_to, _))| (partition, read_to)).collect();
+        self.read_to = seen;
         found
     }
 }
 
-/// Whether an error says that something cannot be had which is there: every answer of a broker (they are above zero), and
-/// what cannot be read of it. The others are of connections, which are heard of otherwise.
+/// Whether an error says that something cannot be had which is there: every answer of a broker (they are above zero, but for
+/// the one that it has for what it did not expect, as of a tier that fails), and what cannot be read of it. The others are of connections, which are heard of otherwise.
 pub(super) fn is_of_messages(code: Code) -> bool {
-    code as i32 > 0 || matches!(code, Code::BadMessage | Code::BadCompression | Code::NotImplemented | Code::Underflow)
+    let unreadable = [Code::Unknown, Code::BadMessage, Code::BadCompression, Code::NotImplemented, Code::Underflow];
+    code as i32 > 0 || unreadable.contains(&code)
 }
 
 impl Poller {
@@ -87,6 +101,12 @@ impl Poller {
     /// Looks whether it is over, and otherwise for the partitions that it is about.
     pub(super) fn look_for_unfetched(&mut self, consumer: &BaseConsumer<Member>) {
         let Some(mut known) = self.unfetched.take() else { return };
+        if self.shared.paused.load(Ordering::Acquire) || !self.outbox.is_empty() {
+            // Nothing is fetched, so nothing is told of it either.
+            known.heard = Instant::now();
+            self.unfetched = Some(known);
+            return;
+        }
         if known.heard.elapsed() > OVER_AFTER {
             self.is_over(consumer, &[Trouble::Messages]);
             return;
@@ -96,7 +116,12 @@ impl Poller {
         if self.troubles.contains(&Trouble::Messages) && is_due && known.heard.elapsed() < LASTS {
             known.looked = Some(Instant::now());
             let _ = self.ask_ends(consumer);
-            for partition in known.look(self.shared.ledger.read_to()) {
+            let found = known.look(&self.shared.ledger.read_to());
+            if !found.is_empty() {
+                // From here on it is these partitions that are in trouble, and the bus is not.
+                self.outbox.push_back(Item::CaughtUp);
+            }
+            for partition in found {
                 tracing::error!(
                     topic = &*self.topic, partition, code = %known.code,
                     "messages of a partition cannot be had, though its broker answers; the others are read on, and this \
@@ -116,23 +141,32 @@ mod tests {
     #[test]
     fn what_has_more_behind_it_and_does_not_move_stands_still_and_is_told_once() {
         let mut known = Unfetched::new(Code::BadCompression);
+        let of = |offset, end, is_idle| ReadTo { offset, end, is_idle };
         let at = |moving: i64| {
-            BTreeMap::from([(0, (5, Some(9))), (1, (moving, Some(90))), (2, (7, Some(7))), (3, (1, None))])
+            BTreeMap::from([
+                (0, of(5, Some(9), true)),
+                (1, of(moving, Some(90), true)),
+                (2, of(7, Some(7), true)),
+                (3, of(1, None, true)),
+                // Behind what is at work may be a mark.
+                (4, of(7, Some(8), false)),
+            ])
         };
-        assert_eq!(known.look(at(10)), Vec::<i32>::new(), "nobody knows yet whether it moves");
-        assert_eq!(known.look(at(20)), [0]);
-        assert_eq!(known.look(at(30)), Vec::<i32>::new(), "it was told");
+        assert_eq!(known.look(&at(10)), Vec::<i32>::new(), "nobody knows yet whether it moves");
+        assert_eq!(known.look(&at(20)), Vec::<i32>::new(), "once is not enough");
+        assert_eq!(known.look(&at(30)), [0]);
+        assert_eq!(known.look(&at(40)), Vec::<i32>::new(), "it was told");
         let (since, why) = known.of(0).expect("it stands still");
         assert_eq!(since, known.since);
         assert!(why.contains("compress"), "{why}");
-        assert_eq!((known.of(1), known.of(2), known.of(3)), (None, None, None));
-        known.look(BTreeMap::from([(0, (6, Some(9)))]));
+        assert!([1, 2, 3, 4].iter().all(|other| known.of(*other).is_none()));
+        known.look(&BTreeMap::from([(0, of(6, Some(9), true))]));
         assert_eq!(known.of(0), None, "it moves");
     }
 
     #[test]
     fn an_answer_of_a_broker_is_of_messages_and_a_connection_that_ends_is_not() {
-        for code in [Code::InvalidMessage, Code::BadCompression, Code::BadMessage] {
+        for code in [Code::InvalidMessage, Code::Unknown, Code::BadCompression, Code::BadMessage] {
             assert!(is_of_messages(code), "{code:?}");
         }
         for code in [Code::BrokerTransportFailure, Code::Resolve, Code::OperationTimedOut, Code::PollExceeded] {
