@@ -283,7 +283,8 @@ mod tests {
             stale_after: None,
             identity: Identity::default(),
         };
-        assert_eq!(first_within(&settings(None)), FIRST_WITHIN);
-        assert_eq!(first_within(&settings(Some("localhost:8085"))), Duration::ZERO);
+        assert_eq!(first_within(&settings(None), false), FIRST_WITHIN);
+        assert_eq!(first_within(&settings(None), true), FIRST_WITHIN_USE);
+        assert_eq!(first_within(&settings(Some("localhost:8085")), true), Duration::ZERO);
     }
 }
