@@ -62,7 +62,13 @@ fn has_password(uri: &str) -> bool {
         return true;
     }
     match Url::parse(uri) {
-        Ok(url) if !url.scheme().starts_with("postgres") => url.password().is_some(),
+        // Nobody signs in to a file, and what its path has is no secret.
+        Ok(url) if matches!(url.scheme(), "sqlite" | "file") => url.password().is_some(),
+        // One that is mistyped may be a URL of another meaning: in `u:1/2@h` a `/` that is not written as `%2F` makes a
+        // port and a path of the password.
+        Ok(url) if !url.scheme().starts_with("postgres") => {
+            url.password().is_some() || may_have_password(without_parameters(uri))
+        }
         // Several hosts of Postgres are no URL, and its passwords may have in them what ends a host elsewhere: those of
         // `u:1/2@h` and `u:1#2@h` are, to a URL, a port and more.
         _ => may_have_password(uri),
@@ -72,6 +78,13 @@ fn has_password(uri: &str) -> bool {
 fn tells_a_secret(parameter: &str) -> bool {
     let telling = ["password", "passwd", "secret", "token", "private_key", "access_key"];
     telling.iter().any(|word| parameter.to_ascii_lowercase().contains(word))
+}
+
+/// A URI without its query, unless that has an `@` in what is no parameter: then it may be a part of a password.
+fn without_parameters(uri: &str) -> &str {
+    let Some((before, query)) = uri.split_once('?') else { return uri };
+    let is_parameter = |text: &str| text.split_once('@').is_none_or(|(name, _)| name.contains('='));
+    if query.split('&').all(is_parameter) { before } else { uri }
 }
 
 /// Whether anything stands between a `:` and an `@`, whatever is in it. That is too much where a parameter has an `@`,
@@ -207,6 +220,11 @@ mod tests {
             "postgres:///db?host=h1,h2&user=writer&password=hunter2",
             "redis://:hunter2@h:6379",
             "redis://writer:hunter2@h1:6379,h2:6379",
+            "redis://writer:1/2@h",
+            "redis://writer:1#2@h:6379/0",
+            "redis://writer:1?2@h/0?user=corp",
+            "redis:writer:hunter2@h",
+            "clickhouse+https://writer:1/2@h:8443/db?user=writer@corp",
             "clickhouse+https://h/db?password=hunter2",
         ] {
             assert!(has_password(uri), "{uri}");
@@ -223,6 +241,11 @@ mod tests {
             "postgres://writer@[::1]:5432,[::2]:5432/db",
             "postgres:///db?host=h1,h2&port=5432,5433&user=writer",
             "redis://h:6379/0",
+            "redis://writer@h:6379/0",
+            "redis://writer:@h:6379/0?name=a:b@c",
+            "s3://features@eu/exports",
+            "file:///var/lib/a:b@c",
+            "sqlite:a@b.sqlite",
             "sqlite:online.sqlite",
             "online.sqlite",
             "clickhouse+https://h:8443/db?user=writer@corp",

@@ -12,6 +12,7 @@ use crate::proto::writer::v1::metadata_service_client::MetadataServiceClient;
 use crate::proto::writer::v1::{GetEnvironmentsRequest, GetEnvironmentsResponse};
 use crate::tls;
 
+/// For TCP, and once more for TLS.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest that connecting and answering take, to the last byte of the answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -37,7 +38,10 @@ impl Client {
         let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| wrong(&error))?;
         if url.starts_with("https:") {
             let authorities = tls::system_authorities().map_err(|error| wrong(&error))?;
-            let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+            // The endpoint's own limit ends with TCP, and a question that is given up does not end the handshake, which
+            // is a task of its own: without a limit each question to a silent peer would leave one, with its socket.
+            let config = ClientTlsConfig::new().timeout(CONNECTED_WITHIN);
+            let config = config.ca_certificate(Certificate::from_pem(authorities));
             endpoint = endpoint.tls_config(config).map_err(|error| wrong(&error))?;
         }
         Ok(Self { url: url.to_owned(), endpoint: endpoint.connect_timeout(CONNECTED_WITHIN) })
@@ -90,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::json;
-    use tokio::io::copy_bidirectional;
+    use tokio::io::{AsyncReadExt, copy_bidirectional};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
 
@@ -138,5 +142,18 @@ mod tests {
             ended = serve(served, server, None, std::future::pending()) => panic!("the server has ended: {ended:?}"),
             () = asking => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_greets_back_is_left() {
+        let (silent, url) = listener().await;
+        let client = Client::of(&format!("https://{url}")).expect("a URL");
+        let left = async {
+            let (mut near, _) = silent.accept().await.expect("a question");
+            near.read_to_end(&mut Vec::new()).await
+        };
+        let (answer, left) = tokio::join!(client.fetch(""), timeout(ANSWERS_WITHIN * 2, left));
+        assert!(answer.is_err(), "{answer:?}");
+        left.expect("in time").expect("an end");
     }
 }

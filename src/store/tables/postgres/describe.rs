@@ -10,10 +10,16 @@ use crate::store::postgres::connection::Connection;
 use crate::store::postgres::{quoted, tables};
 
 /// The columns of a table, by its quoted name, with their types, and whether the server alone says what is in them.
+///
+/// `attgenerated` is there from PostgreSQL 12 on. An older one, which has no columns by an expression, does not find
+/// the name in the innermost `FROM` and takes that of `older`. `to_jsonb` of the row would do as well, but for a `json`
+/// column whose default has U+0000: there it fails.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname, t.typname, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-           t.typnamespace = 'pg_catalog'::regnamespace, a.attgenerated <> '' OR a.attidentity = 'a'
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+           t.typnamespace = 'pg_catalog'::regnamespace, a.generated <> '' OR a.attidentity = 'a'
+    FROM (SELECT ''::text AS attgenerated) AS older
+    CROSS JOIN LATERAL (SELECT *, attgenerated AS generated FROM pg_attribute) AS a
+    JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
 

@@ -91,7 +91,7 @@ pub(super) struct Plan<'a> {
 pub(super) enum Against {
     /// Rows.
     Rows,
-    /// Columns as they are declared, each by a row of nulls: its key is not judged.
+    /// Columns as they are declared, each by a row of nulls: of its key only the columns are judged.
     Columns,
 }
 
@@ -144,7 +144,7 @@ fn pass<'a>(known: &Table, rows: &[(usize, &'a TableRow)], against: Against) -> 
         let verdict = match &binding.columns {
             Ok(columns) => judge(&table, columns, row, &mut wider).and_then(|()| match against {
                 Against::Rows => check_key(row),
-                Against::Columns => Ok(()),
+                Against::Columns => check_key_columns(&table, columns, &row.shape),
             }),
             Err(refusal) => Err(refusal.clone()),
         };
@@ -316,6 +316,20 @@ fn check_key(row: &TableRow) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A column of a key has to be one that values are written to. Rows are refused for their values of it, and a file
+/// without rows would be tried for ever.
+fn check_key_columns(table: &Table, columns: &[usize], shape: &Shape) -> Result<(), Refusal> {
+    for at in shape.key.iter().filter_map(|at| columns.get(*at)) {
+        let Column { name, column_type, .. } = &table.columns[*at];
+        if let ColumnType::Other(shown) = column_type {
+            let message =
+                format!("column `{name}`: is a part of the key and has type {shown}, which nothing is written to");
+            return Err(Refusal::new(ErrorClass::TypeMismatch, message).harmless());
+        }
+    }
+    Ok(())
+}
+
 /// System columns keep the type of their first row: an id that is a number here and a text there
 /// would be two entities in one reader and one in the next.
 fn may_widen(column: &Column) -> bool {
@@ -427,5 +441,18 @@ mod tests {
         };
         let rows = [with(Value::Null), with(Value::text("x".repeat(LONGEST_KEY + 1))), with(Value::text("x"))];
         assert_eq!(outcome(&Table::default(), &rows).0, [0, 1]);
+    }
+
+    #[test]
+    fn a_key_that_takes_no_value_is_refused_without_a_row() {
+        let nulls = TableRow { destination: 0, shape: shape(&[]), values: vec![Value::Null; 2] };
+        let refused = |known: &Table| {
+            let planned = held(known, &[(0, &nulls)], Against::Columns).expect("no bug");
+            planned.refused.len()
+        };
+        let mut known = Table::default();
+        assert_eq!(refused(&known), 0);
+        known.add("__observation_id__", ColumnType::Other("bigint GENERATED ALWAYS".to_owned()));
+        assert_eq!(refused(&known), 1);
     }
 }

@@ -78,9 +78,15 @@ impl Part {
 
     /// Whether both go into one statement.
     pub(super) fn is_like(&self, other: &Self) -> bool {
+        // A table that was described anew in between may have other columns in the same places.
+        let is_same = |at: &usize| {
+            let (one, two) = (&self.table.columns[*at], &other.table.columns[*at]);
+            one.name == two.name && one.column_type == two.column_type
+        };
         self.name == other.name
             && self.columns == other.columns
             && (&self.key, &self.newer, self.repeats) == (&other.key, &other.newer, other.repeats)
+            && self.columns.iter().chain(&self.key).chain(&self.newer).all(is_same)
     }
 
     fn names(&self, of: &[usize]) -> Vec<String> {
@@ -215,4 +221,47 @@ fn encoded(part: &Part, rows: &[TableRow], chunk: &mut Vec<u8>) -> Result<Result
         }
     }
     Ok(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::plan::{Against, held};
+    use super::super::super::types::Scalar;
+    use super::super::super::write::staged;
+    use super::*;
+    use crate::row::table::{Column, Of, Shape, When};
+
+    const NUMBER: ColumnType = ColumnType::One(Scalar::Int8);
+
+    /// What is copied of a file with one column, into a table that is described with some.
+    fn part(described: &[&str], column: &str, column_type: &ColumnType) -> Part {
+        let mut known = Table::default();
+        for name in described {
+            known.add(name, column_type.clone());
+        }
+        let shape = Shape {
+            schema: None,
+            table: "user".into(),
+            columns: vec![Column { name: column.into(), data_type: None }],
+            time: When::At(0),
+            name: 0,
+            key: Vec::new(),
+            repeats: Repeats::First,
+            create: true,
+            of: Of::Anything,
+        };
+        let name = Name::of(&shape).expect("a name");
+        let row = TableRow { destination: 0, shape: Arc::new(shape), values: vec![Value::Null] };
+        let planned = held(&known, &[(0, &row)], Against::Columns).expect("no bug");
+        let columns = staged(&planned);
+        Part::new(name, String::new(), planned, columns)
+    }
+
+    #[test]
+    fn the_same_places_of_a_table_that_was_described_anew_may_be_other_columns() {
+        let before = part(&["a", "b", "c"], "b", &NUMBER);
+        assert!(before.is_like(&part(&["x", "b"], "b", &NUMBER)));
+        assert!(!before.is_like(&part(&["b", "c"], "c", &NUMBER)), "`a` was dropped");
+        assert!(!before.is_like(&part(&["a", "b", "c"], "b", &ColumnType::Jsonb)), "`b` is of another type");
+    }
 }
