@@ -11,7 +11,7 @@ use crate::store::postgres::{quoted, tables};
 
 /// The columns of a table, by its quoted name, with their types, and whether the server alone says what is in them.
 ///
-/// `attgenerated` is there from PostgreSQL 12 on. An older one, which has no columns by an expression, does not find
+/// `attgenerated` is there from Postgres 12 on. An older one, which has no columns by an expression, does not find
 /// the name in the innermost `FROM` and takes that of `older`. `to_jsonb` of the row would do as well, but for a `json`
 /// column whose default has U+0000: there it fails.
 pub(super) const COLUMNS: &str = "
