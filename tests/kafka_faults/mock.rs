@@ -72,7 +72,7 @@ async fn a_reader_that_stalls_longer_than_patience_gets_everything_in_order() {
             let first = offsets.is_empty();
             offsets.extend(messages.iter().map(|message| message.offset));
             if first {
-                // The stall is what is tried here: longer than the two seconds after which partitions are paused.
+                // The stall is what is tried here: longer than the two seconds after which nothing more is fetched.
                 tokio::time::sleep(Duration::from_secs(4)).await;
             }
         }
@@ -138,15 +138,15 @@ async fn brokers_that_went_and_came_back_are_read_on() {
 }
 
 #[tokio::test]
-async fn a_partition_that_went_while_paused_is_read_again_when_it_comes_back() {
-    let cluster = cluster("paused", 4);
+async fn a_partition_that_went_while_there_was_no_room_is_read_again_when_it_comes_back() {
+    let cluster = cluster("full", 4);
     let bus = open(&cluster.bootstrap_servers(), QUICK);
-    publish(&bus, "paused", 0..20_000).await;
-    let mut first = bus.subscribe(subscribe("paused", false, OnGap::Stop)).await.expect("joined");
+    publish(&bus, "full", 0..20_000).await;
+    let mut first = bus.subscribe(subscribe("full", false, OnGap::Stop)).await.expect("joined");
     let Ok(Received::Messages(_)) = first.source.next().await else { panic!("messages come first") };
-    // Longer than the two seconds after which partitions are paused.
+    // Longer than the two seconds after which it counts as full.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let mut other = bus.subscribe(subscribe("paused", false, OnGap::Stop)).await.expect("joined");
+    let mut other = bus.subscribe(subscribe("full", false, OnGap::Stop)).await.expect("joined");
     let sharing = async {
         tokio::select! {
             status = other.status.wait_for(|status| status.len() == 2) => drop(status.expect("it lives")),
@@ -174,6 +174,50 @@ async fn a_partition_that_went_while_paused_is_read_again_when_it_comes_back() {
         }
     };
     tokio::time::timeout(PATIENCE, reading).await.expect("what came back is read");
+    first.source.close().await.expect("closed");
+}
+
+/// librdkafka takes up each partition anew after a rebalance, at the position that it remembers.
+#[tokio::test]
+async fn what_comes_to_a_partition_that_was_read_to_its_end_is_read_after_every_rebalance() {
+    const PARTITIONS: i64 = 6;
+    let cluster = cluster("idle", PARTITIONS as i32);
+    let bus = open(&cluster.bootstrap_servers(), QUICK);
+    let mut first = bus.subscribe(subscribe("idle", false, OnGap::Stop)).await.expect("joined");
+    let mut seen = BTreeSet::new();
+    let mut published = 0;
+    let at_ends = async { while !matches!(first.source.next().await, Ok(Received::CaughtUp)) {} };
+    tokio::time::timeout(PATIENCE, at_ends).await.expect("the ends are reached");
+    for round in 0..4 {
+        // All ends were reached, and one more member comes and goes.
+        let mut other = bus.subscribe(subscribe("idle", false, OnGap::Stop)).await.expect("joined");
+        let sharing = async {
+            tokio::select! {
+                status = other.status.wait_for(|status| status.len() == 3) => drop(status.expect("it lives")),
+                () = async { while first.handovers.recv().await.is_some() {} } => {}
+            }
+        };
+        tokio::time::timeout(PATIENCE, sharing).await.expect("the other gets its share");
+        other.source.close().await.expect("closed");
+        // While partitions come back, and nothing was read since.
+        publish(&bus, "idle", published..published + PARTITIONS as usize * 10).await;
+        published += PARTITIONS as usize * 10;
+        tokio::time::timeout(PATIENCE, async {
+            while seen.len() < published {
+                match first.source.next().await.expect("the client is never made anew") {
+                    Received::Messages(messages) => {
+                        for message in &messages {
+                            seen.insert((message.partition.number, message.offset));
+                        }
+                        first.source.acknowledge(messages.last().expect("there is one").delivery);
+                    }
+                    Received::CaughtUp | Received::End => {}
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("round {round}: {} of {published} were read: {seen:?}", seen.len()));
+    }
     first.source.close().await.expect("closed");
 }
 

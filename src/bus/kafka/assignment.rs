@@ -1,8 +1,8 @@
 //! Partitions come: where reading of each starts is asked of its leader. Those whose leaders do not answer are taken and wait;
 //! the others are read meanwhile.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
@@ -22,11 +22,11 @@ impl Member {
     pub(super) fn assigned(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) {
         let starts = if self.shared.is_closing() { Err(None) } else { self.find_starts(consumer, assigned) };
         let (result, starts, unanswered, usable) = match starts {
-            Ok(found) => (assign(consumer, &found.list), found.starts, found.unanswered, true),
+            Ok(found) => (self.assign(consumer, &found.list), found.starts, found.unanswered, true),
             Err(refused) => {
                 // The group goes on only after an answer; nothing is read under it, what was under way is thrown away.
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-                (assign(consumer, assigned), Vec::new(), Vec::new(), false)
+                (self.assign(consumer, assigned), Vec::new(), Vec::new(), false)
             }
         };
         if let Err(error) = result {
@@ -35,9 +35,8 @@ impl Member {
         }
         found_lost(&self.topic, &starts);
         self.shared.ledger.take(&starts);
-        // Resumed by the poll thread, and before they go; one that waits, once it may be read.
-        let all = self.shared.paused.load(Ordering::Acquire) || !usable;
-        let paused = if all { numbers(assigned) } else { unanswered.clone() };
+        // One that waits is resumed once it may be read, and all are before they go. Nothing was read of them.
+        let paused = if usable { unanswered.clone() } else { numbers(assigned) };
         if !paused.is_empty() {
             let _ = consumer.pause(&self.list(&paused));
         }
@@ -50,6 +49,21 @@ impl Member {
         } else {
             tracing::info!(topic = &*self.topic, ?partitions, ?offsets, waiting = ?unanswered, "partitions assigned");
         }
+    }
+
+    /// Gives librdkafka its assignment, and has what is fetched under it come to where it is read.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<()> {
+        let queue = self.fetched.get().and_then(Weak::upgrade);
+        let take_over = || queue.iter().for_each(|queue| queue.take_over(&numbers(list)));
+        // Before: what is fetched at once would come among the group's events. After: the end of an earlier assignment of
+        // the same partition, which librdkafka is done with by now, undid it.
+        take_over();
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+        }?;
+        take_over();
+        Ok(())
     }
 
     fn find_starts(
@@ -121,7 +135,7 @@ impl Member {
         found_lost(&self.topic, &starts);
         self.shared.ledger.take(&starts);
         self.waiting().forget(&partitions);
-        if !self.shared.paused.load(Ordering::Acquire) && !partitions.is_empty() {
+        if !partitions.is_empty() {
             consumer.resume(&self.list(&partitions))?;
         }
         tracing::info!(topic = &*self.topic, ?partitions, ?offsets, "partitions that had to wait are read");
@@ -143,12 +157,5 @@ fn found_lost(topic: &str, starts: &[Start]) {
             lost,
             "messages expired before they were read; going on at the earliest that is left"
         );
-    }
-}
-
-fn assign(consumer: &BaseConsumer<Member>, list: &TopicPartitionList) -> KafkaResult<()> {
-    match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
-        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 use crate::bus::BusError;
 use crate::message::{Delivery, Headers, Message, Partition, headers};
@@ -75,6 +75,18 @@ pub(super) enum Item {
     Failed(BusError),
 }
 
+/// A message as librdkafka has it.
+pub(super) trait Readable {
+    fn partition(&self) -> i32;
+    fn offset(&self) -> i64;
+    /// Milliseconds since 1970, where it has a time.
+    fn timestamp_ms(&self) -> Option<i64>;
+    fn key(&self) -> Option<&[u8]>;
+    fn payload(&self) -> Option<&[u8]>;
+    /// Copies every header that can be read, and tells how many could not.
+    fn copy_headers(&self, block: &mut BytesMut) -> usize;
+}
+
 /// A chunk while it is being filled.
 pub(super) struct Filling {
     topic: Arc<str>,
@@ -113,22 +125,22 @@ impl Filling {
     }
 
     /// Copies a message.
-    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>, generation: u64) {
+    pub(super) fn push(&mut self, message: &impl Readable, generation: u64) {
         let (partition, offset) = (message.partition(), message.offset());
-        let timestamp_ms = message.timestamp().to_millis();
+        let timestamp_ms = message.timestamp_ms();
+        let (key, payload) = (message.key(), message.payload());
         if self.buffer.capacity() == 0 || (self.is_empty() && self.buffer.capacity() < MAX_BYTES) {
-            self.buffer = BytesMut::with_capacity(BUFFER.max(message.payload_len() + message.key_len()));
+            let needed = key.map_or(0, <[u8]>::len) + payload.map_or(0, <[u8]>::len);
+            self.buffer = BytesMut::with_capacity(BUFFER.max(needed));
         }
-        let key = message.key().map(|key| self.append(key));
+        let key = key.map(|key| self.append(key));
         let start = self.buffer.len();
-        if let Some(given) = message.headers() {
-            let unreadable = copy_headers(given, &mut self.buffer);
-            if unreadable > 0 {
-                self.tell_unreadable(unreadable, partition, offset);
-            }
+        let unreadable = message.copy_headers(&mut self.buffer);
+        if unreadable > 0 {
+            self.tell_unreadable(unreadable, partition, offset);
         }
         let headers = start..self.buffer.len();
-        let payload = message.payload().map(|payload| self.append(payload));
+        let payload = payload.map(|payload| self.append(payload));
         self.entries.push(Entry { partition, offset, timestamp_ms, key, headers, payload });
         match self.runs.last_mut() {
             Some(run)
@@ -168,15 +180,37 @@ impl Filling {
     }
 }
 
-/// Copies every header that can be read, and tells how many could not.
-fn copy_headers(given: &BorrowedHeaders, block: &mut BytesMut) -> usize {
-    let mut unreadable = 0;
-    for index in 0..given.count() {
-        // The client panics over a name that is not UTF-8, and one message must not be able to stop everyone.
-        match panics::caught(|| given.get(index)) {
-            Some(header) => headers::append(block, header.key, header.value),
-            None => unreadable += 1,
-        }
+impl Readable for BorrowedMessage<'_> {
+    fn partition(&self) -> i32 {
+        rdkafka::Message::partition(self)
     }
-    unreadable
+
+    fn offset(&self) -> i64 {
+        rdkafka::Message::offset(self)
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        self.timestamp().to_millis()
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        rdkafka::Message::key(self)
+    }
+
+    fn payload(&self) -> Option<&[u8]> {
+        rdkafka::Message::payload(self)
+    }
+
+    fn copy_headers(&self, block: &mut BytesMut) -> usize {
+        let Some(given) = self.headers() else { return 0 };
+        let mut unreadable = 0;
+        for index in 0..given.count() {
+            // The binding panics over a name that is not UTF-8, and one message must not be able to stop everyone.
+            match panics::caught(|| given.get(index)) {
+                Some(header) => headers::append(block, header.key, header.value),
+                None => unreadable += 1,
+            }
+        }
+        unreadable
+    }
 }

@@ -50,16 +50,6 @@ pub(super) enum Standing {
     Open(Vec<Claim>),
 }
 
-/// How far a partition was read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReadTo {
-    /// The next offset to be read.
-    pub(super) offset: i64,
-    pub(super) end: Option<i64>,
-    /// Everything before is dealt with.
-    pub(super) is_idle: bool,
-}
-
 #[derive(Default)]
 struct Books {
     held: BTreeMap<i32, Held>,
@@ -87,7 +77,8 @@ struct Held {
     end: Option<i64>,
     /// Since when that has been behind what was read, where everything that was read is dealt with.
     behind_since: Option<Instant>,
-    /// The end of which it was heard that it was reached: what lies before it and was not read is no message.
+    /// Where the end was when it was reached, where nothing was read since. What lies before it and was not read is no
+    /// message: markers of transactions, what was compacted away.
     reached: Option<i64>,
     /// Where the oldest open transaction begins, how many messages lie from there on, and since when that is so.
     open: Option<(i64, u64, Instant)>,
@@ -95,8 +86,6 @@ struct Held {
     acknowledged_ms: Option<i64>,
     /// Timestamp of the first message that was read after everything before was dealt with.
     waiting_ms: Option<i64>,
-    /// Nothing was read since the end was reached.
-    caught_up: bool,
 }
 
 impl Held {
@@ -135,7 +124,6 @@ impl Ledger {
                 open: None,
                 acknowledged_ms: None,
                 waiting_ms: None,
-                caught_up: false,
             };
             books.held.insert(partition, held);
         }
@@ -174,12 +162,6 @@ impl Ledger {
         held.map(|(&partition, held)| Claim { partition, generation: held.generation, next: held.committed }).collect()
     }
 
-    /// How far each partition that is held was read.
-    pub(super) fn read_to(&self) -> BTreeMap<i32, ReadTo> {
-        let of = |held: &Held| ReadTo { offset: held.polled, end: held.end, is_idle: held.is_idle() };
-        self.lock().held.iter().map(|(partition, held)| (*partition, of(held))).collect()
-    }
-
     /// The next offset to be acknowledged of every partition that is held.
     pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
         self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()
@@ -204,7 +186,7 @@ impl Ledger {
                     held.waiting_ms = run.timestamp_ms;
                 }
                 held.polled = held.polled.max(run.offset + i64::from(run.count));
-                held.caught_up = false;
+                held.reached = None;
                 held.behind_since = None;
             }
         }
@@ -302,26 +284,19 @@ impl Ledger {
         }
     }
 
-    /// Partitions that were read up to their end under their present assignment and of which
-    /// everything that was read is dealt with.
-    pub(super) fn idle_at_end(&self) -> Vec<i32> {
-        let books = self.lock();
-        books.held.iter().filter(|(_, held)| held.is_idle() && held.caught_up).map(|(number, _)| *number).collect()
-    }
-
     /// Whether there are partitions and each has been read up to its end.
     pub(super) fn is_at_end(&self) -> bool {
         let books = self.lock();
-        !books.held.is_empty() && books.held.values().all(|held| held.caught_up)
+        !books.held.is_empty() && books.held.values().all(|held| held.reached.is_some())
     }
 
-    /// Notes that there is nothing to read before `position`: transaction markers and other gaps
-    /// are not messages, and yet must not count as lag. Nothing where messages are outstanding, or
-    /// where the end was not reached under the present assignment.
-    pub(super) fn pass(&self, partition: i32, position: i64) {
+    /// Where everything that was read is dealt with and the end was reached, what lies before the end and is no message
+    /// counts as read: it must not count as lag.
+    pub(super) fn pass_gaps(&self) {
         let mut books = self.lock();
-        if let Some(held) = books.held.get_mut(&partition).filter(|held| held.is_idle() && held.caught_up) {
-            held.position = held.position.max(position);
+        for held in books.held.values_mut().filter(|held| held.is_idle()) {
+            let Some(reached) = held.reached else { continue };
+            held.position = held.position.max(reached);
             held.polled = held.position;
             if held.end.is_none_or(|end| end <= held.polled) {
                 held.behind_since = None;
@@ -329,11 +304,11 @@ impl Ledger {
         }
     }
 
-    /// Notes that a partition has been read up to its end under an assignment.
-    pub(super) fn reached_end(&self, partition: i32, generation: u64) {
+    /// Notes that a partition has been read up to its end under an assignment, and where that is: nothing that is to be
+    /// read lies before it.
+    pub(super) fn reached_end(&self, partition: i32, generation: u64, end: i64) {
         if let Some(held) = self.lock().held.get_mut(&partition).filter(|held| held.generation == generation) {
-            held.caught_up = true;
-            held.reached = held.end;
+            held.reached = Some(end);
             held.behind_since = None;
         }
     }
@@ -380,7 +355,7 @@ impl Ledger {
     pub(super) fn set_end(&self, partition: i32, end: i64) {
         if let Some(held) = self.lock().held.get_mut(&partition) {
             held.end = Some(end.max(held.polled));
-            if end <= held.polled || Some(end) == held.reached {
+            if end <= held.polled || held.reached.is_some_and(|reached| end <= reached) {
                 held.behind_since = None;
             } else if held.is_idle() {
                 held.behind_since.get_or_insert_with(Instant::now);
@@ -407,7 +382,7 @@ impl Ledger {
         }
         let age = |timestamp_ms: i64| Duration::from_millis(u64::try_from(now_ms - timestamp_ms).unwrap_or(0));
         let status = books.held.iter().map(|(&number, held)| {
-            let at_end = held.is_idle() && (held.caught_up || held.end == Some(held.position));
+            let at_end = held.is_idle() && (held.reached.is_some() || held.end == Some(held.position));
             let lag = if at_end {
                 // What came since the end was reached is not older than that it has been known of. A moment is none: what is
                 // before the end need not be messages, which is found out within a tick.

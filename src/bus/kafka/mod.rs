@@ -13,6 +13,7 @@ mod chunk;
 mod client;
 mod contradictions;
 mod credentials;
+mod fetched;
 mod group;
 mod inspect;
 mod ledger;

@@ -1,23 +1,21 @@
 //! The thread that owns the consumer: creates it, polls it, commits for it, closes and drops it.
 //!
 //! Everything happens here because librdkafka calls back into whichever thread polls or closes it,
-//! and those calls wait for the pipeline. When there is no room for what was fetched, the thread
-//! waits for two seconds; only then it pauses the partitions, which throws away what was fetched
-//! ahead, and goes on polling so that the group still sees a living member.
+//! and those calls wait for the pipeline. When there is no room for what was fetched, it is left with
+//! librdkafka, which fetches ahead only so much; the group is answered all the while.
 
 mod tick;
 mod trouble;
 mod unfetched;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,24 +23,24 @@ use tokio::sync::{mpsc, oneshot, watch};
 use unfetched::Unfetched;
 
 use super::access::Access;
-use super::chunk::{Filling, Item};
+use super::chunk::{Filling, Item, Readable as _};
 use super::client::Complaints;
-
+use super::fetched::{Fetched, Record};
 use super::properties;
 use super::rebalance::{COMMIT_WITHIN, Member, Shared, Uncommitted};
 use super::transactions::KafkaTransactions;
 use crate::bus::{BusError, Handover, PartitionStatus, Subscribe};
 use crate::config::settings::KafkaSettings;
 
-/// How long a full channel is waited for before partitions are paused.
+/// A channel that is full for longer keeps librdkafka from fetching.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest wait for a message, and so for a request to close.
+/// The longest wait; what comes, a request to close and room in the channel end it.
 const POLL: Duration = Duration::from_millis(100);
 /// Between two commits.
 const TICK: Duration = Duration::from_secs(1);
 /// The same while a drain waits for its end.
 const DRAIN_TICK: Duration = Duration::from_millis(200);
-/// Between two questions for the end of paused partitions, which the fetcher does not tell.
+/// Between two questions for the ends of partitions of which nothing is fetched that would tell them.
 const ASK_ENDS: Duration = Duration::from_secs(5);
 /// A broker that takes longer than this beyond a fetch's own wait is taken to be away.
 const SILENT: Duration = Duration::from_secs(10);
@@ -78,7 +76,7 @@ pub(super) struct Poller {
     troubles: Vec<Trouble>,
     denied_since: Option<Instant>,
     /// What is told again and again of messages that cannot be had.
-    unfetched: Option<Unfetched>,
+    unfetched: Unfetched,
     /// When the present client was made.
     client_since: Instant,
     worked: bool,
@@ -100,9 +98,12 @@ enum Trouble {
     Missing,
     /// Something is not allowed. That it is can only be seen where something is read.
     Denied,
-    /// Messages that are there cannot be had, until that is told no more.
-    Messages,
+    /// Brokers answer with an error that is of no partition, until that is told no more.
+    Answers,
 }
+
+/// Partitions whose end was reached: under which assignment, and where it is.
+type Ends = BTreeMap<i32, (u64, i64)>;
 
 /// Why a client is done with.
 enum Parting {
@@ -142,7 +143,7 @@ impl Poller {
             announced: false,
             troubles: Vec::new(),
             denied_since: None,
-            unfetched: None,
+            unfetched: Unfetched::default(),
             client_since: Instant::now(),
             worked: false,
             out_of_range: false,
@@ -162,15 +163,14 @@ impl Poller {
         loop {
             self.brokers.clone_from(&access.brokers);
             match self.connect(&access) {
-                Ok(consumer) => {
-                    let consumer = Arc::new(consumer);
+                Ok((consumer, mut fetched)) => {
                     self.shared.show(Some(Arc::clone(&consumer)));
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Ok(()));
                     }
                     self.worked = false;
                     self.client_since = Instant::now();
-                    let parting = self.consume(&consumer);
+                    let parting = self.consume(&consumer, &mut fetched);
                     // Given up before it leaves: while it does, the group's positions cannot be asked for.
                     let held = self.shared.ledger.held();
                     let committed = match parting {
@@ -183,6 +183,7 @@ impl Poller {
                     self.shared.show(None);
                     self.shared.ledger.let_go(&self.shared.ledger.held());
                     leave(&consumer);
+                    drop(fetched);
                     drop(consumer);
                     // An assignment may have come last of all.
                     self.shared.ledger.let_go(&self.shared.ledger.held());
@@ -226,7 +227,7 @@ impl Poller {
         committed
     }
 
-    fn connect(&self, access: &Access) -> Result<BaseConsumer<Member>, BusError> {
+    fn connect(&self, access: &Access) -> Result<(Arc<BaseConsumer<Member>>, Fetched<Member>), BusError> {
         let config = properties::member(&self.settings, access, &self.subscribe)?;
         let member = Member {
             shared: Arc::clone(&self.shared),
@@ -244,18 +245,26 @@ impl Poller {
             commit_failed: Mutex::new(None),
             assigned: AtomicBool::new(false),
             refused: Mutex::new(None),
+            fetched: OnceLock::new(),
         };
-        let consumer =
+        let mut consumer =
             BaseConsumer::from_config_and_context(&config, member).map_err(|error| properties::unfit(&error))?;
+        let this = std::thread::current();
+        let woken = this.clone();
+        consumer.set_nonempty_callback(move || woken.unpark());
+        let consumer = Arc::new(consumer);
+        let unfit = || BusError::Settings(format!("topic {}: not a name that Kafka knows", self.topic));
+        let fetched = Fetched::of(&consumer, &self.topic, this).ok_or_else(unfit)?;
+        let _ = consumer.context().fetched.set(fetched.queue());
         consumer.subscribe(&[&self.topic]).map_err(|error| properties::unfit(&error))?;
-        Ok(consumer)
+        Ok((consumer, fetched))
     }
 
-    fn consume(&mut self, consumer: &BaseConsumer<Member>) -> Parting {
+    fn consume(&mut self, consumer: &BaseConsumer<Member>, fetched: &mut Fetched<Member>) -> Parting {
         let mut full_since = None;
         let mut next_tick = Instant::now();
         let mut ends_asked = Instant::now();
-        self.shared.paused.store(false, Ordering::Release);
+        self.shared.full.store(false, Ordering::Release);
         loop {
             self.shared.turns();
             if self.shared.is_closing() || !self.send() {
@@ -269,24 +278,17 @@ impl Poller {
                 self.tick(consumer);
                 next_tick = now + if self.subscribe.drain { DRAIN_TICK } else { TICK };
             }
-            let paused = self.shared.paused.load(Ordering::Acquire);
             if self.outbox.is_empty() {
                 full_since = None;
-                if paused && !self.failed {
-                    self.set_paused(consumer, false);
-                }
-            } else if !paused {
-                if full_since.get_or_insert(now).elapsed() < PATIENCE {
-                    // Woken by the source as soon as it takes something.
-                    std::thread::park_timeout(POLL);
-                    continue;
-                }
-                self.set_paused(consumer, true);
-            } else if ends_asked.elapsed() > ASK_ENDS {
+            } else if full_since.get_or_insert(now).elapsed() > PATIENCE && ends_asked.elapsed() > ASK_ENDS {
                 ends_asked = now;
                 let _ = self.ask_ends(consumer);
             }
-            self.fill(consumer, POLL.min(next_tick.saturating_duration_since(now)));
+            let full = self.failed || full_since.is_some_and(|since| since.elapsed() > PATIENCE);
+            self.shared.full.store(full, Ordering::Release);
+            if !self.fill(consumer, fetched) {
+                std::thread::park_timeout(POLL.min(next_tick.saturating_duration_since(now)));
+            }
         }
     }
 
@@ -305,28 +307,30 @@ impl Poller {
         true
     }
 
-    /// Reads what is there, up to a chunk.
-    fn fill(&mut self, consumer: &BaseConsumer<Member>, mut wait: Duration) {
-        let mut reached = Vec::new();
-        while !self.filling.is_full() {
-            match consumer.poll(wait) {
-                None => break,
+    /// Hears what concerns the group, and reads what is there, up to a chunk, where there is room for it. Returns whether
+    /// there is something to send.
+    fn fill(&mut self, consumer: &BaseConsumer<Member>, fetched: &mut Fetched<Member>) -> bool {
+        // First: what is taken after a partition went is nobody's.
+        loop {
+            match consumer.poll(Duration::ZERO) {
+                // Of a partition that librdkafka made anew behind our back, as for a topic that came again.
                 Some(Ok(message)) => {
-                    let partition = message.partition();
-                    if let Some(generation) = self.generation(partition) {
+                    if let Some(generation) = self.generation(message.partition()) {
                         self.filling.push(&message, generation);
-                        reached.retain(|(of, _)| *of != partition);
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    if let Some(generation) = self.generation(partition) {
-                        reached.push((partition, generation));
-                    }
-                }
-                Some(Err(error)) => self.hear(consumer, &error),
+                Some(Err(error)) => self.hear(consumer, None, &error),
+                None => {}
             }
-            wait = Duration::ZERO;
+            if self.filling.is_full() || !fetched.has_events() {
+                break;
+            }
         }
+        let mut reached = BTreeMap::new();
+        if self.outbox.is_empty() && !self.failed {
+            while !self.filling.is_full() && fetched.take(|record| self.take(consumer, record, &mut reached)) {}
+        }
+        let sends = self.outbox.len();
         if !self.filling.is_empty() {
             let chunk = self.filling.seal();
             self.shared.ledger.read(&chunk.runs);
@@ -337,13 +341,37 @@ impl Poller {
         if !reached.is_empty() {
             self.works(consumer);
         }
-        for (partition, generation) in reached {
-            self.shared.ledger.reached_end(partition, generation);
+        for (partition, (generation, end)) in reached {
+            self.shared.ledger.reached_end(partition, generation, end);
         }
         if !self.announced && self.shared.ledger.is_at_end() {
             self.announced = true;
             self.outbox.push_back(Item::CaughtUp);
         }
+        self.outbox.len() > sends
+    }
+
+    /// Takes a message, or what is told instead of one. Returns whether there is room for more.
+    fn take(&mut self, consumer: &BaseConsumer<Member>, record: &Record<'_>, reached: &mut Ends) -> bool {
+        let partition = record.partition();
+        match (record.error(), self.generation(partition)) {
+            (None, Some(generation)) => {
+                self.filling.push(record, generation);
+                reached.remove(&partition);
+                self.can_fetch(partition);
+            }
+            (Some(Code::PartitionEOF), Some(generation)) => {
+                reached.insert(partition, (generation, record.offset()));
+                self.can_fetch(partition);
+            }
+            (None | Some(Code::PartitionEOF), None) => {}
+            (Some(code), _) => {
+                let error = KafkaError::MessageConsumption(code);
+                consumer.context().complaints.note(&error, &record.reason());
+                self.hear(consumer, Some(partition), &error);
+            }
+        }
+        !self.filling.is_full()
     }
 
     /// The assignment under which a partition is read now, asked again when it may be another.
@@ -357,6 +385,7 @@ impl Poller {
 
     fn forget_what_was_read(&mut self) {
         drop(self.filling.seal());
+        self.unfetched = Unfetched::default();
         self.announced = false;
         self.current = (u64::MAX, 0, None);
     }

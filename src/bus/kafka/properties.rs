@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use super::access::Access;
+use super::fetched::MOST;
 use super::names::{OAUTHBEARER, canonical};
 use super::{msk, oidc};
 use crate::bus::{BusError, Subscribe};
@@ -27,6 +28,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.idempotence", "a dead letter must not be doubled or reordered by a retry"),
     ("delivery.report.only.error", "a burial is acknowledged only once it is confirmed"),
     ("transactional.id", "it is made anew with every start, from the group's name"),
+    ("consume.callback.max.messages", "what is fetched ahead is bounded by what one call takes"),
     ("check.crcs", "the client passes over what fails the check, and nobody would hear of messages that were lost so"),
     ("isolation.level", "what is read must have been committed, and so must the positions that are compared"),
 ];
@@ -153,6 +155,7 @@ pub(super) fn member(
         // The rebalance callback decides where to start; a position out of range is never passed over in silence.
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true")
+        .set("consume.callback.max.messages", MOST)
         .set("statistics.interval.ms", "1000");
     let by_broker = settings.properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer");
     if !by_broker {

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{self, Complaints};
+use super::fetched::Queue;
 use super::ledger::Ledger;
 use super::positions::NoStart;
 use super::statistics::{Away, Statistics};
@@ -44,8 +45,8 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     /// The source is closed or gone.
     pub(super) closing: AtomicBool,
-    /// Nothing is fetched, since there is no room.
-    pub(super) paused: AtomicBool,
+    /// There has been no room for a while: nothing more is fetched once librdkafka has fetched ahead what it may.
+    pub(super) full: AtomicBool,
     /// Where a drain ends, noted with the first assignment.
     pub(super) ends: Mutex<Option<Ends>>,
     /// Partitions that cannot be read now.
@@ -61,9 +62,9 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(transactional: bool) -> Self {
         let ledger = if transactional { Ledger::of_transactions() } else { Ledger::default() };
-        let (closing, paused) = (AtomicBool::default(), AtomicBool::default());
+        let (closing, full) = (AtomicBool::default(), AtomicBool::default());
         let (ends, away, client) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { ledger, closing, paused, ends, away, transactional, turned: Mutex::new(Instant::now()), client }
+        Self { ledger, closing, full, ends, away, transactional, turned: Mutex::new(Instant::now()), client }
     }
 
     /// Shows a client, or hides it before it leaves: it must die on its own thread.
@@ -133,6 +134,8 @@ pub(super) struct Member {
     pub(super) assigned: AtomicBool,
     /// Why a new assignment could not be used.
     pub(super) refused: Mutex<Option<NoStart>>,
+    /// Where what is fetched of partitions goes.
+    pub(super) fetched: OnceLock<Weak<Queue<Self>>>,
 }
 
 impl Member {
@@ -232,10 +235,13 @@ impl Member {
         self.waiting().forget(&numbers);
         let lost = consumer.assignment_lost();
         self.give_up(consumer, &numbers, lost);
-        // librdkafka remembers a pause of the caller's beyond the assignment: should the partition come
-        // back to a consumer that is not paused, nobody would think of resuming it.
+        // Paused are those that wait. librdkafka remembers that beyond the assignment: should the partition come back
+        // with a leader that answers, nobody would think of resuming it.
         if !numbers.is_empty() {
             let _ = consumer.resume(&self.list(&numbers));
+        }
+        if let Some(queue) = self.fetched.get().and_then(Weak::upgrade) {
+            queue.let_go(&numbers);
         }
         let result = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
@@ -351,7 +357,7 @@ impl ClientContext for Member {
         let Some(statistics) = Statistics::read(statistics) else { return };
         self.connected.store(statistics.is_connected(), Ordering::Release);
         // While nothing is fetched nobody has to say anything.
-        let silent = if self.shared.paused.load(Ordering::Acquire) { Duration::MAX } else { self.silent };
+        let silent = if self.shared.full.load(Ordering::Acquire) { Duration::MAX } else { self.silent };
         let mut away = self.shared.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.hear(&statistics, &self.topic, silent);
         drop(away);

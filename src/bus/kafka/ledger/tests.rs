@@ -103,11 +103,11 @@ fn markers_count_as_read_only_when_nothing_is_outstanding() {
     let ledger = Ledger::default();
     take(&ledger, &[(0, 0)]);
     deliver(&ledger, &[(0, 0, 4)]);
-    ledger.reached_end(0, 1);
-    ledger.pass(0, 5);
+    ledger.reached_end(0, 1, 5);
+    ledger.pass_gaps();
     assert_eq!(ledger.uncommitted(&[0]), []);
     ledger.acknowledge(Delivery(3));
-    ledger.pass(0, 5);
+    ledger.pass_gaps();
     assert_eq!(ledger.uncommitted(&[0]), [(0, 5)]);
 }
 
@@ -116,15 +116,14 @@ fn an_end_that_was_reached_before_a_partition_went_says_nothing_once_it_came_bac
     let ledger = Ledger::default();
     take(&ledger, &[(0, 0)]);
     deliver(&ledger, &[(0, 0, 4)]);
-    ledger.reached_end(0, 1);
+    ledger.reached_end(0, 1, 4);
     assert!(ledger.is_at_end());
     ledger.leave(&[0]);
     ledger.let_go(&[0]);
     take(&ledger, &[(0, 0)]);
-    ledger.reached_end(0, 1);
+    ledger.reached_end(0, 1, 4);
     assert!(!ledger.is_at_end());
-    assert!(ledger.idle_at_end().is_empty());
-    ledger.pass(0, 4);
+    ledger.pass_gaps();
     assert_eq!(ledger.uncommitted(&[0]), [], "nothing of the four was acknowledged");
 }
 
@@ -206,7 +205,7 @@ fn in_transactions_positions_move_when_one_has_landed_and_under_the_assignment_o
     assert_eq!(ledger.standing(&[of_0, of_1]), Standing::Lost(vec![1]), "what came back is read anew");
     ledger.landed(&[of_1]);
     assert_eq!(ledger.positions()[&1], 0);
-    ledger.reached_end(0, of_0.generation);
-    ledger.pass(0, 23);
+    ledger.reached_end(0, of_0.generation, 23);
+    ledger.pass_gaps();
     assert_eq!(ledger.unclaimed(), [Claim { next: 23, ..of_0 }], "a position that no message stands for");
 }

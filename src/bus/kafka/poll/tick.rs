@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::Offset;
 
 use super::{ALLOWED_AFTER, Poller, TICK, Trouble};
 use crate::bus::kafka::chunk::Item;
@@ -17,7 +16,7 @@ use crate::message::Partition;
 
 impl Poller {
     pub(super) fn tick(&mut self, consumer: &BaseConsumer<Member>) {
-        self.pass_gaps(consumer);
+        self.shared.ledger.pass_gaps();
         match &self.transactions {
             None => consumer.context().store(consumer),
             Some(transactions) => transactions.pass(),
@@ -29,7 +28,7 @@ impl Poller {
             self.is_over(consumer, if spare { &over } else { &over[..1] });
         }
         self.ask_waiting(consumer);
-        self.look_for_unfetched(consumer);
+        self.forget_unfetched(consumer);
         self.tell_status(consumer);
         if self.subscribe.drain && !self.ended && self.is_drained(consumer) {
             self.ended = true;
@@ -44,7 +43,7 @@ impl Poller {
         let mut status = self.shared.ledger.status(&self.topic, now_ms);
         let away = self.shared.away.lock().unwrap_or_else(PoisonError::into_inner);
         for known in &mut status {
-            let unfetched = || self.unfetched.as_ref().and_then(|unfetched| unfetched.of(known.partition.number));
+            let unfetched = || self.unfetched.of(known.partition.number);
             known.held_up.away = away.of(known.partition.number).or_else(unfetched);
             if known.held_up.away.is_some() {
                 known.end = None;
@@ -86,28 +85,6 @@ impl Poller {
         }
     }
 
-    /// Where everything read is dealt with and the end is reached, what lies before the end and is
-    /// no message counts as read: markers of transactions, records that were compacted away.
-    fn pass_gaps(&self, consumer: &BaseConsumer<Member>) {
-        let passed = self.shared.ledger.idle_at_end();
-        if passed.is_empty() {
-            return;
-        }
-        if let Ok(positions) = consumer.position() {
-            for element in positions.elements().iter().filter(|element| passed.contains(&element.partition())) {
-                if let Offset::Offset(position) = element.offset() {
-                    self.shared.ledger.pass(element.partition(), position);
-                }
-            }
-        }
-        // The ends were noted before these partitions were fetched from: an end that was reached since is not before them.
-        for (partition, end) in self.shared.ends().unwrap_or_default().known {
-            if passed.contains(&partition) {
-                self.shared.ledger.pass(partition, end);
-            }
-        }
-    }
-
     /// Whether the group has committed all that a drain must read.
     fn is_drained(&self, consumer: &BaseConsumer<Member>) -> bool {
         let Some(Ends { known: ends, missing }) = self.shared.ends() else { return false };
@@ -122,7 +99,7 @@ impl Poller {
         })
     }
 
-    /// Asks for the ends of partitions that are paused: nothing is fetched that would tell them.
+    /// Asks for the ends of partitions: while there is no room nothing is fetched that would tell them.
     /// Returns whether all of them were told.
     pub(super) fn ask_ends(&self, consumer: &BaseConsumer<Member>) -> bool {
         let held = self.shared.ledger.held();
@@ -131,19 +108,5 @@ impl Poller {
             self.shared.ledger.set_end(*partition, *end);
         }
         told.len() == held.len()
-    }
-
-    /// Stops or goes on fetching.
-    pub(super) fn set_paused(&self, consumer: &BaseConsumer<Member>, paused: bool) {
-        self.shared.paused.store(paused, Ordering::Release);
-        let held = self.shared.ledger.held();
-        if held.is_empty() {
-            return;
-        }
-        let list = consumer.context().list(&held);
-        let result = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
-        if let Err(error) = result {
-            tracing::debug!(topic = &*self.topic, %error, paused, "pausing or resuming failed for some partitions");
-        }
     }
 }

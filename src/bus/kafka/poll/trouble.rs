@@ -21,7 +21,6 @@ impl Poller {
         match refused {
             Some(NoStart::Gap(text)) => {
                 self.failed = true;
-                self.set_paused(consumer, true);
                 self.outbox.push_back(Item::Failed(BusError::Gap(text)));
             }
             Some(NoStart::Unanswered(error)) => {
@@ -50,13 +49,15 @@ impl Poller {
         None
     }
 
-    /// Takes an error that came instead of a message.
-    pub(super) fn hear(&mut self, consumer: &BaseConsumer<Member>, error: &KafkaError) {
+    /// Takes an error that came instead of a message, and of which partition, where it is told of one.
+    pub(super) fn hear(&mut self, consumer: &BaseConsumer<Member>, partition: Option<i32>, error: &KafkaError) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let context = consumer.context();
+        // What was told of a partition may come after it went.
+        let held = partition.is_none_or(|partition| self.generation(partition).is_some());
         match code {
             // The log went past us, or was cut: the next assignment finds out which.
-            Code::AutoOffsetReset => self.out_of_range = true,
+            Code::AutoOffsetReset => self.out_of_range |= held,
             Code::AllBrokersDown => {
                 context.connected.store(false, Ordering::Release);
                 let what = format!("no broker of {} answers", self.brokers);
@@ -74,7 +75,7 @@ impl Poller {
                 let error = BusError::Unavailable(format!("topic {} is not there: {code}", self.topic));
                 self.complain(Trouble::Missing, error);
             }
-            code if unfetched::is_of_messages(code) => self.cannot_fetch(code),
+            code if unfetched::is_of_messages(code) && held => self.cannot_fetch(partition, code),
             code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
         }
     }
@@ -89,7 +90,7 @@ impl Poller {
                 "the topic has to be made again, with as many partitions as before; a restart does not help"
             }
             Trouble::Denied => "check the credentials, and the rights of their user on topic and group",
-            Trouble::Messages => "its log has more; what can be read is read on",
+            Trouble::Answers => "the brokers' logs say more; what can be read is read on",
             _ => "check `bootstrap_servers`, `security_protocol` and credentials",
         };
         tracing::error!(
@@ -124,8 +125,7 @@ impl Poller {
     pub(super) fn is_over(&mut self, consumer: &BaseConsumer<Member>, over: &[Trouble]) {
         let before = self.troubles.len();
         self.troubles.retain(|trouble| !over.contains(trouble));
-        // Messages of some partition that cannot be had are that partition's trouble.
-        if before == self.troubles.len() || self.troubles.iter().any(|left| *left != Trouble::Messages) {
+        if before == self.troubles.len() || !self.troubles.is_empty() {
             return;
         }
         tracing::info!(topic = &*self.topic, group = self.subscribe.group, "Kafka answers again");

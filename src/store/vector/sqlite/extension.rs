@@ -1,6 +1,6 @@
 //! The vector index of the embedded store: sqlite-vec, linked in and given to one connection.
 //!
-//! # Why this is the one place with `unsafe`
+//! # Why there is `unsafe`
 //! SQLite takes an extension as a C function, and every way to hand it one is unsafe in `rusqlite`, the dynamic
 //! loading of libraries as well as `register_auto_extension`, which moreover would put it into every connection of
 //! the process, those of the embedded bus and of other stores included. So its entry is called for the one
