@@ -9,7 +9,7 @@ use super::errors::ConfigError;
 use super::examine::{Examined, examine};
 use super::layers::Overrides;
 use super::registry::Registry;
-use super::settings::{Environment, StoreSettings};
+use super::settings::{BusSettings, Environment, StoreSettings};
 use super::store_kind::StoreKind;
 use super::units::{show_duration, show_size};
 use super::warning::Warning;
@@ -30,6 +30,8 @@ pub struct CheckReport {
     pub unused: Vec<String>,
     /// The bus, without credentials.
     pub bus: Option<String>,
+    /// What the bus keeps by itself and may bury or lose messages by, which is not asked here.
+    pub unasked: Option<&'static str>,
     /// Who describes the environments, which is not asked here; `None` where the file does.
     pub environments_from: Option<String>,
     /// The writers that the file lists.
@@ -82,11 +84,22 @@ pub(super) fn report(path: &Path, examined: Examined) -> CheckReport {
         file: path.display().to_string(),
         ok: examined.errors.is_empty(),
         bus: examined.bus.as_ref().map(|bus| format!("{} {}", bus.name(), bus.place())),
+        unasked: examined.bus.as_ref().and_then(unasked),
         environments_from: environments_from(&examined),
         writers,
         errors: examined.errors,
         warnings: examined.warnings,
         unused: examined.unused,
+    }
+}
+
+fn unasked(bus: &BusSettings) -> Option<&'static str> {
+    match bus {
+        BusSettings::Pubsub(_) => Some(
+            "policies of the subscriptions are not asked here: a dead letter policy of Google's buries what a writer still \
+             retries, once it was delivered `max_delivery_attempts` times; `doctor` and every start look for one",
+        ),
+        BusSettings::Kafka(_) | BusSettings::Local(_) => None,
     }
 }
 
@@ -152,6 +165,9 @@ impl fmt::Display for CheckReport {
         }
         if let Some(bus) = &self.bus {
             writeln!(f, "\nbus  {bus}")?;
+        }
+        if let Some(unasked) = self.unasked {
+            writeln!(f, "     {unasked}")?;
         }
         if let Some(from) = &self.environments_from {
             writeln!(f, "environments  described by {from}, which is not asked here")?;

@@ -275,3 +275,11 @@ fn check_tells_where_the_bus_is_and_how_it_is_signed_in_to() {
     assert_eq!(told("pubsub.json"), "PUBSUB project my-project");
     assert_eq!(told("local.json"), format!("LOCAL {}", examples().join("chalk-bus.sqlite").display()));
 }
+
+#[test]
+fn check_says_that_a_policy_of_google_s_may_bury_what_is_retried_and_that_it_does_not_ask_for_one() {
+    let report = |example: &str| check(&examples().join(example), &Overrides::default(), &registry());
+    let text = report("pubsub.json").to_string();
+    assert!(text.contains("dead letter policy") && text.contains("`doctor`"), "{text}");
+    assert_eq!(report("kafka-redis.json").unasked, None);
+}

@@ -124,6 +124,7 @@ pub(crate) async fn drain(bus: &Arc<dyn Bus>, topic: &str) -> BTreeSet<usize> {
     seen
 }
 
-fn number(body: &[u8]) -> usize {
+/// The number that a message is.
+pub(crate) fn number(body: &[u8]) -> usize {
     std::str::from_utf8(body).expect("text").parse().expect("a number")
 }

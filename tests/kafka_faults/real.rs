@@ -13,7 +13,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::reader::{PATIENCE, drain, open, open_as, publish, read, subscribe, unique};
+use crate::reader::{PATIENCE, drain, number, open, open_as, publish, read, subscribe, unique};
 
 fn servers() -> String {
     std::env::var("CHALK_WRITER_TEST_KAFKA").unwrap_or_else(|_| {
@@ -129,7 +129,7 @@ async fn markers_of_transactions_do_not_hold_up_a_drain_or_a_reading() {
     bus.create_topic(&topic, 2).await.expect("made");
     tokio::task::spawn_blocking({
         let (servers, topic) = (servers.clone(), topic.clone());
-        move || transactions(&servers, &topic)
+        move || transactions(&servers, &topic, &[(0..20, true), (20..40, false)], 2)
     })
     .await
     .expect("published");
@@ -148,19 +148,73 @@ async fn markers_of_transactions_do_not_hold_up_a_drain_or_a_reading() {
     assert_eq!(drain(&bus, &topic).await, BTreeSet::new());
 }
 
-/// Twenty messages that are committed and twenty that are not, each ending in a marker.
-fn transactions(servers: &str, topic: &str) {
+/// Members come and go while the one that stays is slow, so that much of what it drops with each rebalance is fetched ahead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_before_markers_of_transactions_is_read_whoever_comes_and_goes() {
+    const MESSAGES: usize = 24_000;
+    let servers = servers();
+    let bus = open(&servers, &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "200")]);
+    let topic = unique("markers-moved");
+    bus.create_topic(&topic, 8).await.expect("made");
+    tokio::task::spawn_blocking({
+        let (servers, topic) = (servers.clone(), topic.clone());
+        let of: Vec<_> = (0..MESSAGES as i32).step_by(40).map(|first| (first..first + 40, true)).collect();
+        move || transactions(&servers, &topic, &of, 8)
+    })
+    .await
+    .expect("published");
+    let mut stays = bus.subscribe(subscribe(&topic, false, OnGap::Stop)).await.expect("joined");
+    let mut seen = BTreeSet::new();
+    let mut others = BTreeSet::new();
+    let coming_and_going = async {
+        for _ in 0..6 {
+            let mut other = bus.subscribe(subscribe(&topic, false, OnGap::Stop)).await.expect("joined");
+            let _ = tokio::time::timeout(Duration::from_secs(4), read_slowly(&mut other, &mut others, MESSAGES)).await;
+            other.source.close().await.expect("closed");
+        }
+    };
+    // Slow for as long as somebody comes and goes, and then to the end.
+    let reading = async {
+        tokio::select! {
+            () = read_slowly(&mut stays, &mut seen, MESSAGES) => {}
+            () = coming_and_going => {}
+        }
+    };
+    reading.await;
+    seen.extend(others);
+    read(&mut stays, &mut seen, MESSAGES).await;
+    stays.source.close().await.expect("closed");
+}
+
+/// Reads and acknowledges, with pauses.
+async fn read_slowly(subscription: &mut Subscription, seen: &mut BTreeSet<usize>, wanted: usize) {
+    while seen.len() < wanted {
+        tokio::select! {
+            handover = subscription.handovers.recv() => drop(handover),
+            received = subscription.source.next() => {
+                if let Received::Messages(messages) = received.expect("no trouble") {
+                    seen.extend(messages.iter().map(|message| number(message.body())));
+                    subscription.source.acknowledge(messages.last().expect("never empty").delivery);
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Transactions of numbered messages, each spread over partitions, committed or not; each ends in a marker.
+fn transactions(servers: &str, topic: &str, of: &[(std::ops::Range<i32>, bool)], partitions: i32) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("transactional.id", topic)
         .create()
         .expect("a producer");
     producer.init_transactions(PATIENCE).expect("ready");
-    for (numbers, commits) in [(0..20, true), (20..40, false)] {
+    for (numbers, commits) in of.iter().cloned() {
         producer.begin_transaction().expect("begun");
         for number in numbers {
             let text = number.to_string();
-            let record = BaseRecord::<(), String>::to(topic).partition(number % 2).payload(&text);
+            let record = BaseRecord::<(), String>::to(topic).partition(number % partitions).payload(&text);
             producer.send(record).map_err(|(error, _)| error).expect("queued");
         }
         producer.flush(PATIENCE).expect("sent");

@@ -6,12 +6,17 @@
 //! what was fetched ahead is kept meanwhile.
 //!
 //! # Which call
-//! Of librdkafka's three calls for many only `rd_kafka_consume_callback` does. It takes a partition, and goes where that
+//! Of librdkafka's three calls for many it is `rd_kafka_consume_callback`. It takes a partition, and goes where that
 //! puts what is its own: into our queue. The others, as of 2.12:
 //! - `rd_kafka_consume_batch_queue` moves the position that librdkafka remembers behind the offset that an *error* is told
-//!   with, the end of a partition included. From there it fetches on after every rebalance, and a message is lost.
-//! - `rd_kafka_consume_callback_queue` empties the queue before it calls back, however many are wanted: what fetches sees
-//!   room that there is not, and the bound on what lies there holds no more.
+//!   with, the end of a partition included. From there it fetches on after every rebalance.
+//! - `rd_kafka_consume_callback_queue` takes all that is in the queue out of it before it calls back, however much is wanted:
+//!   what fetches sees room that there is not, and the bound on what lies there holds no more. With this one that is a
+//!   hundred messages.
+//!
+//! Markers of transactions move that position wrongly with all three, so nothing is left to it: who hears of rebalances
+//! says where to go on ([`rebalance`](super::rebalance)). That a partition is taken up anew at any other time must not be:
+//! one that was read from is never paused here.
 //!
 //! # Why there is `unsafe`
 //! The binding has no call that takes several messages.

@@ -81,6 +81,8 @@ pub(super) struct Poller {
     client_since: Instant,
     worked: bool,
     out_of_range: bool,
+    /// A message came where none may, and was dropped.
+    astray: bool,
     failed: bool,
     ended: bool,
 }
@@ -147,6 +149,7 @@ impl Poller {
             client_since: Instant::now(),
             worked: false,
             out_of_range: false,
+            astray: false,
             failed: false,
             ended: false,
         }
@@ -313,16 +316,16 @@ impl Poller {
         // First: what is taken after a partition went is nobody's.
         loop {
             match consumer.poll(Duration::ZERO) {
-                // Of a partition that librdkafka made anew behind our back, as for a topic that came again.
+                // All partitions put their messages elsewhere. One that does not has no bound, and no end.
                 Some(Ok(message)) => {
-                    if let Some(generation) = self.generation(message.partition()) {
-                        self.filling.push(&message, generation);
-                    }
+                    let (partition, offset) = (message.partition(), message.offset());
+                    tracing::error!(topic = &*self.topic, partition, offset, "a message came among the group's events");
+                    self.astray = true;
                 }
                 Some(Err(error)) => self.hear(consumer, None, &error),
                 None => {}
             }
-            if self.filling.is_full() || !fetched.has_events() {
+            if self.astray || !fetched.has_events() {
                 break;
             }
         }
@@ -365,6 +368,10 @@ impl Poller {
                 self.can_fetch(partition);
             }
             (None | Some(Code::PartitionEOF), None) => {}
+            // What is told of a partition may come after it went, or after it came anew.
+            (Some(_), None) if !consumer.context().waiting().partitions().contains(&partition) => {}
+            (Some(Code::AutoOffsetReset), Some(_))
+                if self.shared.ledger.place(partition).is_some_and(|place| record.offset() < place) => {}
             (Some(code), _) => {
                 let error = KafkaError::MessageConsumption(code);
                 consumer.context().complaints.note(&error, &record.reason());

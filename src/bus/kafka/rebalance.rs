@@ -37,6 +37,8 @@ pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 10;
 /// A failure so long after the last is told again.
 const QUIET: Duration = Duration::from_secs(60);
+/// How long librdkafka may take to hear where to go on; it asks nobody.
+const PLACED_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks at something that has no way of waking this thread.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -252,6 +254,31 @@ impl Member {
         }
     }
 
+    /// Has librdkafka read those that stay from where this consumer is.
+    ///
+    /// It takes up every partition anew in each rebalance, from a position of its own. That one is not to be relied on: of
+    /// what it has thrown away by then, the markers of transactions still move it, past the messages before them
+    /// (`rd_kafka_op_handle_std`, 2.12), where many messages are taken by one call.
+    fn keep_place(&self, consumer: &BaseConsumer<Self>, others: &[i32]) {
+        let mut places = self.shared.ledger.places();
+        places.retain(|(partition, _)| !others.contains(partition));
+        if places.is_empty() || self.shared.is_closing() {
+            return;
+        }
+        tracing::debug!(topic = &*self.topic, ?places, "partitions that stay are read on");
+        let moved = self.positions(&places).and_then(|list| consumer.seek_partitions(list, PLACED_WITHIN));
+        let moved = moved.and_then(|list| {
+            // One that was not begun yet begins where it was told to.
+            let failed = |code: Option<Code>| code.is_some_and(|code| code != Code::State);
+            let failed = |error: KafkaError| failed(error.rdkafka_error_code()).then_some(error);
+            list.elements().iter().filter_map(|element| element.error().err()).find_map(failed).map_or(Ok(()), Err)
+        });
+        if let Err(error) = moved {
+            // A new client begins at what is committed.
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(NoStart::Unanswered(error));
+        }
+    }
+
     /// Parts with partitions: announced, waited for, committed, let go. Nothing is done about those
     /// that are not held.
     pub(super) fn give_up(&self, consumer: &BaseConsumer<Self>, numbers: &[i32], lost: bool) {
@@ -375,5 +402,6 @@ impl ConsumerContext for Member {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
             _ => self.revoked(consumer, list),
         }
+        self.keep_place(consumer, &numbers(list));
     }
 }

@@ -43,6 +43,9 @@ impl Poller {
             }
             return Some(Parting::Again { at_once: false });
         }
+        if std::mem::take(&mut self.astray) {
+            return Some(Parting::Again { at_once: false });
+        }
         if std::mem::take(&mut self.out_of_range) {
             return Some(Parting::Again { at_once: true });
         }
@@ -53,11 +56,9 @@ impl Poller {
     pub(super) fn hear(&mut self, consumer: &BaseConsumer<Member>, partition: Option<i32>, error: &KafkaError) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let context = consumer.context();
-        // What was told of a partition may come after it went.
-        let held = partition.is_none_or(|partition| self.generation(partition).is_some());
         match code {
             // The log went past us, or was cut: the next assignment finds out which.
-            Code::AutoOffsetReset => self.out_of_range |= held,
+            Code::AutoOffsetReset => self.out_of_range = true,
             Code::AllBrokersDown => {
                 context.connected.store(false, Ordering::Release);
                 let what = format!("no broker of {} answers", self.brokers);
@@ -75,7 +76,7 @@ impl Poller {
                 let error = BusError::Unavailable(format!("topic {} is not there: {code}", self.topic));
                 self.complain(Trouble::Missing, error);
             }
-            code if unfetched::is_of_messages(code) && held => self.cannot_fetch(partition, code),
+            code if unfetched::is_of_messages(code) => self.cannot_fetch(partition, code),
             code => tracing::debug!(topic = &*self.topic, %code, "librdkafka is busy with an error"),
         }
     }
