@@ -169,11 +169,6 @@ impl Ledger {
         stays.map(|(partition, held)| (*partition, held.polled)).collect()
     }
 
-    /// The next offset to be read of a partition.
-    pub(super) fn place(&self, partition: i32) -> Option<i64> {
-        self.lock().held.get(&partition).map(|held| held.polled)
-    }
-
     /// The next offset to be acknowledged of every partition that is held.
     pub(super) fn positions(&self) -> BTreeMap<i32, i64> {
         self.lock().held.iter().map(|(partition, held)| (*partition, held.position)).collect()

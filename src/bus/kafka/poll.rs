@@ -368,10 +368,8 @@ impl Poller {
                 self.can_fetch(partition);
             }
             (None | Some(Code::PartitionEOF), None) => {}
-            // What is told of a partition may come after it went, or after it came anew.
+            // What is told of a partition may come after it went.
             (Some(_), None) if !consumer.context().waiting().partitions().contains(&partition) => {}
-            (Some(Code::AutoOffsetReset), Some(_))
-                if self.shared.ledger.place(partition).is_some_and(|place| record.offset() < place) => {}
             (Some(code), _) => {
                 let error = KafkaError::MessageConsumption(code);
                 consumer.context().complaints.note(&error, &record.reason());

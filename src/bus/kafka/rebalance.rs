@@ -259,6 +259,9 @@ impl Member {
     /// It takes up every partition anew in each rebalance, from a position of its own. That one is not to be relied on: of
     /// what it has thrown away by then, the markers of transactions still move it, past the messages before them
     /// (`rd_kafka_op_handle_std`, 2.12), where many messages are taken by one call.
+    ///
+    /// The epoch of the log is not told along, as it is not when partitions come: where an election that is not clean cuts the
+    /// log, and it has grown past this place before the next fetch, nobody notices.
     fn keep_place(&self, consumer: &BaseConsumer<Self>, others: &[i32]) {
         let mut places = self.shared.ledger.places();
         places.retain(|(partition, _)| !others.contains(partition));
@@ -266,16 +269,21 @@ impl Member {
             return;
         }
         tracing::debug!(topic = &*self.topic, ?places, "partitions that stay are read on");
+        // One that had to wait may have been told to go on while a rebalance stopped it again: nobody else would tell it.
+        let stay: Vec<i32> = places.iter().map(|(partition, _)| *partition).collect();
+        let _ = consumer.resume(&self.list(&stay));
         let moved = self.positions(&places).and_then(|list| consumer.seek_partitions(list, PLACED_WITHIN));
         let moved = moved.and_then(|list| {
-            // One that was not begun yet begins where it was told to.
-            let failed = |code: Option<Code>| code.is_some_and(|code| code != Code::State);
-            let failed = |error: KafkaError| failed(error.rdkafka_error_code()).then_some(error);
+            // One that was not begun yet begins where it was told to; one that a next rebalance has stopped already is
+            // told again after that.
+            let spared = [Some(Code::State), Some(Code::Outdated)];
+            let failed = |error: KafkaError| (!spared.contains(&error.rdkafka_error_code())).then_some(error);
             list.elements().iter().filter_map(|element| element.error().err()).find_map(failed).map_or(Ok(()), Err)
         });
         if let Err(error) = moved {
-            // A new client begins at what is committed.
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(NoStart::Unanswered(error));
+            // A new client begins at what is committed. Whatever else is known says more.
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.get_or_insert(NoStart::Unanswered(error));
         }
     }
 

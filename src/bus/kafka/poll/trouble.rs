@@ -17,6 +17,12 @@ use crate::bus::kafka::rebalance::Member;
 impl Poller {
     /// Looks at what the callbacks left behind.
     pub(super) fn judge(&mut self, consumer: &BaseConsumer<Member>) -> Option<Parting> {
+        // First: after it all else fails as well.
+        if let Some((code, reason)) = consumer.client().fatal_error() {
+            let error = consumer.context().complaints.classify(code, format!("{code}: {reason}"));
+            self.complain(Trouble::Client, error);
+            return Some(Parting::Again { at_once: false });
+        }
         let refused = consumer.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         match refused {
             Some(NoStart::Gap(text)) => {
@@ -30,11 +36,6 @@ impl Poller {
             }
             None if consumer.context().assigned.swap(false, Ordering::AcqRel) => self.joined(consumer),
             None => {}
-        }
-        if let Some((code, reason)) = consumer.client().fatal_error() {
-            let error = consumer.context().complaints.classify(code, format!("{code}: {reason}"));
-            self.complain(Trouble::Client, error);
-            return Some(Parting::Again { at_once: false });
         }
         if self.denied_since.is_some_and(|since| since.elapsed() > DENIED_FOR) {
             self.denied_since = None;
