@@ -1,4 +1,4 @@
-//! What librdkafka fetched, taken many at a time: a fifth to a third less CPU time than one call for each message.
+//! What librdkafka fetched, taken many at a time: a sixth to a third less CPU time than one call for each message.
 //!
 //! The partitions of a consumer put what is theirs into a queue of ours: messages, ends, and what went wrong with one of
 //! them, told with its number. What concerns the group comes as before, by [`BaseConsumer::poll`], whose events a call for
