@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::event_type::EventType;
 use super::headers::{self, Headers};
-use super::{Message, Outgoing};
+use super::{Message, Outgoing, Partition};
 use crate::cut::{QUOTED, cut};
 use crate::sink::{ErrorClass, Refusal};
 use crate::value::time;
@@ -181,9 +181,16 @@ impl<'a> Envelope<'a> {
 
 /// The id of a message that brought none.
 pub fn id_of(message: &Message) -> String {
-    let (partition, offset) = (&message.partition, message.offset);
-    let timestamp = message.timestamp_ms.map_or(String::new(), |millis| millis.to_string());
-    format!("{}/{}/{offset}/{timestamp}", partition.topic, partition.number)
+    let Partition { topic, number } = &message.partition;
+    let mut id = String::with_capacity(topic.len() + 48);
+    id.push_str(topic);
+    for part in [Some(i64::from(*number)), Some(message.offset), message.timestamp_ms] {
+        id.push('/');
+        if let Some(part) = part {
+            id.push_str(itoa::Buffer::new().format(part));
+        }
+    }
+    id
 }
 
 /// An event to be published.

@@ -63,16 +63,30 @@ impl fmt::Display for Place {
 const EXACT: u64 = 1 << 53;
 
 /// The value as its declared type, unchanged where it is of that type already.
+// Most values are, and those are told apart where they lie.
+#[inline]
 pub fn conform(value: Value, declared: &DataType) -> Result<Value, Mismatch> {
+    if is_of(&value, declared) { Ok(value) } else { converted(value, declared) }
+}
+
+/// Whether a value is plainly of a type.
+#[inline]
+const fn is_of(value: &Value, declared: &DataType) -> bool {
+    matches!(
+        (value, declared),
+        (Value::Null, _)
+            | (Value::Bool(_), DataType::Bool)
+            | (Value::Int(_), DataType::Int64)
+            | (Value::Double(_), DataType::Float64)
+            | (Value::Text(_), DataType::String)
+            | (Value::Bytes(_), DataType::Bytes)
+            | (Value::Timestamp(_), DataType::Timestamp)
+            | (Value::Date(_), DataType::Date)
+    )
+}
+
+fn converted(value: Value, declared: &DataType) -> Result<Value, Mismatch> {
     match (value, declared) {
-        (Value::Null, _) => Ok(Value::Null),
-        (value @ Value::Bool(_), DataType::Bool)
-        | (value @ Value::Int(_), DataType::Int64)
-        | (value @ Value::Double(_), DataType::Float64)
-        | (value @ Value::Text(_), DataType::String)
-        | (value @ Value::Bytes(_), DataType::Bytes)
-        | (value @ Value::Timestamp(_), DataType::Timestamp)
-        | (value @ Value::Date(_), DataType::Date) => Ok(value),
         (Value::Int(int), DataType::Float64) if int.unsigned_abs() <= EXACT => Ok(Value::Double(int as f64)),
         (Value::Text(text), _) => from_text(&text, declared).ok_or_else(|| Mismatch::new(&Value::Text(text), declared)),
         (value, DataType::Decimal(precision, scale)) => decimal_text(&value)

@@ -7,9 +7,12 @@ use crate::message::Envelope;
 /// The XXH3 hash (128 bits, no seed) as 32 lower-case hexadecimal digits, the highest first; written out because the
 /// general way takes longer than the hash.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let number = xxh3_128(bytes);
-    let digit = |at: u32| char::from(b"0123456789abcdef"[(number >> (124 - 4 * at) & 0xf) as usize]);
-    (0..32).map(digit).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(xxh3_128(bytes).to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Appends a text so that none runs into the next: its length in bytes (u64, little-endian) and its UTF-8.

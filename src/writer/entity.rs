@@ -13,7 +13,15 @@ use crate::value::time::parse_timestamp;
 pub(super) fn primary_key(id: &Value) -> Result<ByteString, Refusal> {
     match id {
         Value::Text(text) => Ok(text.clone()),
-        Value::Int(number) => Ok(ByteString::from(number.to_string())),
+        _ => key_text(id, &mut itoa::Buffer::new()).map(ByteString::from),
+    }
+}
+
+/// The same for those who only read it.
+pub(super) fn key_text<'a>(id: &'a Value, digits: &'a mut itoa::Buffer) -> Result<&'a str, Refusal> {
+    match id {
+        Value::Text(text) => Ok(text),
+        Value::Int(number) => Ok(digits.format(*number)),
         _ => Err(Refusal::new(ErrorClass::Decode, "a primary key is a string or an integer")),
     }
 }
@@ -34,6 +42,9 @@ pub(super) fn at_row(refusal: Refusal, namespace: &str, id: &Value, at: usize) -
 
 /// The row's own observed time in the columns that hold one, if a cell has it.
 pub(super) fn time_of(columns: &[usize], cells: &[Cell]) -> Result<Option<i64>, Refusal> {
+    if columns.is_empty() {
+        return Ok(None);
+    }
     for cell in cells.iter().filter(|cell| columns.contains(&cell.column)) {
         if let Some(time) = time(&cell.value)? {
             return Ok(Some(time));

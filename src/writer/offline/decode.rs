@@ -10,6 +10,7 @@ use super::shapes::{OBSERVATION_ID, OfflineEnvironment, QUERY_LOG, SYSTEM, TS, T
 use super::{kind, query_log};
 use crate::decode::{Decoded, Decoder};
 use crate::message::Message;
+use crate::proto::pubsub::v1::QueryMessagePubSub;
 use crate::result::arrow::Budget;
 use crate::result::{EntityRow, FeatureTable, Source, TableBody, Wanted};
 use crate::row::table::{Shape, TableRow, TableRows};
@@ -92,6 +93,13 @@ impl OfflineDecoder {
             ids: ObservationIds::of_event(opened.source(), &opened.id()),
             budget: Budget::new(opened.admitted.limit),
         };
+        // Only a query's row names the tables that its values went to.
+        let Some(query) = &opened.result.query else {
+            for (at, table) in tables.into_iter().enumerate() {
+                context.table(at, table, decoded);
+            }
+            return;
+        };
         let (mut value_tables, mut seen) = (Vec::new(), HashSet::new());
         for (at, table) in tables.into_iter().enumerate() {
             let namespace = table.namespace.clone();
@@ -101,18 +109,18 @@ impl OfflineDecoder {
                 value_tables.push(namespace);
             }
         }
-        self.query(&opened, destination, value_tables, decoded);
+        self.query(query, &opened, destination, value_tables, decoded);
     }
 
-    /// Appends the row of `query_log`, where the message carries its query.
+    /// Appends the row of `query_log`.
     fn query(
         &self,
+        query: &QueryMessagePubSub,
         opened: &Opened<'_>,
         destination: usize,
         value_tables: Vec<ByteString>,
         decoded: &mut Decoded<TableRows>,
     ) {
-        let Some(query) = &opened.result.query else { return };
         let id = opened.id();
         let operation_id = [query.operation_id.as_str(), opened.operation()].into_iter().find(|id| !id.is_empty());
         let operation_id = ByteString::from(operation_id.unwrap_or(&id));
@@ -167,36 +175,37 @@ impl Context<'_> {
         if let Err(refusal) = self.budget.take_rows(rows.len(), layout.shape.columns.len() * size_of::<Value>()) {
             return decoded.refuse(refusal.table(&namespace));
         }
-        for (at, row) in rows.into_iter().enumerate() {
-            let id = row.id.clone();
-            match self.row(&layout, (table_at, at), row, decoded) {
+        for (at, mut row) in rows.into_iter().enumerate() {
+            match self.row(&layout, (table_at, at), &mut row, decoded) {
                 Ok(Some(row)) => decoded.rows.push(TableRows::Row(row)),
                 Ok(None) => {}
-                Err(refusal) => decoded.refuse(entity::at_row(refusal, &namespace, &id, at)),
+                Err(refusal) => decoded.refuse(entity::at_row(refusal, &namespace, &row.id, at)),
             }
         }
     }
 
-    /// The row of an entity; `None` where nothing of it is to be stored.
+    /// The row of an entity, whose values are taken out of it; `None` where nothing of it is to be stored. One that is
+    /// refused keeps its key.
     fn row(
         &mut self,
         layout: &super::shapes::Layout,
         (table_at, at): (usize, usize),
-        row: EntityRow,
+        row: &mut EntityRow,
         decoded: &mut Decoded<TableRows>,
     ) -> Result<Option<TableRow>, Refusal> {
-        if let Some(fault) = row.fault {
+        if let Some(fault) = row.fault.take() {
             return Err(Refusal::new(ErrorClass::Decode, fault));
         }
         let namespace = &layout.shape.table;
-        let primary_key = entity::primary_key(&row.id)?;
+        let mut digits = itoa::Buffer::new();
+        let primary_key = entity::key_text(&row.id, &mut digits)?;
         entity::each_column_once(&row.cells)?;
         let own_time = entity::time_of(&layout.times, &row.cells)?.or(row.observed_at);
         // Not cloned one by one, as `vec!` has it.
         let mut values = Vec::new();
         values.resize_with(layout.shape.columns.len(), || Value::Null);
         let mut written = 0;
-        for cell in row.cells {
+        for cell in std::mem::take(&mut row.cells) {
             let target = match layout.columns.get(cell.column) {
                 Some(Target::Write(target)) => *target,
                 Some(Target::Skip(reason)) => {
@@ -228,11 +237,11 @@ impl Context<'_> {
             return Ok(None);
         }
         let ts = self.believable.check(observed_at(own_time, self.times)?)?;
+        values[OBSERVATION_ID] = Value::text(self.ids.row(namespace, primary_key, table_at, at));
         let id = match &layout.id_type {
-            Some(dtype) => conform(row.id, dtype).map_err(|fault| entity::type_mismatch("id", &fault))?,
-            None => row.id,
+            Some(dtype) => conform(row.id.clone(), dtype).map_err(|fault| entity::type_mismatch("id", &fault))?,
+            None => std::mem::replace(&mut row.id, Value::Null),
         };
-        values[OBSERVATION_ID] = Value::text(self.ids.row(namespace, &primary_key, table_at, at));
         values[1..=self.of_message.len()].clone_from_slice(&self.of_message);
         values[super::shapes::ID] = id;
         values[TS] = Value::Timestamp(ts);

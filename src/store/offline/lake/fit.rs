@@ -27,16 +27,27 @@ fn refused<T>(class: ErrorClass, message: String) -> Result<T, Misfit> {
     Err(Misfit::Refused(class, message))
 }
 
+/// Whether a column is plainly of a value's own type, as nearly every one is.
+#[inline]
+pub(super) const fn plainly(column: &ColumnType, value: &Value) -> bool {
+    matches!(
+        (column, value),
+        (_, Value::Null)
+            | (ColumnType::Bool, Value::Bool(_))
+            | (ColumnType::Int64, Value::Int(_))
+            | (ColumnType::Float64, Value::Double(_))
+            | (ColumnType::String, Value::Text(_))
+            | (ColumnType::Bytes, Value::Bytes(_))
+            | (ColumnType::Json, Value::List(_) | Value::Struct(_) | Value::Vector(_))
+    )
+}
+
 /// Whether a column of this type holds the value without loss.
 pub(super) fn check(column: &ColumnType, value: &Value) -> Result<(), Misfit> {
+    if plainly(column, value) {
+        return Ok(());
+    }
     match (column, value) {
-        (_, Value::Null)
-        | (ColumnType::Bool, Value::Bool(_))
-        | (ColumnType::Int64, Value::Int(_))
-        | (ColumnType::Float64, Value::Double(_))
-        | (ColumnType::String, Value::Text(_))
-        | (ColumnType::Bytes, Value::Bytes(_))
-        | (ColumnType::Json, Value::List(_) | Value::Struct(_) | Value::Vector(_)) => Ok(()),
         (ColumnType::Timestamp, Value::Timestamp(time)) if TIMES.contains(time) => Ok(()),
         (ColumnType::Date, Value::Date(day)) if DAYS.contains(day) => Ok(()),
         (ColumnType::Timestamp, Value::Timestamp(time)) => {

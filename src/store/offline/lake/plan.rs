@@ -157,6 +157,12 @@ struct Days<'a> {
 
 impl<'a> Days<'a> {
     fn push(&mut self, day: i64, piece: Piece<'a>) {
+        // Rows come in the order of their times, by and large.
+        if let Some((last, pieces)) = self.days.last_mut()
+            && *last == day
+        {
+            return pieces.push(piece);
+        }
         let at = *self.index.entry(day).or_insert_with(|| {
             self.days.push((day, Vec::new()));
             self.days.len() - 1
@@ -234,6 +240,9 @@ fn judge(
         return Err(Refusal::new(ErrorClass::ValueRefused, message));
     }
     for (value, column) in row.values.iter().zip(columns) {
+        if fit::plainly(schema.column_type(*column), value) {
+            continue;
+        }
         if let Some(data_type) = takes(schema.name(*column), schema.column_type(*column), value)? {
             wider.push((*column, data_type));
         }
