@@ -182,7 +182,7 @@ impl<'a> Envelope<'a> {
 /// The id of a message that brought none.
 pub fn id_of(message: &Message) -> String {
     let Partition { topic, number } = &message.partition;
-    let mut id = String::with_capacity(topic.len() + 48);
+    let mut id = String::with_capacity(topic.len() + 54);
     id.push_str(topic);
     for part in [Some(i64::from(*number)), Some(message.offset), message.timestamp_ms] {
         id.push('/');
@@ -320,6 +320,10 @@ mod tests {
         assert_eq!(envelope.id(), "results/3/42/1700");
         assert!(!envelope.has_id());
         assert_eq!(envelope.event_type(), Some(EventType::Result));
+        assert_eq!(id_of(&Message { timestamp_ms: None, ..message.clone() }), "results/3/42/");
+        let least = Partition { topic: Arc::from("results"), number: i32::MIN };
+        let least = Message { partition: least, offset: i64::MIN, timestamp_ms: Some(-1), ..message };
+        assert_eq!(id_of(&least), "results/-2147483648/-9223372036854775808/-1");
     }
 
     #[test]

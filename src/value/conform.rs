@@ -69,7 +69,7 @@ pub fn conform(value: Value, declared: &DataType) -> Result<Value, Mismatch> {
     if is_of(&value, declared) { Ok(value) } else { converted(value, declared) }
 }
 
-/// Whether a value is plainly of a type.
+/// Whether it shows by a value's kind alone that it is of a type.
 #[inline]
 const fn is_of(value: &Value, declared: &DataType) -> bool {
     matches!(

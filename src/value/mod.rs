@@ -76,7 +76,15 @@ impl Value {
             Self::List(items) => items.iter().map(Self::size).sum(),
             Self::Struct(fields) => fields.iter().map(|(name, value)| name.len() + value.size()).sum(),
             Self::Vector(vector) => vector.dimension() * vector.width(),
-            _ => 0,
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Double(_)
+            | Self::Timestamp(_)
+            | Self::Date(_)
+            | Self::Text(_)
+            | Self::Decimal(_)
+            | Self::Bytes(_) => 0,
         }
     }
 
@@ -109,5 +117,23 @@ impl Vector {
             Self::Fp32(_) => 4,
             Self::Fp64(_) => 8,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_counts_what_it_holds_down_to_the_last() {
+        let own = std::mem::size_of::<Value>();
+        let list =
+            Value::List(vec![Value::text("abc"), Value::Null, Value::List(vec![Value::Bytes(vec![0; 5].into())])]);
+        assert_eq!(list.heap_size(), (own + 3) + own + (own + (own + 5)));
+        let fields = vec![("name".into(), Value::Decimal("1.5".into())), ("at".into(), Value::Timestamp(1))];
+        assert_eq!(Value::Struct(fields).heap_size(), (4 + own + 3) + (2 + own));
+        assert_eq!(Value::Vector(Arc::new(Vector::Fp16(vec![0; 7]))).heap_size(), 14);
+        let plain = [Value::Null, Value::Bool(true), Value::Int(1), Value::Double(0.5), Value::Date(1)];
+        assert!(plain.iter().all(|value| value.heap_size() == 0 && value.size() == own));
     }
 }

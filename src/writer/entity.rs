@@ -138,3 +138,19 @@ pub(super) fn persistence_key(name: &str, internal_version: u32) -> String {
 pub(super) fn no_column(column: usize) -> Refusal {
     Refusal::new(ErrorClass::Decode, format!("a value of column {column}, which the table does not have"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_key_is_its_decimal_text() {
+        for key in [i64::MIN, -1, 0, 42, i64::MAX] {
+            let text = key.to_string();
+            assert_eq!(primary_key(&Value::Int(key)).expect("a key"), text);
+            assert_eq!(key_text(&Value::Int(key), &mut itoa::Buffer::new()).expect("a key"), text);
+            assert_eq!(key_text(&Value::text(text.clone()), &mut itoa::Buffer::new()).expect("a key"), text);
+        }
+        assert!(primary_key(&Value::Double(1.0)).is_err() && primary_key(&Value::Null).is_err());
+    }
+}

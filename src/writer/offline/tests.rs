@@ -324,6 +324,18 @@ fn a_message_with_its_query_makes_a_row_of_the_17_public_columns() {
 }
 
 #[test]
+fn a_query_names_each_table_that_got_values_once() {
+    let decoder = decoder_with(environment(None), |_| {});
+    let of =
+        |namespace: &str| FeatureTable { namespace: namespace.into(), ..one(&format!("{namespace}.a"), Value::Int(1)) };
+    let tables = vec![of("user"), of("card"), of("user"), FeatureTable { namespace: "".into(), ..one_row() }];
+    let decoded = decoded_by(&decoder, QueryResult { query: Some(Box::new(query())), ..result(tables) });
+    assert_eq!((decoded.rows.len(), decoded.refused.len()), (4, 1));
+    let named = Value::List(vec![Value::text("user"), Value::text("card")]);
+    assert_eq!(value(&decoded.rows[3], "value_tables"), Some(&named));
+}
+
+#[test]
 fn a_query_without_times_takes_the_messages_and_knows_nothing_of_its_execution() {
     let decoder = decoder_with(environment(None), |_| {});
     let bare = QueryMessagePubSub {

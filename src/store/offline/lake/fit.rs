@@ -27,7 +27,7 @@ fn refused<T>(class: ErrorClass, message: String) -> Result<T, Misfit> {
     Err(Misfit::Refused(class, message))
 }
 
-/// Whether a column is plainly of a value's own type, as nearly every one is.
+/// Whether a column takes a value that nothing more need be known of than its kind, as of nearly every one.
 #[inline]
 pub(super) const fn plainly(column: &ColumnType, value: &Value) -> bool {
     matches!(

@@ -341,6 +341,25 @@ mod tests {
     }
 
     #[test]
+    fn days_come_in_the_order_in_which_they_appear_and_rows_within_them_as_they_arrived() {
+        let shape = shape(&[("n", None)]);
+        let row = |day: i64, n| {
+            let values = vec![Value::Timestamp(day * 86_400_000_000), Value::Int(n)];
+            TableRows::Row(TableRow { destination: 0, shape: Arc::clone(&shape), values })
+        };
+        let rows = [row(2, 0), row(1, 1), row(2, 2), row(1, 3), row(1, 4)];
+        let rows: Vec<(usize, &TableRows)> = rows.iter().enumerate().collect();
+        let planned = plan(&TableSchema::default(), &rows).expect("no bug");
+        let number = |piece: &Piece<'_>| match piece {
+            Piece::Row(row, _) => row.values[1].clone(),
+            Piece::Columns(..) => panic!("rows were given"),
+        };
+        let days: Vec<_> =
+            planned.days.iter().map(|(day, pieces)| (*day, pieces.iter().map(number).collect::<Vec<_>>())).collect();
+        assert_eq!(days, [(2, vec![Value::Int(0), Value::Int(2)]), (1, [1, 3, 4].map(Value::Int).to_vec())]);
+    }
+
+    #[test]
     fn a_column_that_becomes_double_refuses_an_earlier_integer_that_it_would_round() {
         let shape = shape(&[("n", None)]);
         let wraps: [fn(Value) -> Value; 3] = [
