@@ -7,6 +7,8 @@ pub struct TopicInfo {
     pub partitions: u32,
     /// Largest message in bytes, where the bus has a limit.
     pub max_message_bytes: Option<usize>,
+    /// The topic's setting that this limit is changed by; `None` where it is the bus's own.
+    pub size_setting: Option<&'static str>,
     /// Largest header in bytes, where the bus has a limit for one.
     pub max_header_bytes: Option<usize>,
     /// Messages in the topic now, as far as offsets tell; `None` where there are none.

@@ -129,7 +129,10 @@ fn a_cluster_is_examined_while_a_writer_runs_and_no_message_comes_of_it() {
     found.is_sound();
     assert_eq!((found.check(&of, "writable").0, found.check(&of, "keeping").0), ("ok", "ok"), "{found:?}");
     let (result, words, fix) = found.check(&of, "sizes");
-    assert!(result == "warn" && words.contains("waits, and all others") && fix.contains("1049612"), "{found:?}");
+    assert!(
+        result == "warn" && words.contains("waits, and all others") && fix.contains("`max.message.bytes` to 1049612"),
+        "{found:?}"
+    );
     assert!(found.check(&format!("{group}-parked"), "members").1.starts_with("none now"), "{found:?}");
 
     // Somebody else in the same group, who reads another topic.

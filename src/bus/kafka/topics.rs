@@ -25,6 +25,9 @@ const UNTOLD: &str = "the broker does not tell how large a message may be and ho
 const NOT_ALLOWED: &str = "this user may not ask for them (DescribeConfigs on the topic)";
 const NO_CONNECTION: &str = "the connection that they are asked for over did not come about; the log says why";
 
+/// The setting of a topic that limits its messages.
+const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
 /// How long a broker that answers at all may take to tell a topic's limit.
 const LIMIT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -41,7 +44,15 @@ pub(super) async fn describe(settings: &KafkaSettings, name: &str) -> Result<Top
     .await
     .map_err(|error| naming(name, error))?;
     let Limits { max_message_bytes, keeping, untold } = limits(settings, &access, name).await?;
-    Ok(TopicInfo { partitions, max_message_bytes, max_header_bytes: None, messages: Some(messages), keeping, untold })
+    Ok(TopicInfo {
+        partitions,
+        max_message_bytes,
+        size_setting: Some(MAX_MESSAGE_BYTES),
+        max_header_bytes: None,
+        messages: Some(messages),
+        keeping,
+        untold,
+    })
 }
 
 /// Makes a topic with as many replicas as the brokers make by default; one that exists is left alone.
@@ -153,7 +164,7 @@ impl Limits {
             "message.timestamp.difference.max.ms",
         ];
         Self {
-            max_message_bytes: number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok()),
+            max_message_bytes: number(MAX_MESSAGE_BYTES).and_then(|bytes| usize::try_from(bytes).ok()),
             keeping: Keeping {
                 compacts: has("compact"),
                 for_ms: number("retention.ms").filter(|_| has("delete")),

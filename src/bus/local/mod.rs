@@ -130,6 +130,7 @@ impl Bus for LocalBus {
             Ok(TopicInfo {
                 partitions: topic.partitions.len() as u32,
                 max_message_bytes,
+                size_setting: None,
                 max_header_bytes: None,
                 messages: Some(topic.partitions.iter().map(|log| log.end as u64).sum()),
                 keeping: Keeping::default(),

@@ -48,6 +48,7 @@ fn info(kept: Option<Duration>) -> TopicInfo {
     TopicInfo {
         partitions: 1,
         max_message_bytes: Some(limits::LARGEST),
+        size_setting: None,
         max_header_bytes: Some(limits::LONGEST_ATTRIBUTE),
         // The service does not tell.
         messages: None,

@@ -72,7 +72,11 @@ pub(super) async fn dead_letters(
     let Some(info) = written_to(bus, inspect, topic, &of, report).await else { return };
     if let Some(limit) = info.max_message_bytes.filter(|limit| *limit < SMALLEST_LIMIT) {
         let found = format!("{} is too little for a letter", show_size(limit as u64));
-        report.add(&of, Finding::fail("sizes", found, format!("set `max.message.bytes` to {SMALLEST_LIMIT} or more")));
+        let fix = match info.size_setting {
+            Some(setting) => format!("set its `{setting}` to {SMALLEST_LIMIT} or more"),
+            None => format!("take a bus that takes messages of {SMALLEST_LIMIT} bytes"),
+        };
+        report.add(&of, Finding::fail("sizes", found, fix));
     }
     if let Some(why) = info.untold {
         let fix = "look with the broker's own tools; docs/dead-letters.md has the settings that it should have";
@@ -112,13 +116,20 @@ pub(super) async fn parking(
                 "it takes {takes} bytes, and the writer reads messages of up to {ours}: one that does not fit when it is \
                  parked waits, and all others with it"
             ),
-            format!("set its `max.message.bytes` to {} or more", ours.saturating_add(PARKED_BEYOND)),
+            match info.size_setting {
+                Some(setting) => format!("set its `{setting}` to {} or more", ours.saturating_add(PARKED_BEYOND)),
+                // Nobody can make it take more, so the writer has to take less.
+                None => format!(
+                    "set the writer's `max_message_bytes` to {} or less: what is larger is buried, and nothing waits for it",
+                    takes.saturating_sub(PARKED_BEYOND)
+                ),
+            },
         ),
         (Some(_), Some(_)) => Finding::ok("sizes", "what the writer reads fits when it is parked"),
         _ => Finding::warn(
             "sizes",
             format!("not known: {}", info.untold.unwrap_or("the limits are not told")),
-            "set its `max.message.bytes` 1 KiB above that of the writer's own topic",
+            "let it take messages 1 KiB larger than the writer's own topic does",
         ),
     });
     report.add(

@@ -176,6 +176,7 @@ fn there(max_message_bytes: Option<usize>) -> Result<TopicInfo, BusError> {
     Ok(TopicInfo {
         partitions: 1,
         max_message_bytes,
+        size_setting: None,
         max_header_bytes: None,
         messages: Some(0),
         keeping: Keeping::default(),
