@@ -18,7 +18,9 @@ fn read(outgoing: &Outgoing) -> QueryResult {
         payload: outgoing.payload.clone(),
     };
     let envelope = Envelope::read(&message, EventType::Result).expect("an envelope");
-    decode(&message, &envelope, Wanted::ALL, 64 << 20).expect("a result").result
+    let mut result = QueryResult::default();
+    decode(&message, &envelope, Wanted::ALL, 64 << 20, &mut result).expect("a result");
+    result
 }
 
 fn some(seed: u64, options: &Options) -> Vec<Outgoing> {

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,11 +26,11 @@ pub struct Names {
 }
 
 /// A list that was read before, in the forms in which it is found again.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Known {
     names: Names,
     /// The `columns` of a table of protobuf that has these: the fields one after another.
-    wire: Arc<[u8]>,
+    wire: Box<[u8]>,
     /// Whether each name stands in JSON as it is.
     plain: bool,
 }
@@ -94,7 +95,7 @@ impl<N: Into<ByteString>> FromIterator<N> for Names {
 
 /// Lists that were read before, each in the slot of its first name.
 struct Remembered {
-    slots: [Option<Known>; Self::SLOTS],
+    slots: [Option<Rc<Known>>; Self::SLOTS],
     missed: u32,
 }
 
@@ -112,7 +113,7 @@ impl Remembered {
         (print >> (64 - Self::SLOTS.trailing_zeros())) as usize
     }
 
-    fn find(&self, first: &str) -> Option<&Known> {
+    fn find(&self, first: &str) -> Option<&Rc<Known>> {
         self.slots[Self::slot(first)].as_ref().filter(|known| *known.names[0] == *first)
     }
 
@@ -131,7 +132,7 @@ impl Remembered {
             let plain = !names.iter().any(|name| name.bytes().any(special));
             let slot = Self::slot(&names[0]);
             let names = Names { names: copied.collect(), list: ListId::next() };
-            self.slots[slot] = Some(Known { names, wire: wire.into(), plain });
+            self.slots[slot] = Some(Rc::new(Known { names, wire: wire.into(), plain }));
         }
     }
 }
@@ -147,7 +148,7 @@ pub(super) const COLUMNS: u8 = 0x0a;
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     /// A list whose first names are those of this table, so far,
-    known: Option<Known>,
+    known: Option<Rc<Known>>,
     /// and how many they are.
     same: usize,
     /// The names of this table, from the first one on that is not in the list.
@@ -203,6 +204,11 @@ impl Columns {
         fields.strip_prefix(&*known.wire)?;
         self.same = known.names.len();
         Some(known.wire.len())
+    }
+
+    /// How many columns the table is likely to have, if it began like one that was read before.
+    pub(super) fn likely_len(&self) -> Option<usize> {
+        self.known.as_ref().filter(|_| self.own.is_none()).map(|known| known.names.len())
     }
 
     /// The name that is likely to be next, of a list that was read before, if JSON has it as it is. Where it is next,

@@ -119,11 +119,8 @@ impl Row for FeatureRow {
     }
 
     fn size(&self) -> usize {
-        let cells: usize = self
-            .cells
-            .iter()
-            .map(|cell| std::mem::size_of::<FeatureCell>() + cell.value.as_ref().map_or(0, Value::heap_size))
-            .sum();
-        std::mem::size_of::<Self>() + self.entity.primary_key.len() + cells
+        let values: usize = self.cells.iter().filter_map(|cell| cell.value.as_ref()).map(Value::heap_size).sum();
+        let cells = self.cells.capacity() * std::mem::size_of::<FeatureCell>();
+        std::mem::size_of::<Self>() + self.entity.primary_key.len() + cells + values
     }
 }

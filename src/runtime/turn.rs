@@ -202,14 +202,13 @@ impl<R: Row> Loop<R> {
         }
         while !self.filling.is_full(policy)
             && self.later.is_none()
-            && let Some(message) = self.incoming.pop_front()
+            && let Some(message) = self.incoming.front()
         {
             self.decoded.clear();
-            self.decoder.decode(&message, &mut self.decoded);
+            self.decoder.decode(message, &mut self.decoded);
             if let Some(what) = self.decoded.waits_for.take() {
                 self.shared.health.failed(WAITED_FOR, &what, false);
                 self.waiting = true;
-                self.incoming.push_front(message);
                 self.later = Some(Instant::now() + LOOKS_AGAIN_IN);
                 // What is at hand is not held up by it.
                 self.filling.hurry();
@@ -222,8 +221,9 @@ impl<R: Row> Loop<R> {
                 metrics::counter!("chalk_writer_values_skipped_total", "reason" => *reason).increment(*values);
                 self.skipped += values;
             }
-            self.nothing.look(&message, &self.decoded);
-            let size = size_of(&message, &self.decoded);
+            self.nothing.look(message, &self.decoded);
+            let size = size_of(message, &self.decoded);
+            let Some(message) = self.incoming.pop_front() else { return };
             if !self.filling.has_room_for(&self.decoded, size, policy) {
                 self.ahead = Some((message, std::mem::take(&mut self.decoded), size));
                 return;

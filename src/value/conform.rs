@@ -71,7 +71,7 @@ pub fn conform(value: Value, declared: &DataType) -> Result<Value, Mismatch> {
 
 /// Whether it shows by a value's kind alone that it is of a type.
 #[inline]
-const fn is_of(value: &Value, declared: &DataType) -> bool {
+pub const fn is_of(value: &Value, declared: &DataType) -> bool {
     matches!(
         (value, declared),
         (Value::Null, _)

@@ -94,6 +94,14 @@ impl Value {
         std::mem::size_of::<Self>() + self.heap_size()
     }
 
+    /// Takes the place of null, of which there is nothing to drop: it is not looked at for that. What else was there would
+    /// be leaked.
+    #[inline]
+    pub(crate) fn fill(&mut self, value: Self) {
+        debug_assert!(matches!(self, Self::Null), "a value is filled in once");
+        std::mem::forget(std::mem::replace(self, value));
+    }
+
     /// Text from a Rust string.
     pub fn text(text: impl Into<ByteString>) -> Self {
         Self::Text(text.into())

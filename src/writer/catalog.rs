@@ -1,5 +1,6 @@
 //! The environments as a writer looks them up: prepared once, found by the id in a message.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,8 +56,13 @@ impl<E> Catalog<E> {
 
     /// The environment of an id: its own entry, else `*`. No id is no environment, `*` or not.
     pub fn get(&self, id: &str) -> Option<Known<E>> {
+        self.find(id).map(Cow::into_owned)
+    }
+
+    /// The same, not cloned where it need not be: each clone counts twice at where every thread counts.
+    fn find(&self, id: &str) -> Option<Cow<'_, Known<E>>> {
         if let Some(known) = self.named.get(id) {
-            return Some(known.clone());
+            return Some(Cow::Borrowed(known));
         }
         let star = self.star.as_ref().filter(|_| !id.is_empty() && id != "*")?;
         let mut ids = star.ids.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +73,7 @@ impl<E> Catalog<E> {
             }
             id
         });
-        Some(Known { id, entry: star.entry.clone() })
+        Some(Cow::Owned(Known { id, entry: star.entry.clone() }))
     }
 
     /// The environment of a message that names none and is of a type that cannot: `*` stands for any, else there is but
@@ -109,13 +115,13 @@ impl<E: Prepared> Catalog<E> {
         id: &str,
         values: impl FnOnce() -> u64,
         decoded: &mut Decoded<R>,
-    ) -> Option<(Known<E>, usize)> {
-        let Some(environment) = self.get(id) else {
+    ) -> Option<(Cow<'_, Known<E>>, usize)> {
+        let Some(environment) = self.find(id) else {
             decoded.refuse(entity::unknown_environment(id));
             return None;
         };
         let Some(destination) = environment.entry.destination() else {
-            decoded.environment = Some(environment.id);
+            decoded.environment = Some(environment.id.clone());
             decoded.skip(skip::NO_STORE, values());
             return None;
         };
@@ -124,7 +130,11 @@ impl<E: Prepared> Catalog<E> {
     }
 
     /// The same of an opened result, whose time and size are noted.
-    pub fn place_result<R: Row>(&self, opened: &Opened<'_>, decoded: &mut Decoded<R>) -> Option<(Known<E>, usize)> {
+    pub fn place_result<R: Row>(
+        &self,
+        opened: &Opened<'_>,
+        decoded: &mut Decoded<R>,
+    ) -> Option<(Cow<'_, Known<E>>, usize)> {
         decoded.event_time = opened.event_time();
         let placed = self.place(opened.environment(), || entity::values_of(&opened.result.tables), decoded)?;
         decoded.unpacked = opened.unpacked;

@@ -17,6 +17,14 @@ pub(super) fn primary_key(id: &Value) -> Result<ByteString, Refusal> {
     }
 }
 
+/// The same of an id that is not needed any more; it comes back where it is no key.
+pub(super) fn into_primary_key(id: Value) -> Result<ByteString, Box<(Value, Refusal)>> {
+    match id {
+        Value::Text(text) => Ok(text),
+        id => primary_key(&id).map_err(|refusal| Box::new((id, refusal))),
+    }
+}
+
 /// The same for those who only read it.
 pub(super) fn key_text<'a>(id: &'a Value, digits: &'a mut itoa::Buffer) -> Result<&'a str, Refusal> {
     match id {

@@ -10,7 +10,6 @@ use crate::config::names;
 use crate::config::settings::WriterSettings;
 use crate::dead_letter::headers::TARGET_GROUP;
 use crate::message::{Envelope, EventType, Message};
-use crate::result::decode::Read;
 use crate::result::{self, QueryResult, Wanted};
 use crate::sink::{ErrorClass, Refusal};
 use crate::writer::WriterType;
@@ -98,12 +97,15 @@ impl Gate {
     }
 
     /// Reads a message's envelope and, where it is for this writer, the result in it.
+    #[allow(clippy::inline_always, reason = "what is handed back is large, and copied more than once on the way")]
+    #[inline(always)]
     pub fn open<'a>(&self, message: &'a Message, wanted: Wanted) -> Result<Opened<'a>, Unopened<'a>> {
-        let admitted = self.admit(message)?;
-        let Read { result, unpacked } = result::decode(message, &admitted.envelope, wanted, admitted.limit)
+        let mut opened = Opened { admitted: self.admit(message)?, result: QueryResult::default(), unpacked: 0 };
+        let Opened { admitted, result, unpacked } = &mut opened;
+        *unpacked = result::decode(message, &admitted.envelope, wanted, admitted.limit, result)
             .map_err(|refusal| admitted.refused(refusal))?;
         admitted.is_of(&result.environment_id)?;
-        Ok(Opened { admitted, result, unpacked })
+        Ok(opened)
     }
 }
 

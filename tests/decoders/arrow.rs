@@ -15,17 +15,16 @@ use arrow::ipc::{
     SchemaBuilder,
 };
 use bytes::Bytes;
-use chalk_writer::message::{Envelope, EventType};
 use chalk_writer::result::arrow::encode::{self, Form};
 use chalk_writer::result::arrow::{Budget, table};
-use chalk_writer::result::{EntityRow, FeatureTable, QueryResult, TableBody, Wanted, decode};
+use chalk_writer::result::{EntityRow, FeatureTable, QueryResult, TableBody};
 use chalk_writer::sink::{ErrorClass, Refusal};
 use chalk_writer::value::{Value, Vector};
 use flatbuffers::FlatBufferBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{LIMIT, message, read};
+use super::{LIMIT, read, read_within};
 
 /// A stream of one batch: keys 1, 2, … and one feature `user.x`.
 fn stream_of(column: ArrayRef) -> Bytes {
@@ -551,9 +550,7 @@ fn whole(bytes: Vec<u8>) {
     if let Ok(table) = table(&bytes, &mut budget) {
         let _ = table.entities(|_| true, &mut budget);
     }
-    let message = message(bytes);
-    let envelope = Envelope::read(&message, EventType::Result).expect("no headers");
-    let _: Result<QueryResult, _> = decode(&message, &envelope, Wanted::ALL, 1 << 20).map(|read| read.result);
+    let _: Result<QueryResult, Refusal> = read_within(bytes, 1 << 20);
 }
 
 #[test]

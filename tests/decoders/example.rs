@@ -3,11 +3,11 @@
 use chalk_writer::proto::pubsub::v1::QueryStatus;
 use chalk_writer::proto::writer::v1;
 use chalk_writer::result::encode::person_json;
-use chalk_writer::result::{QueryResult, Source, TableBody};
+use chalk_writer::result::{QueryResult, Source, TableBody, Wanted};
 use chalk_writer::value::Value;
 use prost::Message as _;
 
-use super::{read, read_json, same};
+use super::{LIMIT, read, read_json, read_of, same};
 
 const EXAMPLE: &str = include_str!("../../proto/example.json");
 
@@ -129,13 +129,7 @@ fn the_compact_form_of_json_takes_typed_values_and_plain_ones() {
 
 #[test]
 fn what_nobody_wants_is_passed_over_but_checked() {
-    use chalk_writer::message::{Envelope, EventType};
-    use chalk_writer::result::{Wanted, decode};
-    let read = |text: String| {
-        let message = super::message(text);
-        let envelope = Envelope::read(&message, EventType::Result).expect("no envelope");
-        decode(&message, &envelope, Wanted::default(), super::LIMIT).map(|read| read.result)
-    };
+    let read = |text: String| read_of(text, Wanted::default(), LIMIT);
     let result = read(EXAMPLE.to_owned()).expect("sound");
     assert!(result.query.is_none() && result.resolver_runs.is_empty());
     assert!(read(EXAMPLE.replace("\"trace_id\"", "\"status\"")).is_err());

@@ -35,11 +35,17 @@ fn read(body: impl Into<Bytes>) -> Result<QueryResult, Refusal> {
     read_within(body, LIMIT)
 }
 
-/// The same with another limit.
-fn read_within(body: impl Into<Bytes>, limit: usize) -> Result<QueryResult, Refusal> {
+/// The parts of a message that are wanted.
+fn read_of(body: impl Into<Bytes>, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
     let message = message(body);
     let envelope = Envelope::read(&message, EventType::Result)?;
-    decode(&message, &envelope, Wanted::ALL, limit).map(|read| read.result)
+    let mut result = QueryResult::default();
+    decode(&message, &envelope, wanted, limit, &mut result).map(|_| result)
+}
+
+/// The same with another limit.
+fn read_within(body: impl Into<Bytes>, limit: usize) -> Result<QueryResult, Refusal> {
+    read_of(body, Wanted::ALL, limit)
 }
 
 fn read_json(text: impl Into<String>) -> QueryResult {

@@ -41,9 +41,10 @@ fn read(
     let headers: Headers = named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let message = Message { headers, ..message(body) };
     let envelope = Envelope::read(&message, EventType::Result)?;
-    let read = decode(&message, &envelope, Wanted::ALL, LIMIT)?;
-    assert!(read.unpacked <= LIMIT, "{} bytes unpacked", read.unpacked);
-    Ok((read.result, read.unpacked))
+    let mut result = QueryResult::default();
+    let unpacked = decode(&message, &envelope, Wanted::ALL, LIMIT, &mut result)?;
+    assert!(unpacked <= LIMIT, "{unpacked} bytes unpacked");
+    Ok((result, unpacked))
 }
 
 fn compression() -> impl Strategy<Value = (&'static str, Compression)> {

@@ -21,8 +21,13 @@ fn time() -> impl Strategy<Value = i64> {
 }
 
 fn text() -> impl Strategy<Value = ByteString> {
-    prop_oneof![any::<String>(), "[a-z\"\\\\\u{0}\u{1f600}]{0,20}", Just("9223372036854775808".to_owned())]
-        .prop_map(ByteString::from)
+    prop_oneof![
+        any::<String>(),
+        "[a-z]{100,300}",
+        "[a-z\"\\\\\u{0}\u{1f600}]{0,20}",
+        Just("9223372036854775808".to_owned())
+    ]
+    .prop_map(ByteString::from)
 }
 
 fn double() -> impl Strategy<Value = f64> {
@@ -73,7 +78,8 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn table() -> impl Strategy<Value = FeatureTable> {
-    (1..20_usize)
+    // More than a row is given room for at first, too.
+    prop_oneof![15 => 1..20_usize, 1 => 60..140_usize]
         .prop_flat_map(|width| {
             let cell = option::weighted(0.8, (value(), source(), "[a-z.]{0,6}"));
             let id = prop_oneof![any::<i64>().prop_map(Value::Int), text().prop_map(Value::Text)];

@@ -166,8 +166,9 @@ fn json(value: &impl serde::Serialize) -> Result<String, String> {
 /// A published result with its tables in Arrow form: a whole message where it has one, else tables of a
 /// message in protobuf.
 pub fn body(message: &v1::QueryResult) -> Result<(Vec<u8>, Encoding), String> {
-    let result = protobuf::decode(&message.encode_to_vec().into(), Wanted::ALL, usize::MAX);
-    let result = result.map_err(|refusal| refusal.message)?;
+    let mut result = QueryResult::default();
+    protobuf::decode(&message.encode_to_vec().into(), Wanted::ALL, usize::MAX, &mut result)
+        .map_err(|refusal| refusal.message)?;
     if let [table] = result.tables.as_slice() {
         let metadata = metadata(&result, &table.namespace)?;
         let body = ipc(&batch(table)?, metadata, Form::File).map_err(|error| error.to_string())?;

@@ -43,7 +43,8 @@ pub(super) fn read(schema: &Schema, wanted: Wanted) -> Result<(QueryResult, Byte
     }
     text.push('}');
     let limit = text.len();
-    let result = json::decode(&text.into(), wanted, limit).map_err(|refusal| {
+    let mut result = QueryResult::default();
+    json::decode(&text.into(), wanted, limit, &mut result).map_err(|refusal| {
         let message = format!("Arrow: `chalk.…` of the schema's metadata, as {}", refusal.message);
         Refusal { message, ..refusal }
     })?;

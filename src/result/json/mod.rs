@@ -34,12 +34,12 @@ use super::{Persistence, QueryResult, Wanted};
 use crate::proto::common::v1::OperationKind;
 use crate::sink::{ErrorClass, Refusal};
 
-/// Reads a message, of which no more than `limit` bytes may be decoded.
-pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
+/// Reads a message, of which no more than `limit` bytes may be decoded, into `result`, which is as new.
+pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize, result: &mut QueryResult) -> Result<(), Refusal> {
     let body = body.slice_ref(without_mark(body));
     let text = ByteString::try_from(body.clone()).map_err(|_| not_utf8(&body))?;
     let reader = Reader::new(&text, limit);
-    Scanner::new(&text).read(Message { reader: &reader, wanted }).map_err(|fault| refusal(&text, fault))
+    Scanner::new(&text).read(Message { reader: &reader, wanted, result }).map_err(|fault| refusal(&text, fault))
 }
 
 #[cold]
@@ -70,18 +70,18 @@ fn refusal(text: &str, fault: Fault) -> Refusal {
 struct Message<'r, 'de> {
     reader: &'r Reader<'de>,
     wanted: Wanted,
+    result: &'r mut QueryResult,
 }
 
 impl<'de> Part<'de> for Message<'_, 'de> {
-    type Output = QueryResult;
+    type Output = ();
 
-    fn wrong(self, found: &str) -> Result<QueryResult, Fault> {
+    fn wrong(self, found: &str) -> Result<(), Fault> {
         Err(Fault::new(format!("expected a QueryResult as an object, found {found}")))
     }
 
-    fn object(self, mut object: Object<'_, 'de>) -> Result<QueryResult, Fault> {
-        let Self { reader, wanted } = self;
-        let mut result = QueryResult::default();
+    fn object(self, mut object: Object<'_, 'de>) -> Result<(), Fault> {
+        let Self { reader, wanted, result } = self;
         let mut seen = Seen::default();
         let text = |field| Text(reader, field);
         while let Some(key) = object.key()? {
@@ -144,7 +144,7 @@ impl<'de> Part<'de> for Message<'_, 'de> {
                 }
             }
         }
-        if seen.any() { Ok(result) } else { Err(Fault::new(super::NOTHING_KNOWN)) }
+        if seen.any() { Ok(()) } else { Err(Fault::new(super::NOTHING_KNOWN)) }
     }
 }
 

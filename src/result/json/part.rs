@@ -66,7 +66,8 @@ pub(super) trait Part<'de>: Sized {
 pub(super) struct Seen<'de> {
     known: u32,
     few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
+    /// Beyond a few, which no message of ours has.
+    many: Option<Box<HashSet<Cow<'de, str>>>>,
 }
 
 impl<'de> Seen<'de> {
@@ -94,10 +95,11 @@ impl<'de> Seen<'de> {
             self.few.push(key);
             return Ok(());
         }
-        if self.few.contains(&key) || self.many.contains(&key) {
+        let many = self.many.get_or_insert_default();
+        if self.few.contains(&key) || many.contains(&key) {
             return Err(twice(&key));
         }
-        self.many.insert(key);
+        many.insert(key);
         Ok(())
     }
 }

@@ -46,8 +46,7 @@ impl Rows {
     fn note(&mut self, column: usize, cell: usize) -> bool {
         let row = self.number();
         if self.last.len() <= column {
-            self.last.reserve(16);
-            self.last.resize(column + 1, (0, 0));
+            self.last.resize((column + 1).max(16), (0, 0));
         }
         let fresh = self.last[column].0 != row;
         self.last[column] = (row, cell as u32);
@@ -210,7 +209,8 @@ impl<'de> Part<'de> for Features<'_, 'de> {
                 }
             };
             if cells.capacity() == 0 {
-                *cells = Vec::with_capacity(expected_cells(&table.rows, 16));
+                *cells =
+                    Vec::with_capacity(expected_cells(&table.rows, table.columns.likely_len().unwrap_or(16).min(16)));
             }
             if !table.note(column, cells.len()) {
                 return Err(twice(&name));

@@ -81,7 +81,7 @@ impl<'de> Part<'de> for Table<'_, 'de> {
                 }
             }
         }
-        let body = body.unwrap_or(TableBody::Rows { columns: ColumnNames::default(), rows: Vec::new() });
+        let body = body.unwrap_or_else(|| TableBody::Rows { columns: ColumnNames::default(), rows: Vec::new() });
         Ok(FeatureTable { namespace, body })
     }
 }

@@ -34,7 +34,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::result::{Wanted, json};
+    use crate::result::{QueryResult, Wanted, json};
 
     #[test]
     fn only_what_the_reader_does_not_know_is_unknown() {
@@ -42,7 +42,8 @@ mod tests {
             let body = |value: &str| format!(r#"{{"{field}": {value}}}"#);
             assert_eq!(unknown_fields(body("null").as_bytes()), [""; 0], "{field}");
             // The reader says of a body without any field that it knows that there is none.
-            let read = json::decode(&Bytes::from(body("null")), Wanted::default(), 1 << 20);
+            let mut result = QueryResult::default();
+            let read = json::decode(&Bytes::from(body("null")), Wanted::default(), 1 << 20, &mut result);
             let read = read.err().map(|refusal| refusal.message).unwrap_or_default();
             assert!(!read.contains(crate::result::NOTHING_KNOWN), "{field}: {read}");
         }

@@ -35,13 +35,13 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
     }
 
     fn bool(self, value: bool) -> Result<(), Fault> {
-        *self.into = Value::Bool(value);
+        self.into.fill(Value::Bool(value));
         Ok(())
     }
 
     #[inline]
     fn int(self, value: i64) -> Result<(), Fault> {
-        *self.into = Value::Int(value);
+        self.into.fill(Value::Int(value));
         Ok(())
     }
 
@@ -51,18 +51,18 @@ impl<'de> Part<'de> for AnyValue<'_, 'de> {
 
     #[inline]
     fn double(self, value: f64) -> Result<(), Fault> {
-        *self.into = Value::Double(value);
+        self.into.fill(Value::Double(value));
         Ok(())
     }
 
     fn text(self, value: &str) -> Result<(), Fault> {
-        *self.into = Value::text(value);
+        self.into.fill(Value::text(value));
         Ok(())
     }
 
     #[inline]
     fn borrowed(self, value: &'de str) -> Result<(), Fault> {
-        *self.into = Value::Text(self.reader.slice(value));
+        self.into.fill(Value::Text(self.reader.slice(value)));
         Ok(())
     }
 

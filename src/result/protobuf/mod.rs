@@ -25,14 +25,13 @@ use crate::proto::pubsub::v1::QueryMessagePubSub;
 use crate::sink::Refusal;
 use crate::value::Value;
 
-/// Reads a message, of which no more than `limit` bytes may be decoded.
-pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize) -> Result<QueryResult, Refusal> {
-    read(body, wanted, &Allowance::new(limit)).map_err(|malformed| *malformed)
+/// Reads a message, of which no more than `limit` bytes may be decoded, into `result`, which is as new.
+pub(super) fn decode(body: &Bytes, wanted: Wanted, limit: usize, result: &mut QueryResult) -> Result<(), Refusal> {
+    read(body, wanted, &Allowance::new(limit), result).map_err(|malformed| *malformed)
 }
 
-fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResult, Malformed> {
+fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance, result: &mut QueryResult) -> Result<(), Malformed> {
     let mut wire = Wire::new(body, allowance);
-    let mut result = QueryResult::default();
     let mut observed_at: Option<TimestampParts> = None;
     let mut known = false;
     while let Some((number, field)) = wire.next()? {
@@ -73,7 +72,7 @@ fn read(body: &Bytes, wanted: Wanted, allowance: &Allowance) -> Result<QueryResu
         let micros = parts.micros().ok_or_else(|| refused(format!("protobuf: `observed_at`: {}", parts.fault())))?;
         result.observed_at = Some(micros);
     }
-    Ok(result)
+    Ok(())
 }
 
 /// A message as its generated type reads it.
@@ -99,6 +98,9 @@ fn persistence(mut wire: Wire<'_>, wanted: Wanted, persistence: &mut Persistence
     }
     Ok(())
 }
+
+/// How a value of a row begins: field 4, of a length.
+const VALUES: u8 = 4 << 3 | 2;
 
 /// The rows of a table while they are read.
 #[derive(Default)]
@@ -172,7 +174,23 @@ impl Rows {
         let mut fault = None;
         let mut values = 0;
         self.metas.clear();
-        while let Some((number, field)) = wire.next()? {
+        loop {
+            // Nearly all of a row is values of few kinds, one after another, each with a key and a length before it.
+            let before = cells.len();
+            while cells.len() < cells.capacity()
+                && let Some((content, rest)) = wire.content_ahead(VALUES)
+            {
+                let cell = cells.push_mut(Cell::ABSENT);
+                cell.column = values;
+                if !plain_value(&wire, content, &mut cell.value) {
+                    cells.pop();
+                    break;
+                }
+                wire.go_on(rest);
+                values += 1;
+            }
+            wire.take_many::<Cell>(cells.len() - before)?;
+            let Some((number, field)) = wire.next()? else { break };
             match number {
                 1 => id = Some(Value::Text(wire.text("text_id", field)?)),
                 2 => id = Some(Value::Int(wire.integer("int_id", field)? as i64)),
@@ -185,12 +203,12 @@ impl Rows {
                     wire.take::<Cell>()?;
                     let cell = cells.push_mut(Cell::ABSENT);
                     cell.column = values;
-                    if let Some(value) = plain_value(&wire, message.rest()) {
-                        cell.value = value;
-                    } else if !merge_value(message, &mut cell.value, &mut fault)? {
-                        cells.pop();
-                    } else if let Some(name) = first_double_name(&cell.value) {
-                        fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
+                    if !plain_value(&wire, message.rest(), &mut cell.value) {
+                        if !merge_value(message, &mut cell.value, &mut fault)? {
+                            cells.pop();
+                        } else if let Some(name) = first_double_name(&cell.value) {
+                            fault.get_or_insert_with(|| format!("field {name:?} stands twice in a struct"));
+                        }
                     }
                     values += 1;
                 }

@@ -40,28 +40,53 @@ impl TimestampParts {
     }
 }
 
-/// A value of the kinds that most are, which is one field and nothing else: read at a glance. `None` says nothing
-/// of it, then it is for [`merge_value`] to read.
+/// Reads a value of the kinds that most are, which is one field and nothing else, at a glance; it is written where it is to
+/// stay, over null. False says nothing of it, then it is for [`merge_value`] to read.
 #[inline(always)]
-pub(super) fn plain_value<'a>(wire: &Wire<'a>, content: &'a [u8]) -> Option<Value> {
+pub(super) fn plain_value<'a>(wire: &Wire<'a>, content: &'a [u8], into: &mut Value) -> bool {
     match content {
-        [DOUBLE, bits @ ..] => bits.try_into().ok().map(|bits| Value::Double(f64::from_le_bytes(bits))),
-        // Nine bytes of seven bits never overflow.
-        [INT, more @ .., last @ ..0x80] if more.len() < 9 && more.iter().all(|byte| *byte >= 0x80) => {
-            let high = more.iter().rev().fold(u64::from(*last), |sum, byte| sum << 7 | u64::from(byte & 0x7f));
-            Some(Value::Int(high as i64))
-        }
-        [TEXT, length @ ..0x80, text @ ..] if text.len() == usize::from(*length) => wire.text_of(text).map(Value::Text),
-        [TEXT, low @ 0x80..=0xff, high @ ..0x80, text @ ..]
-            if text.len() == usize::from(low & 0x7f) | usize::from(*high) << 7 =>
+        [DOUBLE, bits @ ..] if let Ok(bits) = bits.try_into() => into.fill(Value::Double(f64::from_le_bytes(bits))),
+        [INT, varint @ ..] if let Some(bits) = whole_varint(varint) => into.fill(Value::Int(bits as i64)),
+        [TEXT, length @ ..0x80, text @ ..]
+            if text.len() == usize::from(*length)
+                && let Some(text) = wire.text_of(text) =>
         {
-            wire.text_of(text).map(Value::Text)
+            into.fill(Value::Text(text));
         }
-        _ => None,
+        [TEXT, low @ 0x80..=0xff, high @ ..0x80, text @ ..]
+            if text.len() == usize::from(low & 0x7f) | usize::from(*high) << 7
+                && let Some(text) = wire.text_of(text) =>
+        {
+            into.fill(Value::Text(text));
+        }
+        [BOOL, bit @ ..=1] => into.fill(Value::Bool(*bit != 0)),
+        [NULL, 0] => {}
+        _ => return false,
     }
+    true
+}
+
+/// A varint that takes all of these bytes; `None` where it is another, or one that could overflow.
+#[inline(always)]
+fn whole_varint(bytes: &[u8]) -> Option<u64> {
+    let (last, more) = bytes.split_last()?;
+    // Nine bytes of seven bits never overflow.
+    if *last >= 0x80 || more.len() > 8 {
+        return None;
+    }
+    let mut value = u64::from(*last) << (7 * more.len());
+    for (at, byte) in more.iter().enumerate() {
+        if *byte < 0x80 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * at);
+    }
+    Some(value)
 }
 
 /// How the fields of [`plain_value`] begin: number and type on the wire.
+const NULL: u8 = 1 << 3;
+const BOOL: u8 = 2 << 3;
 const INT: u8 = 3 << 3;
 const DOUBLE: u8 = 4 << 3 | 1;
 const TEXT: u8 = 5 << 3 | 2;

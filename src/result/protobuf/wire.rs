@@ -83,6 +83,25 @@ impl<'a> Wire<'a> {
         std::str::from_utf8(text).ok()
     }
 
+    /// What is in the field that is next, and what is behind it, if that is of this key and shorter than 16 KiB.
+    #[inline(always)]
+    pub(super) fn content_ahead(&self, key: u8) -> Option<(&'a [u8], &'a [u8])> {
+        let (length, rest) = match self.rest {
+            [found, length @ ..0x80, rest @ ..] if *found == key => (usize::from(*length), rest),
+            [found, low, high @ ..0x80, rest @ ..] if *found == key => {
+                (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
+            }
+            _ => return None,
+        };
+        rest.split_at_checked(length)
+    }
+
+    /// Goes on with what is behind a field that was read ahead.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
+    }
+
     /// What is left of it.
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {

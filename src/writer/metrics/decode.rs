@@ -63,7 +63,7 @@ impl MetricsDecoder {
 
     fn counted(&self, mut opened: Opened<'_>, decoded: &mut Decoded<Contribution>) {
         let Some((known, destination)) = self.catalog.place_result(&opened, decoded) else { return };
-        let environment = known.id;
+        let environment = known.id.clone();
         // `created_at` is an integer typed TIMESTAMP, which BigQuery reads as microseconds.
         let query = opened.result.query.as_deref();
         let created_at = query.map(|query| query.created_at).filter(|time| *time != 0);

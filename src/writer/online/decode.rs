@@ -26,6 +26,10 @@ pub struct OnlineDecoder {
     pub(super) believable: Believable,
 }
 
+/// The cells of a row that is stored as it came stay where they were read, in a list that was made for about as many: the
+/// standard library makes a list of another type in the place of the first where both are of one size.
+const _: () = assert!(size_of::<result::Cell>() == size_of::<FeatureCell>());
+
 /// What holds for every row of a message.
 pub(super) struct Context<'a> {
     pub(super) environment: &'a Known<OnlineEnvironment>,
@@ -86,7 +90,11 @@ impl Context<'_> {
                 Some(fault) => Err(Refusal::new(ErrorClass::Decode, fault)),
                 None => self.cells(&layout, observed_at, cells, decoded),
             };
-            match read.and_then(|cells| Ok((entity::primary_key(&id)?, cells))) {
+            let row = match read {
+                Ok(cells) => entity::into_primary_key(id).map(|primary_key| (primary_key, cells)),
+                Err(refusal) => Err(Box::new((id, refusal))),
+            };
+            match row {
                 Ok((_, cells)) if cells.is_empty() => {}
                 Ok((primary_key, cells)) => {
                     let (environment, namespace) = (Arc::clone(&self.environment.id), namespace.clone());
@@ -94,7 +102,10 @@ impl Context<'_> {
                     let features = Arc::clone(&layout.features);
                     decoded.rows.push(FeatureRow { destination: self.destination, entity, features, cells });
                 }
-                Err(refusal) => decoded.refuse(entity::at_row(refusal, &namespace, &id, at)),
+                Err(refused) => {
+                    let (id, refusal) = *refused;
+                    decoded.refuse(entity::at_row(refusal, &namespace, &id, at));
+                }
             }
         }
     }
@@ -112,6 +123,14 @@ impl Context<'_> {
             [] => row_observed_at,
             times => entity::time_of(times, &given)?.or(row_observed_at),
         };
+        if !given.is_empty() && given.capacity() <= given.len() + given.len() / 4 && layout.takes(&given) {
+            let observed_at = self.believable.check(observed_at(row_observed_at, self.times)?)?;
+            let stored = given.into_iter().map(|result::Cell { column, value, .. }| {
+                let expires_at = layout.expiries[column].of(observed_at);
+                FeatureCell { feature: column as u32, observed_at, expires_at, value: Some(value) }
+            });
+            return Ok(stored.collect());
+        }
         let mut observed = None;
         let mut cells = Vec::with_capacity(given.len());
         for result::Cell { column, value, source, source_id: _ } in given {
@@ -138,7 +157,7 @@ impl Context<'_> {
             };
             // The features of a layout are as many as its columns.
             let feature = column as u32;
-            if stored.plain {
+            if stored.takes(&value) {
                 let expires_at = stored.expiry.of(observed_at);
                 let stored = cells.push_mut(FeatureCell::ABSENT);
                 (stored.feature, stored.observed_at, stored.expires_at) = (feature, observed_at, expires_at);

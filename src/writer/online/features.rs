@@ -7,9 +7,10 @@ use bytestring::ByteString;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
-use crate::result::ListId;
+use crate::result::{Cell, ListId};
 use crate::row::feature::{Expires, Features};
 use crate::value::Value;
+use crate::value::conform::is_of;
 use crate::value::dtype::DataType;
 use crate::writer::catalog::Prepared;
 use crate::writer::column::{Named, named};
@@ -37,6 +38,8 @@ pub(super) struct Layout {
     pub(super) columns: Vec<Column>,
     /// The features that they are stored as, aligned as well; empty where a column is not stored.
     pub(super) features: Features,
+    /// When their values expire, aligned too.
+    pub(super) expiries: Vec<Expiry>,
     /// The columns that hold the row's own observed time.
     pub(super) times: Vec<usize>,
 }
@@ -69,8 +72,24 @@ pub(super) struct Stored {
     pub(super) strategy: CacheStrategy,
     /// Its default, where it is declared.
     pub(super) default: Option<Value>,
-    /// Values are stored as they come: of any type, whatever they are.
-    pub(super) plain: bool,
+}
+
+impl Layout {
+    /// Whether all cells of a row are stored as they came.
+    pub(super) fn takes(&self, cells: &[Cell]) -> bool {
+        cells.iter().all(|cell| {
+            entity::not_online(cell.source).is_none()
+                && matches!(self.columns.get(cell.column), Some(Column::Store(stored)) if stored.takes(&cell.value))
+        })
+    }
+}
+
+impl Stored {
+    /// Whether a value is stored as it came: no type is declared or it is of that, and nothing depends on what it is.
+    #[inline]
+    pub(super) fn takes(&self, value: &Value) -> bool {
+        self.strategy == CacheStrategy::All && self.dtype.as_ref().is_none_or(|dtype| is_of(value, dtype))
+    }
 }
 
 /// When a value stops being valid.
@@ -136,8 +155,12 @@ impl OnlineEnvironment {
     /// What is done with the columns of a table.
     pub(super) fn layout(&self, namespace: &str, columns: &[ByteString], list: Option<ListId>) -> Arc<Layout> {
         self.layouts.get(namespace, columns, list, || {
-            let mut layout =
-                Layout { columns: Vec::with_capacity(columns.len()), features: Arc::default(), times: Vec::new() };
+            let mut layout = Layout {
+                columns: Vec::with_capacity(columns.len()),
+                features: Arc::default(),
+                expiries: Vec::new(),
+                times: Vec::new(),
+            };
             let mut seen = HashSet::with_capacity(columns.len());
             for (at, name) in columns.iter().enumerate() {
                 let column = if seen.insert(name) {
@@ -155,6 +178,11 @@ impl OnlineEnvironment {
                 Column::Skip(_) | Column::Time | Column::Refuse(_) => Box::default(),
             });
             layout.features = stored.collect();
+            let expiries = layout.columns.iter().map(|column| match column {
+                Column::Store(stored) => stored.expiry,
+                Column::Skip(_) | Column::Time | Column::Refuse(_) => Expiry::Never,
+            });
+            layout.expiries = expiries.collect();
             layout
         })
     }
@@ -177,7 +205,6 @@ impl OnlineEnvironment {
             tombstone_expiry: expiry.no_shorter_than(self.tombstone_retention),
             strategy: CacheStrategy::All,
             default: None,
-            plain: true,
         }))
     }
 }
@@ -214,6 +241,5 @@ fn listed_column(
         tombstone_expiry: expiry.no_shorter_than(tombstone_retention),
         strategy: feature.cache_strategy,
         default,
-        plain: feature.dtype.is_none() && feature.cache_strategy == CacheStrategy::All,
     }))
 }

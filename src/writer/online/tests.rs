@@ -9,9 +9,9 @@ use super::*;
 use crate::config::StoreKind;
 use crate::config::settings::{CacheStrategy, Environment, Feature, MaxStaleness};
 use crate::decode::Decoded;
-use crate::result::{Cell, FeatureTable, Persistence, QueryResult, Source, TableBody};
+use crate::result::{Cell, EntityRow, FeatureTable, Names, Persistence, QueryResult, Source, TableBody};
 use crate::row::feature::FeatureCell;
-use crate::sink::{ErrorClass, Sink};
+use crate::sink::{ErrorClass, Row, Sink};
 use crate::store::{StoreError, StoreOptions};
 use crate::value::Value;
 use crate::value::dtype::DataType;
@@ -91,6 +91,62 @@ fn a_value_is_stored_under_its_entity_and_expires_after_its_staleness() {
     assert_eq!((&*entity.environment, &*entity.namespace, &*entity.primary_key), ("prod", "user", "42"));
     assert_eq!(decoded.environment.as_deref(), Some("prod"));
     assert_eq!(decoded.event_time, Some(NOW));
+}
+
+#[test]
+fn what_is_left_out_of_a_row_changes_nothing_of_the_rest() {
+    let listed = || {
+        vec![
+            Feature { dtype: Some(DataType::Int64), ..feature("user.a") },
+            Feature { max_staleness: Some(MaxStaleness::Infinity), ..feature("user.b") },
+            Feature { max_staleness: Some(MaxStaleness::For(Duration::from_secs(60))), ..feature("user.c") },
+            feature("user.d"),
+        ]
+    };
+    let stored = |more: Option<(&'static str, Value, Source)>| {
+        let mut cells = vec![
+            ("user.a", Value::Int(1), Source::Resolver),
+            ("user.b", Value::Null, Source::Default),
+            ("user.c", Value::text("x"), Source::Unknown),
+        ];
+        cells.extend(more);
+        let decoded = decode(Some(listed()), vec![table("user", vec![(Value::Int(7), cells)])]);
+        assert_eq!(decoded.refused, []);
+        let [row] = &decoded.rows[..] else { panic!("one row, not {:?}", decoded.rows) };
+        let cell = |cell: &FeatureCell| {
+            (row.feature(cell).to_owned(), cell.observed_at, cell.expires_at.time(), cell.value.clone())
+        };
+        row.cells.iter().map(cell).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("a".to_owned(), NOW, Some(NOW + HOUR), Some(Value::Int(1))),
+        ("b".to_owned(), NOW, None, Some(Value::Null)),
+        ("c".to_owned(), NOW, Some(NOW + 60 * SECOND), Some(Value::text("x"))),
+    ];
+    assert_eq!(stored(None), expected);
+    assert_eq!(stored(Some(("user.d", Value::Int(1), Source::Given))), expected);
+    assert_eq!(stored(Some(("user.e", Value::Int(1), Source::Resolver))), expected);
+}
+
+#[test]
+fn a_row_keeps_no_more_room_than_it_needs_and_says_what_it_keeps() {
+    for (cells, room) in [(1, 64), (10, 10), (10, 12), (65, 128)] {
+        let names: Vec<_> = (0..cells).map(|at| format!("user.f{at}").into()).collect();
+        let mut given = Vec::with_capacity(room);
+        given.extend((0..cells).map(|column| Cell {
+            column,
+            value: Value::Int(1),
+            source: Source::Unknown,
+            source_id: None,
+        }));
+        let rows = vec![EntityRow { id: Value::Int(1), observed_at: None, cells: given, fault: None }];
+        let body = TableBody::Rows { columns: Names::from(names), rows };
+        let decoded = decode(None, vec![FeatureTable { namespace: "user".into(), body }]);
+        let [row] = &decoded.rows[..] else { panic!("one row, not {:?}", decoded.rows) };
+        assert_eq!(row.cells.len(), cells);
+        assert!(row.cells.capacity() <= cells + cells / 4, "room for {} of {cells}", row.cells.capacity());
+        assert!(row.size() >= row.cells.capacity() * size_of::<FeatureCell>());
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl MirrorDecoder {
             return Ok(());
         }
         let event = digest(&identity(envelope));
-        decoded.rows.push(Mirrored { event, environment: environment.id, logged, query });
+        decoded.rows.push(Mirrored { event, environment: environment.id.clone(), logged, query });
         Ok(())
     }
 }
