@@ -297,3 +297,43 @@ fn small_things_without_end_do_not_fill_the_memory() {
         assert!(refused.message.contains("rows of more than"), "{refused}");
     }
 }
+
+#[test]
+fn a_value_of_one_field_is_read_the_same_however_it_is_written() {
+    let field = |number: u8, content: &[u8]| {
+        [&[number << 3 | 2, u8::try_from(content.len()).expect("short")], content].concat()
+    };
+    let values = |content: &[u8]| {
+        let columns = [field(1, b"u.a"), field(1, b"u.b")].concat();
+        // The first is read by itself, others in a loop.
+        let row = [vec![2 << 3, 7], field(4, content), field(4, content)].concat();
+        let table = [field(1, b"u"), field(2, &[columns, field(2, &row)].concat())].concat();
+        let result = read(field(6, &table)).map_err(|refusal| refusal.message)?;
+        let TableBody::Rows { rows, .. } = &result.tables[0].body else { panic!("rows") };
+        Ok::<_, String>(rows[0].cells.iter().map(|cell| cell.value.clone()).collect::<Vec<_>>())
+    };
+    for (content, expected) in [
+        (&[0x08, 0x00][..], Value::Null),
+        (&[0x08, 0x05], Value::Null),
+        (&[0x10, 0x00], Value::Bool(false)),
+        (&[0x10, 0x01], Value::Bool(true)),
+        (&[0x10, 0x02], Value::Bool(true)),
+        (&[0x10, 0x80, 0x01], Value::Bool(true)),
+        (&[0x10, 0x80, 0x00], Value::Bool(false)),
+        (&[0x10, 0x01, 0x08, 0x00], Value::Null),
+        (&[0x08, 0x00, 0x10, 0x01], Value::Bool(true)),
+        (&[0x18, 0x05], Value::Int(5)),
+        (&[0x18, 0x85, 0x00], Value::Int(5)),
+        (&[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], Value::Int(-1)),
+        (&[0x18, 0x05, 0x18, 0x06], Value::Int(6)),
+        (&[0x2a, 0x01, b'x'], Value::text("x")),
+        (&[0x2a, 0x81, 0x00, b'x'], Value::text("x")),
+        (&[0x2a, 0x01, b'x', 0x18, 0x05], Value::Int(5)),
+    ] {
+        assert_eq!(values(content), Ok(vec![expected.clone(), expected]), "{content:02x?}");
+    }
+    assert_eq!(values(&[]), Ok(vec![]));
+    for content in [&[0x08][..], &[0x10, 0x80], &[0x18], &[0x18, 0x80], &[0x2a, 0x02, b'x'], &[0x2a, 0x01, 0xff]] {
+        assert!(values(content).is_err(), "{content:02x?}");
+    }
+}

@@ -349,7 +349,7 @@ fn plain(bytes: &[u8]) -> usize {
 #[inline(never)]
 fn plain_of_many(bytes: &[u8]) -> usize {
     let mut at = 0;
-    // Whether there is any at all is asked of sixteen bytes at once, by instructions that the compiler knows.
+    // Whether there is any at all is asked of many bytes at once, by instructions that the compiler knows.
     let any = |many: &[u8; 32]| many.iter().fold(0, |any, byte| any | u8::from(is_special(*byte))) != 0;
     while let Some(many) = bytes[at..].first_chunk()
         && !any(many)

@@ -102,6 +102,9 @@ fn persistence(mut wire: Wire<'_>, wanted: Wanted, persistence: &mut Persistence
 /// How a value of a row begins: field 4, of a length.
 const VALUES: u8 = 4 << 3 | 2;
 
+/// So many values of a row are read before they are accounted for.
+const UNPAID: usize = 64;
+
 /// The rows of a table while they are read.
 #[derive(Default)]
 struct Rows {
@@ -177,7 +180,7 @@ impl Rows {
         loop {
             // Nearly all of a row is values of few kinds, one after another, each with a key and a length before it.
             let before = cells.len();
-            while cells.len() < cells.capacity()
+            while cells.len() < cells.capacity().min(before + UNPAID)
                 && let Some((content, rest)) = wire.content_ahead(VALUES)
             {
                 let cell = cells.push_mut(Cell::ABSENT);

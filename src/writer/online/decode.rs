@@ -123,7 +123,7 @@ impl Context<'_> {
             [] => row_observed_at,
             times => entity::time_of(times, &given)?.or(row_observed_at),
         };
-        if !given.is_empty() && given.capacity() <= given.len() + given.len() / 4 && layout.takes(&given) {
+        if !given.is_empty() && !is_roomy(&given) && layout.takes(&given) {
             let observed_at = self.believable.check(observed_at(row_observed_at, self.times)?)?;
             let stored = given.into_iter().map(|result::Cell { column, value, .. }| {
                 let expires_at = layout.expiries[column].of(observed_at);
@@ -178,8 +178,16 @@ impl Context<'_> {
             let expires_at = expiry.of(observed_at);
             cells.push(FeatureCell { feature, observed_at, expires_at, value });
         }
+        if is_roomy(&cells) {
+            cells.shrink_to_fit();
+        }
         Ok(cells)
     }
+}
+
+/// Whether a list has room for more than a quarter above what is in it: too much to be kept as long as a batch is.
+fn is_roomy<T>(list: &Vec<T>) -> bool {
+    list.capacity() > list.len() + list.len() / 4
 }
 
 /// A value in its declared type, and what it does to the one that is stored.
