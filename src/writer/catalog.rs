@@ -59,7 +59,7 @@ impl<E> Catalog<E> {
         self.find(id).map(Cow::into_owned)
     }
 
-    /// The same, not cloned where it need not be: each clone counts twice at where every thread counts.
+    /// The same, not cloned where it need not be: a clone for every message takes time.
     fn find(&self, id: &str) -> Option<Cow<'_, Known<E>>> {
         if let Some(known) = self.named.get(id) {
             return Some(Cow::Borrowed(known));
