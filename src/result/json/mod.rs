@@ -7,6 +7,7 @@
 mod check;
 mod errors;
 mod part;
+mod plain;
 mod query;
 mod reader;
 mod row;
