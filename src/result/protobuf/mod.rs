@@ -146,7 +146,7 @@ impl Rows {
             && let Some(first) = wire.text_ahead(COLUMNS)
             && let Some(read) = self.columns.place_all(first, wire.rest())
         {
-            wire.pass_over(read);
+            wire.go_on(&wire.rest()[read..]);
             wire.take_many::<[ByteString; 2]>(self.columns.len())?;
         }
         while let Some((number, field)) = wire.next()? {

@@ -96,7 +96,7 @@ impl<'a> Wire<'a> {
         rest.split_at_checked(length)
     }
 
-    /// Goes on with what is behind a field that was read ahead.
+    /// Goes on with what is behind that which was read ahead.
     #[inline(always)]
     pub(super) fn go_on(&mut self, rest: &'a [u8]) {
         self.rest = rest;
@@ -106,12 +106,6 @@ impl<'a> Wire<'a> {
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
-    }
-
-    /// Passes over bytes that were read otherwise; there are as many.
-    #[inline]
-    pub(super) fn pass_over(&mut self, bytes: usize) {
-        self.rest = &self.rest[bytes..];
     }
 
     /// The next field and its number; groups, which are not in use any more, are passed over.
